@@ -4,3 +4,6 @@
 //! Compiled twice from one source: by Kbuild into `ixgbe.ko` and `ixgbevf.ko`, and by cargo for host tests against
 //! the model in `tools/testing/model`.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
+
+pub mod mbx_ext;
