@@ -6,10 +6,122 @@
 #ifndef _RUST_NIC_HELPERS_H
 #define _RUST_NIC_HELPERS_H
 
+#include <linux/bpf.h>
+#include <linux/interrupt.h>
 #include <linux/netdevice.h>
 #include <linux/pci.h>
+#include <linux/workqueue.h>
+#include <net/page_pool/helpers.h>
+#include <net/xdp.h>
 
+/* io.c */
 u32 nic_readl(const void __iomem *addr);
 void nic_writel(u32 value, void __iomem *addr);
+void __iomem *nic_pci_ioremap_bar(struct pci_dev *pdev, int bar);
+void nic_iounmap(void __iomem *addr);
+void nic_dma_rmb(void);
+void nic_smp_mb(void);
+
+/* pci.c */
+int nic_pci_irq_vector(struct pci_dev *pdev, unsigned int nr);
+int nic_request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, const char *name, void *data);
+irqreturn_t nic_napi_irq(int irq, void *napi);
+bool nic_pci_channel_offline(struct pci_dev *pdev);
+bool nic_pci_device_is_present(struct pci_dev *pdev);
+int nic_pci_vfs_assigned(struct pci_dev *pdev);
+
+/* dma.c */
+struct nic_seg {
+	dma_addr_t addr;
+	u32 len;
+};
+
+int nic_dma_mapping_error(struct device *dev, dma_addr_t addr);
+dma_addr_t nic_dma_map_single(struct device *dev, void *va, size_t len, enum dma_data_direction dir);
+void nic_dma_unmap(struct device *dev, dma_addr_t addr, size_t len, enum dma_data_direction dir);
+void nic_dma_sync_for_cpu(struct device *dev, dma_addr_t addr, void *va, size_t len, enum dma_data_direction dir);
+void nic_dma_sync_for_device(struct device *dev, dma_addr_t addr, size_t len, enum dma_data_direction dir);
+void nic_dma_marking_get(void);
+void nic_dma_marking_put(void);
+u64 nic_dma_marked_pages(void);
+u64 nic_dma_marked_buffers(void);
+
+/* net.c */
+void nic_set_netdev_dev(struct net_device *netdev, struct device *parent);
+void nic_netif_napi_add(struct net_device *netdev, struct napi_struct *napi,
+			int (*poll)(struct napi_struct *, int));
+void nic_netif_napi_del(struct napi_struct *napi);
+void nic_napi_schedule(struct napi_struct *napi);
+bool nic_netif_running(const struct net_device *netdev);
+bool nic_netif_carrier_ok(const struct net_device *netdev);
+bool nic_netif_device_present(const struct net_device *netdev);
+void nic_netif_tx_start_all_queues(struct net_device *netdev);
+void nic_netif_tx_disable(struct net_device *netdev);
+void nic_eth_hw_addr_set(struct net_device *netdev, const u8 *addr);
+void nic_set_perm_addr(struct net_device *netdev, const u8 *addr);
+void nic_dev_priv_flags_unicast(struct net_device *netdev);
+unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN], unsigned int max);
+void nic_tx_lock(struct net_device *netdev, unsigned int queue);
+void nic_tx_unlock(struct net_device *netdev, unsigned int queue);
+bool nic_tx_sent(struct net_device *netdev, unsigned int queue, unsigned int bytes);
+bool nic_tx_stop(struct net_device *netdev, unsigned int queue);
+void nic_tx_start(struct net_device *netdev, unsigned int queue);
+void nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes);
+bool nic_tx_wake(struct net_device *netdev, unsigned int queue);
+void nic_tx_reset(struct net_device *netdev, unsigned int queue);
+void nic_init_delayed_work(struct delayed_work *work, work_func_t func);
+bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms);
+void nic_rtnl_assert(void);
+unsigned int nic_num_online_cpus(void);
+void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, unsigned int queue,
+				  bool rx, bool tx);
+
+/* skb.c */
+struct nic_rx_meta {
+	u32 hash;
+	u16 vlan_tci;
+	u16 queue;
+	u8 hash_type;
+	bool csum_ok;
+	bool vlan;
+	/* Drop multicast that this very interface sent: the hardware's VEPA loop-back does not prune it. */
+	bool prune_own;
+};
+
+struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, u32 offset, u32 headroom, u32 len,
+			     u32 truesize);
+bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct page *page, u32 offset, u32 len, u32 truesize);
+bool nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, struct net_device *netdev,
+		    const struct nic_rx_meta *meta);
+int nic_tx_map(struct device *dev, struct sk_buff *skb, struct nic_seg *segs);
+void nic_tx_unmap(struct device *dev, dma_addr_t addr, u32 len);
+void nic_tx_complete(struct device *dev, struct sk_buff *skb, dma_addr_t addr, u32 len, int budget);
+void nic_kfree_skb_any(struct sk_buff *skb, enum skb_drop_reason reason);
+
+struct nic_tso {
+	/* From skb->data to the transport header that is segmented, and to its payload, in bytes. */
+	u16 l3_offset;
+	u16 l4_offset;
+	u16 hdr_len;
+	u16 mss;
+	u16 segs;
+	bool ipv4;
+	bool udp;
+};
+
+int nic_tso_prepare(struct sk_buff *skb, struct nic_tso *tso);
+bool nic_skb_csum_is_sctp(struct sk_buff *skb);
+u16 nic_vlan_get_protocol(struct sk_buff *skb);
+u8 nic_skb_l4_proto(struct sk_buff *skb);
+int nic_skb_put_padto(struct sk_buff *skb, unsigned int len);
+
+/* page_pool.c */
+struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi, struct net_device *netdev,
+				       unsigned int queue, unsigned int size, unsigned int offset,
+				       unsigned int max_len, bool bidirectional);
+struct page *nic_page_pool_alloc(struct page_pool *pool, u32 *offset, u32 size, dma_addr_t *dma);
+void nic_page_pool_put(struct page *page, u32 offset, u32 len);
+void nic_page_pool_sync(struct page_pool *pool, struct page *page, u32 offset, u32 len);
+void *nic_page_va(struct page *page);
 
 #endif /* _RUST_NIC_HELPERS_H */

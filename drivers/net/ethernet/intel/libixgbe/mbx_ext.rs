@@ -38,11 +38,6 @@
 //! untrusted: addresses and lengths in a [`RegisterQueue`] are the guest's claim about its own memory, and are used only
 //! to read that guest's memory and only inside the ranges that VFIO was asked to log.
 
-use zerocopy::FromBytes;
-use zerocopy::Immutable;
-use zerocopy::IntoBytes;
-use zerocopy::KnownLayout;
-
 /// Dwords in a mailbox message, in both directions (`IXGBE_VFMAILBOX_SIZE`).
 pub const MBX_WORDS: usize = 16;
 
@@ -117,7 +112,17 @@ pub enum Error {
 /// The shadow array has one little-endian `u64` per descriptor of the ring: the DMA address of the buffer posted there,
 /// or 0 where there is none or where its pages have been marked already. Advanced write-back overwrites the address in
 /// the descriptor itself, so nobody but the guest driver knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    zerocopy_derive::FromBytes,
+    zerocopy_derive::IntoBytes,
+    zerocopy_derive::Immutable,
+    zerocopy_derive::KnownLayout,
+)]
 #[repr(C)]
 pub struct RegisterQueue {
     /// [`VF_REGISTER_QUEUE`]
@@ -146,7 +151,17 @@ pub struct RegisterQueue {
 
 /// VF to PF: answer to [`SaveRequest`], where the driver's software stands in its rings. A hint for logs and tests: the
 /// heads that are restored come from the hardware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    zerocopy_derive::FromBytes,
+    zerocopy_derive::IntoBytes,
+    zerocopy_derive::Immutable,
+    zerocopy_derive::KnownLayout,
+)]
 #[repr(C)]
 pub struct SaveReply {
     /// [`VF_SAVE_REPLY`]
@@ -164,7 +179,17 @@ pub struct SaveReply {
 }
 
 /// VF to PF: the VF has done what [`Restore`] asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    zerocopy_derive::FromBytes,
+    zerocopy_derive::IntoBytes,
+    zerocopy_derive::Immutable,
+    zerocopy_derive::KnownLayout,
+)]
 #[repr(C)]
 pub struct RestoreDone {
     /// [`VF_RESTORE_DONE`]
@@ -182,7 +207,17 @@ pub struct RestoreDone {
 }
 
 /// VF to PF: answer to [`StartMarking`] and [`StopMarking`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    zerocopy_derive::FromBytes,
+    zerocopy_derive::IntoBytes,
+    zerocopy_derive::Immutable,
+    zerocopy_derive::KnownLayout,
+)]
 #[repr(C)]
 pub struct MarkingReply {
     /// [`VF_MARKING_REPLY`]
@@ -200,7 +235,7 @@ pub struct MarkingReply {
 macro_rules! plain_request {
     ($(#[$doc:meta])* $name:ident, $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, zerocopy_derive::FromBytes, zerocopy_derive::IntoBytes, zerocopy_derive::Immutable, zerocopy_derive::KnownLayout)]
         #[repr(C)]
         pub struct $name {
             #[doc = concat!("[`", stringify!($type), "`]")]
@@ -239,7 +274,17 @@ plain_request!(
 );
 
 /// PF to VF, on the destination after RUNNING: what became of each ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    zerocopy_derive::FromBytes,
+    zerocopy_derive::IntoBytes,
+    zerocopy_derive::Immutable,
+    zerocopy_derive::KnownLayout,
+)]
 #[repr(C)]
 pub struct Restore {
     /// [`PF_RESTORE`]

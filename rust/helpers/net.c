@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <linux/etherdevice.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+
+#include "helpers.h"
+
+void nic_set_netdev_dev(struct net_device *netdev, struct device *parent)
+{
+	SET_NETDEV_DEV(netdev, parent);
+}
+
+void nic_netif_napi_add(struct net_device *netdev, struct napi_struct *napi,
+			int (*poll)(struct napi_struct *, int))
+{
+	netif_napi_add(netdev, napi, poll);
+}
+
+void nic_netif_napi_del(struct napi_struct *napi)
+{
+	netif_napi_del(napi);
+}
+
+void nic_napi_schedule(struct napi_struct *napi)
+{
+	napi_schedule(napi);
+}
+
+bool nic_netif_running(const struct net_device *netdev)
+{
+	return netif_running(netdev);
+}
+
+bool nic_netif_carrier_ok(const struct net_device *netdev)
+{
+	return netif_carrier_ok(netdev);
+}
+
+bool nic_netif_device_present(const struct net_device *netdev)
+{
+	return netif_device_present(netdev);
+}
+
+void nic_netif_tx_start_all_queues(struct net_device *netdev)
+{
+	netif_tx_start_all_queues(netdev);
+}
+
+void nic_netif_tx_disable(struct net_device *netdev)
+{
+	netif_tx_disable(netdev);
+}
+
+void nic_eth_hw_addr_set(struct net_device *netdev, const u8 *addr)
+{
+	eth_hw_addr_set(netdev, addr);
+}
+
+void nic_set_perm_addr(struct net_device *netdev, const u8 *addr)
+{
+	ether_addr_copy(netdev->perm_addr, addr);
+}
+
+void nic_dev_priv_flags_unicast(struct net_device *netdev)
+{
+	netdev->priv_flags |= IFF_UNICAST_FLT;
+}
+
+/* Returns the number of addresses in the list, of which at most max were copied. */
+unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN], unsigned int max)
+{
+	struct netdev_hw_addr *ha;
+	unsigned int n = 0;
+
+	netdev_hw_addr_list_for_each(ha, list) {
+		if (n < max)
+			ether_addr_copy(out[n], ha->addr);
+		n++;
+	}
+
+	return n;
+}
+
+void nic_tx_lock(struct net_device *netdev, unsigned int queue)
+{
+	__netif_tx_lock_bh(netdev_get_tx_queue(netdev, queue));
+}
+
+void nic_tx_unlock(struct net_device *netdev, unsigned int queue)
+{
+	__netif_tx_unlock_bh(netdev_get_tx_queue(netdev, queue));
+}
+
+/* Returns whether the doorbell must be rung now. */
+bool nic_tx_sent(struct net_device *netdev, unsigned int queue, unsigned int bytes)
+{
+	return __netdev_tx_sent_queue(netdev_get_tx_queue(netdev, queue), bytes, netdev_xmit_more());
+}
+
+bool nic_tx_stop(struct net_device *netdev, unsigned int queue)
+{
+	netif_tx_stop_queue(netdev_get_tx_queue(netdev, queue));
+	/* Pairs with the barrier in nic_tx_wake(): stop, then look at the free descriptors again. */
+	smp_mb();
+
+	return true;
+}
+
+void nic_tx_start(struct net_device *netdev, unsigned int queue)
+{
+	netif_tx_start_queue(netdev_get_tx_queue(netdev, queue));
+}
+
+void nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes)
+{
+	netdev_tx_completed_queue(netdev_get_tx_queue(netdev, queue), packets, bytes);
+}
+
+/* Wakes the queue if it was stopped; to be called after enough descriptors were freed. */
+bool nic_tx_wake(struct net_device *netdev, unsigned int queue)
+{
+	struct netdev_queue *txq = netdev_get_tx_queue(netdev, queue);
+
+	/* Whoever stops the queue after this sees the new next_to_clean. */
+	smp_mb();
+	if (likely(!netif_tx_queue_stopped(txq)) || !netif_carrier_ok(netdev))
+		return false;
+	netif_tx_wake_queue(txq);
+
+	return true;
+}
+
+void nic_tx_reset(struct net_device *netdev, unsigned int queue)
+{
+	netdev_tx_reset_queue(netdev_get_tx_queue(netdev, queue));
+}
+
+void nic_init_delayed_work(struct delayed_work *work, work_func_t func)
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms)
+{
+	return mod_delayed_work(system_wq, work, msecs_to_jiffies(delay_ms));
+}
+
+void nic_rtnl_assert(void)
+{
+	ASSERT_RTNL();
+}
+
+unsigned int nic_num_online_cpus(void)
+{
+	return num_online_cpus();
+}
+
+/* Tells the core which queues a NAPI instance serves (netdev-genl). */
+void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, unsigned int queue,
+				  bool rx, bool tx)
+{
+	if (rx)
+		netif_queue_set_napi(netdev, queue, NETDEV_QUEUE_TYPE_RX, napi);
+	if (tx)
+		netif_queue_set_napi(netdev, queue, NETDEV_QUEUE_TYPE_TX, napi);
+}
