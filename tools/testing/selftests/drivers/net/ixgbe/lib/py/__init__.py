@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+Library of the 82599 tests: the kernel's own ksft library, plus the things that
+only these tests need (PCI functions, VFs in namespaces, raw frames, verified
+byte streams).
+"""
+
+import os
+import sys
+from pathlib import Path
+
+# In a kernel tree the selftests folder is five levels up. Out of tree KSFT_DIR
+# names that of the kernel that is tested.
+KSFT_DIR = Path(os.environ.get("KSFT_DIR",
+                               Path(__file__).parent / "../../../../..")).resolve()
+
+try:
+    sys.path.append(KSFT_DIR.as_posix())
+
+    # Import one by one to avoid pylint false positives
+    from net.lib.py import CmdExitFailure, KsftFailEx, KsftSkipEx, KsftXfailEx
+    from net.lib.py import NetNSEnter
+    from net.lib.py import bkg, cmd, defer, ethtool, ip, tool, wait_port_listen
+    from net.lib.py import ksft_busy_wait, ksft_exit, ksft_pr, ksft_run, \
+        ksft_variants, KsftNamedVariant
+    from net.lib.py import ksft_eq, ksft_ge, ksft_gt, ksft_in, ksft_lt, \
+        ksft_ne, ksft_not_in, ksft_not_none, ksft_raises, ksft_true
+except ModuleNotFoundError as e:
+    print("Failed importing `net` library from kernel sources, is KSFT_DIR right?")
+    print(str(e))
+    sys.exit(4)
+
+from .klog import Expect, KernelLog
+from .pci import PciFunction, load_module, module_name, unload_module
+from .stream import iperf3, ping, verify_tcp, verify_udp
+from .wire import Frame, PacketSocket, arp_free_mac, crosses
+from .ixgbe_env import Endpoint, IxgbeEnv
+
+__all__ = ["CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailEx",
+           "NetNSEnter",
+           "bkg", "cmd", "defer", "ethtool", "ip", "tool", "wait_port_listen",
+           "ksft_busy_wait", "ksft_exit", "ksft_pr", "ksft_run",
+           "ksft_variants", "KsftNamedVariant",
+           "ksft_eq", "ksft_ge", "ksft_gt", "ksft_in", "ksft_lt",
+           "ksft_ne", "ksft_not_in", "ksft_not_none", "ksft_raises", "ksft_true",
+           "Expect", "KernelLog", "PciFunction", "load_module", "module_name",
+           "unload_module", "iperf3", "ping", "verify_tcp", "verify_udp",
+           "Frame", "PacketSocket", "arp_free_mac", "crosses", "Endpoint",
+           "IxgbeEnv"]

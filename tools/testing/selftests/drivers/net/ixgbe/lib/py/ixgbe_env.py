@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+The machine under test: one PF in the initial namespace, its VFs in namespaces of
+their own, and a peer at the other end of the wire.
+
+                 +-----------+  +-----------+
+                 | netns vf0 |  | netns vf1 |
+                 |    VF 0   |  |    VF 1   |
+                 +-----+-----+  +-----+-----+     +------------------+
+    init netns  PF ----+---- 82599 ---+---- wire -+ peer (virtio-net,|
+                                                  |  netns peer)     |
+                                                  +------------------+
+"""
+
+import os
+import time
+from pathlib import Path
+
+from net.lib.py import KsftSkipEx, cmd, ethtool, ip
+
+from .klog import KernelLog
+from .pci import PciFunction, load_module, module_name, unload_module
+
+# Networks for documentation, by number: 0 is the plain one, 1 that of a VLAN.
+V4 = ("192.0.2.", "198.51.100.")
+V6 = ("2001:db8::", "2001:db8:1::")
+PEER_NS = "peer"
+
+
+class Endpoint:
+    """ One interface with an address, in a namespace (None: the initial one). """
+
+    def __init__(self, name, ifname, ns, host, net=0):
+        self.name, self.ifname, self.ns, self.host = name, ifname, ns, host
+        self.net = net
+
+    def __repr__(self):
+        return self.name
+
+    def addr(self, ipver):
+        """ Our address in IP version @ipver ("4" or "6"). """
+        return (V4 if ipver == "4" else V6)[self.net] + str(self.host)
+
+    def set_addrs(self):
+        """ Give the interface its addresses. """
+        ip(f"addr replace {self.addr('4')}/24 dev {self.ifname}", ns=self.ns)
+        ip(f"-6 addr replace {self.addr('6')}/64 dev {self.ifname} nodad", ns=self.ns)
+
+    def on_net(self, net):
+        """ The same interface with an address of network @net as well. """
+        other = Endpoint(f"{self.name}@{net}", self.ifname, self.ns, self.host, net)
+        other.set_addrs()
+        return other
+
+    def add_vlan(self, vid):
+        """ A VLAN interface on this one, up, with an address of the VLAN network. """
+        vlan = Endpoint(f"{self.name}.{vid}", f"v{vid}{self.name}", self.ns, self.host, 1)
+        ip(f"link add link {self.ifname} name {vlan.ifname} type vlan id {vid}", ns=self.ns)
+        vlan.set_addrs()
+        vlan.link("up")
+        return vlan
+
+    def delete(self):
+        """ Remove a virtual interface. """
+        ip(f"link del dev {self.ifname}", ns=self.ns)
+
+    def link(self, args):
+        """ ip link set """
+        ip(f"link set dev {self.ifname} {args}", ns=self.ns)
+
+    def info(self):
+        """ ip -d -s link show, parsed. """
+        return ip(f"-d -s link show dev {self.ifname}", json=True, ns=self.ns)[0]
+
+    def mac(self):
+        """ The MAC address in use. """
+        return self.info()["address"]
+
+    def carrier(self):
+        """ Whether the link is up. """
+        return "LOWER_UP" in self.info()["flags"]
+
+    def wait_carrier(self, up=True, deadline=15):
+        """ Wait until the link is up (or down). """
+        end = time.monotonic() + deadline
+        while self.carrier() != up:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self}: link is not {'up' if up else 'down'}")
+            time.sleep(0.05)
+
+    def up(self):
+        """ Bring the interface up and wait for the link. """
+        self.link("up")
+        self.wait_carrier()
+
+    def down(self):
+        """ Bring the interface down. """
+        self.link("down")
+
+    def set_mtu(self, mtu):
+        """ Change the MTU. """
+        self.link(f"mtu {mtu}")
+
+    def stats(self):
+        """ ethtool -S as a dictionary. """
+        out = {}
+        for line in ethtool(f"-S {self.ifname}", ns=self.ns).stdout.splitlines():
+            key, _, value = line.partition(":")
+            if value.strip().isdigit():
+                out[key.strip()] = int(value)
+        return out
+
+    def features(self, args):
+        """ ethtool -K """
+        ethtool(f"-K {self.ifname} {args}", ns=self.ns)
+
+
+class Vf(Endpoint):
+    """ A VF: an endpoint that is also a PCI function. """
+
+    def __init__(self, pf, index):
+        self.index = index
+        self.pci = pf.vf(index)
+        super().__init__(f"vf{index}", None, f"vf{index}", 10 + index)
+
+    def claim(self):
+        """ Take the net device of the freshly bound VF into our namespace. """
+        self.ifname = self.pci.wait_netdev()
+        if not Path(f"/run/netns/{self.ns}").exists():
+            ip(f"netns add {self.ns}")
+            ip("link set lo up", ns=self.ns)
+        ip(f"link set dev {self.ifname} netns {self.ns}")
+        self.set_addrs()
+
+    def rebind(self):
+        """ Unbind and bind the VF driver; the interface is up again afterwards. """
+        driver = self.pci.unbind()
+        self.pci.bind(driver)
+        self.claim()
+        self.up()
+
+
+class IxgbeEnv:
+    """
+    Environment of a test file. On entry the PF driver is loaded and up, the peer
+    reachable; @vfs VFs exist, each up in a namespace of its own.
+    """
+
+    def __init__(self, vfs=0):
+        self.pf_module = os.environ.get("KSFT_PF_MODULE", "ixgbe")
+        self.vf_module = os.environ.get("KSFT_VF_MODULE", "ixgbevf")
+        self.log = KernelLog()
+        self.vfs = []
+        self._want_vfs = vfs
+        self.pci = PciFunction.find_pf()
+        if self.pci is None:
+            raise KsftSkipEx("no Intel function with SR-IOV")
+        self.pf = None
+        self.peer = None
+
+    def __enter__(self):
+        self.load_pf()
+        self._setup_peer()
+        if self._want_vfs:
+            self.create_vfs(self._want_vfs)
+        return self
+
+    def __exit__(self, ex_type, ex_value, ex_tb):
+        self.remove_vfs()
+        self.pf.set_mtu(1500)
+
+    def load_pf(self):
+        """ Load the PF driver if need be, bring its interface up. """
+        load_module(self.pf_module)
+        if self.pci.driver is None:
+            self.pci.bind(module_name(self.pf_module))
+        self.pf = Endpoint("pf", self.pci.wait_netdev(), None, 1)
+        if int(self.pci.read("sriov_numvfs")):
+            self.pci.set_numvfs(0)
+        self.pf.set_mtu(1500)
+        self.pf.set_addrs()
+        self.pf.up()
+
+    def unload_pf(self):
+        """ Remove the PF driver. """
+        self.remove_vfs()
+        unload_module(self.pf_module)
+        self.pf = None
+
+    def _setup_peer(self):
+        if not Path(f"/run/netns/{PEER_NS}").exists():
+            ip(f"netns add {PEER_NS}")
+            ip("link set lo up", ns=PEER_NS)
+        name = self._virtio_netdev(None)
+        if name:
+            ip(f"link set dev {name} netns {PEER_NS}")
+        name = self._virtio_netdev(PEER_NS)
+        if not name:
+            raise KsftSkipEx("no virtio-net interface to be the peer")
+        self.peer = Endpoint("peer", name, PEER_NS, 2)
+        self.peer.set_addrs()
+        self.peer.set_mtu(1500)
+        self.peer.up()
+
+    @staticmethod
+    def _virtio_netdev(ns):
+        for link in ip("-d link show", json=True, ns=ns):
+            if link.get("parentbus") == "virtio":
+                return link["ifname"]
+        return None
+
+    def create_vfs(self, count, claim=None):
+        """
+        Create @count VFs and bring the first @claim of them (all, if not given) up
+        in namespaces of their own.
+        """
+        self.remove_vfs()
+        load_module(self.vf_module)
+        self.pci.set_numvfs(count)
+        self.vfs = [Vf(self.pci, i) for i in range(count)]
+        self.pf.wait_carrier()
+        for vf in self.vfs[:claim]:
+            vf.claim()
+            vf.link("up")
+        for vf in self.vfs[:claim]:
+            vf.wait_carrier()
+
+    def remove_vfs(self):
+        """ Remove all VFs and their namespaces. """
+        if int(self.pci.read("sriov_numvfs")):
+            self.pci.set_numvfs(0)
+        for vf in self.vfs:
+            if Path(f"/run/netns/{vf.ns}").exists():
+                ip(f"netns del {vf.ns}")
+        self.vfs = []
+
+    def endpoints(self, pair):
+        """ Endpoints of a pair such as "vf0-peer". """
+        return [self.endpoint(name) for name in pair.split("-")]
+
+    def endpoint(self, name):
+        """ Endpoint by its name. """
+        for end in [self.pf, self.peer, *self.vfs]:
+            if end and end.name == name:
+                return end
+        raise KeyError(name)
+
+    def set_mtu(self, mtu):
+        """
+        Change the MTU of every interface. The PF goes first: the 82599 shuts the
+        receive path of a VF whose frames are larger than the PF's.
+        """
+        self.peer.set_mtu(mtu)
+        self.pf.set_mtu(mtu)
+        self.pf.wait_carrier()
+        for vf in self.vfs:
+            vf.set_mtu(mtu)
+        self.settle()
+
+    def settle(self, deadline=15):
+        """
+        Wait until the PF and every VF really pass frames again: after a reset of the
+        PF its VFs re-initialise on their own, some time after their link came up.
+        """
+        end = time.monotonic() + deadline
+        for one in [self.pf, *self.vfs]:
+            one.wait_carrier()
+            while True:
+                res = cmd(f"ping -4 -q -n -c 1 -W 1 {self.peer.addr('4')}",
+                          ns=one.ns, fail=False)
+                if res.ret == 0:
+                    break
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{one}: no traffic: {res.stdout}")
+
+    def vf_set(self, index, args):
+        """ ip link set PF vf @index … """
+        ip(f"link set dev {self.pf.ifname} vf {index} {args}")
+
+    def vf_info(self, index):
+        """ What the PF says about VF @index. """
+        return self.pf.info()["vfinfo_list"][index]

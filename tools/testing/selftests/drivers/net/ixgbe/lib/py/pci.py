@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0
+
+""" PCI functions through sysfs, and the modules that drive them. """
+
+import mmap
+import os
+import time
+from pathlib import Path
+
+from net.lib.py import cmd
+
+SYSFS = Path("/sys/bus/pci/devices")
+
+
+def module_name(spec):
+    """ Name of a module, given as a name or as the path of a .ko. """
+    return Path(spec).stem.replace("-", "_")
+
+
+def load_module(spec):
+    """ Load a module by name, or from a path with its dependencies. """
+    if Path("/sys/module/" + module_name(spec)).exists():
+        return
+    if "/" not in spec:
+        cmd("modprobe " + spec)
+        return
+    depends = cmd("modinfo -F depends " + spec).stdout.strip()
+    for dep in filter(None, depends.split(",")):
+        cmd("modprobe " + dep)
+    cmd("insmod " + spec)
+
+
+def unload_module(spec):
+    """ Unload a module, if it is loaded. """
+    if Path("/sys/module/" + module_name(spec)).exists():
+        cmd("rmmod " + module_name(spec))
+
+
+class PciFunction:
+    """ One PCI function, by its address. """
+
+    def __init__(self, bdf):
+        self.bdf = bdf
+        self.path = SYSFS / bdf
+
+    def __repr__(self):
+        return self.bdf
+
+    @staticmethod
+    def find_pf():
+        """ The PF under test: $KSFT_PF_BDF, or the first Intel SR-IOV function. """
+        bdf = os.environ.get("KSFT_PF_BDF")
+        if bdf:
+            return PciFunction(bdf)
+        for path in sorted(SYSFS.iterdir()):
+            if (path / "sriov_totalvfs").exists() and \
+               (path / "vendor").read_text().strip() == "0x8086" and \
+               (path / "class").read_text().startswith("0x0200"):
+                return PciFunction(path.name)
+        return None
+
+    def read(self, attr):
+        """ Contents of a sysfs attribute. """
+        return (self.path / attr).read_text().strip()
+
+    def write(self, attr, value):
+        """ Write a sysfs attribute; raises OSError as the kernel answers. """
+        with open(self.path / attr, "w", encoding="utf-8") as f:
+            f.write(str(value))
+
+    @property
+    def device_id(self):
+        """ Device ID as a number. """
+        return int(self.read("device"), 16)
+
+    @property
+    def driver(self):
+        """ Name of the bound driver, or None. """
+        link = self.path / "driver"
+        return os.path.basename(os.readlink(link)) if link.exists() else None
+
+    def netdev(self):
+        """ Name of the net device in our namespace, or None. """
+        net = self.path / "net"
+        names = os.listdir(net) if net.exists() else []
+        return names[0] if names else None
+
+    def wait_netdev(self, deadline=10):
+        """ Wait until the driver has registered its net device. """
+        end = time.monotonic() + deadline
+        while True:
+            name = self.netdev()
+            if name:
+                return name
+            if time.monotonic() > end:
+                raise TimeoutError(f"no net device of {self.bdf}, driver {self.driver}")
+            time.sleep(0.01)
+
+    def unbind(self):
+        """ Take the function from its driver. """
+        name = self.driver
+        if name:
+            Path(f"/sys/bus/pci/drivers/{name}/unbind").write_text(self.bdf)
+        return name
+
+    def bind(self, driver):
+        """ Give the function to @driver. """
+        Path(f"/sys/bus/pci/drivers/{driver}/bind").write_text(self.bdf)
+
+    def override(self, driver):
+        """ Give the function to @driver whatever its ID; None undoes that. """
+        self.unbind()
+        self.write("driver_override", driver or "\n")
+        Path("/sys/bus/pci/drivers_probe").write_text(self.bdf)
+
+    def reset(self):
+        """ Function level reset. """
+        self.write("reset_method", "flr")
+        self.write("reset", 1)
+
+    def vf(self, index):
+        """ VF number @index of this PF. """
+        return PciFunction(os.path.basename(os.readlink(self.path / f"virtfn{index}")))
+
+    def set_numvfs(self, count):
+        """ Create @count VFs, removing those that are there. """
+        if int(self.read("sriov_numvfs")):
+            self.write("sriov_numvfs", 0)
+        if count:
+            self.write("sriov_numvfs", count)
+
+    def map_bar(self, index=0):
+        """ Registers of a memory BAR as a sequence of 32-bit words. """
+        with open(self.path / f"resource{index}", "r+b") as f:
+            bar = mmap.mmap(f.fileno(), 0)
+        return memoryview(bar).cast("I")
+
+    def irq_names(self):
+        """ What /proc/interrupts says about the vectors of this function. """
+        msi = self.path / "msi_irqs"
+        irqs = os.listdir(msi) if msi.exists() else []
+        if not irqs:
+            irqs = [self.read("irq")]
+        rows = {}
+        for line in Path("/proc/interrupts").read_text().splitlines():
+            num, _, rest = line.partition(":")
+            if num.strip() in irqs:
+                rows[int(num)] = rest
+        return rows

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+Traffic whose content is verified: every byte that arrives is compared with what
+was sent.
+
+Both ends run in this process. A socket belongs to the namespace in which it was
+made, so only its making happens inside another namespace.
+"""
+
+import contextlib
+import hashlib
+import json
+import random
+import socket
+import threading
+
+from net.lib.py import NetNSEnter, bkg, cmd, wait_port_listen
+
+# Long enough for a loaded machine under emulation, short enough to fail a hang.
+TIMEOUT = 30
+
+
+def _enter(ns):
+    return NetNSEnter(ns) if ns else contextlib.nullcontext()
+
+
+def _socket(ns, family, kind):
+    with _enter(ns):
+        sock = socket.socket(family, kind)
+    sock.settimeout(TIMEOUT)
+    return sock
+
+
+def _family(addr):
+    return socket.AF_INET6 if ":" in addr else socket.AF_INET
+
+
+def ns_exec(ns):
+    """ Prefix of a command that runs in @ns. """
+    return f"ip netns exec {ns} " if ns else ""
+
+
+class _Thread(threading.Thread):
+    """ A thread whose exception is not lost. """
+
+    def __init__(self, func):
+        super().__init__(daemon=True)
+        self._func = func
+        self._error = None
+        self.result = None
+        self.start()
+
+    def run(self):
+        try:
+            self.result = self._func()
+        except Exception as e:  # pylint: disable=broad-except
+            self._error = e
+
+    def finish(self):
+        """ Wait for the end; raise what the thread raised. """
+        self.join(TIMEOUT + 5)
+        if self._error:
+            raise self._error
+        if self.is_alive():
+            raise TimeoutError("verified stream did not end")
+        return self.result
+
+
+def verify_tcp(src, dst, nbytes=1 << 20, ipver="4", seed=None):
+    """
+    Send @nbytes of a pseudo-random stream from endpoint @src to endpoint @dst and
+    the same amount back, over one connection. Raises AssertionError when one byte
+    differs in either direction.
+    """
+    addr = dst.addr(ipver)
+    rnd = random.Random(seed if seed is not None else nbytes)
+    there, back = rnd.randbytes(nbytes), rnd.randbytes(nbytes)
+
+    listener = _socket(dst.ns, _family(addr), socket.SOCK_STREAM)
+    with contextlib.closing(listener):
+        listener.bind((addr, 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+
+        def serve():
+            conn, _ = listener.accept()
+            with contextlib.closing(conn):
+                conn.settimeout(TIMEOUT)
+                digest, count = _drain(conn)
+                conn.sendall(back)
+                conn.shutdown(socket.SHUT_WR)
+            return digest, count
+
+        server = _Thread(serve)
+        client = _socket(src.ns, _family(addr), socket.SOCK_STREAM)
+        with contextlib.closing(client):
+            client.connect((addr, port))
+            client.sendall(there)
+            client.shutdown(socket.SHUT_WR)
+            digest, count = _drain(client)
+        got, got_count = server.finish()
+
+    assert got_count == nbytes, f"{got_count} of {nbytes} bytes {src}->{dst}"
+    assert got == hashlib.sha256(there).digest(), f"content differs {src}->{dst}"
+    assert count == nbytes, f"{count} of {nbytes} bytes {dst}->{src}"
+    assert digest == hashlib.sha256(back).digest(), f"content differs {dst}->{src}"
+
+
+def _drain(sock):
+    digest, count = hashlib.sha256(), 0
+    while True:
+        data = sock.recv(1 << 16)
+        if not data:
+            return digest.digest(), count
+        digest.update(data)
+        count += len(data)
+
+
+def verify_udp(src, dst, sizes, ipver="4"):
+    """
+    Send one datagram of each size in @sizes from @src to @dst, which sends it back
+    with every bit inverted; compare. One at a time, so nothing is ever lost to a
+    full buffer, and a single loss is an error.
+    """
+    addr = dst.addr(ipver)
+    invert = bytes(255 - b for b in range(256))
+    stop = threading.Event()
+
+    server = _socket(dst.ns, _family(addr), socket.SOCK_DGRAM)
+    server.settimeout(0.2)
+    server.bind((addr, 0))
+    port = server.getsockname()[1]
+
+    def serve():
+        while not stop.is_set():
+            try:
+                data, peer = server.recvfrom(1 << 16)
+            except TimeoutError:
+                continue
+            server.sendto(data.translate(invert), peer)
+
+    thread = _Thread(serve)
+    client = _socket(src.ns, _family(addr), socket.SOCK_DGRAM)
+    client.settimeout(5)
+    try:
+        for size in sizes:
+            data = random.Random(size).randbytes(size)
+            client.sendto(data, (addr, port))
+            answer = client.recv(1 << 16)
+            assert answer == data.translate(invert), \
+                f"datagram of {size} bytes differs {src}->{dst}"
+    finally:
+        stop.set()
+        thread.finish()
+        client.close()
+        server.close()
+
+
+def ping(src, dst, ipver="4", count=1, size=56, fail=True):
+    """ Ping @dst from @src. Returns whether every request was answered. """
+    res = cmd(f"ping -{ipver} -q -n -i 0.05 -c {count} -W 3 -s {size} {dst.addr(ipver)}",
+              ns=src.ns, fail=False, timeout=30)
+    if fail and res.ret:
+        raise AssertionError(f"ping {src}->{dst}:\n{res.stdout}{res.stderr}")
+    return res.ret == 0
+
+
+def iperf3(src, dst, seconds=1, args=""):
+    """ Run iperf3 from @src to @dst; return the parsed result. """
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    server = f"iperf3 -s -1 -p {port}"
+    with bkg(server, ns=dst.ns, exit_wait=True):
+        wait_port_listen(port, ns=dst.ns)
+        out = cmd(f"iperf3 -c {dst.addr('4')} -p {port} -t {seconds} -J {args}",
+                  ns=src.ns, timeout=seconds + 30)
+    return json.loads(out.stdout)["end"]

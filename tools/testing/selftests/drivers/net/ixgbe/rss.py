@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+""" Receive side scaling: flows reach every queue, and only the queues they should. """
+
+import contextlib
+import glob
+import re
+import socket
+
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_true, ksft_variants
+from lib.py import IxgbeEnv, KsftSkipEx, NetNSEnter, cmd, defer, ethtool
+
+FLOWS = 256
+
+
+def _rx_packets(end):
+    """ Received packets of each queue. """
+    out = {}
+    for key, value in end.stats().items():
+        m = re.fullmatch(r"rx_queue_(\d+)_packets", key)
+        if m:
+            out[int(m.group(1))] = value
+    return out
+
+
+def _queues(end):
+    """ Number of Rx queues that the stack sees. """
+    with NetNSEnter(end.ns) if end.ns else contextlib.nullcontext():
+        text = ethtool(f"-x {end.ifname}", ns=end.ns).stdout
+    return int(re.search(r"with (\d+) RX ring", text).group(1))
+
+
+def _flows(src, dst, ipver="4", tcp=True):
+    """ Send one short flow from each of many ports. TCP: a refused connection will do. """
+    family = socket.AF_INET if ipver == "4" else socket.AF_INET6
+    kind = socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM
+    for i in range(FLOWS):
+        with NetNSEnter(src.ns) if src.ns else contextlib.nullcontext():
+            sock = socket.socket(family, kind)
+        with contextlib.closing(sock):
+            sock.settimeout(3)
+            sock.bind(("", 20000 + i))
+            with contextlib.suppress(ConnectionRefusedError):
+                sock.connect((dst.addr(ipver), 9 + i))
+
+
+def _spread(end, peer, ipver):
+    before = _rx_packets(end)
+    _flows(peer, end, ipver)
+    after = _rx_packets(end)
+    return {q: after[q] - before[q] for q in after}
+
+
+@ksft_variants(["4", "6"])
+def pf_every_queue(cfg, ipver):
+    """ Many flows reach each RSS queue of the PF. """
+    queues = _queues(cfg.pf)
+    got = _spread(cfg.pf, cfg.peer, ipver)
+    for q in range(queues):
+        ksft_ge(got[q], FLOWS // queues // 4, f"queue {q} of {queues}: {got}")
+
+
+@ksft_variants(["4", "6"])
+def vf_every_queue(cfg, ipver):
+    """ Many flows reach each RSS queue of a VF: two, as long as pools have that many. """
+    cfg.create_vfs(1)
+    vf = cfg.vfs[0]
+    got = _spread(vf, cfg.peer, ipver)
+    ksft_eq(len(got), 2)
+    for q, count in got.items():
+        ksft_ge(count, FLOWS // 8, f"queue {q}: {got}")
+
+
+def pf_indirection(cfg):
+    """ With an indirection table that names queue 0 alone, no flow goes elsewhere. """
+    queues = _queues(cfg.pf)
+    if queues < 2:
+        raise KsftSkipEx("one queue only")
+    ethtool(f"-X {cfg.pf.ifname} equal 1")
+    defer(ethtool, f"-X {cfg.pf.ifname} default")
+    got = _spread(cfg.pf, cfg.peer, "4")
+    ksft_ge(got[0], FLOWS)
+    # Not exactly 0: neighbour discovery of the peer is not ours to count.
+    for q in range(1, queues):
+        ksft_true(got[q] < 4, f"queue {q}: {got}")
+
+
+def pf_key(cfg):
+    """ The hash key can be set, is read back, and moves flows. """
+    old = re.search(r"((?:[0-9a-f]{2}:){39}[0-9a-f]{2})",
+                    ethtool(f"-x {cfg.pf.ifname}").stdout).group(1)
+    new = ":".join(f"{(i * 37 + 11) & 0xff:02x}" for i in range(40))
+    ethtool(f"-X {cfg.pf.ifname} hkey {new}")
+    defer(ethtool, f"-X {cfg.pf.ifname} hkey {old}")
+    ksft_true(new in ethtool(f"-x {cfg.pf.ifname}").stdout)
+    got = _spread(cfg.pf, cfg.peer, "4")
+    for q in range(_queues(cfg.pf)):
+        ksft_gt(got[q], 0, f"queue {q}: {got}")
+
+
+def pf_channels(cfg):
+    """ Fewer channels, then all again: flows keep to the queues that exist. """
+    out = ethtool(f"-l {cfg.pf.ifname}").stdout
+    maximum, current = [int(n) for n in re.findall(r"Combined:\s+(\d+)", out)]
+    ksft_ge(maximum, current)
+    if current < 2:
+        raise KsftSkipEx("one queue only")
+    defer(cfg.settle)
+    defer(ethtool, f"-L {cfg.pf.ifname} combined {current}")
+    ethtool(f"-L {cfg.pf.ifname} combined 1")
+    cfg.settle()
+    ksft_eq(_queues(cfg.pf), 1)
+    got = _spread(cfg.pf, cfg.peer, "4")
+    ksft_ge(got[0], FLOWS)
+
+
+def pf_udp_ports(cfg):
+    """ UDP ports enter the hash when asked for. """
+    ethtool(f"-N {cfg.pf.ifname} rx-flow-hash udp4 sdfn")
+    defer(ethtool, f"-N {cfg.pf.ifname} rx-flow-hash udp4 sd")
+    out = ethtool(f"-n {cfg.pf.ifname} rx-flow-hash udp4").stdout
+    ksft_true("L4 bytes 0 & 1" in out, out)
+    sock = None
+    before = _rx_packets(cfg.pf)
+    with NetNSEnter(cfg.peer.ns):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with contextlib.closing(sock):
+        for i in range(FLOWS):
+            # Closed ports: the answers are ICMP errors, which the next send reports.
+            with contextlib.suppress(ConnectionRefusedError):
+                sock.sendto(b"x" * 32, (cfg.pf.addr("4"), 30000 + i))
+    cmd(f"ping -c 1 {cfg.pf.addr('4')}", ns=cfg.peer.ns)
+    after = _rx_packets(cfg.pf)
+    got = {q: after[q] - before[q] for q in after}
+    for q in range(_queues(cfg.pf)):
+        ksft_gt(got[q], 0, f"queue {q}: {got}")
+
+
+def tx_every_queue(cfg):
+    """ Flows leave by every Tx queue of the PF. """
+    queues = len(glob.glob(f"/sys/class/net/{cfg.pf.ifname}/queues/tx-*"))
+
+    def tx():
+        return {k: v for k, v in cfg.pf.stats().items()
+                if re.fullmatch(r"tx_queue_\d+_packets", k)}
+    if _queues(cfg.pf) < 2:
+        raise KsftSkipEx("one queue only")
+    before = tx()
+    # The stack picks the queue by CPU (XPS), so send from each CPU.
+    cpus = cmd("nproc").stdout.strip()
+    for cpu in range(int(cpus)):
+        cmd(f"taskset -c {cpu} ping -q -i 0.01 -c 20 {cfg.peer.addr('4')}")
+    after = tx()
+    used = [k for k in after if after[k] > before[k]]
+    ksft_ge(len(used), min(queues, int(cpus)), f"{used}")
+
+
+def main():
+    with IxgbeEnv() as cfg:
+        ksft_run([pf_every_queue, pf_indirection, pf_key, pf_udp_ports, pf_channels,
+                  tx_every_queue, vf_every_queue], args=(cfg, ))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()

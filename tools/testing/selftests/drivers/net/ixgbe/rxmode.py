@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+""" Receive modes: who gets unicast, multicast and broadcast frames, and who may ask for more. """
+
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_true, ksft_variants
+from lib.py import Frame, IxgbeEnv, PacketSocket, arp_free_mac, crosses, defer, ip
+
+# The 82599 hashes bits 47:36 of the group address: these two must differ there.
+GROUP, OTHER_GROUP = "01:00:5e:01:02:03", "01:00:5e:01:55:aa"
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+
+def _gets(cfg, end, dst):
+    """ Whether @end gets a frame that the peer sends to @dst. """
+    src = cfg.peer.mac()
+    with PacketSocket(end.ifname, end.ns) as rx, \
+         PacketSocket(cfg.peer.ifname, cfg.peer.ns) as tx:
+        return crosses(tx, rx, Frame(dst, src), marker=Frame(end.mac(), src)) is not None
+
+
+def _mode(end, flag):
+    """ Switch a receive mode on for the time of this test. """
+    end.link(flag + " on")
+    defer(end.link, flag + " off")
+
+
+def _join(end, group):
+    ip(f"maddr add {group} dev {end.ifname}", ns=end.ns)
+
+
+def _leave(end, group):
+    ip(f"maddr del {group} dev {end.ifname}", ns=end.ns)
+
+
+def _end(cfg, name):
+    if name == "vf0" and not cfg.vfs:
+        cfg.create_vfs(2)
+    return cfg.endpoint(name)
+
+
+@ksft_variants(["pf", "vf0"])
+def unicast(cfg, name):
+    """ Frames to others stay out. """
+    end = _end(cfg, name)
+    ksft_true(not _gets(cfg, end, arp_free_mac()))
+    if name == "vf0":
+        ksft_true(not _gets(cfg, end, cfg.pf.mac()), "the PF's")
+        ksft_true(not _gets(cfg, end, cfg.vfs[1].mac()), "the other VF's")
+
+
+@ksft_variants(["pf", "vf0"])
+def broadcast(cfg, name):
+    """ Everybody gets broadcasts. """
+    ksft_true(_gets(cfg, _end(cfg, name), BROADCAST))
+
+
+@ksft_variants(["pf", "vf0"])
+def multicast(cfg, name):
+    """ A group is received while it is joined. """
+    end = _end(cfg, name)
+    ksft_true(not _gets(cfg, end, GROUP), "before")
+    _join(end, GROUP)
+    ksft_true(_gets(cfg, end, GROUP), "joined")
+    ksft_true(not _gets(cfg, end, OTHER_GROUP), "another group")
+    _leave(end, GROUP)
+    ksft_true(not _gets(cfg, end, GROUP), "left")
+
+
+def pf_allmulti(cfg):
+    """ allmulticast gives the PF every group, and no foreign unicast. """
+    _mode(cfg.pf, "allmulticast")
+    ksft_true(_gets(cfg, cfg.pf, OTHER_GROUP))
+    ksft_true(not _gets(cfg, cfg.pf, arp_free_mac()))
+
+
+@ksft_variants(["alone", "with_vfs"])
+def pf_promisc(cfg, state):
+    """ promisc gives the PF foreign unicast, for as long as it is on. """
+    if state == "with_vfs":
+        _end(cfg, "vf0")
+    foreign = arp_free_mac()
+    cfg.pf.link("promisc on")
+    got = _gets(cfg, cfg.pf, foreign)
+    cfg.pf.link("promisc off")
+    ksft_true(got, "on")
+    ksft_true(not _gets(cfg, cfg.pf, foreign), "off again")
+
+
+@ksft_variants(["pf", "vf0"])
+def second_address(cfg, name):
+    """ A macvlan's address is received without any promiscuous mode. """
+    end = _end(cfg, name)
+    mac = arp_free_mac()
+    ksft_true(not _gets(cfg, end, mac), "before")
+    ip(f"link add link {end.ifname} name mv0 address {mac} type macvlan mode private", ns=end.ns)
+    ip("link set mv0 up", ns=end.ns)
+    got = _gets(cfg, end, mac)
+    ip("link del mv0", ns=end.ns)
+    ksft_true(got, "added")
+    ksft_true(not _gets(cfg, end, mac), "removed")
+
+
+def vf_allmulti(cfg):
+    """ A VF gets every group only if it asks for it and the host trusts it. """
+    vf = _end(cfg, "vf0")
+    _mode(vf, "allmulticast")
+    ksft_true(not _gets(cfg, vf, OTHER_GROUP), "not trusted")
+    cfg.vf_set(0, "trust on")
+    defer(cfg.settle)
+    defer(cfg.vf_set, 0, "trust off")
+    cfg.settle()
+    ksft_eq(cfg.vf_info(0)["trust"], True)
+    ksft_true(_gets(cfg, vf, OTHER_GROUP), "trusted")
+    cfg.vf_set(0, "trust off")
+    cfg.settle()
+    ksft_true(not _gets(cfg, vf, OTHER_GROUP), "no longer trusted")
+
+
+@ksft_variants(["off", "on"])
+def vf_promisc(cfg, trust):
+    """
+    The 82599 has no unicast promiscuous mode per pool (the X540 has, VMOLR.UPE): no
+    trust makes a VF see frames to others.
+    """
+    vf = _end(cfg, "vf0")
+    if trust == "on":
+        cfg.vf_set(0, "trust on")
+        defer(cfg.settle)
+        defer(cfg.vf_set, 0, "trust off")
+        cfg.settle()
+    _mode(vf, "promisc")
+    ksft_true(not _gets(cfg, vf, arp_free_mac()))
+    ksft_true(not _gets(cfg, vf, cfg.vfs[1].mac()), "the other VF's")
+
+
+def main():
+    with IxgbeEnv() as cfg:
+        ksft_run([unicast, broadcast, multicast, pf_allmulti, pf_promisc, second_address,
+                  vf_allmulti, vf_promisc], args=(cfg, ))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()

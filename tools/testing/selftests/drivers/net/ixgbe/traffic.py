@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+Traffic between every kind of endpoints, at both MTUs, with all offloads on and
+all off. Every byte that arrives is compared with what was sent.
+"""
+
+import os
+
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_gt, ksft_variants, KsftNamedVariant
+from lib.py import IxgbeEnv, KsftSkipEx, cmd, defer, iperf3, ping, verify_tcp, verify_udp
+
+PAIRS = ("pf-peer", "vf0-peer", "vf0-vf1", "vf0-pf")
+MTUS = (1500, 9000)
+OFFLOADS = "rx tx sg tso gso gro rxvlan txvlan rxhash"
+
+CURRENT_MTU = {}
+
+
+def _mtu(cfg, mtu):
+    """ Change the MTU once for all cases that want it. """
+    if CURRENT_MTU.get("mtu", 1500) != mtu:
+        cfg.set_mtu(mtu)
+        CURRENT_MTU["mtu"] = mtu
+
+
+def _offloads(end, on):
+    """ Switch every offload that this interface can switch. """
+    state = "on" if on else "off"
+    for name in OFFLOADS.split():
+        # Not every interface has each of them; what it has must switch.
+        cmd(f"ethtool -K {end.ifname} {name} {state}", ns=end.ns, fail=False)
+
+
+def _sizes(mtu, ipver):
+    """ Datagram sizes around each boundary: empty, minimum frame, MTU, fragments. """
+    full = mtu - (28 if ipver == "4" else 48)
+    return (1, 17, 18, 19, 64, 255, 256, 1000, full - 1, full, full + 1, 3 * full)
+
+
+def _verify(cfg, pair, mtu, nbytes=1 << 20):
+    src, dst = cfg.endpoints(pair)
+    for ipver in ("4", "6"):
+        ping(src, dst, ipver)
+        ping(dst, src, ipver)
+        verify_udp(src, dst, _sizes(mtu, ipver), ipver)
+        verify_tcp(src, dst, nbytes, ipver)
+
+
+@ksft_variants([KsftNamedVariant(f"{pair}_{mtu}", pair, mtu)
+                for mtu in MTUS for pair in PAIRS])
+def verified(cfg, pair, mtu):
+    """ Ping, datagrams and a stream, IPv4 and IPv6, offloads as the driver sets them. """
+    _mtu(cfg, mtu)
+    _verify(cfg, pair, mtu)
+
+
+@ksft_variants([KsftNamedVariant(f"{state}_{pair}_{mtu}", state, pair, mtu)
+                for mtu in reversed(MTUS) for state in ("off", "on") for pair in PAIRS])
+def offloads(cfg, state, pair, mtu):
+    """ The same with all offloads of both ends off, and all on. """
+    _mtu(cfg, mtu)
+    ends = cfg.endpoints(pair)
+    for end in ends:
+        if end.name != "peer":
+            _offloads(end, state == "on")
+            defer(_offloads, end, True)
+    cfg.settle()
+    _verify(cfg, pair, mtu)
+
+
+@ksft_variants(PAIRS)
+def iperf(cfg, pair):
+    """ iperf3 both ways: bytes flow. The figure is for the log. """
+    _mtu(cfg, 1500)
+    src, dst = cfg.endpoints(pair)
+    for args in ("-P 2", "-P 2 -R"):
+        end = iperf3(src, dst, 1, args)
+        ksft_gt(end["sum_received"]["bytes"], 100000, args)
+
+
+def station(cfg):
+    """ The lab's station answers ARP and ping. """
+    addr = os.environ.get("STATION_V4")
+    if not addr:
+        raise KsftSkipEx("STATION_V4 is not set")
+    _mtu(cfg, 1500)
+    for end in (cfg.pf, cfg.vfs[0]):
+        for size in (1, 56, 1472):
+            res = cmd(f"ping -4 -q -n -i 0.05 -c 3 -W 3 -s {size} {addr}", ns=end.ns, fail=False)
+            ksft_eq(res.ret, 0, res.stdout)
+
+
+def main():
+    with IxgbeEnv(vfs=2) as cfg:
+        ksft_run([verified, offloads, iperf, station], args=(cfg, ))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+""" What the host decides about a VF: `ip link set PF vf N …`. """
+
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_in, ksft_lt, ksft_true, \
+    ksft_variants
+from lib.py import CmdExitFailure, IxgbeEnv, arp_free_mac, cmd, defer, ethtool, iperf3, ping, \
+    verify_tcp
+
+MAC = "02:82:59:90:00:01"
+
+
+def _refused(cfg, args):
+    """ The kernel's answer to a bad setting. """
+    try:
+        ip_args = f"ip link set dev {cfg.pf.ifname} {args}"
+        cmd(ip_args)
+        ksft_true(False, f"accepted: {args}")
+    except CmdExitFailure as e:
+        return e.cmd.stderr
+    return ""
+
+
+def mac_set(cfg):
+    """ A VF whose address the host has set uses it after a reload. """
+    cfg.vf_set(0, f"mac {MAC}")
+    cfg.vfs[0].rebind()
+    ksft_eq(cfg.vfs[0].mac(), MAC)
+    ksft_eq(cfg.vf_info(0)["address"], MAC)
+    ping(cfg.vfs[0], cfg.peer)
+    verify_tcp(cfg.vfs[0], cfg.peer, 100000)
+
+
+def mac_guest_denied(cfg):
+    """ A guest may not override the host's address, and keeps working. """
+    vf = cfg.vfs[0]
+    cfg.vf_set(0, f"mac {MAC}")
+    vf.rebind()
+    try:
+        vf.link(f"address {arp_free_mac()}")
+        ksft_true(False, "the guest changed its address")
+    except CmdExitFailure:
+        pass
+    ksft_eq(cfg.vf_info(0)["address"], MAC)
+    ping(vf, cfg.peer)
+
+
+def mac_guest_trusted(cfg):
+    """ A trusted guest may. """
+    vf, mac = cfg.vfs[0], arp_free_mac()
+    cfg.vf_set(0, f"mac {MAC}")
+    cfg.vf_set(0, "trust on")
+    defer(cfg.settle)
+    defer(cfg.vf_set, 0, "trust off")
+    vf.rebind()
+    vf.link(f"address {mac}")
+    ksft_eq(cfg.vf_info(0)["address"], mac)
+    ping(vf, cfg.peer)
+    vf.link(f"address {MAC}")
+
+
+def mac_guest_own(cfg):
+    """ A guest to which the host gave no address may choose its own. """
+    vf, mac = cfg.vfs[1], arp_free_mac()
+    vf.link(f"address {mac}")
+    ksft_eq(cfg.vf_info(1)["address"], mac)
+    ping(vf, cfg.peer)
+    ping(cfg.vfs[0], vf)
+
+
+def rate(cfg):
+    """ A rate limit holds, loosely; without it the VF is faster. """
+    vf, limit = cfg.vfs[0], 20
+    free = iperf3(vf, cfg.peer, 1)["sum_received"]["bits_per_second"]
+    cfg.vf_set(0, f"max_tx_rate {limit}")
+    defer(cfg.vf_set, 0, "max_tx_rate 0")
+    ksft_eq(cfg.vf_info(0)["rate"]["max_tx"], limit)
+    limited = iperf3(vf, cfg.peer, 3)["sum_received"]["bits_per_second"]
+    ksft_lt(limited, limit * 1.3e6)
+    ksft_gt(limited, limit * 0.4e6)
+    ksft_gt(free, 1.5 * limited)
+
+
+def link_state(cfg):
+    """ The host takes a VF's link away and gives it back. """
+    vf = cfg.vfs[0]
+    defer(cfg.vf_set, 0, "state auto")
+    cfg.vf_set(0, "state disable")
+    ksft_eq(cfg.vf_info(0)["link_state"], "disable")
+    vf.wait_carrier(False)
+    ksft_true(not ping(vf, cfg.peer, fail=False))
+    ping(cfg.vfs[1], cfg.peer)
+    cfg.vf_set(0, "state auto")
+    ksft_eq(cfg.vf_info(0)["link_state"], "auto")
+    vf.wait_carrier()
+    cfg.settle()
+    verify_tcp(vf, cfg.peer, 100000)
+
+
+def trust(cfg):
+    """ Trust is off by default, can be switched, and the VF survives each switch. """
+    ksft_eq(cfg.vf_info(0)["trust"], False)
+    for state in (True, False):
+        cfg.vf_set(0, "trust " + ("on" if state else "off"))
+        ksft_eq(cfg.vf_info(0)["trust"], state)
+        cfg.settle()
+
+
+def query_rss(cfg):
+    """ A VF reads the RSS table and key only if the host lets it. """
+    vf = cfg.vfs[0]
+    res = cmd(f"ethtool -x {vf.ifname}", ns=vf.ns, fail=False)
+    ksft_true(res.ret != 0, "not asked yet: " + res.stdout)
+    cfg.vf_set(0, "query_rss on")
+    defer(cfg.vf_set, 0, "query_rss off")
+    out = ethtool(f"-x {vf.ifname}", ns=vf.ns).stdout
+    ksft_in("RX flow hash indirection table", out)
+    key = ethtool(f"-x {cfg.pf.ifname}").stdout.split("RSS hash key:")[1].split()[0]
+    ksft_in(key, out, "the key is the PF's")
+
+
+def statistics(cfg):
+    """ The PF counts what each VF sends and receives. """
+    vf = cfg.vfs[0]
+    before = cfg.vf_info(0)["stats"]
+    other = cfg.vf_info(1)["stats"]
+    ping(vf, cfg.peer, count=50, size=1000)
+    after = cfg.vf_info(0)["stats"]
+    for way in ("rx", "tx"):
+        ksft_ge(after[way]["packets"] - before[way]["packets"], 50)
+        ksft_ge(after[way]["bytes"] - before[way]["bytes"], 50 * 1000)
+        ksft_lt(cfg.vf_info(1)["stats"][way]["packets"] - other[way]["packets"], 25)
+
+
+@ksft_variants([
+    "vf 2 mac 02:00:00:00:00:01", "vf 2 vlan 5", "vf 2 spoofchk on", "vf 2 trust on",
+    "vf 2 state auto", "vf 2 max_tx_rate 100", "vf 0 mac 01:00:5e:00:00:01",
+    "vf 0 max_tx_rate 10", "vf 0 max_tx_rate 10001", "vf 0 max_tx_rate 100 min_tx_rate 50",
+])
+def bad_value(cfg, args):
+    """ A VF that is not there, or a value out of range: refused as the C driver does. """
+    ksft_in("Invalid argument", _refused(cfg, args))
+    ping(cfg.vfs[0], cfg.peer)
+
+
+def main():
+    with IxgbeEnv(vfs=2) as cfg:
+        ksft_run([trust, query_rss, statistics, rate, link_state, mac_guest_own, mac_set,
+                  mac_guest_denied, mac_guest_trusted, bad_value], args=(cfg, ))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
