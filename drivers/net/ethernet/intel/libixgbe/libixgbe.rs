@@ -8,8 +8,11 @@
 
 pub mod desc;
 pub mod io;
+pub mod mbx;
 pub mod mbx_ext;
 pub mod regs;
+pub mod ring;
+pub mod vf;
 
 pub use io::{
     Delay,
