@@ -10,6 +10,7 @@ pub mod desc;
 pub mod io;
 pub mod mbx;
 pub mod mbx_ext;
+pub mod migration;
 pub mod regs;
 pub mod ring;
 pub mod vf;

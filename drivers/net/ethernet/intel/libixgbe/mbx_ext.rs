@@ -145,8 +145,11 @@ pub struct RegisterQueue {
     pub shadow_len: u32,
     /// Bytes from a buffer's address that one descriptor's DMA can touch, 1 to 16384.
     pub buffer_len: u32,
+    /// Zero from the VF. In the PF's `ACK`: generation of the marking in force, or 0. If it is not 0 the VF marks from
+    /// before it enables the queue, as if [`StartMarking`] had come; no [`MarkingReply`] is due.
+    pub marking: u32,
     /// Zero.
-    pub reserved: [u32; 6],
+    pub reserved: [u32; 5],
 }
 
 /// VF to PF: answer to [`SaveRequest`], where the driver's software stands in its rings. A hint for logs and tests: the
@@ -379,6 +382,7 @@ impl RegisterQueue {
     /// [`Error::Range`] or [`Error::Reserved`].
     pub fn validate(&self) -> Result<(), Error> {
         zero(&self.reserved)?;
+        check(self.marking == 0, Error::Reserved)?;
         check(self.caps & !CAPS_ALL == 0, Error::Reserved)?;
         check((1..=MAX_QUEUES as u32).contains(&self.queues), Error::Range)?;
         check(self.queue < self.queues, Error::Range)?;
@@ -527,7 +531,8 @@ mod tests {
             shadow_hi: 0x1,
             shadow_len: 4096,
             buffer_len: 2048,
-            reserved: [0; 6],
+            marking: 0,
+            reserved: [0; 5],
         }
     }
 
@@ -565,7 +570,8 @@ mod tests {
             (|m| m.buffer_len = 0, Error::Range),
             (|m| m.buffer_len = 16385, Error::Range),
             (|m| m.caps = CAP_MARK, Error::Range),
-            (|m| m.reserved[5] = 1, Error::Reserved),
+            (|m| m.reserved[4] = 1, Error::Reserved),
+            (|m| m.marking = 1, Error::Reserved),
             (|m| m.head |= 1 << 16, Error::Reserved),
             (
                 |m| {

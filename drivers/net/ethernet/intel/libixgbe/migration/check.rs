@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Each record of a blob, checked field by field and moved into the live state.
+//!
+//! What is checked is what the hardware and the mailbox would let a guest set by itself: a blob must not reach a state
+//! that the VF could not have reached on this host. DMA addresses need no check here: the IOMMU holds the VF to its
+//! guest's memory whatever they are.
+
+use zerocopy::little_endian::U16;
+
+use super::format;
+use super::refusal::Refusal;
+use super::state;
+use super::state::VfState;
+use super::state::Xcast;
+use super::Host;
+use crate::mbx_ext;
+use crate::regs;
+
+fn ensure(ok: bool, refusal: Refusal) -> Result<(), Refusal> {
+    if ok {
+        Ok(())
+    } else {
+        Err(refusal)
+    }
+}
+
+/// Smallest frame limit that a VF can have: a standard Ethernet frame without CRC.
+const MIN_FRAME: u32 = 1514;
+/// Largest frame limit (`IXGBE_MAX_JUMBO_FRAME_SIZE`).
+const MAX_FRAME: u32 = 9728;
+
+pub(super) fn identity(i: &format::Identity, out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::IDENTITY;
+    ensure(
+        i.reserved.get() == 0 && i.reserved2.get() == 0,
+        Refusal::Reserved(kind),
+    )?;
+    ensure(
+        i.vendor.get() == super::VENDOR_INTEL,
+        Refusal::Device(i.vendor.get()),
+    )?;
+    let per_pool = i.queues_per_pool.get();
+    ensure(
+        matches!(per_pool, 2 | 4 | 8),
+        Refusal::QueueLayout(per_pool),
+    )?;
+    ensure(
+        (1..=per_pool).contains(&i.queue_pairs.get()),
+        Refusal::QueuePairs(i.queue_pairs.get()),
+    )?;
+    ensure(
+        (MIN_FRAME..=MAX_FRAME).contains(&i.max_frame.get()),
+        Refusal::MaxFrame(i.max_frame.get()),
+    )?;
+    out.identity = state::Identity {
+        device: i.device.get(),
+        queues_per_pool: per_pool,
+        queue_pairs: i.queue_pairs.get(),
+        api: i.api.get(),
+        features: i.features.get(),
+        max_frame: i.max_frame.get(),
+    };
+    Ok(())
+}
+
+pub(super) fn policy(p: &format::Policy, out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::POLICY;
+    let flags = p.flags.get();
+    ensure(
+        p.reserved.get() == 0 && flags & !format::POLICY_ALL == 0,
+        Refusal::Reserved(kind),
+    )?;
+    ensure(
+        p.port_vlan.get() < 4095 && p.port_qos.get() < 8,
+        Refusal::Value(kind),
+    )?;
+    out.policy = state::Policy {
+        admin_mac: flags & format::POLICY_ADMIN_MAC != 0,
+        trusted: flags & format::POLICY_TRUSTED != 0,
+        spoofchk: flags & format::POLICY_SPOOFCHK != 0,
+        port_vlan: p.port_vlan.get(),
+        port_qos: p.port_qos.get(),
+    };
+    Ok(())
+}
+
+/// Checks a ring: base aligned to 128 bytes, length a multiple of 128 bytes and not above the drivers' largest ring
+/// (datasheet 8.2.3.8.1 to 8.2.3.8.3), indices inside it. A ring that does not run may be all zero.
+fn ring(
+    base: u64,
+    length: u32,
+    head: u32,
+    tail: u32,
+    enabled: bool,
+    kind: u16,
+) -> Result<(), Refusal> {
+    let entries = length / state::DESCRIPTOR_BYTES;
+    let shaped = base % 128 == 0 && length % 128 == 0 && entries <= mbx_ext::MAX_RING_ENTRIES;
+    let fits = base.checked_add(u64::from(length)).is_some();
+    let inside = if entries == 0 {
+        head == 0 && tail == 0
+    } else {
+        head < entries && tail < entries
+    };
+    ensure(
+        shaped && fits && inside && (entries > 0 || !enabled),
+        Refusal::Value(kind),
+    )
+}
+
+/// SRRCTL bits that exist (8.2.3.8.7).
+const SRRCTL_ALL: u32 = 0x1f
+    | regs::SRRCTL_BSIZEHDR_MASK
+    | regs::SRRCTL_RDMTS_MASK
+    | regs::SRRCTL_DESCTYPE_MASK
+    | regs::SRRCTL_DROP_EN;
+/// RXDCTL bits that a VF can set (8.2.3.8.8), less the self-clearing flush.
+pub(super) const RXDCTL_ALL: u32 =
+    regs::RXDCTL_ENABLE | regs::RXDCTL_VME | regs::RXDCTL_RLPML_EN | regs::RXDCTL_RLPMLMASK;
+/// TXDCTL bits that a VF can set (8.2.3.9.10), less the self-clearing flush: three thresholds and ENABLE.
+pub(super) const TXDCTL_ALL: u32 = regs::TXDCTL_ENABLE
+    | regs::TXDCTL_PTHRESH_MASK
+    | 0x7f << regs::TXDCTL_HTHRESH_SHIFT
+    | 0x7f << regs::TXDCTL_WTHRESH_SHIFT;
+/// VFPSRTYPE bits that exist: header types and RQPL (8.2.3.7.4).
+pub(super) const PSRTYPE_ALL: u32 = 0xe000_0000 | 0x0007_fffe;
+
+pub(super) fn srrctl_mask(value: u32) -> u32 {
+    value & SRRCTL_ALL
+}
+
+pub(super) fn rx_queues(queues: &[format::RxQueue], out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::RX_QUEUES;
+    ensure(queues.len() == out.pairs(), Refusal::TlvLength(kind))?;
+    for (to, q) in out.rx.iter_mut().zip(queues) {
+        let (srrctl, rxdctl) = (q.srrctl.get(), q.rxdctl.get());
+        ensure(
+            q.reserved.get() == 0 && srrctl & !SRRCTL_ALL == 0 && rxdctl & !RXDCTL_ALL == 0,
+            Refusal::Reserved(kind),
+        )?;
+        let enabled = rxdctl & regs::RXDCTL_ENABLE != 0;
+        // A running queue has a buffer size of 1 to 16 KiB.
+        let kib = srrctl & 0x1f;
+        ensure(kib <= 16 && (kib > 0 || !enabled), Refusal::Value(kind))?;
+        ring(
+            q.base.get(),
+            q.length.get(),
+            q.head.get(),
+            q.tail.get(),
+            enabled,
+            kind,
+        )?;
+        *to = state::RxQueue {
+            base: q.base.get(),
+            length: q.length.get(),
+            head: q.head.get(),
+            tail: q.tail.get(),
+            srrctl,
+            rxdctl,
+        };
+    }
+    Ok(())
+}
+
+pub(super) fn tx_queues(queues: &[format::TxQueue], out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::TX_QUEUES;
+    ensure(queues.len() == out.pairs(), Refusal::TlvLength(kind))?;
+    for (to, q) in out.tx.iter_mut().zip(queues) {
+        let (writeback, txdctl) = (q.writeback.get(), q.txdctl.get());
+        // Head write-back is 16-byte aligned, bit 0 enables it (8.2.3.9.11).
+        ensure(
+            writeback & 0xe == 0 && txdctl & !TXDCTL_ALL == 0,
+            Refusal::Reserved(kind),
+        )?;
+        let enabled = txdctl & regs::TXDCTL_ENABLE != 0;
+        ring(
+            q.base.get(),
+            q.length.get(),
+            q.head.get(),
+            q.tail.get(),
+            enabled,
+            kind,
+        )?;
+        *to = state::TxQueue {
+            base: q.base.get(),
+            writeback,
+            length: q.length.get(),
+            head: q.head.get(),
+            tail: q.tail.get(),
+            txdctl,
+        };
+    }
+    Ok(())
+}
+
+/// Each valid entry of an IVAR must name one of the VF's vectors.
+fn ivar_ok(ivar: u32, entries: u32) -> bool {
+    (0..4).all(|i| {
+        let entry = ivar >> (8 * i) & 0xff;
+        if i >= entries {
+            entry == 0
+        } else {
+            entry & 0x7c == 0 && (entry & regs::IVAR_ALLOC_VAL == 0 || entry & 0x3 < state::VECTORS)
+        }
+    })
+}
+
+pub(super) fn interrupts(i: &format::Interrupts, out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::INTERRUPTS;
+    let vectors = (1 << state::VECTORS) - 1;
+    let masks = i.eims.get() | i.eiac.get() | i.eiam.get();
+    ensure(
+        masks & !vectors == 0 && i.psrtype.get() & !PSRTYPE_ALL == 0,
+        Refusal::Reserved(kind),
+    )?;
+    ensure(
+        ivar_ok(i.ivar.get(), 4) && ivar_ok(i.ivar_misc.get(), 1),
+        Refusal::Value(kind),
+    )?;
+    out.interrupts = state::Interrupts {
+        eims: i.eims.get(),
+        eiac: i.eiac.get(),
+        eiam: i.eiam.get(),
+        ivar: i.ivar.get(),
+        ivar_misc: i.ivar_misc.get(),
+        psrtype: i.psrtype.get(),
+    };
+    Ok(())
+}
+
+pub(super) fn mailbox(m: &format::Mailbox, out: &mut VfState) -> Result<(), Refusal> {
+    let flags = m.flags.get();
+    ensure(
+        flags & !format::MAILBOX_ALL == 0 && m.reserved.get() == 0,
+        Refusal::Reserved(format::MAILBOX),
+    )?;
+    out.mailbox = state::Mailbox {
+        request: flags & format::MAILBOX_REQUEST != 0,
+        pf_message: flags & format::MAILBOX_PF_MESSAGE != 0,
+        cts: flags & format::MAILBOX_CTS != 0,
+        // Any content will do: the VF can write every dword by itself.
+        words: m.words.map(|w| w.get()),
+    };
+    Ok(())
+}
+
+/// Neither multicast nor zero.
+fn unicast_mac(mac: &[u8; 6]) -> bool {
+    let [first, ..] = *mac;
+    first & 1 == 0 && mac.iter().any(|b| *b != 0)
+}
+
+pub(super) fn filters(f: &format::Filters, out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::FILTERS;
+    ensure(f.mac == [0; 6] || unicast_mac(&f.mac), Refusal::Value(kind))?;
+    ensure(f.enabled <= 1, Refusal::Value(kind))?;
+    out.filters.mac = f.mac;
+    out.filters.xcast = Xcast::from_u8(f.xcast).ok_or(Refusal::Value(kind))?;
+    out.filters.enabled = f.enabled == 1;
+    Ok(())
+}
+
+pub(super) fn unicast(macs: &[[u8; 6]], out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::UNICAST;
+    for mac in macs {
+        ensure(unicast_mac(mac), Refusal::Value(kind))?;
+        ensure(out.filters.unicast.push(*mac), Refusal::TlvLength(kind))?;
+    }
+    Ok(())
+}
+
+pub(super) fn vlans(ids: &[U16], out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::VLANS;
+    let mut last = None;
+    for id in ids.iter().map(|id| id.get()) {
+        ensure(id < 4096 && last < Some(id), Refusal::Value(kind))?;
+        last = Some(id);
+        ensure(out.filters.vlans.push(id), Refusal::TlvLength(kind))?;
+    }
+    Ok(())
+}
+
+pub(super) fn multicast(hashes: &[U16], out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::MULTICAST;
+    for hash in hashes {
+        ensure(hash.get() < 4096, Refusal::Value(kind))?;
+        ensure(
+            out.filters.multicast.push(hash.get()),
+            Refusal::TlvLength(kind),
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn registrations(
+    list: &[format::Registration],
+    out: &mut VfState,
+) -> Result<(), Refusal> {
+    let kind = format::REGISTRATIONS;
+    for r in list {
+        let (caps, entries) = (r.caps.get(), r.entries.get());
+        ensure(entries <= mbx_ext::MAX_RING_ENTRIES, Refusal::Value(kind))?;
+        let m = mbx_ext::RegisterQueue {
+            head: mbx_ext::VF_REGISTER_QUEUE,
+            version: mbx_ext::EXT_VERSION,
+            queue: r.queue.get().into(),
+            queues: r.queues.get().into(),
+            caps,
+            entries,
+            shadow_lo: r.shadow.get() as u32,
+            shadow_hi: (r.shadow.get() >> 32) as u32,
+            shadow_len: if caps & mbx_ext::CAP_SHADOW != 0 {
+                entries * 8
+            } else {
+                0
+            },
+            buffer_len: r.buffer_len.get(),
+            marking: 0,
+            reserved: [0; 5],
+        };
+        m.validate().map_err(|_| Refusal::Value(kind))?;
+        let pairs = out.pairs();
+        let slot = out
+            .registrations
+            .iter_mut()
+            .take(pairs)
+            .nth(r.queue.get().into());
+        let slot = slot.ok_or(Refusal::Value(kind))?;
+        ensure(slot.is_none(), Refusal::Value(kind))?;
+        *slot = Some(m);
+    }
+    Ok(())
+}
+
+pub(super) fn statistics(s: &format::Statistics, out: &mut VfState) -> Result<(), Refusal> {
+    out.statistics = state::Statistics {
+        rx_packets: s.rx_packets.get(),
+        rx_bytes: s.rx_bytes.get(),
+        rx_multicast: s.rx_multicast.get(),
+        tx_packets: s.tx_packets.get(),
+        tx_bytes: s.tx_bytes.get(),
+    };
+    Ok(())
+}
+
+/// Compares with this host, and clamps what the host may narrow.
+pub(super) fn against_host(out: &mut VfState, content: u16, host: &Host) -> Result<(), Refusal> {
+    let i = &out.identity;
+    ensure(i.device == host.identity.device, Refusal::Device(i.device))?;
+    ensure(
+        i.queues_per_pool == host.identity.queues_per_pool,
+        Refusal::QueueLayout(i.queues_per_pool),
+    )?;
+    ensure(
+        i.queue_pairs == host.identity.queue_pairs,
+        Refusal::QueuePairs(i.queue_pairs),
+    )?;
+    ensure(
+        i.api == 0 || host.apis.contains(&i.api),
+        Refusal::Api(i.api),
+    )?;
+    ensure(
+        i.features & !host.identity.features == 0,
+        Refusal::Features(i.features),
+    )?;
+    ensure(
+        i.max_frame <= host.identity.max_frame,
+        Refusal::MaxFrame(i.max_frame),
+    )?;
+    ensure(
+        out.policy.port_vlan == host.policy.port_vlan
+            && out.policy.port_qos == host.policy.port_qos,
+        Refusal::PortVlan(out.policy.port_vlan),
+    )?;
+    if content == format::CONTENT_COMPAT {
+        return Ok(());
+    }
+
+    let f = &mut out.filters;
+    let free = host.policy.trusted || !host.policy.admin_mac;
+    // As the C PF treats SET_MAC and SET_MACVLAN of a VF whose MAC the host has set.
+    ensure(
+        free || f.mac == host.mac || f.mac == [0; 6],
+        Refusal::AdminMac,
+    )?;
+    ensure(
+        free || f.unicast.as_slice().is_empty(),
+        Refusal::Rights(format::UNICAST),
+    )?;
+    let only_untagged = f.vlans.as_slice().iter().all(|id| *id == 0);
+    ensure(
+        host.policy.port_vlan == 0 || only_untagged,
+        Refusal::Rights(format::VLANS),
+    )?;
+    f.xcast = f.xcast.clamp_to(host.policy.trusted);
+
+    // VTIVAR(1) and up have no alias for the PF, so further queue pairs would come back without interrupts.
+    let beyond = out
+        .rx
+        .iter()
+        .skip(super::VISIBLE_PAIRS)
+        .any(super::RxQueue::enabled)
+        || out
+            .tx
+            .iter()
+            .skip(super::VISIBLE_PAIRS)
+            .any(super::TxQueue::enabled);
+    ensure(!beyond, Refusal::Unsupported)
+}

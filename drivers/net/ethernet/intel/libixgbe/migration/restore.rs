@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Puts a VF back, on the destination or, after a failed move, on the source.
+//!
+//! No public source says whether a head register takes a value other than 0, so it is tried and read back, queue by
+//! queue; what cannot be taken back is re-armed by a guest that offered it, or the whole VF is made to reset itself.
+
+use super::quiesce::steering_off;
+use super::state::RxQueue;
+use super::state::TxQueue;
+use super::state::VfState;
+use super::Place;
+use crate::io;
+use crate::mbx_ext;
+use crate::mbx_ext::MAX_QUEUES;
+use crate::regs;
+use crate::Delay;
+use crate::Regs;
+
+/// How ring heads come back: the devlink parameter `head_restore`, and what was done in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadRestore {
+    /// The best that hardware and guest can do, in the order of the other three.
+    Auto,
+    /// Heads are written back while the queue is stopped. The guest notices nothing.
+    Write,
+    /// Heads restart at 0, the guest's driver takes what it received and rotates its rings. No frame is lost.
+    Rearm,
+    /// The guest's driver is made to reset the VF. Frames are lost, nothing hangs.
+    Reset,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// [`HeadRestore::Write`] if every head came back, else the strongest means that was needed; never `Auto`.
+    pub way: HeadRestore,
+    /// Rx queues, one bit each, that stand stopped with head 0 for the guest to re-arm.
+    pub rearm_rx: u32,
+    /// Tx queues likewise.
+    pub rearm_tx: u32,
+}
+
+/// TIMEOUT: as `IXGBE_MAX_RX_DESC_POLL` of the C driver.
+const START_POLLS: u32 = 20;
+const START_POLL_US: u32 = 50;
+
+/// Registers of one queue, Rx or Tx.
+struct Queue {
+    head: u32,
+    tail: u32,
+    dctl: u32,
+    enable: u32,
+}
+
+impl Queue {
+    const fn rx(q: u32) -> Self {
+        Self {
+            head: regs::rdh(q),
+            tail: regs::rdt(q),
+            dctl: regs::rxdctl(q),
+            enable: regs::RXDCTL_ENABLE,
+        }
+    }
+
+    const fn tx(q: u32) -> Self {
+        Self {
+            head: regs::tdh(q),
+            tail: regs::tdt(q),
+            dctl: regs::txdctl(q),
+            enable: regs::TXDCTL_ENABLE,
+        }
+    }
+
+    fn reached(&self, io: &(impl Regs + Delay), on: bool) -> bool {
+        let want = if on { self.enable } else { 0 };
+        for _ in 0..START_POLLS {
+            if io.read32(self.dctl) & self.enable == want {
+                return true;
+            }
+            io.udelay(START_POLL_US);
+        }
+        false
+    }
+
+    /// Stops the queue with an empty ring at index 0, ready for a driver to program it.
+    fn park(&self, io: &(impl Regs + Delay)) {
+        io::modify(io, self.dctl, self.enable, 0);
+        // A queue that will not stop stays behind its closed gate until the VF is reset.
+        let _ = self.reached(io, false);
+        io.write32(self.head, 0);
+        io.write32(self.tail, 0);
+    }
+
+    /// Whether the stopped queue's head takes `head`. A register that ignores writes may hold it by chance, so two
+    /// values are tried; every driver writes 0, so 0 alone needs no second one.
+    fn takes(&self, io: &impl Regs, head: u32) -> bool {
+        let sticks = |value| {
+            io.write32(self.head, value);
+            io.read32(self.head) == value
+        };
+        (head == 0 || sticks(head ^ 1)) && sticks(head)
+    }
+
+    /// Starts the queue at `head` with an empty ring: the gates are closed and the tail is not yet the guest's, so that
+    /// a head which starting throws away does no harm.
+    fn start_at(&self, io: &(impl Regs + Delay), head: u32, dctl: u32) -> bool {
+        if !self.takes(io, head) {
+            return false;
+        }
+        io.write32(self.tail, head);
+        io.write32(self.dctl, dctl);
+        self.reached(io, true) && io.read32(self.head) == head
+    }
+}
+
+fn write_address(io: &impl Regs, low: u32, high: u32, address: u64) {
+    io.write32(high, (address >> 32) as u32);
+    io.write32(low, address as u32);
+}
+
+fn program_rx(io: &(impl Regs + Delay), q: u32, rx: &RxQueue) {
+    Queue::rx(q).park(io);
+    write_address(io, regs::rdbal(q), regs::rdbah(q), rx.base);
+    io.write32(regs::rdlen(q), rx.length);
+    io.write32(regs::srrctl(q), rx.srrctl);
+}
+
+fn program_tx(io: &(impl Regs + Delay), q: u32, tx: &TxQueue) {
+    Queue::tx(q).park(io);
+    write_address(io, regs::tdbal(q), regs::tdbah(q), tx.base);
+    io.write32(regs::tdlen(q), tx.length);
+    write_address(io, regs::tdwbal(q), regs::tdwbah(q), tx.writeback);
+}
+
+/// Writes everything of a checked `state` that makes nothing happen: rings, interrupt routing, mailbox memory. The VF
+/// stays stopped behind closed gates, without steering.
+pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
+    let vf = place.vf;
+    close_gates(io, place);
+    steering_off(io, place);
+    for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
+        program_rx(io, place.queue(i), rx);
+        program_tx(io, place.queue(i), tx);
+    }
+    let n = &state.interrupts;
+    io.write32(regs::pvteimc(vf), (1 << super::VECTORS) - 1);
+    io.write32(regs::pvteiac(vf), n.eiac);
+    io.write32(regs::pvteiam(vf), n.eiam);
+    io.write32(regs::pvtivar(vf), n.ivar);
+    io.write32(regs::pvtivar_misc(vf), n.ivar_misc);
+    io.write32(regs::pvfpsrtype(vf), n.psrtype);
+    for (i, word) in (0..).zip(&state.mailbox.words) {
+        io.write32(regs::pfmbmem(vf) + 4 * i, *word);
+    }
+}
+
+fn close_gates(io: &impl Regs, place: &Place<'_>) {
+    let (row, bit) = place.gate();
+    io::modify(io, regs::vfre(row), bit, 0);
+    io::modify(io, regs::vfte(row), bit, 0);
+}
+
+/// Starts the queues and says which could not be started at their head.
+fn start_queues(
+    io: &(impl Regs + Delay),
+    place: &Place<'_>,
+    state: &VfState,
+    write: bool,
+) -> (u32, u32) {
+    let (mut rearm_rx, mut rearm_tx) = (0, 0);
+    for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
+        let queue = Queue::rx(place.queue(i));
+        if rx.enabled() && !(write && queue.start_at(io, rx.head, rx.rxdctl)) {
+            queue.park(io);
+            rearm_rx |= 1 << i;
+        }
+        let queue = Queue::tx(place.queue(i));
+        if tx.enabled() && !(write && queue.start_at(io, tx.head, tx.txdctl)) {
+            queue.park(io);
+            rearm_tx |= 1 << i;
+        }
+    }
+    (rearm_rx, rearm_tx)
+}
+
+fn park_all(io: &(impl Regs + Delay), place: &Place<'_>) {
+    for i in 0..place.queues_per_pool {
+        Queue::rx(place.queue(i)).park(io);
+        Queue::tx(place.queue(i)).park(io);
+    }
+}
+
+/// Sets a stopped VF going: heads, gates, tails, steering, then every vector once, because causes may have been lost.
+///
+/// `vmolr` is the pool's VMOLR by this host's policy. The caller then tells the guest what the result asks for: re-arm,
+/// or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
+pub fn resume(
+    io: &(impl Regs + Delay),
+    place: &Place<'_>,
+    state: &VfState,
+    vmolr: u32,
+    wanted: HeadRestore,
+) -> Restored {
+    let may_write = matches!(wanted, HeadRestore::Auto | HeadRestore::Write);
+    let (mut rearm_rx, mut rearm_tx) = if wanted == HeadRestore::Reset {
+        park_all(io, place);
+        (0, 0)
+    } else {
+        start_queues(io, place, state, may_write)
+    };
+    let mut way = match wanted {
+        HeadRestore::Reset => HeadRestore::Reset,
+        _ if rearm_rx | rearm_tx == 0 => HeadRestore::Write,
+        _ if state.guest_offers(mbx_ext::CAP_REARM) => HeadRestore::Rearm,
+        _ => HeadRestore::Reset,
+    };
+    // A forced re-arm of a VF without a running queue has nothing to re-arm, but is told to the guest all the same.
+    if wanted == HeadRestore::Rearm && way == HeadRestore::Write {
+        way = HeadRestore::Rearm;
+    }
+    if way == HeadRestore::Reset {
+        park_all(io, place);
+        (rearm_rx, rearm_tx) = (0, 0);
+    }
+
+    let (row, bit) = place.gate();
+    if state.filters.enabled {
+        io::modify(io, regs::vfre(row), bit, bit);
+        io::modify(io, regs::vfte(row), bit, bit);
+    }
+    if way != HeadRestore::Reset {
+        let queues = state.rx.iter().zip(&state.tx).take(MAX_QUEUES);
+        for (i, (rx, tx)) in (0..place.queues_per_pool).zip(queues) {
+            let q = place.queue(i);
+            if rx.enabled() && rearm_rx >> i & 1 == 0 {
+                io.write32(regs::rdt(q), rx.tail);
+            }
+            if tx.enabled() && rearm_tx >> i & 1 == 0 {
+                io.write32(regs::tdt(q), tx.tail);
+            }
+        }
+    }
+    io.write32(regs::vmolr(place.vf), vmolr);
+    for rar in place.rars {
+        let (reg, bit) = place.mpsar(*rar);
+        io::modify(io, reg, bit, bit);
+    }
+    io.write32(regs::pvteims(place.vf), state.interrupts.eims);
+    io.write32(regs::pvteics(place.vf), (1 << super::VECTORS) - 1);
+    Restored {
+        way,
+        rearm_rx,
+        rearm_tx,
+    }
+}

@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The format: golden files, and what must be refused. Tests against the device model are in `tools/testing/model`.
+
+use std::vec::Vec;
+
+use zerocopy::IntoBytes;
+
+use super::crc32c::Crc32c;
+use super::*;
+use crate::mbx_ext;
+use crate::mbx_ext::RegisterQueue;
+use crate::regs;
+
+const MAC: [u8; 6] = [0x02, 0, 0, 0xaa, 0xbb, 0xcc];
+const APIS: [u16; 2] = [0x0104, 0x0107];
+
+fn identity() -> Identity {
+    Identity {
+        device: 0x10ed,
+        queues_per_pool: 2,
+        queue_pairs: 2,
+        api: 0x0107,
+        features: mbx_ext::FEATURE_MIGRATION,
+        max_frame: 1514,
+    }
+}
+
+fn host() -> Host<'static> {
+    Host {
+        identity: identity(),
+        apis: &APIS,
+        policy: Policy {
+            admin_mac: false,
+            trusted: false,
+            spoofchk: true,
+            port_vlan: 0,
+            port_qos: 0,
+        },
+        mac: [0; 6],
+    }
+}
+
+fn registration(queue: u32) -> RegisterQueue {
+    RegisterQueue {
+        head: mbx_ext::VF_REGISTER_QUEUE,
+        version: mbx_ext::EXT_VERSION,
+        queue,
+        queues: 2,
+        caps: mbx_ext::CAPS_ALL,
+        entries: 512,
+        shadow_lo: 0x0400_0000 + queue * 0x1000,
+        shadow_hi: 1,
+        shadow_len: 4096,
+        buffer_len: 2048,
+        marking: 0,
+        reserved: [0; 5],
+    }
+}
+
+/// Two busy queue pairs of a cooperating guest, every list in use.
+fn sample() -> VfState {
+    let mut s = VfState::EMPTY;
+    s.identity = identity();
+    s.policy = host().policy;
+    for (i, (rx, tx)) in (0..2).zip(s.rx.iter_mut().zip(&mut s.tx)) {
+        *rx = RxQueue {
+            base: 0x1_2340_0000 + i * 0x2000,
+            length: 8192,
+            head: 17 + i as u32,
+            tail: 500,
+            srrctl: regs::SRRCTL_DROP_EN | regs::SRRCTL_DESCTYPE_ADV_ONEBUF | 4 << 8 | 2,
+            rxdctl: regs::RXDCTL_ENABLE | regs::RXDCTL_VME,
+        };
+        *tx = TxQueue {
+            base: 0x1_5670_0000 + i * 0x2000,
+            writeback: 0,
+            length: 8192,
+            head: 300,
+            tail: 300 + i as u32,
+            txdctl: regs::TXDCTL_ENABLE
+                | 8 << regs::TXDCTL_WTHRESH_SHIFT
+                | 1 << regs::TXDCTL_HTHRESH_SHIFT
+                | 32,
+        };
+    }
+    s.interrupts = Interrupts {
+        eims: 7,
+        eiac: 7,
+        eiam: 7,
+        ivar: 0x8181_8080,
+        ivar_misc: 0x82,
+        psrtype: 0x2000_0330,
+    };
+    s.mailbox.cts = true;
+    s.mailbox.words = core::array::from_fn(|i| 0x0101_0101 * i as u32);
+    s.filters.mac = MAC;
+    s.filters.xcast = Xcast::Multi;
+    s.filters.enabled = true;
+    assert!(s.filters.unicast.push([2, 0, 0, 0, 0, 9]));
+    assert!(s.filters.vlans.push(0) && s.filters.vlans.push(100));
+    assert!(s.filters.multicast.push(0x123));
+    s.registrations[0] = Some(registration(0));
+    s.registrations[1] = Some(registration(1));
+    s.statistics = Statistics {
+        rx_packets: 1,
+        rx_bytes: 2,
+        rx_multicast: 3,
+        tx_packets: 4,
+        tx_bytes: 5,
+    };
+    s
+}
+
+fn bytes(state: &VfState) -> Vec<u8> {
+    let mut buffer = [0; format::MAX_BYTES];
+    let n = encode(state, &mut buffer).unwrap();
+    buffer[..n].to_vec()
+}
+
+fn compat_bytes(state: &VfState) -> Vec<u8> {
+    let mut buffer = [0; format::MAX_BYTES];
+    let n = encode_compat(state, &mut buffer).unwrap();
+    buffer[..n].to_vec()
+}
+
+fn read(blob: &[u8], host: &Host<'_>) -> Result<VfState, Refusal> {
+    let mut out = VfState::EMPTY;
+    decode(blob, host, &mut out).map(|()| out)
+}
+
+/// A blob made by somebody who knows the format: header and checksum fit whatever TLVs are given.
+fn forge(content: u16, tlvs: &[(u16, u16, Vec<u8>)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (kind, version, value) in tlvs {
+        body.extend_from_slice(&kind.to_le_bytes());
+        body.extend_from_slice(&version.to_le_bytes());
+        body.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        body.extend_from_slice(value);
+        body.resize(body.len().next_multiple_of(8), 0);
+    }
+    let mut header = format::Header {
+        magic: format::MAGIC,
+        version: format::VERSION.into(),
+        content: content.into(),
+        length: ((24 + body.len()) as u32).into(),
+        count: (tlvs.len() as u32).into(),
+        crc32c: 0.into(),
+    };
+    header.crc32c = Crc32c::new()
+        .update(header.as_bytes())
+        .update(&body)
+        .finish()
+        .into();
+    [header.as_bytes(), &body].concat()
+}
+
+fn split(blob: &[u8]) -> Vec<(u16, u16, Vec<u8>)> {
+    let mut rest = &blob[24..];
+    let mut tlvs = Vec::new();
+    while let [a, b, c, d, e, f, g, h, ..] = *rest {
+        let length = u32::from_le_bytes([e, f, g, h]) as usize;
+        tlvs.push((
+            u16::from_le_bytes([a, b]),
+            u16::from_le_bytes([c, d]),
+            rest[8..8 + length].to_vec(),
+        ));
+        rest = &rest[8 + length.next_multiple_of(8)..];
+    }
+    tlvs
+}
+
+fn golden(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .flat_map(str::chars)
+        .filter_map(|c| c.to_digit(16))
+        .collect();
+    digits.chunks(2).map(|c| (c[0] << 4 | c[1]) as u8).collect()
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let sample = sample();
+    assert_eq!(read(&bytes(&sample), &host()), Ok(sample));
+    let mut out = VfState::EMPTY;
+    decode_compat(&compat_bytes(&sample), &host(), &mut out).unwrap();
+    assert_eq!(out.identity, sample.identity);
+}
+
+#[test]
+fn two_queue_pairs_fit_the_budget_and_eight_fit_the_limit() {
+    assert!(bytes(&sample()).len() <= 4096);
+    let mut most = sample();
+    most.identity.queues_per_pool = 8;
+    most.rx = [most.rx[0]; 8];
+    most.tx = [most.tx[0]; 8];
+    most.registrations = core::array::from_fn(|i| Some(registration(i as u32)));
+    while most.filters.unicast.push(MAC) {}
+    while most.filters.vlans.push(1) {}
+    while most.filters.multicast.push(1) {}
+    assert!(bytes(&most).len() <= format::MAX_BYTES);
+    assert_eq!(encode(&most, &mut [0; 64]), Err(NoSpace));
+    assert_eq!(encode(&most, &mut []), Err(NoSpace));
+}
+
+#[test]
+fn golden_files_of_version_1_are_read_and_written_alike() {
+    let state = golden(include_str!("golden/v1-state.hex"));
+    assert_eq!(read(&state, &host()), Ok(sample()));
+    assert_eq!(bytes(&sample()), state);
+    let compat = golden(include_str!("golden/v1-compat.hex"));
+    let mut out = VfState::EMPTY;
+    assert_eq!(decode_compat(&compat, &host(), &mut out), Ok(()));
+    assert_eq!(compat_bytes(&sample()), compat);
+    let reset = golden(include_str!("golden/v1-reset-vf.hex"));
+    assert_eq!(
+        read(&reset, &host()),
+        Ok(VfState {
+            identity: identity(),
+            ..VfState::EMPTY
+        })
+    );
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    for good in [bytes(&sample()), compat_bytes(&sample())] {
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let mut out = VfState::EMPTY;
+            assert!(decode(&bad, &host(), &mut out).is_err(), "bit {bit}");
+            assert!(decode_compat(&bad, &host(), &mut out).is_err(), "bit {bit}");
+        }
+    }
+}
+
+/// With the checksum made to fit, a flipped bit is refused or gives a state that the guest could have reached by itself:
+/// one that the encoder writes back byte for byte.
+#[test]
+fn every_flipped_bit_with_a_fitting_checksum_is_refused_or_harmless() {
+    let good = bytes(&sample());
+    let (mut refused, mut harmless) = (0, 0);
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        bad[20..24].fill(0);
+        let crc = Crc32c::new().update(&bad).finish();
+        bad[20..24].copy_from_slice(&crc.to_le_bytes());
+        match read(&bad, &host()) {
+            Err(_) => refused += 1,
+            Ok(state) => {
+                assert_eq!(bytes(&state).len(), good.len());
+                assert!(state.filters.xcast <= Xcast::Multi, "a right was raised");
+                assert!(state
+                    .rx_queues()
+                    .iter()
+                    .all(|q| q.head < q.entries().max(1)));
+                harmless += 1;
+            }
+        }
+    }
+    assert!(refused > 1000 && harmless > 1000, "{refused} {harmless}");
+}
+
+#[test]
+fn truncation_and_surplus_are_refused() {
+    let good = bytes(&sample());
+    for n in 0..good.len() {
+        assert!(read(&good[..n], &host()).is_err(), "{n}");
+    }
+    assert_eq!(
+        read(&[&good[..], &[0]].concat(), &host()),
+        Err(Refusal::Length)
+    );
+}
+
+#[test]
+fn a_stream_tells_when_it_is_whole() {
+    let good = bytes(&sample());
+    for n in 0..24 {
+        assert_eq!(announced(&good[..n]), Ok(None));
+    }
+    let want = Announced {
+        content: format::CONTENT_STATE,
+        length: good.len(),
+    };
+    assert_eq!(announced(&good[..24]), Ok(Some(want)));
+    assert_eq!(announced(b"ixgbeVG"), Err(Refusal::Magic));
+    let mut long = good;
+    long[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(announced(&long), Err(Refusal::Length));
+}
+
+#[test]
+fn reordered_doubled_and_missing_records_are_refused() {
+    let tlvs = split(&bytes(&sample()));
+    assert_eq!(
+        forge(format::CONTENT_STATE, &tlvs),
+        bytes(&sample()),
+        "the forger is good"
+    );
+    for i in 1..tlvs.len() {
+        let mut swapped = tlvs.clone();
+        swapped.swap(i - 1, i);
+        assert!(
+            matches!(read(&forge(2, &swapped), &host()), Err(Refusal::Order(_))),
+            "{i}"
+        );
+    }
+    for i in 0..tlvs.len() {
+        let mut doubled = tlvs.clone();
+        doubled.insert(i, tlvs[i].clone());
+        assert_eq!(
+            read(&forge(2, &doubled), &host()),
+            Err(Refusal::Order(tlvs[i].0))
+        );
+        let mut missing = tlvs.clone();
+        let (kind, ..) = missing.remove(i);
+        let got = read(&forge(2, &missing), &host());
+        if kind == format::REGISTRATIONS || kind == format::STATISTICS {
+            assert!(got.is_ok());
+        } else {
+            assert_eq!(got, Err(Refusal::Missing(kind)));
+        }
+    }
+}
+
+#[test]
+fn unknown_records_follow_the_versioning_rules() {
+    let tlvs = split(&bytes(&sample()));
+    let with = |at: usize, tlv: (u16, u16, Vec<u8>)| {
+        let mut t = tlvs.clone();
+        t.insert(at, tlv);
+        read(&forge(2, &t), &host())
+    };
+    let last_mandatory = tlvs.len() - 1;
+    assert_eq!(
+        with(last_mandatory, (12, 1, vec![1])),
+        Err(Refusal::UnknownTlv(12))
+    );
+    assert_eq!(
+        with(tlvs.len(), (0x8fff, 9, vec![1, 2, 3])),
+        Ok(sample()),
+        "optional and unknown is skipped"
+    );
+    for (i, (kind, ..)) in tlvs.iter().enumerate() {
+        let mut newer = tlvs.clone();
+        newer[i].1 = 2;
+        let got = read(&forge(2, &newer), &host());
+        if kind & format::KIND_OPTIONAL != 0 {
+            assert_eq!(got.unwrap().statistics, Statistics::default());
+        } else {
+            assert_eq!(got, Err(Refusal::TlvVersion(*kind)));
+        }
+        let mut longer = tlvs.clone();
+        longer[i].2.push(0);
+        assert_eq!(
+            read(&forge(2, &longer), &host()),
+            Err(Refusal::TlvLength(*kind))
+        );
+    }
+}
+
+#[test]
+fn another_host_refuses_with_its_reason() {
+    type Edit = fn(&mut Host<'static>);
+    for (edit, want) in [
+        (
+            (|h| h.identity.device = 0x1515) as Edit,
+            Refusal::Device(0x10ed),
+        ),
+        (|h| h.identity.queues_per_pool = 4, Refusal::QueueLayout(2)),
+        (|h| h.identity.queue_pairs = 1, Refusal::QueuePairs(2)),
+        (|h| h.apis = &[0x0104], Refusal::Api(0x0107)),
+        (
+            |h| h.identity.features = 0,
+            Refusal::Features(mbx_ext::FEATURE_MIGRATION),
+        ),
+        (|h| h.policy.port_vlan = 7, Refusal::PortVlan(0)),
+    ] {
+        let mut other = host();
+        edit(&mut other);
+        assert_eq!(read(&bytes(&sample()), &other), Err(want));
+        let mut out = VfState::EMPTY;
+        assert_eq!(
+            decode_compat(&compat_bytes(&sample()), &other, &mut out),
+            Err(want),
+            "before the guest stops"
+        );
+    }
+    let mut jumbo = sample();
+    jumbo.identity.max_frame = 9014;
+    assert_eq!(read(&bytes(&jumbo), &host()), Err(Refusal::MaxFrame(9014)));
+}
+
+#[test]
+fn a_blob_cannot_raise_rights() {
+    let mut greedy = sample();
+    greedy.policy.trusted = true;
+    greedy.filters.xcast = Xcast::Promisc;
+    let got = read(&bytes(&greedy), &host()).unwrap();
+    assert_eq!(got.filters.xcast, Xcast::Multi);
+
+    let mut strict = host();
+    strict.policy.admin_mac = true;
+    strict.mac = [2, 0, 0, 0, 0, 1];
+    assert_eq!(read(&bytes(&sample()), &strict), Err(Refusal::AdminMac));
+    strict.mac = MAC;
+    assert_eq!(
+        read(&bytes(&sample()), &strict),
+        Err(Refusal::Rights(format::UNICAST))
+    );
+    strict.policy.trusted = true;
+    assert!(read(&bytes(&sample()), &strict).is_ok());
+
+    let mut tagged = sample();
+    tagged.policy.port_vlan = 5;
+    let mut port = host();
+    port.policy.port_vlan = 5;
+    assert_eq!(
+        read(&bytes(&tagged), &port),
+        Err(Refusal::Rights(format::VLANS))
+    );
+}
+
+#[test]
+fn registers_out_of_range_are_refused() {
+    type Edit = fn(&mut VfState);
+    for (i, edit) in [
+        (|s| s.rx[0].base += 64) as Edit,
+        |s| s.rx[0].base = !127,
+        |s| s.rx[0].length = 0,
+        |s| s.rx[0].length = 64,
+        |s| s.rx[0].length = 0x10_0000,
+        |s| s.rx[1].head = 512,
+        |s| s.rx[1].tail = u32::MAX,
+        |s| s.rx[0].srrctl &= !0x1f,
+        |s| s.rx[0].srrctl |= 17,
+        |s| s.rx[0].srrctl |= 1 << 31,
+        |s| s.rx[0].rxdctl |= regs::RXDCTL_SWFLSH,
+        |s| s.tx[0].writeback = 2,
+        |s| s.tx[0].tail = 512,
+        |s| s.tx[1].txdctl |= 1 << 31,
+        |s| s.interrupts.eims = 8,
+        |s| s.interrupts.ivar = 0x83,
+        |s| s.interrupts.ivar_misc = 0x8080,
+        |s| s.interrupts.psrtype = 1,
+        |s| s.filters.mac = [1, 0, 0, 0, 0, 0],
+        |s| assert!(s.filters.unicast.push([0; 6])),
+        |s| assert!(s.filters.vlans.push(100)),
+        |s| assert!(s.filters.vlans.push(4096)),
+        |s| assert!(s.filters.multicast.push(0x1000)),
+        |s| s.registrations[1] = Some(registration(0)),
+        |s| {
+            s.registrations[1] = Some(RegisterQueue {
+                entries: 12,
+                shadow_len: 96,
+                ..registration(1)
+            })
+        },
+        |s| s.policy.port_qos = 8,
+        |s| s.identity.queue_pairs = 3,
+        |s| s.identity.max_frame = 64,
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut bad = sample();
+        edit(&mut bad);
+        assert!(read(&bytes(&bad), &host()).is_err(), "case {i}");
+    }
+}
+
+#[test]
+fn every_refusal_says_why() {
+    let mut said: Vec<&str> = Vec::new();
+    for r in [
+        Refusal::Length,
+        Refusal::Crc,
+        Refusal::Order(3),
+        Refusal::AdminMac,
+        Refusal::MaxFrame(9014),
+    ] {
+        assert!(!r.reason().is_empty() && !said.contains(&r.reason()));
+        said.push(r.reason());
+    }
+    assert_eq!(Refusal::MaxFrame(9014).detail(), 9014);
+}
+
+#[test]
+fn noise_is_refused_without_a_panic() {
+    let mut x = 0x1234_5678_9abc_def1_u64;
+    let good = split(&bytes(&sample()));
+    for _ in 0..20_000 {
+        let mut tlvs = good.clone();
+        for (kind, version, value) in &mut tlvs {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            match x & 31 {
+                0 => *kind = (x >> 32) as u16,
+                1 => *version = (x >> 32) as u16,
+                2 => value.truncate((x >> 40) as usize & 31),
+                3..=6 if !value.is_empty() => {
+                    let at = (x >> 40) as usize % value.len();
+                    value[at] = (x >> 32) as u8;
+                }
+                _ => (),
+            }
+        }
+        let _ = read(&forge(2, &tlvs), &host());
+    }
+}
