@@ -135,7 +135,8 @@ def port_denies_guest(cfg):
     ping(vf.on_net(1), _member(cfg.peer, PORT))
 
 
-@ksft_variants(["vlan 4096", "vlan 10 qos 8", "vlan 10 proto 802.1ad"])
+@ksft_variants([KsftNamedVariant(args.replace(" ", "_"), args) for args in
+                ("vlan 4096", "vlan 10 qos 8", "vlan 10 proto 802.1ad")])
 def port_bad(cfg, args):
     """ Values out of range are refused and change nothing. """
     try:
