@@ -7,12 +7,20 @@
 #![forbid(unsafe_code)]
 
 pub mod desc;
+pub mod eeprom;
+pub mod filter;
 pub mod io;
+pub mod itr;
+pub mod link;
+pub mod mac;
 pub mod mbx;
 pub mod mbx_ext;
 pub mod migration;
 pub mod regs;
 pub mod ring;
+pub mod rss;
+pub mod sriov;
+pub mod stats;
 pub mod vf;
 
 pub use io::{

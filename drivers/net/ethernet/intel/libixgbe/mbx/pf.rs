@@ -1,2 +1,124 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The PF's end of the mailbox: ownership and the event registers (`ixgbe_mbx.c`).
+
+use super::{
+    Words,
+    MBX_WORDS, //
+};
+use crate::{
+    filter::pool_bit,
+    regs::*,
+    Regs, //
+};
+
+/// What VFs want of the PF, a bit a VF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Function level resets.
+    pub resets: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Acknowledged messages of the PF.
+    pub acks: u64,
+}
+
+/// The VF holds the mailbox: try again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+/// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each.
+pub fn events(io: &impl Regs) -> Events {
+    let mut e = Events {
+        resets: u64::from(io.read32(vflre(0))) | u64::from(io.read32(vflre(1))) << 32,
+        ..Events::default()
+    };
+    for i in 0..4 {
+        let bits = io.read32(pfmbicr(i));
+        e.messages |= u64::from(bits & MBVFICR_VFREQ_MASK) << (16 * i);
+        e.acks |= u64::from(bits >> 16) << (16 * i);
+    }
+    e
+}
+
+/// Clears the reset event of a VF.
+pub fn clear_reset(io: &impl Regs, vf: u32) {
+    io.write32(vflrec(vf >> 5), pool_bit(vf));
+}
+
+/// Clears the message event of a VF.
+pub fn clear_message(io: &impl Regs, vf: u32) {
+    io.write32(pfmbicr(vf >> 4), MBVFICR_VFREQ_VF1 << (vf & 15));
+}
+
+/// Clears the acknowledgement event of a VF.
+pub fn clear_ack(io: &impl Regs, vf: u32) {
+    io.write32(pfmbicr(vf >> 4), MBVFICR_VFACK_VF1 << (vf & 15));
+}
+
+/// Whether the VF sent a message that was not read yet.
+pub fn message_pending(io: &impl Regs, vf: u32) -> bool {
+    io.read32(pfmbicr(vf >> 4)) & (MBVFICR_VFREQ_VF1 << (vf & 15)) != 0
+}
+
+fn lock(io: &impl Regs, vf: u32) -> Result<(), Busy> {
+    io.write32(pfmailbox(vf), PFMAILBOX_PFU);
+    if io.read32(pfmailbox(vf)) & PFMAILBOX_PFU != 0 {
+        Ok(())
+    } else {
+        Err(Busy)
+    }
+}
+
+const fn word(vf: u32, i: u32) -> u32 {
+    pfmbmem(vf).wrapping_add(i.wrapping_mul(4))
+}
+
+/// Reads a VF's message and acknowledges it (`ixgbe_read_mbx_pf`).
+///
+/// # Errors
+/// [`Busy`]; the C driver loses the message then, which the VF finds out after a second.
+pub fn read(io: &impl Regs, vf: u32) -> Result<Words, Busy> {
+    lock(io, vf)?;
+    let mut msg = [0; MBX_WORDS];
+    for (i, w) in (0u32..).zip(&mut msg) {
+        *w = io.read32(word(vf, i));
+    }
+    io.write32(pfmailbox(vf), PFMAILBOX_ACK);
+    // The acknowledgement must be seen before an answer is.
+    io.read32(STATUS);
+    Ok(msg)
+}
+
+/// Sends `msg` in answer to a message, over whatever the mailbox holds (`ixgbe_write_mbx_pf`).
+///
+/// # Errors
+/// [`Busy`].
+pub fn write(io: &impl Regs, vf: u32, msg: &[u32]) -> Result<(), Busy> {
+    lock(io, vf)?;
+    clear_message(io, vf);
+    clear_ack(io, vf);
+    for (i, w) in (0u32..).zip(msg.iter().take(MBX_WORDS)) {
+        io.write32(word(vf, i), *w);
+    }
+    io.write32(pfmailbox(vf), PFMAILBOX_STS);
+    Ok(())
+}
+
+/// Sends `msg` of the PF's own accord, unless a message of the VF waits to be read: it would be overwritten.
+///
+/// # Errors
+/// [`Busy`]: try again after the VF's message is dealt with.
+pub fn notify(io: &impl Regs, vf: u32, msg: &[u32]) -> Result<(), Busy> {
+    if message_pending(io, vf) {
+        return Err(Busy);
+    }
+    write(io, vf, msg)
+}
+
+/// Zeroes the mailbox memory, which no reset does (`ixgbe_vf_clear_mbx`).
+pub fn clear_memory(io: &impl Regs, vf: u32) {
+    for i in 0..MBX_WORDS as u32 {
+        io.write32(word(vf, i), 0);
+    }
+    io.read32(STATUS);
+}

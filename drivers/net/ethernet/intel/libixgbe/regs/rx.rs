@@ -66,6 +66,8 @@ pub const RDRXCTL_DMAIDONE: u32 = 0x8;
 pub const RDRXCTL_RSCFRSTSIZE: u32 = 0x003E_0000;
 /// Must set 1 when RSC enabled.
 pub const RDRXCTL_RSCACKC: u32 = 0x0200_0000;
+/// Must be 1 by the C driver.
+pub const RDRXCTL_FCOE_WRFIX: u32 = 0x0400_0000;
 /// RSC data buffer control.
 pub const RSCDBU: u32 = 0x3028;
 /// RSC off for pure acknowledgements.
@@ -78,6 +80,8 @@ pub const fn rxpbsize(i: u32) -> u32 {
 pub const RXPBSIZE_SHIFT: u32 = 10;
 /// 512KB Packet Buffer.
 pub const RXPBSIZE_MAX: u32 = 0x8_0000;
+/// Packet buffers of the 82599.
+pub const MAX_PB: u32 = 8;
 /// Drop enable control (82598).
 pub const DROPEN: u32 = 0x3D04;
 /// Receive memory wraparound.

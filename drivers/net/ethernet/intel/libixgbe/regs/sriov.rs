@@ -68,6 +68,10 @@ pub const fn vfre(i: u32) -> u32 {
 pub const fn vfte(i: u32) -> u32 {
     at(0x8110, 4, i)
 }
+/// Counts spoofed frames of 32 VFs in SSVPC.
+pub const fn vmecm(i: u32) -> u32 {
+    at(0x8790, 4, i)
+}
 /// Queue drop enable.
 pub const QDE: u32 = 0x2F04;
 /// Drop when no descriptor is free.
