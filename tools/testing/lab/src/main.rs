@@ -1,3 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `cargo lab`: builds, boots and tests.
-fn main() {}
+//! `cargo lab`, see [`lab::cli`].
+
+fn main() {
+    std::process::exit(lab::cli::main());
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The first process of every virtual machine of the lab.
+//!
+//! As process 1 it sets the machine up (`init`) and reaps orphans; a child of it (`serve`) runs what the lab asks for. Linked
+//! statically, so that one file serves the emulated hosts and the inner VMs, which have no C library.
+
+#![forbid(unsafe_code)]
+
+mod init;
+mod serve;
+
+fn main() {
+    let result = match std::env::args().nth(1).as_deref() {
+        Some("serve") => serve::serve(),
+        Some("processes") => serve::list_processes(),
+        _ if std::process::id() == 1 => init::init(),
+        _ => Err(anyhow::anyhow!(
+            "this is the lab's agent: it runs as process 1 of a virtual machine"
+        )),
+    };
+    if let Err(e) = result {
+        eprintln!("lab-agent: {e:#}");
+        if std::process::id() == 1 {
+            // The console may still be draining, and the lab reads the reason there.
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            let _ = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF);
+        }
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command line.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::kernel::Flavour;
+use crate::lab::Lab;
+use crate::process;
+use crate::shell::{shell, ShellArgs};
+
+/// Builds kernel, QEMU with a software 82599, and modules; boots hosts; runs tests.
+#[derive(Parser, Debug)]
+#[command(name = "cargo lab", bin_name = "cargo lab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Fetch and prepare everything that does not depend on this project's code.
+    Setup,
+    /// Build kernels, QEMU with the model, and the modules.
+    Build {
+        /// Which kernels; the release one where none is named.
+        #[arg(long, value_enum)]
+        kernel: Vec<Flavour>,
+    },
+    /// Boot one or two hosts and give a prompt, or run a script.
+    Shell(ShellArgs),
+}
+
+/// Runs the command line of this process and gives its exit status.
+pub fn main() -> i32 {
+    let cli = Cli::parse();
+    let result = process::handle_signals().and_then(|()| run(cli.command));
+    process::clean_up();
+    match result {
+        Ok(()) => 0,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            1
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup => Lab::open().map(|_| ()),
+        Command::Build { kernel } => {
+            let lab = Lab::open()?;
+            let flavours = if kernel.is_empty() {
+                vec![Flavour::Release]
+            } else {
+                kernel
+            };
+            for f in flavours {
+                let kernel = lab.kernel(f)?;
+                lab.modules(&kernel)?;
+            }
+            Ok(())
+        }
+        Command::Shell(args) => shell(&args),
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The agent and the initial RAM file systems that carry it.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cpio::newc::{self, ModeFileType};
+
+use crate::cache::{Cache, Key};
+use crate::process::{command, run_logged};
+
+/// Builds the agent, linked statically, and gives the program's path.
+///
+/// # Errors
+/// If cargo fails.
+pub fn agent(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+    let src = tree.join("tools/testing/lab/agent");
+    let key = Key::new("agent", 1).tree(&src, &|_| true)?.finish();
+    let out = cache.path(format!("build/agent-{}", key.get(..16).unwrap_or(&key)));
+    cache.ensure(
+        &format!("agent-{}", key.get(..16).unwrap_or(&key)),
+        &key,
+        || {
+            let target = "x86_64-unknown-linux-gnu";
+            let work = cache.path("build/agent");
+            let _lock = cache.lock("agent-build")?;
+            let mut cmd = command("cargo");
+            cmd.args([
+                "rustc",
+                "--release",
+                "--locked",
+                "--package",
+                "lab-agent",
+                "--bin",
+                "lab-agent",
+                "--target",
+                target,
+                "--target-dir",
+            ])
+            .arg(&work)
+            // With --target, the flag does not reach build scripts and procedural macros, which must stay dynamic.
+            .args([
+                "--",
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "strip=symbols",
+            ])
+            .current_dir(tree);
+            run_logged(
+                "building the hosts' agent",
+                &cache.path("logs/agent.log"),
+                cmd,
+            )?;
+            fs::copy(work.join(target).join("release/lab-agent"), &out)?;
+            Ok(())
+        },
+    )?;
+    Ok(out)
+}
+
+/// Writes a newc archive.
+pub struct Archive {
+    file: File,
+    inode: u32,
+}
+
+impl Archive {
+    /// Starts an archive.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self { file, inode: 1 })
+    }
+
+    fn entry(&mut self, name: &str, kind: ModeFileType, mode: u32, data: &[u8]) -> Result<()> {
+        self.inode += 1;
+        let builder = newc::Builder::new(name)
+            .ino(self.inode)
+            .mode(mode)
+            .set_mode_file_type(kind)
+            .nlink(1);
+        let mut w = builder.write(&mut self.file, u32::try_from(data.len())?);
+        w.write_all(data)?;
+        w.finish()?;
+        Ok(())
+    }
+
+    /// Adds a folder.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn dir(&mut self, name: &str) -> Result<()> {
+        self.entry(name, ModeFileType::Directory, 0o755, &[])
+    }
+
+    /// Adds a program or other file.
+    ///
+    /// # Errors
+    /// Those of reading and writing.
+    pub fn file(&mut self, name: &str, from: &Path) -> Result<()> {
+        let data = fs::read(from).with_context(|| format!("reading {}", from.display()))?;
+        self.entry(name, ModeFileType::Regular, 0o755, &data)
+    }
+
+    /// Adds a symbolic link.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn link(&mut self, name: &str, to: &str) -> Result<()> {
+        self.entry(name, ModeFileType::Symlink, 0o777, to.as_bytes())
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish(self) -> Result<()> {
+        newc::trailer(self.file)?;
+        Ok(())
+    }
+}
+
+/// The initramfs of the emulated hosts: the agent alone, which enters the root file system.
+///
+/// # Errors
+/// Those of building the agent and of writing.
+pub fn host(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+    let agent = agent(cache, tree)?;
+    let path = agent.with_extension("host.cpio");
+    if !path.exists() {
+        let part = agent.with_extension(format!("{}.part", std::process::id()));
+        let mut a = Archive::create(&part)?;
+        a.dir("dev")?;
+        a.file("init", &agent)?;
+        a.finish()?;
+        fs::rename(part, &path)?;
+    }
+    Ok(path)
+}

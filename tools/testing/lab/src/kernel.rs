@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernels: source, configuration, build, modules.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::apt::Apt;
+use crate::cache::{Cache, Key};
+use crate::process::{command, output, run_logged};
+use crate::toolchain::Toolchain;
+
+/// Which kernel.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Flavour {
+    /// As a distribution would build it, but small.
+    Release,
+    /// With KASAN, lockdep and the other checkers.
+    Debug,
+}
+
+impl Flavour {
+    /// Its name, as in the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// A built kernel.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Which.
+    pub flavour: Flavour,
+    /// Its source tree.
+    pub source: PathBuf,
+    /// Its build folder: `KDIR` for modules.
+    pub build: PathBuf,
+    /// The image to boot.
+    pub image: PathBuf,
+    /// Where its modules are installed: `lib/modules/RELEASE` below.
+    pub modules: PathBuf,
+}
+
+/// The newest version of series 7.3 among versions that are sorted newest first.
+const SERIES: &str = "7.3";
+
+/// Fetches the kernel source, or takes `LAB_KERNEL_SRC`.
+///
+/// # Errors
+/// If no suite has a source package of the series, or it cannot be downloaded.
+pub fn source(cache: &Cache) -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("LAB_KERNEL_SRC") {
+        let dir = PathBuf::from(dir)
+            .canonicalize()
+            .context("LAB_KERNEL_SRC")?;
+        if !dir.join("rust/kernel").is_dir() {
+            bail!(
+                "LAB_KERNEL_SRC={} is not a kernel tree with Rust",
+                dir.display()
+            );
+        }
+        return Ok(dir);
+    }
+    let package = format!("linux-source-{SERIES}");
+    let dir = cache.path("src").join(&package);
+    // A newer point release is taken when the cache is made anew, not while it works.
+    if dir.join("Makefile").exists() && cache.is_current(&package, SERIES) {
+        return Ok(dir);
+    }
+    cache.ensure(&package, SERIES, || {
+        let apt = Apt::open(cache)?;
+        let version = apt.newest(&package)?.with_context(|| {
+            format!(
+                "no suite of the mirror has {package}: set LAB_KERNEL_SRC to a Linux {SERIES} tree"
+            )
+        })?;
+        let part = cache.path("src/kernel.part");
+        let _ = fs::remove_dir_all(&part);
+        apt.unpack(cache, &package, &version, &part)?;
+        let mut cmd = command("tar");
+        cmd.arg("-xf")
+            .arg(part.join(format!("usr/src/{package}.tar.xz")))
+            .arg("-C")
+            .arg(&part);
+        run_logged(
+            "unpacking the kernel",
+            &cache.path("logs/kernel-unpack.log"),
+            cmd,
+        )?;
+        let _ = fs::remove_dir_all(&dir);
+        fs::rename(part.join(&package), &dir)?;
+        fs::remove_dir_all(&part)?;
+        Ok(())
+    })?;
+    Ok(dir)
+}
+
+fn make(kernel: &Path, tools: &Toolchain) -> std::process::Command {
+    let mut cmd = command("make");
+    cmd.arg("-C").arg(kernel).arg(&tools.llvm);
+    cmd.envs(tools.env.iter().map(|(k, v)| (k, v)));
+    cmd
+}
+
+/// Number of jobs for make.
+pub fn jobs() -> String {
+    format!(
+        "-j{}",
+        std::thread::available_parallelism().map_or(2, usize::from)
+    )
+}
+
+/// Builds a kernel and installs its modules, or takes the tree `KDIR` for both flavours.
+///
+/// # Errors
+/// If a step fails.
+pub fn ensure(cache: &Cache, tree: &Path, tools: &Toolchain, flavour: Flavour) -> Result<Kernel> {
+    let name = format!("kernel-{}", flavour.name());
+    let modules = cache.path(format!("images/modules-{}", flavour.name()));
+    if let Some(dir) = std::env::var_os("KDIR") {
+        return own(cache, PathBuf::from(dir), tools, flavour);
+    }
+    let source = source(cache)?;
+    let build = cache.path("build").join(&name);
+    let fragments: Vec<PathBuf> = match flavour {
+        Flavour::Release => vec!["base.config"],
+        Flavour::Debug => vec!["base.config", "debug.config"],
+    }
+    .into_iter()
+    .map(|f| tree.join("tools/testing/lab/kernel").join(f))
+    .collect();
+
+    let mut key = Key::new(&name, 1)
+        .text("source", &source.display().to_string())
+        .text(
+            "version",
+            &fs::read_to_string(source.join("debian/changelog")).unwrap_or_default(),
+        )
+        .text("tools", &tools.versions);
+    for f in &fragments {
+        key = key.file(f)?;
+    }
+    let kernel = Kernel {
+        flavour,
+        source: source.clone(),
+        image: build.join("vmlinux"),
+        build: build.clone(),
+        modules,
+    };
+    cache.ensure(&name, &key.finish(), || {
+        fs::create_dir_all(&build)?;
+        configure(cache, tools, &source, &build, &fragments)?;
+        let mut cmd = make(&build, tools);
+        cmd.args([&jobs(), "vmlinux", "modules"]);
+        run_logged(
+            &format!(
+                "building the {} kernel (about 15 minutes on two cores)",
+                flavour.name()
+            ),
+            &cache.path(format!("logs/{name}.log")),
+            cmd,
+        )?;
+        install(cache, tools, &kernel)
+    })?;
+    Ok(kernel)
+}
+
+fn configure(
+    cache: &Cache,
+    tools: &Toolchain,
+    source: &Path,
+    build: &Path,
+    fragments: &[PathBuf],
+) -> Result<()> {
+    // In a folder of its own: an unchanged configuration keeps its time, and make then has nothing to do.
+    let part = build.with_extension("config");
+    let _ = fs::remove_dir_all(&part);
+    fs::create_dir_all(&part)?;
+    let out = {
+        let mut o = OsString::from("O=");
+        o.push(&part);
+        o
+    };
+    let mut cmd = make(source, tools);
+    cmd.arg(&out).arg("tinyconfig");
+    run_logged(
+        "configuring the kernel",
+        &cache.path("logs/kernel-tinyconfig.log"),
+        cmd,
+    )?;
+    let mut cmd = command(source.join("scripts/kconfig/merge_config.sh"));
+    cmd.args(["-m", "-O"])
+        .arg(&part)
+        .arg(part.join(".config"))
+        .args(fragments)
+        .current_dir(&part);
+    run_logged(
+        "merging the configuration",
+        &cache.path("logs/kernel-merge.log"),
+        cmd,
+    )?;
+    let mut cmd = make(source, tools);
+    cmd.arg(&out).arg("olddefconfig");
+    run_logged(
+        "completing the configuration",
+        &cache.path("logs/kernel-config.log"),
+        cmd,
+    )?;
+
+    let config = fs::read_to_string(part.join(".config"))?;
+    let missing = missing_options(fragments, &config)?;
+    if missing.iter().any(|l| l == "CONFIG_RUST=y") {
+        bail!(
+            "the kernel refuses Rust with this toolchain: `make rustavailable` in {} says why",
+            source.display()
+        );
+    }
+    if !missing.is_empty() {
+        eprintln!(
+            "options that this kernel does not take: {}",
+            missing.join(" ")
+        );
+    }
+    if fs::read_to_string(build.join(".config")).ok().as_deref() != Some(&config) {
+        fs::write(build.join(".config"), &config)?;
+    }
+    fs::remove_dir_all(&part)?;
+    // Makes the build folder's own Makefile.
+    let mut cmd = make(source, tools);
+    let mut out = OsString::from("O=");
+    out.push(build);
+    cmd.arg(&out).arg("olddefconfig");
+    run_logged(
+        "preparing the build folder",
+        &cache.path("logs/kernel-prepare.log"),
+        cmd,
+    )
+}
+
+fn missing_options(fragments: &[PathBuf], config: &str) -> Result<Vec<String>> {
+    let have: std::collections::HashSet<&str> = config.lines().collect();
+    let mut missing = Vec::new();
+    for f in fragments {
+        for line in fs::read_to_string(f)?.lines() {
+            let off = line
+                .strip_suffix("=n")
+                .map(|name| format!("# {name} is not set"));
+            let wanted = off.as_deref().unwrap_or(line);
+            // An option that is off may also be one that does not exist here.
+            if line.starts_with("CONFIG_") && off.is_none() && !have.contains(wanted) {
+                missing.push(line.to_owned());
+            }
+        }
+    }
+    Ok(missing)
+}
+
+fn install(cache: &Cache, tools: &Toolchain, kernel: &Kernel) -> Result<()> {
+    let _ = fs::remove_dir_all(&kernel.modules);
+    fs::create_dir_all(&kernel.modules)?;
+    let mut cmd = make(&kernel.build, tools);
+    cmd.arg(format!("INSTALL_MOD_PATH={}", kernel.modules.display()))
+        .args(["INSTALL_MOD_STRIP=1", "modules_install"]);
+    run_logged(
+        "installing the kernel's modules",
+        &cache.path(format!("logs/modules-{}.log", kernel.flavour.name())),
+        cmd,
+    )
+}
+
+/// The kernel in `KDIR`: a build folder, already built, with CONFIG_RUST and the drivers as modules.
+fn own(cache: &Cache, build: PathBuf, tools: &Toolchain, flavour: Flavour) -> Result<Kernel> {
+    let build = build.canonicalize().context("KDIR")?;
+    let config = fs::read_to_string(build.join(".config"))
+        .with_context(|| format!("KDIR={} has no .config", build.display()))?;
+    for option in [
+        "CONFIG_RUST=y",
+        "CONFIG_PVH=y",
+        "CONFIG_VIRTIO_BLK=y",
+        "CONFIG_SQUASHFS=y",
+        "CONFIG_OVERLAY_FS=y",
+        "CONFIG_9P_FS=y",
+    ] {
+        if !config.lines().any(|l| l == option) {
+            bail!("the kernel in KDIR={} lacks {option}; tools/testing/lab/kernel/base.config lists what the lab needs", build.display());
+        }
+    }
+    let source = build.join("source");
+    let source = if source.exists() {
+        source.canonicalize()?
+    } else {
+        build.clone()
+    };
+    let kernel = Kernel {
+        flavour,
+        source,
+        image: build.join("vmlinux"),
+        modules: cache.path("images/modules-own"),
+        build,
+    };
+    if !kernel.image.exists() {
+        bail!(
+            "KDIR={} holds no vmlinux: build it first",
+            kernel.build.display()
+        );
+    }
+    let stamp = fs::metadata(&kernel.image)?
+        .modified()?
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_nanos();
+    let key = Key::new("modules-own", 1)
+        .text("build", &kernel.build.display().to_string())
+        .text("image", &stamp.to_string())
+        .finish();
+    cache.ensure("modules-own", &key, || install(cache, tools, &kernel))?;
+    Ok(kernel)
+}
+
+/// Release string of a kernel's installed modules.
+///
+/// # Errors
+/// If they are not installed.
+pub fn release(kernel: &Kernel) -> Result<String> {
+    fs::read_to_string(kernel.build.join("include/config/kernel.release"))
+        .map(|s| s.trim().to_owned())
+        .with_context(|| format!("{} is not built", kernel.build.display()))
+}
+
+/// Builds this project's modules against a kernel and gives the folder with the `.ko` files.
+///
+/// # Errors
+/// If the build fails.
+pub fn modules(cache: &Cache, tree: &Path, tools: &Toolchain, kernel: &Kernel) -> Result<PathBuf> {
+    // Each checkout has its own products, since make decides by time what is old.
+    let id = Key::new("modules", 1)
+        .text("tree", &tree.display().to_string())
+        .text("kernel", &kernel.build.display().to_string())
+        .finish();
+    let name = format!(
+        "modules-{}-{}",
+        kernel.flavour.name(),
+        id.get(..8).unwrap_or(&id)
+    );
+    let out = cache.path("build").join(&name);
+    fs::create_dir_all(&out)?;
+    let _lock = cache.lock(&name)?;
+    let mut cmd = make(&kernel.build, tools);
+    cmd.arg(format!("M={}", tree.display()))
+        .arg(format!("MO={}", out.display()))
+        .args([&jobs(), "modules"]);
+    run_logged(
+        &format!(
+            "building the modules for the {} kernel",
+            kernel.flavour.name()
+        ),
+        &cache.path(format!("logs/{name}.log")),
+        cmd,
+    )?;
+    Ok(out)
+}
+
+/// Version string of a program, for keys.
+pub(crate) fn version_of(program: &str, arg: &str) -> Result<String> {
+    let mut cmd = std::process::Command::new(program);
+    cmd.arg(arg);
+    output(cmd)
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The lab as a whole: what it has built, and the hosts that it boots from it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::Cache;
+use crate::kernel::{self, Flavour, Kernel};
+use crate::process::TempDir;
+use crate::rootfs::Rootfs;
+use crate::switch::Switch;
+use crate::toolchain::Toolchain;
+use crate::vm::{Accel, Machine, Nic, Share, Vm};
+use crate::{accel, initramfs, qemu, rootfs, toolchain};
+
+/// What the model does with a write to a ring's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// Takes the value.
+    Value,
+    /// Becomes 0, whatever was written.
+    Zero,
+    /// Nothing; the head becomes 0 when the queue is enabled.
+    Ignore,
+}
+
+impl Head {
+    /// Its name, as in the property `head-write`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Zero => "zero",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// Whose drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drivers {
+    /// Mainline's, in C.
+    C,
+    /// This project's.
+    Rust,
+}
+
+impl Drivers {
+    /// Its name, as in the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::C => "c",
+            Self::Rust => "rust",
+        }
+    }
+}
+
+/// Everything that is built and fetched.
+pub struct Lab {
+    /// Where.
+    pub cache: Cache,
+    /// This project's folder.
+    pub tree: PathBuf,
+    /// Compilers.
+    pub tools: Toolchain,
+    /// QEMU with the model.
+    pub qemu: PathBuf,
+    /// Root file system of the hosts.
+    pub rootfs: Rootfs,
+    /// Initramfs of the hosts.
+    pub initrd: PathBuf,
+}
+
+/// The folder of this project: the one in which `cargo lab` was called, since cargo sets it.
+///
+/// # Errors
+/// If the current folder is not in the project.
+pub fn find_tree() -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    for dir in here.ancestors() {
+        if dir.join("tools/testing/lab/Cargo.toml").exists() {
+            return Ok(dir.to_path_buf());
+        }
+    }
+    bail!("{} is not inside the project's folder", here.display())
+}
+
+/// A host to boot.
+#[derive(Clone, Debug)]
+pub struct HostSpec {
+    /// 1 or 2: gives its name, its MAC addresses and its place on the switch.
+    pub number: u8,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// What the model does with a write to a head.
+    pub head: Head,
+    /// Another QEMU device instead of the model.
+    pub device: Option<String>,
+    /// Added to the device's properties.
+    pub properties: String,
+    /// IOMMU and other kernel options.
+    pub cmdline: String,
+    /// More cards of the tested kind.
+    pub cards: u8,
+    /// The host is killed after this time.
+    pub deadline: Duration,
+    /// Folder of this project's modules, shared as `rust`.
+    pub modules: Option<PathBuf>,
+    /// Writable folder, shared as `out`.
+    pub out: Option<PathBuf>,
+}
+
+impl HostSpec {
+    /// A host as `cargo lab shell` boots it.
+    pub fn new(number: u8) -> Self {
+        Self {
+            number,
+            cpus: 2,
+            memory_mib: 2048,
+            head: Head::Value,
+            device: None,
+            properties: String::new(),
+            cmdline: "intel_iommu=on iommu=nopt iommu.strict=1".into(),
+            cards: 1,
+            deadline: Duration::from_secs(24 * 3600),
+            modules: None,
+            out: None,
+        }
+    }
+}
+
+/// MAC address of a host's card: locally administered, host and card in the last bytes.
+pub fn mac(host: u8, card: u8) -> String {
+    format!("02:82:59:00:{host:02x}:{card:02x}")
+}
+
+/// Number of the virtio card among a host's cards: the far end of the wire for tests that want one inside the host.
+pub const PEER_CARD: u8 = 0xfe;
+
+impl Lab {
+    /// Gets and builds everything but kernels and modules.
+    ///
+    /// # Errors
+    /// If a part cannot be had.
+    pub fn open() -> Result<Self> {
+        let (cache, tree) = (Cache::open()?, find_tree()?);
+        let tools = toolchain::ensure(&cache)?;
+        let rootfs = rootfs::ensure(&cache)?;
+        let qemu = qemu::ensure(&cache, &tree)?;
+        let initrd = initramfs::host(&cache, &tree)?;
+        Ok(Self {
+            cache,
+            tree,
+            tools,
+            qemu,
+            rootfs,
+            initrd,
+        })
+    }
+
+    /// Builds a kernel.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn kernel(&self, flavour: Flavour) -> Result<Kernel> {
+        kernel::ensure(&self.cache, &self.tree, &self.tools, flavour)
+    }
+
+    /// Builds this project's modules.
+    ///
+    /// # Errors
+    /// If they cannot be built.
+    pub fn modules(&self, kernel: &Kernel) -> Result<PathBuf> {
+        kernel::modules(&self.cache, &self.tree, &self.tools, kernel)
+    }
+
+    /// Boots a host on a switch; its sockets and logs go to a folder of its own in `dir`.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn boot(
+        &self,
+        spec: &HostSpec,
+        kernel: &Kernel,
+        switch: &Switch,
+        dir: &TempDir,
+    ) -> Result<Vm> {
+        let name = format!("h{}", spec.number);
+        let dir = dir.path().join(&name);
+        std::fs::create_dir_all(&dir)?;
+        let mut nics = Vec::new();
+        for card in 0..spec.cards {
+            let socket = dir.join(format!("net{card}"));
+            switch.add_card(&format!("{name}-{card}"), &socket)?;
+            let mut device = spec
+                .device
+                .clone()
+                .unwrap_or_else(|| format!("ixgbe,head-write={}", spec.head.name()));
+            if !spec.properties.is_empty() {
+                device += ",";
+                device += &spec.properties;
+            }
+            nics.push(Nic {
+                device,
+                mac: mac(spec.number, card),
+                socket,
+                behind_root_port: true,
+            });
+        }
+        let socket = dir.join("peer");
+        switch.add_card(&format!("{name}-peer"), &socket)?;
+        nics.push(Nic {
+            // No offloads: every checksum that the peer takes or makes is then real.
+            device: "virtio-net-pci,csum=off,guest_csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,\
+                     guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,mrg_rxbuf=on,host_mtu=9000"
+                .replace(' ', ""),
+            mac: mac(spec.number, PEER_CARD),
+            socket,
+            behind_root_port: false,
+        });
+        let mut shares = vec![
+            share("modules", &kernel.modules, false),
+            share("linux", &kernel.source, false),
+            share("tree", &self.tree, false),
+        ];
+        shares.extend(spec.modules.iter().map(|m| share("rust", m, false)));
+        shares.extend(spec.out.iter().map(|o| share("out", o, true)));
+        let machine = Machine {
+            name: name.clone(),
+            qemu: self.qemu.clone(),
+            firmware: self.rootfs.firmware.clone(),
+            accel: self.accel(kernel),
+            cpus: spec.cpus,
+            memory_mib: spec.memory_mib,
+            kernel: kernel.image.clone(),
+            initrd: self.initrd.clone(),
+            root: Some(self.rootfs.image.clone()),
+            cmdline: spec.cmdline.clone(),
+            shares,
+            nics,
+            extra: ["-device", "intel-iommu,intremap=on,caching-mode=on"]
+                .map(String::from)
+                .to_vec(),
+            deadline: spec.deadline,
+        };
+        machine
+            .boot(&dir)
+            .with_context(|| format!("booting {name}"))
+    }
+
+    fn accel(&self, kernel: &Kernel) -> Accel {
+        accel::probe(self, kernel)
+    }
+}
+
+fn share(tag: &str, path: &Path, writable: bool) -> Share {
+    Share {
+        tag: tag.into(),
+        path: path.to_path_buf(),
+        writable,
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo lab`: builds kernels, QEMU with the model of the 82599 and the modules; boots hosts; runs the tests.
+//!
+//! How the parts stand on each other, lowest first: [`cache`] and [`process`]; [`apt`], [`toolchain`], [`kernel`], [`qemu`],
+//! [`rootfs`] and [`initramfs`] make what is booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine and
+//! [`guest`] drives it; [`lab`] puts them together; [`shell`] is a command of the command line.
+
+#![forbid(unsafe_code)]
+
+pub mod accel;
+pub mod apt;
+pub mod cache;
+pub mod capture;
+pub mod cli;
+pub mod guest;
+pub mod initramfs;
+pub mod kernel;
+pub mod klog;
+pub mod lab;
+pub mod process;
+pub mod qemu;
+pub mod rootfs;
+pub mod shell;
+pub mod switch;
+pub mod toolchain;
+pub mod vm;

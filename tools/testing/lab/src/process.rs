@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Child processes and temporary folders, and the promise that none outlives the lab.
+//!
+//! Three nets: a [`Child`] is killed when it is dropped; a signal handler kills all that are left and removes the temporary
+//! folders; and should the lab itself be killed with SIGKILL, the kernel kills its children (`PR_SET_PDEATHSIG`, set through
+//! `setpriv`, since setting it between fork and exec would need unsafe code).
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{sync_channel, Sender, SyncSender};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::signal::{killpg, Signal};
+use nix::unistd::Pid;
+
+use crate::cache::tail;
+
+#[derive(Default)]
+struct Live {
+    groups: HashSet<i32>,
+    dirs: HashSet<PathBuf>,
+}
+
+fn live() -> std::sync::MutexGuard<'static, Live> {
+    static LIVE: OnceLock<Mutex<Live>> = OnceLock::new();
+    LIVE.get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every child that is left and removes every temporary folder.
+pub fn clean_up() {
+    let mut live = live();
+    for g in live.groups.drain() {
+        // Gone already is just as well.
+        let _ = killpg(Pid::from_raw(g), Signal::SIGKILL);
+    }
+    for d in live.dirs.drain() {
+        let _ = std::fs::remove_dir_all(d);
+    }
+}
+
+/// From now on, SIGINT, SIGTERM and SIGHUP clean up and end the lab.
+///
+/// # Errors
+/// If the handler cannot be installed.
+pub fn handle_signals() -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            clean_up();
+            crate::shell::restore_terminal();
+            eprintln!("\nstopped by signal {signal}");
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+/// `PR_SET_PDEATHSIG` fires when the *thread* that forked ends, so one thread that never ends does all the forking.
+fn spawn_on_lasting_thread(cmd: Command) -> std::io::Result<std::process::Child> {
+    type Job = (Command, SyncSender<std::io::Result<std::process::Child>>);
+    static FORKER: OnceLock<Mutex<Sender<Job>>> = OnceLock::new();
+    let forker = FORKER.get_or_init(|| {
+        let (tx, rx) = std::sync::mpsc::channel::<Job>();
+        thread::spawn(move || {
+            for (mut cmd, reply) in rx {
+                let _ = reply.send(cmd.spawn());
+            }
+        });
+        Mutex::new(tx)
+    });
+    let (tx, rx) = sync_channel(1);
+    let gone = || std::io::Error::other("the forking thread is gone");
+    forker
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .send((cmd, tx))
+        .map_err(|_| gone())?;
+    rx.recv().map_err(|_| gone())?
+}
+
+/// A command whose process dies with the lab.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut cmd = Command::new("setpriv");
+    cmd.args(["--pdeathsig", "KILL", "--"])
+        .arg(program)
+        .process_group(0);
+    cmd
+}
+
+/// A running process, in a group of its own, killed on drop.
+pub struct Child {
+    inner: std::process::Child,
+    group: i32,
+}
+
+impl Child {
+    /// Starts a command made by [`command`].
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(cmd: Command) -> Result<Self> {
+        let what = format!("{cmd:?}");
+        let inner = spawn_on_lasting_thread(cmd).with_context(|| format!("starting {what}"))?;
+        let group = i32::try_from(inner.id())?;
+        live().groups.insert(group);
+        Ok(Self { inner, group })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.inner.id()
+    }
+
+    /// Its standard output, once.
+    pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.inner.stdout.take()
+    }
+
+    /// Its status if it has ended.
+    ///
+    /// # Errors
+    /// Those of waitpid.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.inner.try_wait()?)
+    }
+
+    /// Waits for its end for at most `limit`; `None` where it still runs.
+    ///
+    /// # Errors
+    /// Those of waitpid.
+    pub fn wait_for(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let start = Instant::now();
+        loop {
+            if let Some(s) = self.inner.try_wait()? {
+                return Ok(Some(s));
+            }
+            if start.elapsed() >= limit {
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = killpg(Pid::from_raw(self.group), Signal::SIGKILL);
+        let _ = self.inner.wait();
+        live().groups.remove(&self.group);
+    }
+}
+
+/// A folder for sockets and logs of one run, removed on drop and by the signal handler.
+pub struct TempDir {
+    dir: Option<tempfile::TempDir>,
+    path: PathBuf,
+}
+
+impl TempDir {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// If the system's temporary folder cannot be written.
+    pub fn new() -> Result<Self> {
+        // Short, since a socket's path may have only 107 characters.
+        let dir = tempfile::Builder::new().prefix("ixlab-").tempdir()?;
+        let path = dir.path().to_path_buf();
+        live().dirs.insert(path.clone());
+        Ok(Self {
+            dir: Some(dir),
+            path,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        drop(self.dir.take());
+        live().dirs.remove(&self.path);
+    }
+}
+
+/// Runs a long step: a spinner shows its last line of output, `log` keeps all of it.
+///
+/// # Errors
+/// If the command cannot be started or fails; the message ends with the tail of the log.
+pub fn run_logged(title: &str, log: &Path, mut cmd: Command) -> Result<()> {
+    let file = File::create(log).with_context(|| format!("creating {}", log.display()))?;
+    cmd.stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(file.try_clone()?);
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template(
+        "{spinner} {prefix} [{elapsed}] {wide_msg:.dim}",
+    )?);
+    bar.set_prefix(title.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    if bar.is_hidden() {
+        eprintln!("{title} …");
+    }
+    let start = Instant::now();
+    let mut child = Child::spawn(cmd)?;
+    if let Some(out) = child.take_stdout() {
+        let mut file = file;
+        for line in BufReader::new(out).split(b'\n') {
+            let line = line?;
+            std::io::Write::write_all(&mut file, &[&line[..], b"\n"].concat())?;
+            bar.set_message(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+    let status = child.inner.wait()?;
+    bar.finish_and_clear();
+    if !status.success() {
+        bail!(
+            "{title} failed ({status}); the log is {}:\n{}",
+            log.display(),
+            tail(log, 25)
+        );
+    }
+    eprintln!("{title}: done in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Runs a short command and gives what it printed.
+///
+/// # Errors
+/// If it cannot be started or fails; the message has its standard error.
+pub fn output(mut cmd: Command) -> Result<String> {
+    let what = format!("{cmd:?}");
+    let out = cmd
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {what}"))?;
+    if !out.status.success() {
+        bail!(
+            "{what}: {}\n{}",
+            out.status,
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
