@@ -1,3 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the kernel crate of Linux 7.3 lacks for a network driver.
+//!
+//! | module | C side | what it adds |
+//! |---|---|---|
+//! | [`pci`] | `include/linux/pci.h` | driver registration with SR-IOV, error handlers, PM and shutdown; owned BARs |
+//! | [`irq`] | `include/linux/interrupt.h` | vectors and handlers that own what they need |
+//! | [`dma`] | `include/linux/dma-mapping.h` | descriptor rings, streaming mappings, the page-marking hook |
+//! | [`net`] | `include/linux/netdevice.h` | net_device, NAPI, sk_buff, transmit rings, page pools, XDP, ethtool |
+//!
+//! All `unsafe` of the drivers is here: a driver crate on top is `#![deny(unsafe_code)]`. The shape follows
+//! `rust/kernel`: a driver implements a trait, the abstraction fills the C operations structure from it. Nothing here
+//! allocates, locks or calls through a pointer per frame where C does not.
 #![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod dma;
+pub mod irq;
+pub mod net;
+pub mod pci;

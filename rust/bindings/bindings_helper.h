@@ -35,6 +35,16 @@
 
 /* bindgen cannot evaluate these macros by itself. */
 const size_t RUST_CONST_HELPER_NETDEV_PRIV_OFFSET = offsetof(struct net_device, priv);
+const size_t RUST_CONST_HELPER_SKB_CSUM_START = offsetof(struct sk_buff, csum_start);
+const size_t RUST_CONST_HELPER_SKB_CSUM_OFFSET = offsetof(struct sk_buff, csum_offset);
+const size_t RUST_CONST_HELPER_SKB_VLAN_ALL = offsetof(struct sk_buff, vlan_all);
+const size_t RUST_CONST_HELPER_SKB_VLAN_TCI = offsetof(struct sk_buff, vlan_tci);
+const size_t RUST_CONST_HELPER_SKB_NETWORK_HEADER = offsetof(struct sk_buff, network_header);
+const size_t RUST_CONST_HELPER_SKB_PROTOCOL = offsetof(struct sk_buff, protocol);
+const size_t RUST_CONST_HELPER_MAX_SKB_FRAGS = MAX_SKB_FRAGS;
+/* NET_SKB_PAD without the statement expression in max(); rust/helpers/skb.c checks that it is the same. */
+const u32 RUST_CONST_HELPER_SKB_HEADROOM = NIC_SKB_PAD + NET_IP_ALIGN;
+const u32 RUST_CONST_HELPER_SKB_TAILROOM = SKB_DATA_ALIGN(sizeof(struct skb_shared_info));
 const u64 RUST_CONST_HELPER_NETIF_F_SG = NETIF_F_SG;
 const u64 RUST_CONST_HELPER_NETIF_F_IP_CSUM = NETIF_F_IP_CSUM;
 const u64 RUST_CONST_HELPER_NETIF_F_IPV6_CSUM = NETIF_F_IPV6_CSUM;

@@ -52,6 +52,8 @@ void nic_netif_napi_add(struct net_device *netdev, struct napi_struct *napi,
 			int (*poll)(struct napi_struct *, int));
 void nic_netif_napi_del(struct napi_struct *napi);
 void nic_napi_schedule(struct napi_struct *napi);
+void nic_napi_set_irq(struct napi_struct *napi, int irq);
+void nic_napi_clear_irq(struct napi_struct *napi);
 bool nic_netif_running(const struct net_device *netdev);
 bool nic_netif_carrier_ok(const struct net_device *netdev);
 bool nic_netif_device_present(const struct net_device *netdev);
@@ -71,12 +73,14 @@ bool nic_tx_wake(struct net_device *netdev, unsigned int queue);
 void nic_tx_reset(struct net_device *netdev, unsigned int queue);
 void nic_init_delayed_work(struct delayed_work *work, work_func_t func);
 bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms);
-void nic_rtnl_assert(void);
+void nic_report_leak(struct net_device *netdev);
 unsigned int nic_num_online_cpus(void);
 void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, unsigned int queue,
 				  bool rx, bool tx);
 
 /* skb.c */
+#define NIC_SKB_PAD (L1_CACHE_BYTES > 32 ? L1_CACHE_BYTES : 32)
+
 struct nic_rx_meta {
 	u32 hash;
 	u16 vlan_tci;

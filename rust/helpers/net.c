@@ -26,6 +26,16 @@ void nic_napi_schedule(struct napi_struct *napi)
 	napi_schedule(napi);
 }
 
+void nic_napi_set_irq(struct napi_struct *napi, int irq)
+{
+	netif_napi_set_irq(napi, irq);
+}
+
+void nic_napi_clear_irq(struct napi_struct *napi)
+{
+	netif_napi_set_irq(napi, -1);
+}
+
 bool nic_netif_running(const struct net_device *netdev)
 {
 	return netif_running(netdev);
@@ -145,9 +155,9 @@ bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms)
 	return mod_delayed_work(system_wq, work, msecs_to_jiffies(delay_ms));
 }
 
-void nic_rtnl_assert(void)
+void nic_report_leak(struct net_device *netdev)
 {
-	ASSERT_RTNL();
+	netdev_err(netdev, "still in use after it was unregistered: leaked\n");
 }
 
 unsigned int nic_num_online_cpus(void)

@@ -26,6 +26,7 @@ struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, u32 offs
 	void *va = page_address(page) + offset;
 	struct sk_buff *skb;
 
+	BUILD_BUG_ON(NIC_SKB_PAD != NET_SKB_PAD);
 	nic_rx_sync(pool, page, va + headroom, offset + headroom, len);
 	net_prefetch(va + headroom);
 	skb = napi_build_skb(va, truesize);

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Descriptor rings in coherent memory.
+
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    dma::{
+        Coherent,
+        DmaAddress, //
+    },
+    prelude::*,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    },
+};
+#[cfg(not(CONFIG_X86_64))]
+use nic_bindings as raw;
+
+/// A descriptor: plain bytes of 16 bytes.
+pub trait Descriptor:
+    zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + Copy + 'static
+{
+}
+impl<T: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::Immutable + Copy + 'static> Descriptor
+    for T
+{
+}
+
+/// Two quad words, little-endian.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+struct Raw([u64; 2]);
+
+// SAFETY: Any bytes are a valid `Raw`.
+unsafe impl FromBytes for Raw {}
+// SAFETY: `Raw` has no padding.
+unsafe impl AsBytes for Raw {}
+
+/// A ring of 16-byte descriptors that CPU and device share.
+///
+/// Each access is two volatile 64-bit accesses: a descriptor may change under the CPU's hands at any time. What is read
+/// is data of the device, and is to be trusted as much as the device.
+pub struct Ring {
+    mem: Coherent<[Raw]>,
+}
+
+// SAFETY: All accesses are volatile accesses to memory that is shared with a device anyway; a torn or stale value is a
+// case that the user of the ring has to handle for the device's sake already.
+unsafe impl Sync for Ring {}
+// SAFETY: The memory does not belong to a thread.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    /// Allocates `len` zeroed descriptors.
+    pub fn new(dev: &Device<Bound>, len: u32) -> Result<Self> {
+        Ok(Self {
+            mem: Coherent::zeroed_slice(dev, usize::try_from(len)?, GFP_KERNEL)?,
+        })
+    }
+
+    /// Where the device finds the ring.
+    pub fn dma_address(&self) -> DmaAddress {
+        self.mem.dma_address()
+    }
+
+    /// Number of descriptors.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a ring is never empty")]
+    pub fn len(&self) -> u32 {
+        // CAST: Allocated with a `u32`.
+        self.mem.len() as u32
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u32 {
+        self.len() * 16
+    }
+
+    #[inline]
+    fn at(&self, index: u32) -> Option<*mut u64> {
+        if index >= self.len() {
+            return None;
+        }
+        let base: *mut Raw = self.mem.as_mut_ptr().cast();
+        // SAFETY: The index is in the allocation.
+        Some(unsafe { base.add(index as usize) }.cast())
+    }
+
+    /// Writes descriptor `index`; an index outside the ring is ignored.
+    #[inline]
+    pub fn write<D: Descriptor>(&self, index: u32, desc: D) {
+        const { assert!(size_of::<D>() == 16) };
+        // The sizes are the same, so this cannot fail.
+        let q: [u64; 2] =
+            zerocopy::FromBytes::read_from_bytes(zerocopy::IntoBytes::as_bytes(&desc))
+                .unwrap_or_default();
+        if let Some(p) = self.at(index) {
+            // SAFETY: `at` returns 16 aligned bytes of the allocation.
+            unsafe {
+                p.write_volatile(q[0]);
+                p.add(1).write_volatile(q[1]);
+            }
+        }
+    }
+
+    /// Reads the second quad word of descriptor `index` in CPU order: the word with the status in every format of the
+    /// 82599. 0 for an index outside the ring.
+    #[inline]
+    pub fn status(&self, index: u32) -> u64 {
+        match self.at(index) {
+            // SAFETY: `at` returns 16 aligned bytes of the allocation.
+            Some(p) => u64::from_le(unsafe { p.add(1).read_volatile() }),
+            None => 0,
+        }
+    }
+
+    /// Reads the first quad word of descriptor `index` in CPU order, after the status that was read before.
+    #[inline]
+    pub fn first(&self, index: u32) -> u64 {
+        match self.at(index) {
+            Some(p) => {
+                #[cfg(CONFIG_X86_64)]
+                core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Acquire);
+                #[cfg(not(CONFIG_X86_64))]
+                // SAFETY: No requirements.
+                unsafe {
+                    raw::nic_dma_rmb()
+                };
+                // SAFETY: `at` returns 16 aligned bytes of the allocation.
+                u64::from_le(unsafe { p.read_volatile() })
+            }
+            None => 0,
+        }
+    }
+
+    /// Reads descriptor `index` as a `D`, the second quad word before the first.
+    #[inline]
+    pub fn read<D: Descriptor>(&self, index: u32) -> Option<D> {
+        const { assert!(size_of::<D>() == 16) };
+        let second = self.status(index);
+        let q = [self.first(index).to_le(), second.to_le()];
+        D::read_from_bytes(zerocopy::IntoBytes::as_bytes(&q)).ok()
+    }
+
+    /// Zeroes the status of descriptor `index`, so that it does not look like a completed one.
+    #[inline]
+    pub fn clear_status(&self, index: u32) {
+        if let Some(p) = self.at(index) {
+            // SAFETY: `at` returns 16 aligned bytes of the allocation.
+            unsafe { p.add(1).write_volatile(0) };
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Network devices.
+//!
+//! A driver implements [`Driver`] for the private data of its device, allocates a [`Registration`], and from then on is
+//! called back. Per transmit queue it owns a [`Driver::TxQueue`], which the core lends to
+//! [`Driver::start_xmit`] exclusively, because it holds the queue's lock anyway. Per interrupt vector it owns a
+//! [`Napi`], whose data is lent to [`Poll::poll`] exclusively, because NAPI never polls one instance on two CPUs. So
+//! neither path needs a lock of its own. [`TxRing`] splits a transmit ring into the half for the one and the half for
+//! the other.
+//!
+//! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
+
+mod device;
+pub mod features;
+mod napi;
+mod ops;
+mod page_pool;
+mod skb;
+mod stats;
+mod tx;
+
+pub use self::device::{
+    DevRef,
+    Device,
+    Registration,
+    Rtnl,
+    RtnlGuard,
+    Setup, //
+};
+pub use self::napi::{
+    Napi,
+    NapiRef,
+    Poll, //
+};
+pub use self::ops::{
+    AddrLists,
+    Driver,
+    HwAddrs,
+    LinkStats,
+    TxResult,
+    VfConfig,
+    VfStats, //
+};
+pub use self::page_pool::{
+    PagePool,
+    RxBuf,
+    RX_HEADROOM,
+    RX_TAILROOM, //
+};
+pub use self::skb::{
+    DropReason,
+    HashType,
+    RxMeta,
+    SkBuff,
+    SkbRef,
+    Tso, //
+};
+pub use self::stats::Counter;
+pub use self::tx::{
+    Cleaned,
+    TxConsumer,
+    TxProducer,
+    TxRing, //
+};
+
+/// Bytes of an Ethernet address.
+pub const ETH_ALEN: usize = 6;
+
+/// An Ethernet address.
+pub type MacAddr = [u8; ETH_ALEN];
+
+/// Whether `addr` can be the address of an interface: neither zero nor multicast.
+pub fn is_valid_ether_addr(addr: &MacAddr) -> bool {
+    addr[0] & 1 == 0 && *addr != [0; ETH_ALEN]
+}
+
+/// A random locally administered unicast address, as `eth_random_addr()` makes.
+pub fn random_ether_addr() -> MacAddr {
+    let mut addr = [0u8; ETH_ALEN];
+    // SAFETY: `addr` is valid for writes of its length.
+    unsafe { kernel::bindings::get_random_bytes(addr.as_mut_ptr().cast(), ETH_ALEN) };
+    addr[0] = (addr[0] & 0xfe) | 0x02;
+    addr
+}
+
+/// Fills `key` with the system's RSS key (`netdev_rss_key_fill`); at most 256 bytes.
+pub fn rss_key_fill(key: &mut [u8]) {
+    let len = key.len().min(256);
+    // SAFETY: `key` is valid for writes of `len` bytes.
+    unsafe { nic_bindings::netdev_rss_key_fill(key.as_mut_ptr().cast(), len) };
+}
+
+/// Number of CPUs that are online.
+pub fn num_online_cpus() -> u32 {
+    // SAFETY: No requirements.
+    unsafe { nic_bindings::nic_num_online_cpus() }
+}

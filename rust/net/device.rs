@@ -1,0 +1,666 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `struct net_device` and its registration.
+
+use super::{
+    ops::{
+        Driver,
+        Ops, //
+    },
+    MacAddr, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    error::to_result,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    types::Opaque, //
+};
+use nic_bindings as raw;
+use pin_init::PinInit;
+
+/// Proof that the RTNL lock is held.
+pub struct Rtnl(PhantomData<*mut ()>);
+
+impl Rtnl {
+    /// Takes the lock. May sleep.
+    pub fn lock() -> RtnlGuard {
+        // SAFETY: No requirements but not to hold it already, which lockdep checks; a second take hangs and does no
+        // worse.
+        unsafe { raw::rtnl_lock() };
+        RtnlGuard(Rtnl(PhantomData))
+    }
+
+    /// # Safety
+    ///
+    /// RTNL is held for as long as the token exists.
+    pub(crate) unsafe fn assume() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// RTNL, until this is dropped.
+pub struct RtnlGuard(Rtnl);
+
+impl Deref for RtnlGuard {
+    type Target = Rtnl;
+
+    fn deref(&self) -> &Rtnl {
+        &self.0
+    }
+}
+
+impl Drop for RtnlGuard {
+    fn drop(&mut self) {
+        // SAFETY: Taken by `Rtnl::lock`.
+        unsafe { raw::rtnl_unlock() }
+    }
+}
+
+/// What lies behind `netdev_priv()`.
+#[repr(C)]
+struct Private<D: Driver> {
+    /// One pointer per transmit queue, each protected by the lock of its queue; null, or from `KBox::into_raw`.
+    tx: *mut *mut D::TxQueue,
+    num_tx: u32,
+    netdev: *mut raw::net_device,
+    parent: *mut bindings::device,
+    refs: Option<Arc<Refs>>,
+    service: UnsafeCell<raw::delayed_work>,
+    data: MaybeUninit<D>,
+}
+
+/// Counts [`DevRef`]s, in memory of its own so that a late one can still be dropped.
+struct Refs(Atomic<i32>);
+
+/// A network device of driver `D`.
+///
+/// # Invariants
+///
+/// Allocated by [`Registration::new`], so that `Private<D>` is behind `netdev_priv()`, with `data` initialised.
+#[repr(transparent)]
+pub struct Device<D: Driver>(Opaque<raw::net_device>, PhantomData<D>);
+
+// SAFETY: The operations of `Device` are C functions that may be called from any context they are documented for, and
+// `D` is `Sync`.
+unsafe impl<D: Driver> Sync for Device<D> {}
+
+impl<D: Driver> Device<D> {
+    /// # Safety
+    ///
+    /// `ptr` upholds the type invariant for `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut raw::net_device) -> &'a Self {
+        // SAFETY: By the safety requirement.
+        unsafe { &*ptr.cast() }
+    }
+
+    #[inline]
+    pub(crate) fn as_raw(&self) -> *mut raw::net_device {
+        self.0.get()
+    }
+
+    #[inline]
+    fn private(&self) -> *mut Private<D> {
+        // SAFETY: `netdev_priv()`; by the type invariant there is a `Private<D>`.
+        unsafe {
+            self.as_raw()
+                .byte_add(raw::RUST_CONST_HELPER_NETDEV_PRIV_OFFSET)
+                .cast()
+        }
+    }
+
+    /// The driver's data.
+    #[inline]
+    pub fn data(&self) -> &D {
+        // SAFETY: By the type invariant `data` is initialised, and only shared references to it are given out.
+        unsafe { (*self.private()).data.assume_init_ref() }
+    }
+
+    /// The device on the bus, which is bound while its network device exists.
+    pub fn parent(&self) -> &device::Device<Bound> {
+        // SAFETY: `Registration::new` got a bound device, and the private data of its driver, which holds the
+        // registration, is dropped before it is unbound.
+        unsafe { device::Device::<device::Normal>::from_raw((*self.private()).parent).as_bound() }
+    }
+
+    pub(crate) fn parent_raw(&self) -> *mut bindings::device {
+        // SAFETY: By the type invariant.
+        unsafe { (*self.private()).parent }
+    }
+
+    pub(super) fn get_ref(&self) -> DevRef {
+        // SAFETY: By the type invariant.
+        let refs = unsafe { (*self.private()).refs.clone() };
+        if let Some(refs) = &refs {
+            refs.0.fetch_add(1, Relaxed);
+        }
+        DevRef {
+            netdev: self.as_raw(),
+            refs,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller holds the lock of transmit queue `index`.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "the lock makes it exclusive")]
+    pub(super) unsafe fn tx_queue(&self, index: u16) -> Option<&mut D::TxQueue> {
+        let p = self.private();
+        // SAFETY: `tx` has `num_tx` entries; an entry that is not null is a valid queue, and the lock makes the access
+        // exclusive.
+        unsafe {
+            if u32::from(index) >= (*p).num_tx {
+                return None;
+            }
+            (*(*p).tx.add(index as usize)).as_mut()
+        }
+    }
+
+    /// Runs `f` on transmit queue `index` under its lock. `None` if there is no such queue.
+    pub fn with_tx_queue<R>(&self, index: u32, f: impl FnOnce(&mut D::TxQueue) -> R) -> Option<R> {
+        let index16 = u16::try_from(index).ok()?;
+        // SAFETY: By the type invariant.
+        if index >= unsafe { (*self.private()).num_tx } {
+            return None;
+        }
+        // SAFETY: The queue exists.
+        unsafe { raw::nic_tx_lock(self.as_raw(), index) };
+        // SAFETY: The lock was just taken.
+        let r = unsafe { self.tx_queue(index16) }.map(f);
+        // SAFETY: Taken above.
+        unsafe { raw::nic_tx_unlock(self.as_raw(), index) };
+        r
+    }
+
+    /// Installs what [`Driver::start_xmit`] gets for queue `index`, or takes it away; returns what was there.
+    ///
+    /// Waits for a running `start_xmit`. Frames that the stack sends to a queue without it are dropped.
+    pub fn set_tx_queue(
+        &self,
+        index: u32,
+        queue: Option<KBox<D::TxQueue>>,
+    ) -> Option<KBox<D::TxQueue>> {
+        let p = self.private();
+        // SAFETY: By the type invariant.
+        if index >= unsafe { (*p).num_tx } {
+            return queue;
+        }
+        let new = queue.map_or(core::ptr::null_mut(), KBox::into_raw);
+        // SAFETY: The queue exists; its lock protects the entry.
+        let old = unsafe {
+            raw::nic_tx_lock(self.as_raw(), index);
+            let old = core::mem::replace(&mut *(*p).tx.add(index as usize), new);
+            raw::nic_tx_unlock(self.as_raw(), index);
+            old
+        };
+        // SAFETY: An entry that is not null came from `KBox::into_raw`, and nobody else has it any more.
+        NonNull::new(old).map(|old| unsafe { KBox::from_raw(old.as_ptr()) })
+    }
+
+    /// Runs [`Driver::service`] in `delay_ms` milliseconds; a time set before is replaced.
+    ///
+    /// From any context.
+    pub fn schedule_service(&self, delay_ms: u32) {
+        // SAFETY: Initialised in `Registration::new`.
+        unsafe { raw::nic_mod_delayed_work((*self.private()).service.get(), delay_ms) };
+    }
+
+    /// Features that are switched on, see [`super::features`].
+    #[inline]
+    pub fn features(&self) -> u64 {
+        // SAFETY: A plain read; the core writes it under RTNL, and the drivers in C read it likewise.
+        unsafe { (*self.as_raw()).features }
+    }
+
+    /// `IFF_*`.
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        // SAFETY: As above.
+        unsafe { (*self.as_raw()).flags }
+    }
+
+    /// Whether everything is to be received.
+    pub fn is_promisc(&self) -> bool {
+        self.flags() & raw::net_device_flags_IFF_PROMISC != 0
+    }
+
+    /// Whether all multicast is to be received.
+    pub fn is_allmulti(&self) -> bool {
+        self.flags() & raw::net_device_flags_IFF_ALLMULTI != 0
+    }
+
+    /// MTU in bytes.
+    pub fn mtu(&self) -> u32 {
+        // SAFETY: As above.
+        unsafe { (*self.as_raw()).mtu }
+    }
+
+    pub(super) fn set_mtu(&self, _rtnl: &Rtnl, mtu: u32) {
+        // SAFETY: RTNL is held. As `WRITE_ONCE()` in C.
+        unsafe { (&raw mut (*self.as_raw()).mtu).write_volatile(mtu) };
+    }
+
+    /// The address.
+    pub fn address(&self) -> MacAddr {
+        let mut addr = [0; 6];
+        // SAFETY: `dev_addr` points to at least 32 bytes.
+        unsafe { core::ptr::copy_nonoverlapping((*self.as_raw()).dev_addr, addr.as_mut_ptr(), 6) };
+        addr
+    }
+
+    /// Sets the address that the core knows.
+    pub fn set_address(&self, _rtnl: &Rtnl, addr: &MacAddr) {
+        // SAFETY: RTNL is held.
+        unsafe { raw::nic_eth_hw_addr_set(self.as_raw(), addr.as_ptr()) };
+    }
+
+    /// Sets the permanent address.
+    pub fn set_perm_address(&self, _rtnl: &Rtnl, addr: &MacAddr) {
+        // SAFETY: RTNL is held.
+        unsafe { raw::nic_set_perm_addr(self.as_raw(), addr.as_ptr()) };
+    }
+
+    /// Interface name, such as `eth0`; a copy, since it can be changed.
+    pub fn name(&self) -> Name {
+        let mut name = [0u8; 16];
+        // SAFETY: `name` is an array of 16 bytes.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                (&raw const (*self.as_raw()).name).cast::<u8>(),
+                name.as_mut_ptr(),
+                15,
+            )
+        };
+        Name(name)
+    }
+
+    /// Whether the interface is up.
+    #[inline]
+    pub fn running(&self) -> bool {
+        // SAFETY: A valid device.
+        unsafe { raw::nic_netif_running(self.as_raw()) }
+    }
+
+    /// Whether the link is up, as the core was told.
+    pub fn carrier_ok(&self) -> bool {
+        // SAFETY: A valid device.
+        unsafe { raw::nic_netif_carrier_ok(self.as_raw()) }
+    }
+
+    /// The link is up.
+    pub fn carrier_on(&self) {
+        // SAFETY: A valid device.
+        unsafe { raw::netif_carrier_on(self.as_raw()) }
+    }
+
+    /// The link is down.
+    pub fn carrier_off(&self) {
+        // SAFETY: A valid device.
+        unsafe { raw::netif_carrier_off(self.as_raw()) }
+    }
+
+    /// Lets the stack send on all queues.
+    pub fn tx_start_all(&self) {
+        // SAFETY: A valid device.
+        unsafe { raw::nic_netif_tx_start_all_queues(self.as_raw()) }
+    }
+
+    /// Stops all queues and waits until nobody sends.
+    pub fn tx_disable(&self) {
+        // SAFETY: A valid device.
+        unsafe { raw::nic_netif_tx_disable(self.as_raw()) }
+    }
+
+    /// The device is gone for a while: sleep, or error recovery (`netif_device_detach`).
+    pub fn detach(&self, _rtnl: &Rtnl) {
+        // SAFETY: A valid device.
+        unsafe { raw::netif_device_detach(self.as_raw()) }
+    }
+
+    /// The device is back (`netif_device_attach`).
+    pub fn attach(&self, _rtnl: &Rtnl) {
+        // SAFETY: A valid device.
+        unsafe { raw::netif_device_attach(self.as_raw()) }
+    }
+
+    /// Whether the device is not detached.
+    pub fn present(&self) -> bool {
+        // SAFETY: A valid device.
+        unsafe { raw::nic_netif_device_present(self.as_raw()) }
+    }
+
+    /// How many queues are used.
+    pub fn set_real_num_queues(&self, _rtnl: &Rtnl, tx: u32, rx: u32) -> Result {
+        // SAFETY: RTNL is held; C checks the numbers.
+        to_result(unsafe { raw::netif_set_real_num_queues(self.as_raw(), tx, rx) })
+    }
+
+    /// Computes the features anew, after what [`Driver::fix_features`] depends on has changed.
+    pub fn update_features(&self, _rtnl: &Rtnl) {
+        // SAFETY: RTNL is held.
+        unsafe { raw::netdev_update_features(self.as_raw()) }
+    }
+
+    /// Stops transmit queue `queue`. The caller must then look again whether there is room, and if so
+    /// [`Device::tx_start`] it.
+    #[inline(never)]
+    #[cold]
+    pub fn tx_stop(&self, queue: u32) {
+        // SAFETY: A valid device; called from `start_xmit` for one of its queues.
+        unsafe { raw::nic_tx_stop(self.as_raw(), queue) };
+    }
+
+    /// Lets transmit queue `queue` go on.
+    pub fn tx_start(&self, queue: u32) {
+        // SAFETY: As above.
+        unsafe { raw::nic_tx_start(self.as_raw(), queue) }
+    }
+
+    /// Accounts `bytes` for the queue's byte limit. Returns whether the doorbell must be rung now, because no further
+    /// frame follows at once.
+    #[inline]
+    pub fn tx_sent(&self, queue: u32, bytes: u32) -> bool {
+        // SAFETY: As above.
+        unsafe { raw::nic_tx_sent(self.as_raw(), queue, bytes) }
+    }
+
+    /// Returns `bytes` of `packets` completed frames to the byte limit.
+    #[inline]
+    pub fn tx_completed(&self, queue: u32, packets: u32, bytes: u32) {
+        // SAFETY: A valid device and queue.
+        unsafe { raw::nic_tx_completed(self.as_raw(), queue, packets, bytes) }
+    }
+
+    /// Wakes transmit queue `queue` if it is stopped and the link is up; returns whether it did.
+    #[inline]
+    pub fn tx_wake(&self, queue: u32) -> bool {
+        // SAFETY: A valid device and queue.
+        unsafe { raw::nic_tx_wake(self.as_raw(), queue) }
+    }
+
+    /// Forgets what the byte limit counts, after a ring was emptied.
+    pub fn tx_reset(&self, queue: u32) {
+        // SAFETY: A valid device and queue.
+        unsafe { raw::nic_tx_reset(self.as_raw(), queue) }
+    }
+
+    /// Sends a gratuitous announcement of the interface's addresses (`NETDEV_NOTIFY_PEERS`).
+    pub fn notify_peers(&self) {
+        // SAFETY: A valid device; takes RTNL itself.
+        unsafe { raw::netdev_notify_peers(self.as_raw()) }
+    }
+}
+
+/// Name of an interface.
+#[derive(Clone, Copy)]
+pub struct Name([u8; 16]);
+
+impl Name {
+    /// As text; empty if it is not UTF-8.
+    pub fn as_str(&self) -> &str {
+        let len = self.0.iter().position(|&c| c == 0).unwrap_or(0);
+        self.0
+            .get(..len)
+            .and_then(|b| core::str::from_utf8(b).ok())
+            .unwrap_or("")
+    }
+}
+
+impl kernel::fmt::Display for Name {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A pointer to a network device whose memory stays while it exists.
+///
+/// [`Registration`] frees the device when the last one is gone, or leaks it with a message if one outlives it, which
+/// would be an error in the driver: it should keep them in its own data.
+pub struct DevRef {
+    netdev: *mut raw::net_device,
+    refs: Option<Arc<Refs>>,
+}
+
+// SAFETY: A counted pointer.
+unsafe impl Send for DevRef {}
+// SAFETY: A counted pointer.
+unsafe impl Sync for DevRef {}
+
+impl DevRef {
+    #[inline]
+    pub(crate) fn as_raw(&self) -> *mut raw::net_device {
+        self.netdev
+    }
+}
+
+impl Drop for DevRef {
+    fn drop(&mut self) {
+        if let Some(refs) = &self.refs {
+            refs.0.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Properties of a device that are set before it is registered.
+#[derive(Clone, Copy, Default)]
+pub struct Setup {
+    /// Switched on at first.
+    pub features: u64,
+    /// Can be switched by the user.
+    pub hw_features: u64,
+    /// Inherited by VLAN interfaces.
+    pub vlan_features: u64,
+    /// For MPLS frames.
+    pub mpls_features: u64,
+    /// For encapsulated frames.
+    pub hw_enc_features: u64,
+    /// Segmentation features that need [`super::features::GSO_PARTIAL`].
+    pub gso_partial_features: u64,
+    /// `NETDEV_XDP_ACT_*`, see [`super::features::XDP_BASIC`].
+    pub xdp_features: u32,
+    /// Smallest MTU in bytes.
+    pub min_mtu: u32,
+    /// Largest MTU in bytes.
+    pub max_mtu: u32,
+    /// Address.
+    pub address: MacAddr,
+    /// Permanent address.
+    pub perm_address: MacAddr,
+    /// After how many milliseconds a stopped queue is reported by [`Driver::tx_timeout`].
+    pub watchdog_ms: u32,
+    /// Whether there are filters for several unicast addresses (`IFF_UNICAST_FLT`).
+    pub unicast_filter: bool,
+    /// Port number of several ports of one device.
+    pub dev_port: u16,
+}
+
+/// A network device that this owns, registered or not yet. Unregistered and freed when it is dropped.
+///
+/// # Invariants
+///
+/// `netdev` upholds the invariant of [`Device<D>`].
+pub struct Registration<D: Driver> {
+    netdev: NonNull<raw::net_device>,
+    registered: bool,
+    _p: PhantomData<D>,
+}
+
+// SAFETY: Can be unregistered by any thread, and `D` is `Send`.
+unsafe impl<D: Driver> Send for Registration<D> {}
+// SAFETY: Shared references give access to `Device<D>` only.
+unsafe impl<D: Driver> Sync for Registration<D> {}
+
+impl<D: Driver> Registration<D> {
+    /// Allocates a device with up to `tx` and `rx` queues below `parent`.
+    ///
+    /// `data` initialises the driver's data in place.
+    pub fn new<E>(
+        parent: &device::Device<Bound>,
+        tx: u32,
+        rx: u32,
+        data: impl PinInit<D, E>,
+    ) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        const { assert!(align_of::<Private<D>>() <= 64) };
+        let size = c_int::try_from(size_of::<Private<D>>())?;
+        let mut queues: KVec<*mut D::TxQueue> = KVec::new();
+        for _ in 0..tx {
+            queues.push(core::ptr::null_mut(), GFP_KERNEL)?;
+        }
+        let refs = Arc::new(Refs(Atomic::new(0)), GFP_KERNEL)?;
+        // SAFETY: No requirements.
+        let netdev =
+            NonNull::new(unsafe { raw::alloc_etherdev_mqs(size, tx, rx) }).ok_or(ENOMEM)?;
+        // CAST: `Device` is a transparent wrapper.
+        let parent = core::ptr::from_ref(parent).cast_mut().cast();
+        // SAFETY: The private area has the size and alignment of `Private<D>`, and is zeroed.
+        unsafe {
+            raw::nic_set_netdev_dev(netdev.as_ptr(), parent);
+            let p = Device::<D>::from_raw(netdev.as_ptr()).private();
+            let (tx_ptr, len, _cap) = queues.into_raw_parts();
+            (&raw mut (*p).tx).write(tx_ptr);
+            // CAST: `tx` entries were pushed.
+            (&raw mut (*p).num_tx).write(len as u32);
+            (&raw mut (*p).netdev).write(netdev.as_ptr());
+            (&raw mut (*p).parent).write(parent);
+            (&raw mut (*p).refs).write(Some(refs));
+            raw::nic_init_delayed_work((*p).service.get(), Some(service_callback::<D>));
+            if let Err(e) = pin_init::raw_try_init((*p).data.as_mut_ptr(), data) {
+                Self::free(netdev);
+                return Err(e.into());
+            }
+            (*netdev.as_ptr()).netdev_ops = &raw const Ops::<D>::TABLE.0;
+        }
+        // INVARIANT: All of `Private` is initialised.
+        Ok(Self {
+            netdev,
+            registered: false,
+            _p: PhantomData,
+        })
+    }
+
+    /// Frees everything but `data`.
+    ///
+    /// # Safety
+    ///
+    /// `netdev` is not registered, all fields of its `Private<D>` but `data` are initialised, `data` is not, and nothing
+    /// uses the device any more.
+    unsafe fn free(netdev: NonNull<raw::net_device>) {
+        // SAFETY: By the safety requirements.
+        unsafe {
+            let p = Device::<D>::from_raw(netdev.as_ptr()).private();
+            for i in 0..(*p).num_tx as usize {
+                let queue = *(*p).tx.add(i);
+                if !queue.is_null() {
+                    drop(KBox::from_raw(queue));
+                }
+            }
+            drop(KVec::from_raw_parts((*p).tx, 0, (*p).num_tx as usize));
+            let refs = (*p).refs.take();
+            if refs.is_some_and(|r| r.0.load(Relaxed) != 0) {
+                raw::nic_report_leak(netdev.as_ptr());
+                return;
+            }
+            raw::free_netdev(netdev.as_ptr());
+        }
+    }
+
+    /// Sets properties; before [`Registration::register`].
+    pub fn setup(&mut self, s: &Setup) {
+        let dev = self.netdev.as_ptr();
+        // SAFETY: Not registered, so nobody else looks at it.
+        unsafe {
+            (*dev).features = s.features;
+            (*dev).hw_features = s.hw_features;
+            (*dev).vlan_features = s.vlan_features;
+            (*dev).mpls_features = s.mpls_features;
+            (*dev).hw_enc_features = s.hw_enc_features;
+            (*dev).gso_partial_features = s.gso_partial_features;
+            (*dev).xdp_features = s.xdp_features;
+            (*dev).min_mtu = s.min_mtu;
+            (*dev).max_mtu = s.max_mtu;
+            (*dev).dev_port = s.dev_port;
+            (*dev).watchdog_timeo = bindings::__msecs_to_jiffies(s.watchdog_ms) as c_int;
+            raw::nic_eth_hw_addr_set(dev, s.address.as_ptr());
+            raw::nic_set_perm_addr(dev, s.perm_address.as_ptr());
+            if s.unicast_filter {
+                raw::nic_dev_priv_flags_unicast(dev);
+            }
+        }
+    }
+
+    /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
+    pub fn register(&mut self) -> Result {
+        // SAFETY: Set up completely; not registered.
+        to_result(unsafe { raw::register_netdev(self.netdev.as_ptr()) })?;
+        self.registered = true;
+        self.carrier_off();
+        Ok(())
+    }
+
+    /// Unregisters the device, while its data still exists. Idempotent.
+    pub fn unregister(&mut self) {
+        // SAFETY: Initialised. From here on `schedule_service` does nothing.
+        unsafe { raw::disable_delayed_work_sync((*self.private()).service.get()) };
+        if core::mem::take(&mut self.registered) {
+            // SAFETY: Registered.
+            unsafe { raw::unregister_netdev(self.netdev.as_ptr()) };
+        }
+    }
+}
+
+impl<D: Driver> Deref for Registration<D> {
+    type Target = Device<D>;
+
+    #[inline]
+    fn deref(&self) -> &Device<D> {
+        // SAFETY: By the type invariant.
+        unsafe { Device::from_raw(self.netdev.as_ptr()) }
+    }
+}
+
+impl<D: Driver> Drop for Registration<D> {
+    fn drop(&mut self) {
+        self.unregister();
+        // SAFETY: Not registered, the service does not run: no callback is made any more. Transmit queues first, since
+        // they may refer to the data; `free` finds them gone.
+        unsafe {
+            for i in 0..(*self.private()).num_tx {
+                drop(self.set_tx_queue(i, None));
+            }
+            core::ptr::drop_in_place((*self.private()).data.as_mut_ptr());
+            Self::free(self.netdev);
+        }
+    }
+}
+
+unsafe extern "C" fn service_callback<D: Driver>(work: *mut raw::work_struct) {
+    // SAFETY: `work` is the first field of the delayed work in `Private<D>`.
+    unsafe {
+        let dwork = kernel::container_of!(work, raw::delayed_work, work);
+        let p = dwork
+            .byte_sub(core::mem::offset_of!(Private<D>, service))
+            .cast::<Private<D>>();
+        D::service(Device::from_raw((*p).netdev));
+    }
+}

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Operations of a network device.
+
+use super::{
+    device::{
+        Device,
+        Rtnl, //
+    },
+    skb::{
+        DropReason,
+        SkBuff,
+        SkbRef, //
+    },
+    MacAddr, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
+use nic_bindings as raw;
+
+/// Statistics of an interface, in packets and bytes (`struct rtnl_link_stats64`).
+pub type LinkStats = raw::rtnl_link_stats64;
+
+/// Statistics of a virtual function (`struct ifla_vf_stats`).
+pub type VfStats = raw::ifla_vf_stats;
+
+/// What became of a frame that was to be sent.
+pub enum TxResult {
+    /// It is in the ring, or was dropped.
+    Done,
+    /// The ring is full; the core keeps the frame. A driver that stops its queue in time never returns this.
+    Busy(SkBuff),
+}
+
+/// Settings of a virtual function as `ip link show` prints them (`struct ifla_vf_info`).
+#[derive(Clone, Copy, Default)]
+pub struct VfConfig {
+    /// Address.
+    pub mac: MacAddr,
+    /// Port VLAN, 0 for none.
+    pub vlan: u16,
+    /// Priority of the port VLAN.
+    pub qos: u8,
+    /// Whether frames with a foreign source address are dropped.
+    pub spoofchk: bool,
+    /// `IFLA_VF_LINK_STATE_*`: 0 auto, 1 enabled, 2 disabled.
+    pub link_state: u32,
+    /// In Mbit/s, 0 for none.
+    pub min_tx_rate: u32,
+    /// In Mbit/s, 0 for unlimited.
+    pub max_tx_rate: u32,
+    /// Whether the VF may ask for the RSS configuration.
+    pub rss_query_en: bool,
+    /// Whether the VF is trusted.
+    pub trusted: bool,
+}
+
+/// A list of addresses as the core hands it to [`Driver::set_rx_mode`].
+pub struct HwAddrs<'a>(*mut raw::netdev_hw_addr_list, PhantomData<&'a ()>);
+
+impl HwAddrs<'_> {
+    /// How many addresses there are.
+    pub fn count(&self) -> u32 {
+        // SAFETY: The list is valid during the callback.
+        u32::try_from(unsafe { (*self.0).count }).unwrap_or(0)
+    }
+
+    /// Copies the addresses to `out`, as many as fit; returns how many there are.
+    pub fn copy_to(&self, out: &mut [MacAddr]) -> usize {
+        let max = u32::try_from(out.len()).unwrap_or(u32::MAX);
+        // SAFETY: The list is valid during the callback, `out` for `max` addresses.
+        unsafe { raw::nic_hw_addr_copy(self.0, out.as_mut_ptr(), max) as usize }
+    }
+}
+
+/// Which addresses an interface is to receive.
+pub struct AddrLists<'a> {
+    /// Further unicast addresses.
+    pub uc: HwAddrs<'a>,
+    /// Multicast addresses.
+    pub mc: HwAddrs<'a>,
+}
+
+/// A network device driver. Implemented by the private data of the device.
+///
+/// Callbacks that get a `&Rtnl` run under the RTNL lock, in process context. See each callback of
+/// `struct net_device_ops` in C for the rest.
+#[vtable]
+pub trait Driver: Sized + Send + Sync + 'static {
+    /// What [`Driver::start_xmit`] needs for one transmit queue, see [`Device::set_tx_queue`].
+    type TxQueue: Send;
+
+    /// The interface goes up.
+    fn open(dev: &Device<Self>, rtnl: &Rtnl) -> Result;
+
+    /// The interface goes down. Transmission has stopped.
+    fn stop(dev: &Device<Self>, rtnl: &Rtnl);
+
+    /// Sends a frame. Called with the queue's lock held, bottom halves off.
+    fn start_xmit(dev: &Device<Self>, queue: &mut Self::TxQueue, skb: SkBuff) -> TxResult;
+
+    /// Takes away features that the device cannot provide for this frame.
+    fn features_check(dev: &Device<Self>, skb: &SkbRef, features: u64) -> u64 {
+        let _ = (dev, skb);
+        features
+    }
+
+    /// Programs the receive filters. May sleep (`ndo_set_rx_mode_async`).
+    fn set_rx_mode(dev: &Device<Self>, addrs: &AddrLists<'_>) -> Result {
+        let _ = (dev, addrs);
+        Ok(())
+    }
+
+    /// Changes the address, which is valid; the core's copy is set if this succeeds.
+    fn set_mac_address(dev: &Device<Self>, rtnl: &Rtnl, addr: &MacAddr) -> Result {
+        let _ = (dev, rtnl, addr);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Changes the MTU; the core has checked the range and its copy is set if this succeeds.
+    fn change_mtu(dev: &Device<Self>, rtnl: &Rtnl, mtu: u32) -> Result {
+        let _ = (dev, rtnl, mtu);
+        Ok(())
+    }
+
+    /// A queue has been stopped for too long. Atomic context.
+    fn tx_timeout(dev: &Device<Self>, queue: u32) {
+        let _ = (dev, queue);
+    }
+
+    /// Adds up statistics. May be called in atomic context.
+    fn get_stats64(dev: &Device<Self>, stats: &mut LinkStats);
+
+    /// Receives a VLAN from now on.
+    fn vlan_rx_add_vid(dev: &Device<Self>, rtnl: &Rtnl, vid: u16) -> Result {
+        let _ = (dev, rtnl, vid);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Receives a VLAN no more.
+    fn vlan_rx_kill_vid(dev: &Device<Self>, rtnl: &Rtnl, vid: u16) -> Result {
+        let _ = (dev, rtnl, vid);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Takes away feature combinations that cannot be.
+    fn fix_features(dev: &Device<Self>, rtnl: &Rtnl, features: u64) -> u64 {
+        let _ = (dev, rtnl);
+        features
+    }
+
+    /// Switches features.
+    fn set_features(dev: &Device<Self>, rtnl: &Rtnl, features: u64) -> Result {
+        let _ = (dev, rtnl, features);
+        Ok(())
+    }
+
+    /// The work of the device, see [`Device::schedule_service`]. Process context.
+    fn service(dev: &Device<Self>) {
+        let _ = dev;
+    }
+
+    /// Sets the address of a VF.
+    fn set_vf_mac(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, mac: &MacAddr) -> Result {
+        let _ = (dev, rtnl, vf, mac);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Sets the port VLAN of a VF; `proto` is the EtherType of the tag.
+    fn set_vf_vlan(
+        dev: &Device<Self>,
+        rtnl: &Rtnl,
+        vf: u32,
+        vlan: u16,
+        qos: u8,
+        proto: u16,
+    ) -> Result {
+        let _ = (dev, rtnl, vf, vlan, qos, proto);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Sets the transmit rate limits of a VF, in Mbit/s.
+    fn set_vf_rate(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, min: u32, max: u32) -> Result {
+        let _ = (dev, rtnl, vf, min, max);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Switches the spoof check of a VF.
+    fn set_vf_spoofchk(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, on: bool) -> Result {
+        let _ = (dev, rtnl, vf, on);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Trusts a VF or not.
+    fn set_vf_trust(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, on: bool) -> Result {
+        let _ = (dev, rtnl, vf, on);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Settings of a VF.
+    fn get_vf_config(dev: &Device<Self>, rtnl: &Rtnl, vf: u32) -> Result<VfConfig> {
+        let _ = (dev, rtnl, vf);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Sets the link state that a VF sees, see [`VfConfig::link_state`].
+    fn set_vf_link_state(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, state: u32) -> Result {
+        let _ = (dev, rtnl, vf, state);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Statistics of a VF.
+    fn get_vf_stats(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, stats: &mut VfStats) -> Result {
+        let _ = (dev, rtnl, vf, stats);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Lets a VF ask for the RSS configuration or not.
+    fn set_vf_rss_query_en(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, on: bool) -> Result {
+        let _ = (dev, rtnl, vf, on);
+        Err(EOPNOTSUPP)
+    }
+}
+
+/// `struct net_device_ops` of a driver.
+pub(super) struct Ops<D: Driver>(PhantomData<D>);
+
+/// A table of C callbacks.
+pub(super) struct Table<T>(pub(super) T);
+
+// SAFETY: The tables hold function pointers only and are never written after they were built.
+unsafe impl<T> Sync for Table<T> {}
+
+/// The device and the token for a callback that the core makes under RTNL.
+///
+/// # Safety
+///
+/// `dev` is a device of driver `D`, and RTNL is held.
+unsafe fn locked<'a, D: Driver>(dev: *mut raw::net_device) -> (&'a Device<D>, Rtnl) {
+    // SAFETY: By the safety requirements.
+    unsafe { (Device::from_raw(dev), Rtnl::assume()) }
+}
+
+/// VF numbers come from user space.
+fn vf_index(vf: c_int) -> Result<u32> {
+    u32::try_from(vf).map_err(|_| EINVAL)
+}
+
+macro_rules! op {
+    // A callback under RTNL that returns an errno.
+    ($name:ident($dev:ident: $d:ident $(, $arg:ident: $ty:ty)*) => |$ndev:ident, $rtnl:ident| $body:expr) => {
+        unsafe extern "C" fn $name($dev: *mut raw::net_device $(, $arg: $ty)*) -> c_int {
+            // SAFETY: The core makes this callback for a device of this driver and under RTNL.
+            let ($ndev, token) = unsafe { locked::<$d>($dev) };
+            let $rtnl = &token;
+            from_result(|| {
+                $body?;
+                Ok(0)
+            })
+        }
+    };
+}
+
+impl<D: Driver> Ops<D> {
+    pub(super) const TABLE: &'static Table<raw::net_device_ops> = &Table({
+        let mut o: raw::net_device_ops = pin_init::zeroed();
+        o.ndo_open = Some(Self::open);
+        o.ndo_stop = Some(Self::stop);
+        o.ndo_start_xmit = Some(Self::start_xmit);
+        o.ndo_validate_addr = Some(raw::eth_validate_addr);
+        o.ndo_get_stats64 = Some(Self::get_stats64);
+        if D::HAS_FEATURES_CHECK {
+            o.ndo_features_check = Some(Self::features_check);
+        }
+        if D::HAS_SET_RX_MODE {
+            o.ndo_set_rx_mode_async = Some(Self::set_rx_mode);
+        }
+        if D::HAS_SET_MAC_ADDRESS {
+            o.ndo_set_mac_address = Some(Self::set_mac_address);
+        }
+        if D::HAS_CHANGE_MTU {
+            o.ndo_change_mtu = Some(Self::change_mtu);
+        }
+        if D::HAS_TX_TIMEOUT {
+            o.ndo_tx_timeout = Some(Self::tx_timeout);
+        }
+        if D::HAS_VLAN_RX_ADD_VID {
+            o.ndo_vlan_rx_add_vid = Some(Self::vlan_rx_add_vid);
+            o.ndo_vlan_rx_kill_vid = Some(Self::vlan_rx_kill_vid);
+        }
+        if D::HAS_FIX_FEATURES {
+            o.ndo_fix_features = Some(Self::fix_features);
+        }
+        if D::HAS_SET_FEATURES {
+            o.ndo_set_features = Some(Self::set_features);
+        }
+        if D::HAS_SET_VF_MAC {
+            o.ndo_set_vf_mac = Some(Self::set_vf_mac);
+        }
+        if D::HAS_SET_VF_VLAN {
+            o.ndo_set_vf_vlan = Some(Self::set_vf_vlan);
+        }
+        if D::HAS_SET_VF_RATE {
+            o.ndo_set_vf_rate = Some(Self::set_vf_rate);
+        }
+        if D::HAS_SET_VF_SPOOFCHK {
+            o.ndo_set_vf_spoofchk = Some(Self::set_vf_spoofchk);
+        }
+        if D::HAS_SET_VF_TRUST {
+            o.ndo_set_vf_trust = Some(Self::set_vf_trust);
+        }
+        if D::HAS_GET_VF_CONFIG {
+            o.ndo_get_vf_config = Some(Self::get_vf_config);
+        }
+        if D::HAS_SET_VF_LINK_STATE {
+            o.ndo_set_vf_link_state = Some(Self::set_vf_link_state);
+        }
+        if D::HAS_GET_VF_STATS {
+            o.ndo_get_vf_stats = Some(Self::get_vf_stats);
+        }
+        if D::HAS_SET_VF_RSS_QUERY_EN {
+            o.ndo_set_vf_rss_query_en = Some(Self::set_vf_rss_query_en);
+        }
+        o
+    });
+
+    op!(open(dev: D) => |dev, rtnl| D::open(dev, rtnl));
+
+    op!(stop(dev: D) => |dev, rtnl| Ok::<_, Error>(D::stop(dev, rtnl)));
+
+    op!(set_mac_address(dev: D, addr: *mut c_void) => |dev, rtnl| {
+        // SAFETY: The core passes a `struct sockaddr_storage`; the address follows the 16-bit family.
+        let addr: &MacAddr = unsafe { &*addr.byte_add(2).cast() };
+        if !super::is_valid_ether_addr(addr) {
+            Err(EADDRNOTAVAIL)
+        } else {
+            D::set_mac_address(dev, rtnl, addr).map(|()| dev.set_address(rtnl, addr))
+        }
+    });
+
+    op!(change_mtu(dev: D, mtu: c_int) => |dev, rtnl| {
+        u32::try_from(mtu).map_err(|_| EINVAL).and_then(|mtu| {
+            D::change_mtu(dev, rtnl, mtu)?;
+            dev.set_mtu(rtnl, mtu);
+            Ok(())
+        })
+    });
+
+    op!(vlan_rx_add_vid(dev: D, _proto: raw::__be16, vid: u16) => |dev, rtnl| {
+        D::vlan_rx_add_vid(dev, rtnl, vid)
+    });
+
+    op!(vlan_rx_kill_vid(dev: D, _proto: raw::__be16, vid: u16) => |dev, rtnl| {
+        D::vlan_rx_kill_vid(dev, rtnl, vid)
+    });
+
+    op!(set_features(dev: D, features: u64) => |dev, rtnl| D::set_features(dev, rtnl, features));
+
+    op!(set_vf_mac(dev: D, vf: c_int, mac: *mut u8) => |dev, rtnl| {
+        // SAFETY: The core passes an address.
+        let mac: &MacAddr = unsafe { &*mac.cast() };
+        vf_index(vf).and_then(|vf| D::set_vf_mac(dev, rtnl, vf, mac))
+    });
+
+    op!(set_vf_vlan(dev: D, vf: c_int, vlan: u16, qos: u8, proto: raw::__be16) => |dev, rtnl| {
+        vf_index(vf).and_then(|vf| D::set_vf_vlan(dev, rtnl, vf, vlan, qos, u16::from_be(proto)))
+    });
+
+    op!(set_vf_rate(dev: D, vf: c_int, min: c_int, max: c_int) => |dev, rtnl| {
+        vf_index(vf).and_then(|vf| D::set_vf_rate(dev, rtnl, vf, vf_index(min)?, vf_index(max)?))
+    });
+
+    op!(set_vf_spoofchk(dev: D, vf: c_int, on: bool) => |dev, rtnl| {
+        vf_index(vf).and_then(|vf| D::set_vf_spoofchk(dev, rtnl, vf, on))
+    });
+
+    op!(set_vf_trust(dev: D, vf: c_int, on: bool) => |dev, rtnl| {
+        vf_index(vf).and_then(|vf| D::set_vf_trust(dev, rtnl, vf, on))
+    });
+
+    op!(set_vf_rss_query_en(dev: D, vf: c_int, on: bool) => |dev, rtnl| {
+        vf_index(vf).and_then(|vf| D::set_vf_rss_query_en(dev, rtnl, vf, on))
+    });
+
+    op!(set_vf_link_state(dev: D, vf: c_int, state: c_int) => |dev, rtnl| {
+        vf_index(vf).and_then(|vf| D::set_vf_link_state(dev, rtnl, vf, vf_index(state)?))
+    });
+
+    op!(get_vf_config(dev: D, vf: c_int, ivi: *mut raw::ifla_vf_info) => |dev, rtnl| {
+        vf_index(vf).and_then(|vf| D::get_vf_config(dev, rtnl, vf)).map(|c| {
+            // SAFETY: The core passes a structure to fill in.
+            let ivi = unsafe { &mut *ivi };
+            if let Ok(index) = u32::try_from(vf) {
+                ivi.vf = index;
+            }
+            for (to, from) in ivi.mac.iter_mut().zip(c.mac) {
+                *to = from;
+            }
+            ivi.vlan = c.vlan.into();
+            ivi.qos = c.qos.into();
+            ivi.spoofchk = c.spoofchk.into();
+            ivi.linkstate = c.link_state;
+            ivi.min_tx_rate = c.min_tx_rate;
+            ivi.max_tx_rate = c.max_tx_rate;
+            ivi.rss_query_en = c.rss_query_en.into();
+            ivi.trusted = c.trusted.into();
+        })
+    });
+
+    op!(get_vf_stats(dev: D, vf: c_int, stats: *mut raw::ifla_vf_stats) => |dev, rtnl| {
+        // SAFETY: The core passes a structure to fill in.
+        let stats = unsafe { &mut *stats };
+        vf_index(vf).and_then(|vf| D::get_vf_stats(dev, rtnl, vf, stats))
+    });
+
+    unsafe extern "C" fn start_xmit(
+        skb: *mut raw::sk_buff,
+        dev: *mut raw::net_device,
+    ) -> raw::netdev_tx_t {
+        // SAFETY: The core makes this callback for a device of this driver.
+        let dev = unsafe { Device::<D>::from_raw(dev) };
+        // SAFETY: The core passes the ownership of a valid skb.
+        let skb = unsafe { SkBuff::from_raw(NonNull::new_unchecked(skb)) };
+        // SAFETY: The core holds the lock of the queue that the skb is mapped to.
+        match unsafe { dev.tx_queue(skb.queue_mapping()) } {
+            Some(queue) => match D::start_xmit(dev, queue, skb) {
+                TxResult::Done => raw::netdev_tx_NETDEV_TX_OK,
+                TxResult::Busy(skb) => {
+                    skb.into_raw();
+                    raw::netdev_tx_NETDEV_TX_BUSY
+                }
+            },
+            None => {
+                skb.free(DropReason::DEV_READY);
+                raw::netdev_tx_NETDEV_TX_OK
+            }
+        }
+    }
+
+    unsafe extern "C" fn features_check(
+        skb: *mut raw::sk_buff,
+        dev: *mut raw::net_device,
+        features: u64,
+    ) -> u64 {
+        // SAFETY: The core makes this callback for a device of this driver, with an skb that it owns.
+        unsafe { D::features_check(Device::from_raw(dev), SkbRef::from_raw(skb), features) }
+    }
+
+    unsafe extern "C" fn set_rx_mode(
+        dev: *mut raw::net_device,
+        uc: *mut raw::netdev_hw_addr_list,
+        mc: *mut raw::netdev_hw_addr_list,
+    ) -> c_int {
+        // SAFETY: The core makes this callback for a device of this driver.
+        let dev = unsafe { Device::<D>::from_raw(dev) };
+        let addrs = AddrLists {
+            uc: HwAddrs(uc, PhantomData),
+            mc: HwAddrs(mc, PhantomData),
+        };
+        from_result(|| D::set_rx_mode(dev, &addrs).map(|()| 0))
+    }
+
+    unsafe extern "C" fn tx_timeout(dev: *mut raw::net_device, queue: c_uint) {
+        // SAFETY: The core makes this callback for a device of this driver.
+        D::tx_timeout(unsafe { Device::from_raw(dev) }, queue)
+    }
+
+    unsafe extern "C" fn get_stats64(
+        dev: *mut raw::net_device,
+        stats: *mut raw::rtnl_link_stats64,
+    ) {
+        // SAFETY: The core makes this callback for a device of this driver, with zeroed statistics.
+        unsafe { D::get_stats64(Device::from_raw(dev), &mut *stats) }
+    }
+
+    unsafe extern "C" fn fix_features(dev: *mut raw::net_device, features: u64) -> u64 {
+        // SAFETY: The core makes this callback for a device of this driver and under RTNL.
+        let (dev, rtnl) = unsafe { locked::<D>(dev) };
+        D::fix_features(dev, &rtnl, features)
+    }
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Socket buffers.
+//!
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
+
+use super::{
+    napi::NapiRef,
+    Device,
+    Driver, //
+};
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+use nic_bindings as raw;
+
+/// Why a frame is dropped (`enum skb_drop_reason`), as the drop monitor shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropReason(u32);
+
+impl DropReason {
+    /// No better reason is known.
+    pub const NOT_SPECIFIED: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_NOT_SPECIFIED);
+    /// Out of memory.
+    pub const NOMEM: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_NOMEM);
+    /// The transmit ring is full.
+    pub const FULL_RING: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_FULL_RING);
+    /// The device is not ready to transmit.
+    pub const DEV_READY: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_DEV_READY);
+    /// Headers do not make sense.
+    pub const HDR_TRUNC: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_HDR_TRUNC);
+    /// The frame is too small.
+    pub const PKT_TOO_SMALL: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_PKT_TOO_SMALL);
+    /// The frame is not for this receiver.
+    pub const OTHERHOST: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_OTHERHOST);
+    /// Segmentation failed.
+    pub const SKB_GSO_SEG: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_SKB_GSO_SEG);
+}
+
+/// A borrowed socket buffer.
+#[repr(transparent)]
+pub struct SkbRef(raw::sk_buff, PhantomData<*mut ()>);
+
+impl SkbRef {
+    /// # Safety
+    ///
+    /// `skb` is valid and not changed by others for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(skb: *mut raw::sk_buff) -> &'a Self {
+        // SAFETY: `SkbRef` is a transparent wrapper; the rest by the safety requirement.
+        unsafe { &*skb.cast() }
+    }
+
+    #[inline]
+    fn raw(&self) -> *const raw::sk_buff {
+        &raw const self.0
+    }
+
+    /// Reads a 16-bit field at a byte offset that C computed.
+    #[inline]
+    fn field16(&self, offset: usize) -> u16 {
+        // SAFETY: `offset` is `offsetof()` of a 16-bit field of `sk_buff`.
+        unsafe { self.raw().byte_add(offset).cast::<u16>().read() }
+    }
+
+    #[inline]
+    fn shinfo(&self) -> &raw::skb_shared_info {
+        // SAFETY: A valid skb has its shared info at `end`, which is an offset from `head` on 64-bit machines.
+        unsafe {
+            &*self
+                .0
+                .head
+                .add(self.0.end as usize)
+                .cast::<raw::skb_shared_info>()
+        }
+    }
+
+    /// Length in bytes, linear part and fragments.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a frame has a header")]
+    pub fn len(&self) -> u32 {
+        self.0.len
+    }
+
+    /// Bytes of the linear part.
+    #[inline]
+    pub fn headlen(&self) -> u32 {
+        self.0.len.wrapping_sub(self.0.data_len)
+    }
+
+    /// Number of page fragments.
+    #[inline]
+    pub fn nr_frags(&self) -> u32 {
+        u32::from(self.shinfo().nr_frags)
+    }
+
+    /// The linear part.
+    #[inline]
+    pub fn head(&self) -> &[u8] {
+        // SAFETY: The linear part of a valid skb is initialised memory.
+        unsafe { core::slice::from_raw_parts(self.0.data, self.headlen() as usize) }
+    }
+
+    /// Transmit queue that the core has chosen.
+    #[inline]
+    pub fn queue_mapping(&self) -> u16 {
+        self.0.queue_mapping
+    }
+
+    /// Whether the device is asked to fill in a checksum (`CHECKSUM_PARTIAL`).
+    #[inline]
+    pub fn csum_partial(&self) -> bool {
+        // SAFETY: `headers` is the only view of these bytes that is used here.
+        let h = unsafe { self.0.__bindgen_anon_4.headers.as_ref() };
+        u32::from(h.ip_summed()) == raw::CHECKSUM_PARTIAL
+    }
+
+    /// Bytes from the start of the frame to where the checksum starts.
+    #[inline]
+    pub fn csum_start_offset(&self) -> u32 {
+        u32::from(self.field16(raw::RUST_CONST_HELPER_SKB_CSUM_START)).wrapping_sub(self.headroom())
+    }
+
+    /// Bytes from where the checksum starts to where it is stored: 16 is TCP, 6 UDP, 8 SCTP.
+    #[inline]
+    pub fn csum_offset(&self) -> u16 {
+        self.field16(raw::RUST_CONST_HELPER_SKB_CSUM_OFFSET)
+    }
+
+    #[inline]
+    fn headroom(&self) -> u32 {
+        // CAST: Smaller than the buffer.
+        (self.0.data as usize).wrapping_sub(self.0.head as usize) as u32
+    }
+
+    /// Bytes from the start of the frame to the network header.
+    #[inline]
+    pub fn network_offset(&self) -> u32 {
+        u32::from(self.field16(raw::RUST_CONST_HELPER_SKB_NETWORK_HEADER))
+            .wrapping_sub(self.headroom())
+    }
+
+    /// EtherType, in CPU order, as the stack set it; that of the VLAN header if one is in the frame.
+    #[inline]
+    pub fn protocol(&self) -> u16 {
+        u16::from_be(self.field16(raw::RUST_CONST_HELPER_SKB_PROTOCOL))
+    }
+
+    /// EtherType behind VLAN headers (`vlan_get_protocol`).
+    pub fn inner_protocol(&self) -> u16 {
+        // SAFETY: `self` is valid and C does not write to it.
+        unsafe { raw::nic_vlan_get_protocol(self.raw().cast_mut()) }
+    }
+
+    /// IP protocol number, 0 if the frame is neither IPv4 nor IPv6.
+    pub fn l4_proto(&self) -> u8 {
+        // SAFETY: As above.
+        unsafe { raw::nic_skb_l4_proto(self.raw().cast_mut()) }
+    }
+
+    /// VLAN tag that the device is asked to insert.
+    #[inline]
+    pub fn vlan_tag(&self) -> Option<u16> {
+        // SAFETY: `offset` is `offsetof()` of a 32-bit field.
+        let all = unsafe {
+            self.raw()
+                .byte_add(raw::RUST_CONST_HELPER_SKB_VLAN_ALL)
+                .cast::<u32>()
+                .read()
+        };
+        (all != 0).then(|| self.field16(raw::RUST_CONST_HELPER_SKB_VLAN_TCI))
+    }
+
+    /// Whether the frame is to be segmented.
+    #[inline]
+    pub fn is_gso(&self) -> bool {
+        self.shinfo().gso_size != 0
+    }
+
+    /// Bytes of payload in each segment.
+    #[inline]
+    pub fn gso_size(&self) -> u16 {
+        self.shinfo().gso_size
+    }
+
+    /// Number of segments, as the stack counts them.
+    #[inline]
+    pub fn gso_segs(&self) -> u16 {
+        self.shinfo().gso_segs
+    }
+
+    /// Whether the checksum asked for is that of SCTP and not of a protocol that stores it at the same offset.
+    pub fn csum_is_sctp(&self) -> bool {
+        // SAFETY: `self` is valid and C does not write to it.
+        unsafe { raw::nic_skb_csum_is_sctp(self.raw().cast_mut()) }
+    }
+
+    /// Whether the frame is encapsulated, so that the inner headers are meant.
+    #[inline]
+    pub fn encapsulation(&self) -> bool {
+        // SAFETY: `headers` is the only view of these bytes that is used here.
+        let h = unsafe { self.0.__bindgen_anon_4.headers.as_ref() };
+        h.encapsulation() != 0
+    }
+}
+
+/// What a device needs to segment a frame, after [`SkBuff::tso_prepare`]. Offsets from the start of the frame.
+pub type Tso = raw::nic_tso;
+
+/// An owned socket buffer.
+///
+/// It must go somewhere: to the stack ([`SkBuff::receive`]), to the device
+/// ([`TxProducer::send`](super::TxProducer::send)), or be dropped with a reason ([`SkBuff::free`]). To let it fall out
+/// of scope is an error when the module is linked.
+#[must_use = "a socket buffer is sent, received or freed with a reason"]
+pub struct SkBuff(NonNull<raw::sk_buff>);
+
+// SAFETY: A socket buffer does not belong to a thread.
+unsafe impl Send for SkBuff {}
+
+impl Deref for SkBuff {
+    type Target = SkbRef;
+
+    #[inline]
+    fn deref(&self) -> &SkbRef {
+        // SAFETY: `SkBuff` owns a valid skb.
+        unsafe { SkbRef::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for SkBuff {
+    #[inline(always)]
+    fn drop(&mut self) {
+        kernel::build_error!("a socket buffer would be lost without a reason");
+    }
+}
+
+impl SkBuff {
+    /// # Safety
+    ///
+    /// The caller passes on the ownership of `skb`.
+    #[inline]
+    pub(crate) unsafe fn from_raw(skb: NonNull<raw::sk_buff>) -> Self {
+        Self(skb)
+    }
+
+    /// Gives up the ownership.
+    #[inline]
+    pub(crate) fn into_raw(self) -> NonNull<raw::sk_buff> {
+        let this = core::mem::ManuallyDrop::new(self);
+        this.0
+    }
+
+    #[inline]
+    pub(crate) fn raw_ptr(&self) -> *mut raw::sk_buff {
+        self.0.as_ptr()
+    }
+
+    /// Drops the frame, in any context.
+    pub fn free(self, reason: DropReason) {
+        // SAFETY: Ownership passes to C.
+        unsafe { raw::nic_kfree_skb_any(self.into_raw().as_ptr(), reason.0) }
+    }
+
+    /// Hands a received frame to the stack, with what the device found out about it. Returns whether it was delivered.
+    #[inline]
+    pub fn receive<D: Driver>(self, napi: &NapiRef, dev: &Device<D>, meta: &RxMeta) -> bool {
+        // SAFETY: Ownership passes to C; `napi` is being polled by this CPU.
+        unsafe {
+            raw::nic_rx_receive(
+                napi.as_raw(),
+                self.into_raw().as_ptr(),
+                dev.as_raw(),
+                &meta.0,
+            )
+        }
+    }
+
+    /// Prepares the headers of a GSO frame for hardware that fills in lengths and checksums of each segment.
+    pub fn tso_prepare(&mut self) -> Result<Tso> {
+        let mut tso = Tso::default();
+        // SAFETY: `self` is an owned skb with `CHECKSUM_PARTIAL`, or C finds nonsense in its own buffer only.
+        to_result(unsafe { raw::nic_tso_prepare(self.raw_ptr(), &mut tso) })?;
+        Ok(tso)
+    }
+
+    /// Computes the checksum in software (`skb_checksum_help`).
+    pub fn checksum_help(&mut self) -> Result {
+        // SAFETY: `self` is an owned skb.
+        to_result(unsafe { raw::skb_checksum_help(self.raw_ptr()) })
+    }
+
+    /// Pads the frame with zeros to `len` bytes. `None` if there was no memory, and then the frame is gone.
+    pub fn pad_to(self, len: u32) -> Option<Self> {
+        if self.len() >= len {
+            return Some(self);
+        }
+        let skb = self.into_raw();
+        // SAFETY: `skb` is owned; on failure C has freed it.
+        if unsafe { raw::nic_skb_put_padto(skb.as_ptr(), len) } != 0 {
+            return None;
+        }
+        Some(Self(skb))
+    }
+}
+
+/// What the RSS hash of a received frame covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HashType {
+    /// There is none.
+    None = 0,
+    /// Layer 2.
+    L2 = 1,
+    /// Addresses.
+    L3 = 2,
+    /// Addresses and ports.
+    L4 = 3,
+}
+
+/// What the device found out about a received frame.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+pub struct RxMeta(raw::nic_rx_meta);
+
+impl RxMeta {
+    /// Received on `queue`, nothing else known.
+    #[inline]
+    pub fn new(queue: u16) -> Self {
+        Self(raw::nic_rx_meta {
+            queue,
+            ..Default::default()
+        })
+    }
+
+    /// RSS hash.
+    #[inline]
+    pub fn hash(mut self, hash: u32, kind: HashType) -> Self {
+        self.0.hash = hash;
+        self.0.hash_type = kind as u8;
+        self
+    }
+
+    /// Whether the device has verified the transport checksum (`CHECKSUM_UNNECESSARY`).
+    #[inline]
+    pub fn csum_ok(mut self, ok: bool) -> Self {
+        self.0.csum_ok = ok;
+        self
+    }
+
+    /// VLAN tag that the device has stripped.
+    #[inline]
+    pub fn vlan(mut self, tci: Option<u16>) -> Self {
+        if let Some(tci) = tci {
+            self.0.vlan = true;
+            self.0.vlan_tci = tci;
+        }
+        self
+    }
+
+    /// Drop a multicast frame that bears this interface's own address as its source: a VF gets its own frames back from
+    /// the switch in the NIC.
+    #[inline]
+    pub fn prune_own(mut self) -> Self {
+        self.0.prune_own = true;
+        self
+    }
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Transmit rings.
+//!
+//! A ring is filled by `start_xmit` under the lock of its queue and emptied by a NAPI poll, at the same time on another
+//! CPU. [`TxRing::new`] makes one handle for each, [`TxProducer`] and [`TxConsumer`]. A descriptor and what belongs to
+//! it (the mapping, the frame) are the producer's while outside `next_to_clean..next_to_use`, the consumer's inside.
+
+use super::skb::SkBuff;
+use crate::dma::{
+    Descriptor,
+    Ring, //
+};
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    },
+};
+use kernel::{
+    bindings,
+    device::{
+        self,
+        Bound, //
+    },
+    dma::DmaAddress,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+use nic_bindings as raw;
+
+/// Most page fragments of a frame, plus its linear part.
+const MAX_SEGS: usize = raw::RUST_CONST_HELPER_MAX_SKB_FRAGS + 1;
+
+/// What belongs to one descriptor.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Frame that ends its use when this one's last descriptor is done; in the first descriptor of a frame.
+    skb: Option<NonNull<raw::sk_buff>>,
+    /// Mapping, if `len` is not 0.
+    addr: DmaAddress,
+    len: u32,
+    /// In the first descriptor of a frame: index of its last one.
+    eop: u32,
+    /// Bytes on the wire, of all segments.
+    bytes: u32,
+    segs: u16,
+}
+
+const EMPTY: Slot = Slot {
+    skb: None,
+    addr: 0,
+    len: 0,
+    eop: 0,
+    bytes: 0,
+    segs: 0,
+};
+
+/// A transmit ring: descriptors, and what belongs to each.
+///
+/// # Invariants
+///
+/// The slots `next_to_clean..next_to_use` are accessed by the consumer only, the others by the producer only.
+pub struct TxRing {
+    desc: Ring,
+    slots: KVVec<UnsafeCell<Slot>>,
+    dev: ARef<device::Device>,
+    // `core::sync::atomic` and not `kernel::sync::atomic`, which would call a C helper for each access. An acquire load
+    // and a release store are all that is used, and they are the kernel's `smp_load_acquire()` and `smp_store_release()`.
+    next_to_use: AtomicU32,
+    next_to_clean: AtomicU32,
+}
+
+// SAFETY: The slots are shared by the rule of the type invariant; frames and mappings do not belong to a thread.
+unsafe impl Send for TxRing {}
+// SAFETY: As above.
+unsafe impl Sync for TxRing {}
+
+impl TxRing {
+    /// Allocates a ring of `len` descriptors, and its two ends.
+    pub fn new(dev: &device::Device<Bound>, len: u32) -> Result<(TxProducer, TxConsumer)> {
+        let n = usize::try_from(len)?;
+        let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;
+        for _ in 0..n {
+            slots.push(UnsafeCell::new(EMPTY), GFP_KERNEL)?;
+        }
+        let ring = Arc::new(
+            Self {
+                desc: Ring::new(dev, len)?,
+                slots,
+                dev: ARef::from(&**dev),
+                next_to_use: AtomicU32::new(0),
+                next_to_clean: AtomicU32::new(0),
+            },
+            GFP_KERNEL,
+        )?;
+        Ok((
+            TxProducer {
+                ring: ring.clone(),
+                cursor: 0,
+            },
+            TxConsumer { ring },
+        ))
+    }
+
+    /// Where the device finds the ring.
+    pub fn dma_address(&self) -> DmaAddress {
+        self.desc.dma_address()
+    }
+
+    /// Number of descriptors.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a ring is never empty")]
+    pub fn len(&self) -> u32 {
+        self.desc.len()
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u32 {
+        self.desc.size()
+    }
+
+    #[inline]
+    fn next(&self, i: u32) -> u32 {
+        let i = i + 1;
+        if i >= self.len() {
+            0
+        } else {
+            i
+        }
+    }
+
+    #[inline]
+    fn slot(&self, i: u32) -> *mut Slot {
+        match self.slots.get(i as usize) {
+            Some(s) => s.get(),
+            // Indices are kept below the length by `next`.
+            None => kernel::build_error!("slot index"),
+        }
+    }
+
+    fn dev_raw(&self) -> *mut bindings::device {
+        // CAST: `Device` is a transparent wrapper.
+        core::ptr::from_ref::<device::Device>(&self.dev)
+            .cast_mut()
+            .cast()
+    }
+
+    /// First descriptor that the producer will fill next.
+    #[inline]
+    pub fn next_to_use(&self) -> u32 {
+        self.next_to_use.load(Ordering::Acquire)
+    }
+
+    /// First descriptor that is not known to be done.
+    #[inline]
+    pub fn next_to_clean(&self) -> u32 {
+        self.next_to_clean.load(Ordering::Acquire)
+    }
+
+    /// Descriptors that the producer can fill; one is always left, so that a full ring is not an empty one.
+    #[inline]
+    pub fn unused(&self) -> u32 {
+        let (ntc, ntu) = (self.next_to_clean(), self.next_to_use());
+        let n = if ntc > ntu { 0 } else { self.len() };
+        n.wrapping_add(ntc).wrapping_sub(ntu).wrapping_sub(1)
+    }
+}
+
+impl Drop for TxRing {
+    fn drop(&mut self) {
+        let (mut i, end) = (self.next_to_clean(), self.next_to_use());
+        let dev = self.dev_raw();
+        while i != end {
+            // SAFETY: Both ends are gone.
+            let slot = unsafe { core::mem::replace(&mut *self.slot(i), EMPTY) };
+            if slot.len != 0 {
+                // SAFETY: Mapped by `TxProducer::send`; the device has been stopped by the driver, as for all memory
+                // that it frees.
+                unsafe { raw::nic_tx_unmap(dev, slot.addr, slot.len) };
+            }
+            if let Some(skb) = slot.skb {
+                // SAFETY: The ring owns the frame.
+                unsafe { SkBuff::from_raw(skb) }.free(super::DropReason::DEV_READY);
+            }
+            i = self.next(i);
+        }
+    }
+}
+
+/// The end of a ring that `start_xmit` fills.
+pub struct TxProducer {
+    ring: Arc<TxRing>,
+    /// Equal to `next_to_use` between calls.
+    cursor: u32,
+}
+
+impl TxProducer {
+    /// The ring.
+    #[inline]
+    pub fn ring(&self) -> &TxRing {
+        &self.ring
+    }
+
+    /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make` from address, length and
+    /// whether it is the last. A piece longer than `max` bytes is split.
+    ///
+    /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller has made sure that there is
+    /// room, and rings the doorbell with [`TxRing::next_to_use`] afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Returns the frame if it cannot be mapped; nothing is in the ring then.
+    #[inline]
+    pub fn send<C: Descriptor, D: Descriptor>(
+        &mut self,
+        skb: SkBuff,
+        ctx: Option<C>,
+        wire_bytes: u32,
+        segs: u16,
+        max: u32,
+        mut make: impl FnMut(DmaAddress, u32, bool) -> D,
+    ) -> core::result::Result<(), SkBuff> {
+        let mut map = [const { core::mem::MaybeUninit::<raw::nic_seg>::uninit() }; MAX_SEGS];
+        let ring = &*self.ring;
+        // SAFETY: C fills at most `MAX_SEGS` entries, and returns how many.
+        let n = unsafe { raw::nic_tx_map(ring.dev_raw(), skb.raw_ptr(), map.as_mut_ptr().cast()) };
+        if n <= 0 {
+            return Err(skb);
+        }
+        let mut i = self.cursor;
+        let first = i;
+        if let Some(ctx) = ctx {
+            ring.desc.write(i, ctx);
+            // SAFETY: The slot is the producer's, since the caller made sure that there is room.
+            unsafe { *ring.slot(i) = EMPTY };
+            i = ring.next(i);
+        }
+        let mut last = i;
+        let n = n as usize;
+        for (k, seg) in map.iter().take(n).enumerate() {
+            // SAFETY: C has filled in `n` entries.
+            let seg = unsafe { seg.assume_init_ref() };
+            let (mut addr, mut left) = (seg.addr, seg.len);
+            let mut slot = Slot {
+                addr,
+                len: left,
+                ..EMPTY
+            };
+            loop {
+                let len = left.min(max);
+                left -= len;
+                last = i;
+                ring.desc.write(i, make(addr, len, left == 0 && k + 1 == n));
+                // SAFETY: As above.
+                unsafe { *ring.slot(i) = slot };
+                slot = EMPTY;
+                addr += DmaAddress::from(len);
+                i = ring.next(i);
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        // SAFETY: As above.
+        let head = unsafe { &mut *ring.slot(first) };
+        head.skb = Some(skb.into_raw());
+        head.eop = last;
+        head.bytes = wire_bytes;
+        head.segs = segs;
+        self.cursor = i;
+        // Everything above is visible to the consumer before the slots are its.
+        ring.next_to_use.store(i, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// What a cleaning pass found done.
+#[derive(Clone, Copy, Default)]
+pub struct Cleaned {
+    /// Frames, each segment of a GSO frame counted.
+    pub packets: u32,
+    /// Bytes on the wire.
+    pub bytes: u32,
+    /// Whether nothing more was found, rather than the budget spent.
+    pub done: bool,
+}
+
+/// The end of a ring that a NAPI poll empties.
+pub struct TxConsumer {
+    ring: Arc<TxRing>,
+}
+
+impl TxConsumer {
+    /// The ring.
+    #[inline]
+    pub fn ring(&self) -> &TxRing {
+        &self.ring
+    }
+
+    /// Frees up to `budget` frames that the device is done with. `is_done` looks at the second quad word of a frame's
+    /// last descriptor. `napi_budget` is that of the poll.
+    #[inline]
+    pub fn clean(
+        &mut self,
+        budget: u32,
+        napi_budget: i32,
+        is_done: impl Fn(u64) -> bool,
+    ) -> Cleaned {
+        let ring = &*self.ring;
+        let dev = ring.dev_raw();
+        let end = ring.next_to_use();
+        let mut i = ring.next_to_clean.load(Ordering::Relaxed);
+        let mut r = Cleaned::default();
+        let mut left = budget;
+        while left > 0 {
+            if i == end {
+                r.done = true;
+                break;
+            }
+            // SAFETY: `i` is in `next_to_clean..next_to_use`, the consumer's.
+            let head = unsafe { &mut *ring.slot(i) };
+            let eop = head.eop;
+            if !is_done(ring.desc.status(eop)) {
+                r.done = true;
+                break;
+            }
+            r.bytes = r.bytes.wrapping_add(head.bytes);
+            r.packets = r.packets.wrapping_add(u32::from(head.segs));
+            let skb = head.skb.take();
+            loop {
+                // SAFETY: The device writes the last descriptor of a frame after it has read all of it, and the
+                // producer has put `first..=eop` into the consumer's range at once.
+                let slot = unsafe { &mut *ring.slot(i) };
+                if slot.len != 0 {
+                    // SAFETY: Mapped by `TxProducer::send`.
+                    unsafe { raw::nic_tx_unmap(dev, slot.addr, slot.len) };
+                    slot.len = 0;
+                }
+                if i == eop {
+                    break;
+                }
+                i = ring.next(i);
+            }
+            if let Some(skb) = skb {
+                // SAFETY: The ring owned the frame.
+                unsafe { raw::napi_consume_skb(skb.as_ptr(), napi_budget) };
+            }
+            i = ring.next(i);
+            left -= 1;
+        }
+        // What was read from the slots was read before they are the producer's.
+        ring.next_to_clean.store(i, Ordering::Release);
+        r
+    }
+}
