@@ -134,13 +134,15 @@ impl TxRing {
         }
     }
 
+    /// # Safety
+    ///
+    /// `i` is 0 or was returned by [`TxRing::next`].
     #[inline]
-    fn slot(&self, i: u32) -> *mut Slot {
-        match self.slots.get(i as usize) {
-            Some(s) => s.get(),
-            // Indices are kept below the length by `next`.
-            None => kernel::build_error!("slot index"),
-        }
+    unsafe fn slot(&self, i: u32) -> *mut Slot {
+        // SAFETY: `i` is less than the length, which is that of `slots` as well. `UnsafeCell` is transparent.
+        unsafe { self.slots.as_ptr().add(i as usize) }
+            .cast_mut()
+            .cast()
     }
 
     fn dev_raw(&self) -> *mut bindings::device {
