@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A user-space driver for the Intel 82599 virtual function, small enough to know
+ * of every byte that the device may write: two queue pairs, fixed buffers, no
+ * interrupts needed. All that the device can touch lies in one DMA region.
+ *
+ * The driver outlives the device: after a migration ixgbevf_move() gives it
+ * another VF, and nothing of its memory changes.
+ */
+#ifndef SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_IXGBEVF_H
+#define SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_IXGBEVF_H
+
+#include <linux/types.h>
+
+#include <libvfio.h>
+
+#define IXGBEVF_QUEUES		2
+#define IXGBEVF_RING_SIZE	128
+#define IXGBEVF_BUFFER_SIZE	2048
+#define IXGBEVF_MAX_FRAME	1514
+#define IXGBEVF_MSIX_VECTORS	3
+
+/* Queue pair n takes vector n; the last vector is the mailbox's. */
+#define IXGBEVF_MBX_VECTOR	2
+
+/* What the device reads and writes, as one block. */
+struct ixgbevf_queue_memory {
+	struct {
+		__le64 lo;
+		__le64 hi;
+	} rx_ring[IXGBEVF_RING_SIZE], tx_ring[IXGBEVF_RING_SIZE];
+	/* DMA address of the buffer posted in each Rx descriptor, see mbx_ext.c. */
+	__le64 shadow[IXGBEVF_RING_SIZE] __attribute__((aligned(4096)));
+	u8 rx_buffer[IXGBEVF_RING_SIZE][IXGBEVF_BUFFER_SIZE] __attribute__((aligned(4096)));
+	u8 tx_buffer[IXGBEVF_RING_SIZE][IXGBEVF_BUFFER_SIZE];
+};
+
+struct ixgbevf_memory {
+	struct ixgbevf_queue_memory queue[IXGBEVF_QUEUES];
+};
+
+struct ixgbevf_ring {
+	/* Next descriptor to hand to the device, next one to get back. */
+	u32 next_to_use;
+	u32 next_to_clean;
+};
+
+struct ixgbevf {
+	struct vfio_pci_device *device;
+	u8 *bar;
+	struct ixgbevf_memory *memory;
+	iova_t iova;
+
+	u8 mac[6];
+	u32 api;
+	bool migration;		/* the PF grants the mailbox extension */
+	u32 mailbox;		/* bits that reading VFMAILBOX has cleared */
+	u32 postponed[16];	/* message of the PF that came instead of an answer */
+
+	struct ixgbevf_ring rx[IXGBEVF_QUEUES];
+	struct ixgbevf_ring tx[IXGBEVF_QUEUES];
+
+	/* Mailbox extension. */
+	bool marking;
+	u64 marked;		/* frames whose pages were marked */
+	u32 restores;		/* Restore messages that were answered */
+	u32 resets;		/* times that the PF made us reset ourselves */
+
+	/* Called for each received frame. */
+	void (*receive)(struct ixgbevf *vf, int queue, const u8 *frame, u32 len);
+	void *context;
+};
+
+/* Whether @device is one that this driver knows. */
+bool ixgbevf_match(struct vfio_pci_device *device);
+
+/*
+ * Take over @device: the memory at @region, which must be mapped for DMA, is the
+ * driver's from now on. Resets the VF and brings both queue pairs up. Returns 0 or
+ * -errno.
+ */
+int ixgbevf_init(struct ixgbevf *vf, struct vfio_pci_device *device,
+		 struct dma_region *region);
+
+/* Reset and bring up again, as after a PF reset. */
+int ixgbevf_reinit(struct ixgbevf *vf);
+
+/* Stop the queues and reset the VF. */
+void ixgbevf_stop(struct ixgbevf *vf);
+
+/* Go on with another device, which holds the state of the present one. */
+void ixgbevf_move(struct ixgbevf *vf, struct vfio_pci_device *device);
+
+/* The frame buffer that the next ixgbevf_send() on @queue sends, or NULL if none is free. */
+u8 *ixgbevf_tx_frame(struct ixgbevf *vf, int queue);
+
+/* Send the first @len bytes of that buffer. */
+void ixgbevf_send(struct ixgbevf *vf, int queue, u32 len);
+
+/* Frames of @queue that the device has not yet reported as sent. */
+u32 ixgbevf_tx_pending(struct ixgbevf *vf, int queue);
+
+/*
+ * One round of work: take received frames, post buffers again, answer the PF.
+ * Returns the number of frames taken.
+ */
+int ixgbevf_poll(struct ixgbevf *vf);
+
+/* Whether the PF reports the link up. */
+bool ixgbevf_link(struct ixgbevf *vf);
+
+/* Arm MSI-X: vectors 0 and 1 for the queue pairs, 2 for the mailbox. */
+void ixgbevf_irq_init(struct ixgbevf *vf);
+
+#endif /* SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_IXGBEVF_H */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the migration tests have in common: one or two devices and memory for them. */
+#ifndef SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_TEST_ENV_H
+#define SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_TEST_ENV_H
+
+#include <libvfio/ixgbevf.h>
+#include <libvfio/migration.h>
+
+#define TEST_MAX_DEVICES 2
+
+struct test_env {
+	struct iommu *iommu;
+	struct iova_allocator *allocator;
+	struct vfio_pci_device *device[TEST_MAX_DEVICES];
+	int nr_devices;
+};
+
+/*
+ * Take device addresses from the command line or $VFIO_SELFTESTS_BDF. Exits with
+ * KSFT_SKIP if there are fewer than @min, or if @migration is asked for and the
+ * first cannot migrate.
+ */
+void test_env_args(int *argc, char *argv[], int min, bool migration);
+
+/* Open all devices of the command line in one IOMMU address space. */
+void test_env_open(struct test_env *env, const char *iommu_mode);
+void test_env_close(struct test_env *env);
+
+/* Open device @index, of which the environment has none, again. */
+void test_env_open_device(struct test_env *env, int index);
+void test_env_close_device(struct test_env *env, int index);
+
+/* Zeroed memory that the devices may read and write. */
+void test_env_map(struct test_env *env, struct dma_region *region, u64 size);
+void test_env_unmap(struct test_env *env, struct dma_region *region);
+
+/* Milliseconds of the monotonic clock. */
+u64 test_now_ms(void);
+
+/* An Ethernet frame with an IPv4 UDP datagram of @len bytes in all, its payload made of @seq. */
+void test_frame(u8 *frame, u32 len, const u8 *dst, const u8 *src, u16 flow, u32 seq);
+
+/*
+ * Check a frame against what test_frame() made. Returns true and its @flow and
+ * @seq, or false if one byte differs; *foreign tells frames that are not ours.
+ */
+bool test_frame_check(const u8 *frame, u32 len, u16 *flow, u32 *seq, bool *foreign);
+
+/* Two IOMMU interfaces, which differ in how the kernel finds guest memory. */
+#define FIXTURE_VARIANT_ADD_IOMMU_MODES() \
+FIXTURE_VARIANT_ADD_IOMMU_MODE(vfio_type1v2_iommu); \
+FIXTURE_VARIANT_ADD_IOMMU_MODE(iommufd)
+
+#endif /* SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_TEST_ENV_H */
