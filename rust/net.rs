@@ -22,6 +22,7 @@ mod tx;
 pub use self::device::{
     DevRef,
     Device,
+    Interrupt,
     Registration,
     Rtnl,
     RtnlGuard,

@@ -8,6 +8,10 @@ use super::{
     },
     MacAddr, //
 };
+use crate::irq::{
+    Requested,
+    Vectors, //
+};
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
@@ -22,7 +26,9 @@ use kernel::{
         Bound, //
     },
     error::to_result,
+    irq::IrqReturn,
     prelude::*,
+    str::CString,
     sync::{
         atomic::{
             Atomic,
@@ -221,6 +227,32 @@ impl<D: Driver> Device<D> {
     pub fn schedule_service(&self, delay_ms: u32) {
         // SAFETY: Initialised in `Registration::new`.
         unsafe { raw::nic_mod_delayed_work((*self.private()).service.get(), delay_ms) };
+    }
+
+    /// Requests vector `index` under `name` for [`Driver::interrupt`]; `shared` for a line interrupt.
+    ///
+    /// What this returns belongs into the driver's data, and is given up in [`Driver::stop`] at the latest.
+    pub fn request_irq(
+        &self,
+        vectors: &Arc<Vectors>,
+        index: u32,
+        name: CString,
+        shared: bool,
+    ) -> Result<Interrupt> {
+        let dev = self.get_ref();
+        let cookie = self.as_raw().cast();
+        // SAFETY: The handler gets the device, whose memory `dev` keeps for as long as the interrupt is requested.
+        let irq = unsafe {
+            Requested::new(
+                vectors,
+                index,
+                name,
+                shared,
+                Some(interrupt_callback::<D>),
+                cookie,
+            )?
+        };
+        Ok(Interrupt { irq, _dev: dev })
     }
 
     /// Features that are switched on, see [`super::features`].
@@ -456,6 +488,31 @@ impl Drop for DevRef {
         if let Some(refs) = &self.refs {
             refs.0.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+/// An interrupt of a device. Dropping it waits for a running [`Driver::interrupt`].
+pub struct Interrupt {
+    // Freed before the device's memory can be.
+    irq: Requested,
+    _dev: DevRef,
+}
+
+impl Interrupt {
+    /// Waits until no handler runs on any CPU.
+    pub fn synchronize(&self) {
+        self.irq.synchronize();
+    }
+}
+
+unsafe extern "C" fn interrupt_callback<D: Driver>(
+    _irq: c_int,
+    dev: *mut c_void,
+) -> raw::irqreturn_t {
+    // SAFETY: `Device::request_irq` passes its device.
+    match D::interrupt(unsafe { Device::from_raw(dev.cast()) }) {
+        IrqReturn::None => raw::irqreturn::IRQ_NONE,
+        IrqReturn::Handled => raw::irqreturn::IRQ_HANDLED,
     }
 }
 

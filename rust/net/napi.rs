@@ -29,12 +29,15 @@ use nic_bindings as raw;
 
 /// What one interrupt vector serves.
 pub trait Poll: Send {
+    /// Driver of the device that the instance belongs to.
+    type Driver: Driver;
+
     /// Handles up to `budget` received frames and all completed transmits.
     ///
     /// Returns how many frames were received. If less than `budget`, it must have called
     /// [`NapiRef::complete_done`] and, if that returned true, have switched the interrupt on again. `budget` is 0 for
     /// netpoll: then only transmits are cleaned.
-    fn poll(&mut self, napi: &NapiRef, budget: i32) -> i32;
+    fn poll(&mut self, dev: &Device<Self::Driver>, napi: &NapiRef, budget: i32) -> i32;
 }
 
 /// A NAPI instance that is being polled, or set up.
@@ -90,10 +93,7 @@ unsafe impl<P: Poll> Sync for Inner<P> {}
 
 impl<P: Poll> Napi<P> {
     /// Adds an instance to `dev`, disabled. `data` makes what it polls.
-    pub fn new<D: Driver>(
-        dev: &Device<D>,
-        data: impl FnOnce(&NapiRef) -> Result<P>,
-    ) -> Result<Self> {
+    pub fn new(dev: &Device<P::Driver>, data: impl FnOnce(&NapiRef) -> Result<P>) -> Result<Self> {
         let inner = KBox::pin(
             Inner {
                 napi: Opaque::zeroed(),
@@ -234,8 +234,13 @@ unsafe extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget:
     // SAFETY: NAPI polls an instance on one CPU at a time, and `data_mut` gives nothing out while that can happen.
     let data = unsafe { &mut *UnsafeCell::raw_get(&raw const (*inner).data) };
     match data {
-        // SAFETY: `NapiRef` is a transparent wrapper.
-        Some(data) => data.poll(unsafe { &*napi.cast::<NapiRef>() }, budget),
+        Some(data) => data.poll(
+            // SAFETY: `Napi::new` took the reference from a device of this driver, which counts it.
+            unsafe { Device::from_raw((*inner).dev.as_raw()) },
+            // SAFETY: `NapiRef` is a transparent wrapper.
+            unsafe { &*napi.cast::<NapiRef>() },
+            budget,
+        ),
         None => 0,
     }
 }

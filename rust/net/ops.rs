@@ -165,6 +165,12 @@ pub trait Driver: Sized + Send + Sync + 'static {
         let _ = dev;
     }
 
+    /// An interrupt that was requested by [`Device::request_irq`]. Interrupt context.
+    fn interrupt(dev: &Device<Self>) -> kernel::irq::IrqReturn {
+        let _ = dev;
+        kernel::irq::IrqReturn::None
+    }
+
     /// Sets the address of a VF.
     fn set_vf_mac(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, mac: &MacAddr) -> Result {
         let _ = (dev, rtnl, vf, mac);
