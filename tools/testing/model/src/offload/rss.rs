@@ -86,13 +86,15 @@ pub struct Toeplitz {
 impl Toeplitz {
     /// Prepares a key.
     pub fn new(key: &[u8; KEY_LEN]) -> Self {
+        let (first, rest) = key.split_first_chunk().unwrap_or((&[0; 4], &[]));
+        let mut window = u32::from_be_bytes(*first);
+        let bits = rest
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1)));
         let mut windows = [0; MAX_INPUT * 8];
-        for (bit, window) in windows.iter_mut().enumerate() {
-            // 33 to 40 key bits starting with the byte that holds this bit: the last start is byte 35.
-            let bytes = key.iter().skip(bit / 8).take(5);
-            let bits = bytes.fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
-            let [.., a, b, c, d] = (bits >> (8 - bit % 8)).to_be_bytes();
-            *window = u32::from_be_bytes([a, b, c, d]);
+        for (slot, next) in windows.iter_mut().zip(bits) {
+            *slot = window;
+            window = window << 1 | next;
         }
         Self { windows }
     }

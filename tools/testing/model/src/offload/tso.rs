@@ -5,9 +5,9 @@ use super::tx::{insert_ip_checksum, insert_l4_checksum, Context, DataOptions, Er
 use super::vlan::ADDRESSES_LEN;
 use super::{be16, be32, put};
 
-/// The smallest MSS that is segmented. The public sources name no limit; this one bounds the work for a frame to what
-/// its length allows (16,384 segments of a frame of 256 KiB) and is far below what IP permits.
-pub const MIN_MSS: u16 = 16;
+/// The smallest MSS that is segmented, in bytes. The public sources name no limit; this is the least that Linux asks for
+/// (`TCP_MIN_GSO_SIZE` in `include/net/tcp.h`), and bounds the work for a frame of 256 KiB to 32,768 segments.
+pub const MIN_MSS: u16 = 8;
 
 /// LLC and SNAP headers, EtherType included.
 const SNAP_LEN: usize = 8;
@@ -387,7 +387,8 @@ mod tests {
             )
         };
         assert_eq!(send(&|_, _| {}), Ok(2));
-        assert_eq!(send(&|c, _| c.mss = 0), Err(Error::SegmentSize));
+        assert_eq!(send(&|c, _| c.mss = MIN_MSS), Ok(13));
+        assert_eq!(send(&|c, _| c.mss = MIN_MSS - 1), Err(Error::SegmentSize));
         assert_eq!(send(&|c, _| c.mss = 65_500), Err(Error::SegmentSize));
         assert_eq!(send(&|_, o| o.payload_len += 1), Err(Error::PayloadLen));
         assert_eq!(send(&|c, _| c.l4 = L4Type::Sctp), Err(Error::L4Type));
