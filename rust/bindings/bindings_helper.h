@@ -31,7 +31,9 @@
 #include <net/page_pool/types.h>
 #include <net/xdp.h>
 
+#include "../../include/linux/ixgbe_migration.h"
 #include "../helpers/helpers.h"
+#include "../helpers/vfio.h"
 
 /* bindgen cannot evaluate these macros by itself. */
 const size_t RUST_CONST_HELPER_NETDEV_PRIV_OFFSET = offsetof(struct net_device, priv);

@@ -141,7 +141,7 @@ fn crc(blob: &[u8]) -> u32 {
         .finish()
 }
 
-fn decode_as(blob: &[u8], content: u16, host: &Host, out: &mut VfState) -> Result<(), Refusal> {
+fn decode_as(blob: &[u8], content: u16, host: &Host<'_>, out: &mut VfState) -> Result<(), Refusal> {
     let head = announced(blob)?.ok_or(Refusal::Length)?;
     if head.content != content {
         return Err(Refusal::Content(head.content));
@@ -198,7 +198,7 @@ fn decode_as(blob: &[u8], content: u16, host: &Host, out: &mut VfState) -> Resul
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn decode_compat(blob: &[u8], host: &Host, out: &mut VfState) -> Result<(), Refusal> {
+pub fn decode_compat(blob: &[u8], host: &Host<'_>, out: &mut VfState) -> Result<(), Refusal> {
     decode_as(blob, format::CONTENT_COMPAT, host, out)
 }
 
@@ -209,6 +209,6 @@ pub fn decode_compat(blob: &[u8], host: &Host, out: &mut VfState) -> Result<(), 
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn decode(blob: &[u8], host: &Host, out: &mut VfState) -> Result<(), Refusal> {
+pub fn decode(blob: &[u8], host: &Host<'_>, out: &mut VfState) -> Result<(), Refusal> {
     decode_as(blob, format::CONTENT_STATE, host, out)
 }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `/sys/kernel/debug/ixgbe-vfio-pci/<VF>/report`: figures of the last suspend, save, load and resume, one name and
+//! number a line. The state itself is in `/sys/kernel/debug/vfio/<VF>/migration`, from VFIO core.
+
+use ixgbe_migration::{
+    client::Vf,
+    RESTORE_REARM,
+    RESTORE_RESET,
+    RESTORE_WRITE, //
+};
+use kernel::{
+    debugfs::{
+        Dir,
+        File,
+        Writer, //
+    },
+    fmt,
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
+
+struct Figures(Arc<Vf>);
+
+impl Writer for Figures {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let r = self.0.report();
+        let restore = match r.restore {
+            RESTORE_WRITE => "write",
+            RESTORE_REARM => "rearm",
+            RESTORE_RESET => "reset",
+            _ => "none",
+        };
+        writeln!(f, "restore {restore}")?;
+        for (name, value) in [
+            ("suspend_ns", r.suspend_ns),
+            ("save_ns", r.save_ns),
+            ("load_ns", r.load_ns),
+            ("resume_ns", r.resume_ns),
+            ("mmio_save", r.mmio_save.into()),
+            ("mmio_load", r.mmio_load.into()),
+            ("state_bytes", r.state_bytes.into()),
+            ("saves", r.saves.into()),
+            ("loads", r.loads.into()),
+            ("refused", r.refused.into()),
+        ] {
+            writeln!(f, "{name} {value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The files of one VF; they go away with it.
+pub(crate) struct Files {
+    _file: Pin<KBox<File<Figures>>>,
+}
+
+impl Files {
+    pub(crate) fn new(pdev: &kernel::pci::Device, vf: Arc<Vf>) -> Result<Self> {
+        let name = CString::try_from_fmt(fmt!("{}", pdev.as_ref().name()))?;
+        let dir = Dir::new(&name);
+        let file = KBox::pin_init(dir.read_only_file(c"report", Figures(vf)), GFP_KERNEL)?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The dirty log: which memory the VF may have written, said once the VF stands.
+//!
+//! While the VF runs, a cooperating guest marks every page that it takes a received frame from, so that the hypervisor
+//! sees it as written by a CPU; nothing is reported here, and nothing needs to be, since no report is final while the
+//! device runs. Once it stands, what is left is reported: the rings themselves, and the posted buffers that may have been
+//! filled and not taken. If anything about this is not known for certain, every logged page is reported.
+
+use crate::IxgbeVf;
+use ixgbe_migration::{
+    client::Vf,
+    Rings, //
+};
+use kernel::prelude::*;
+use libixgbe::migration::{
+    PageSpan,
+    Unmarked, //
+};
+use vfio::{
+    log::{
+        Bitmap,
+        Ranges, //
+    },
+    memory::Memory,
+    Device, //
+};
+
+/// What a stopped VF may have written.
+enum Written {
+    /// Anything.
+    All,
+    /// These.
+    Spans(KVVec<PageSpan>),
+}
+
+/// The log of one device.
+pub(crate) struct Dirty {
+    /// Logged ranges, first and last address; `None`: logging is off.
+    ranges: Option<KVec<(u64, u64)>>,
+    /// What was found when the VF stood still, until it runs again.
+    written: Option<Written>,
+}
+
+/// Entries of a shadow array that are read at a time.
+const CHUNK: usize = 512;
+
+impl Dirty {
+    pub(crate) const fn new() -> Self {
+        Self {
+            ranges: None,
+            written: None,
+        }
+    }
+
+    /// The VF runs, or was reset: what was found no longer holds.
+    pub(crate) fn moved_on(&mut self) {
+        self.written = None;
+    }
+
+    pub(crate) fn start(&mut self, vf: &Vf, ranges: Ranges<'_>, page_size: u64) -> Result<u64> {
+        if self.ranges.is_some() || !page_size.is_power_of_two() {
+            return Err(EINVAL);
+        }
+        self.ranges = Some(ranges.to_vec()?);
+        self.written = None;
+        vf.start_marking();
+        // The bitmap has its own granularity; any page size can be served.
+        Ok(page_size.max(kernel::page::PAGE_SIZE as u64))
+    }
+
+    pub(crate) fn stop(&mut self, vf: &Vf) {
+        if self.ranges.take().is_some() {
+            vf.stop_marking();
+        }
+        self.written = None;
+    }
+
+    /// Reports what was written in `first..=last`.
+    pub(crate) fn read(
+        &mut self,
+        device: &Device<IxgbeVf>,
+        stopped: bool,
+        first: u64,
+        last: u64,
+        dirty: &mut Bitmap<'_>,
+    ) -> Result {
+        let ranges = self.ranges.as_ref().ok_or(EINVAL)?;
+        if !ranges.iter().any(|(a, b)| *a <= last && first <= *b) {
+            return Err(EINVAL);
+        }
+        if !stopped {
+            return Ok(());
+        }
+        let written = match &mut self.written {
+            Some(written) => &*written,
+            none => none.insert(collect(device)?),
+        };
+        for (a, b) in ranges.iter() {
+            let range = PageSpan {
+                first: *a,
+                last: *b,
+            };
+            let Some(range) = range.clip(first, last) else {
+                continue;
+            };
+            match written {
+                Written::All => dirty.set(range.first, range.last),
+                Written::Spans(spans) => {
+                    for span in spans
+                        .iter()
+                        .filter_map(|span| span.clip(range.first, range.last))
+                    {
+                        dirty.set(span.first, span.last);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds what the stopped VF may have written.
+fn collect(device: &Device<IxgbeVf>) -> Result<Written> {
+    let rings = device.driver().vf()?.rings()?;
+    if rings.complete == 0 {
+        dev_info!(
+            device.pdev(),
+            "guest does not mark what it receives, all its memory is reported dirty\n"
+        );
+        return Ok(Written::All);
+    }
+    match spans(device.memory(), &rings) {
+        Ok(spans) => Ok(Written::Spans(spans)),
+        Err(e) => {
+            dev_info!(
+                device.pdev(),
+                "guest memory cannot be read ({e:?}), all of it is reported dirty\n"
+            );
+            Ok(Written::All)
+        }
+    }
+}
+
+fn push(spans: &mut KVVec<PageSpan>, address: u64, length: u32) -> Result {
+    if let Some(span) = PageSpan::of(address, length) {
+        spans.push(span, GFP_KERNEL)?;
+    }
+    Ok(())
+}
+
+fn spans(memory: &Memory, rings: &Rings) -> Result<KVVec<PageSpan>> {
+    /// Bytes of a Tx head write-back.
+    const WRITEBACK: u32 = 4;
+    let count = rings.queues as usize;
+    let mut spans = KVVec::new();
+
+    for tx in rings.tx.iter().take(count) {
+        push(&mut spans, tx.base, tx.length)?;
+        push(&mut spans, tx.writeback, WRITEBACK)?;
+    }
+    for rx in rings.rx.iter().take(count).filter(|rx| rx.length > 0) {
+        push(&mut spans, rx.base, rx.length)?;
+        posted(memory, rx, &mut spans)?;
+    }
+    Ok(spans)
+}
+
+/// Adds the buffers of one queue's shadow array that may have been written and not marked.
+fn posted(memory: &Memory, rx: &ixgbe_migration::Rx, spans: &mut KVVec<PageSpan>) -> Result {
+    let entries = rx.length / libixgbe::migration::DESCRIPTOR_BYTES;
+    let unmarked = Unmarked::new(rx.head, rx.tail, entries);
+    let mut chunk = KVec::from_elem(0u8, CHUNK * size_of::<u64>(), GFP_KERNEL)?;
+    let mut index = 0;
+    let mut address = rx.shadow;
+
+    while index < entries {
+        let n = usize::try_from(entries.saturating_sub(index))?.min(CHUNK);
+        let bytes = chunk.get_mut(..n * size_of::<u64>()).ok_or(EINVAL)?;
+        memory.read(address, bytes)?;
+        for (i, entry) in (index..).zip(bytes.as_chunks::<8>().0) {
+            if unmarked.contains(i) {
+                push(spans, u64::from_le_bytes(*entry), rx.buffer_len)?;
+            }
+        }
+        address = address.checked_add(bytes.len() as u64).ok_or(EFAULT)?;
+        index = index.saturating_add(n as u32);
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+//! VFIO variant driver for VFs of the Intel 82599: plain vfio-pci with live migration.
+//!
+//! The PF driver does everything that touches the device, see `include/linux/ixgbe_migration.h`. This driver turns
+//! VFIO's states into calls to it, moves the state through files, and keeps the dirty log. What the state is made of,
+//! what of it a user could not read otherwise, and what checks it on the destination is in
+//! `Documentation/driver-api/vfio/ixgbe-vfio-pci.rst`.
+#![deny(unsafe_code)]
+
+mod debugfs;
+mod dirty;
+mod session;
+
+use ixgbe_migration::client::Vf;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use session::Session;
+use vfio::{
+    log,
+    stream::Fd,
+    State, //
+};
+
+/// Intel's PCI vendor id.
+const VENDOR_INTEL: u16 = 0x8086;
+/// `IXGBE_DEV_ID_82599_VF`
+const DEV_ID_82599_VF: u16 = 0x10ed;
+
+vfio::device_table!(
+    ID_TABLE,
+    [vfio::DeviceId::new(VENDOR_INTEL, DEV_ID_82599_VF)]
+);
+
+/// One VF.
+pub(crate) struct IxgbeVf {
+    /// `None`: the PF has another driver, or the VF may not be migrated. Then this is vfio-pci.
+    vf: Option<Arc<Vf>>,
+    _debugfs: Option<debugfs::Files>,
+}
+
+impl IxgbeVf {
+    /// The VF at its PF driver. Only the migration operations ask, and they exist only if it is there.
+    pub(crate) fn vf(&self) -> Result<&Arc<Vf>> {
+        self.vf.as_ref().ok_or(ENODEV)
+    }
+}
+
+impl vfio::Driver for IxgbeVf {
+    type Module = DriverModule;
+    type Session = Session;
+    const NAME: &'static CStr = c"ixgbe-vfio-pci";
+    const ID_TABLE: vfio::pci::IdTable = &ID_TABLE;
+
+    fn new(pdev: &kernel::pci::Device) -> Result<Self> {
+        let vf = match Vf::get(pdev) {
+            Ok(vf) => Some(Arc::new(vf, GFP_KERNEL)?),
+            Err(e) if e == EOPNOTSUPP => {
+                dev_info!(pdev, "not migratable, see devlink port function\n");
+                None
+            }
+            Err(e) if e == ENODEV => {
+                dev_info!(pdev, "PF driver without migration, no migration\n");
+                None
+            }
+            Err(e) => return Err(e),
+        };
+        let files = match &vf {
+            Some(vf) => Some(debugfs::Files::new(pdev, vf.clone())?),
+            None => None,
+        };
+        Ok(Self {
+            vf,
+            _debugfs: files,
+        })
+    }
+
+    fn session() -> Session {
+        Session::new()
+    }
+
+    fn migratable(&self) -> bool {
+        self.vf.is_some()
+    }
+
+    fn open(&self, session: &mut Session) {
+        session.abandon();
+    }
+
+    fn close(&self, session: &mut Session) {
+        session.abandon();
+        self.log_stop(session);
+        if let Some(vf) = &self.vf {
+            vf.reset();
+        }
+    }
+
+    fn step(
+        device: &vfio::Device<Self>,
+        session: &mut Session,
+        from: State,
+        to: State,
+    ) -> Result<Option<Fd>> {
+        session.step(device, from, to)
+    }
+
+    fn data_size(&self) -> usize {
+        ixgbe_migration::STATE_MAX
+    }
+
+    fn log_start(
+        device: &vfio::Device<Self>,
+        session: &mut Session,
+        ranges: log::Ranges<'_>,
+        page_size: u64,
+    ) -> Result<u64> {
+        session
+            .dirty
+            .start(device.driver().vf()?, ranges, page_size)
+    }
+
+    fn log_stop(&self, session: &mut Session) {
+        if let Some(vf) = &self.vf {
+            session.dirty.stop(vf);
+        }
+    }
+
+    fn log_read(
+        device: &vfio::Device<Self>,
+        session: &mut Session,
+        first: u64,
+        last: u64,
+        dirty: &mut log::Bitmap<'_>,
+    ) -> Result {
+        let stopped = session.suspended();
+        session.dirty.read(device, stopped, first, last, dirty)
+    }
+
+    fn reset(&self, session: &mut Session) {
+        session.abandon();
+        if let Some(vf) = &self.vf {
+            vf.reset();
+        }
+    }
+}
+
+vfio::module_vfio_pci_driver!({
+    type: IxgbeVf,
+    name: "ixgbe_vfio_pci",
+    authors: ["ixgbe live migration developers"],
+    description: "VFIO PCI with live migration for Intel(R) 82599 virtual functions",
+    license: "GPL v2",
+    imports_ns: ["IOMMUFD", "IXGBE_MIGRATION"],
+});

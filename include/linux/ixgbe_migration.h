@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Contract between the ixgbe PF driver and the ixgbe VFIO variant driver.
+ *
+ * The PF driver owns every register access; the variant driver only asks. The functions are exported by ixgbe.ko in the
+ * symbol namespace "IXGBE_MIGRATION". All of them may sleep, none waits for the guest unless it says so, and none looks
+ * at user memory. They can be called at the same time for different VFs; calls for one VF are serialised by the PF
+ * driver.
+ */
+#ifndef _LINUX_IXGBE_MIGRATION_H
+#define _LINUX_IXGBE_MIGRATION_H
+
+#include <linux/types.h>
+
+struct pci_dev;
+
+/* One VF as the PF driver sees it. */
+struct ixgbe_vfmig;
+
+#define IXGBE_VFMIG_MAX_QUEUES	8
+
+/* Most bytes of a compatibility record and of a state. */
+#define IXGBE_VFMIG_STATE_MAX	4096
+
+/**
+ * struct ixgbe_vfmig_rx - what a stopped Rx queue may have written
+ * @base: DMA address of the ring
+ * @shadow: DMA address of the guest's list of posted buffers, one __le64 per descriptor, or 0
+ * @length: bytes of the ring; 0: the queue does not run
+ * @head: next descriptor that the device would have filled
+ * @tail: first descriptor that the device did not own
+ * @buffer_len: bytes from each posted buffer's address that one DMA can touch
+ */
+struct ixgbe_vfmig_rx {
+	u64 base;
+	u64 shadow;
+	u32 length;
+	u32 head;
+	u32 tail;
+	u32 buffer_len;
+};
+
+/**
+ * struct ixgbe_vfmig_tx - what a stopped Tx queue may have written
+ * @base: DMA address of the ring
+ * @writeback: DMA address of the head write-back, or 0
+ * @length: bytes of the ring; 0: the queue does not run
+ * @reserved: zero
+ */
+struct ixgbe_vfmig_tx {
+	u64 base;
+	u64 writeback;
+	u32 length;
+	u32 reserved;
+};
+
+/**
+ * struct ixgbe_vfmig_rings - what a stopped VF may have written since marking began
+ * @complete: 1: everything else was marked by the guest; 0: nobody knows, treat all memory as written
+ * @queues: entries of @rx and @tx that are valid
+ * @rx: Rx queues
+ * @tx: Tx queues
+ */
+struct ixgbe_vfmig_rings {
+	u32 complete;
+	u32 queues;
+	struct ixgbe_vfmig_rx rx[IXGBE_VFMIG_MAX_QUEUES];
+	struct ixgbe_vfmig_tx tx[IXGBE_VFMIG_MAX_QUEUES];
+};
+
+/* How ring heads came back, see the devlink parameter "head_restore". */
+#define IXGBE_VFMIG_RESTORE_NONE	0
+#define IXGBE_VFMIG_RESTORE_WRITE	1
+#define IXGBE_VFMIG_RESTORE_REARM	2
+#define IXGBE_VFMIG_RESTORE_RESET	3
+
+/**
+ * struct ixgbe_vfmig_report - figures of the last suspend, save, load and resume
+ * @suspend_ns: time of the last suspend
+ * @save_ns: time of the last save
+ * @load_ns: time of the last load
+ * @resume_ns: time of the last resume
+ * @mmio_save: register accesses of the last suspend and save
+ * @mmio_load: register accesses of the last load and resume
+ * @state_bytes: size of the last state saved or loaded
+ * @restore: IXGBE_VFMIG_RESTORE_* of the last resume
+ * @saves: states saved
+ * @loads: states loaded
+ * @refused: compatibility records and states refused
+ * @reserved: zero
+ */
+struct ixgbe_vfmig_report {
+	u64 suspend_ns;
+	u64 save_ns;
+	u64 load_ns;
+	u64 resume_ns;
+	u32 mmio_save;
+	u32 mmio_load;
+	u32 state_bytes;
+	u32 restore;
+	u32 saves;
+	u32 loads;
+	u32 refused;
+	u32 reserved;
+};
+
+/**
+ * ixgbe_vfmig_get - look up a VF
+ * @vf: the VF
+ *
+ * The VF's PF must be bound to ixgbe.ko of this project. The result stays valid until ixgbe_vfmig_put(). Once the VF has
+ * been removed, every call fails with -ENODEV.
+ *
+ * Return: the VF, or ERR_PTR: -ENODEV if the PF has another driver, -EOPNOTSUPP if devlink says that the VF is not
+ * migratable.
+ */
+struct ixgbe_vfmig *ixgbe_vfmig_get(struct pci_dev *vf);
+
+/**
+ * ixgbe_vfmig_put - end a use
+ * @mig: the VF
+ */
+void ixgbe_vfmig_put(struct ixgbe_vfmig *mig);
+
+/**
+ * ixgbe_vfmig_suspend - stop a VF: after success it writes no memory, raises no interrupt and sends no frame
+ * @mig: the VF
+ *
+ * A VF that is suspended already stays so. After an error the VF runs as before.
+ *
+ * Return: 0, -ETIMEDOUT if a queue did not stop, -ENODEV if the device is gone.
+ */
+int ixgbe_vfmig_suspend(struct ixgbe_vfmig *mig);
+
+/**
+ * ixgbe_vfmig_resume - let a suspended or loaded VF run
+ * @mig: the VF
+ *
+ * Restores ring heads by the best way there is, announces the VF's addresses on the wire if it was loaded, and tells a
+ * cooperating guest. Does nothing for a VF that runs.
+ *
+ * Return: 0, -ENODEV if the device is gone.
+ */
+int ixgbe_vfmig_resume(struct ixgbe_vfmig *mig);
+
+/**
+ * ixgbe_vfmig_compat - write the compatibility record
+ * @mig: the VF
+ * @buf: where to
+ * @len: at least IXGBE_VFMIG_STATE_MAX bytes
+ *
+ * Also asks a cooperating guest to prepare for a save, without waiting.
+ *
+ * Return: bytes written, or a negative errno.
+ */
+int ixgbe_vfmig_compat(struct ixgbe_vfmig *mig, void *buf, size_t len);
+
+/**
+ * ixgbe_vfmig_check_compat - compare a compatibility record with this host
+ * @mig: the VF
+ * @buf: the record, untrusted
+ * @len: its length
+ *
+ * Return: 0, -EINVAL if the record is broken, -EPERM if policy forbids it, -EOPNOTSUPP if this host cannot do it.
+ */
+int ixgbe_vfmig_check_compat(struct ixgbe_vfmig *mig, const void *buf, size_t len);
+
+/**
+ * ixgbe_vfmig_save - write the state of a suspended VF
+ * @mig: the VF
+ * @buf: where to
+ * @len: at least IXGBE_VFMIG_STATE_MAX bytes
+ *
+ * Return: bytes written, -EBUSY if the VF is not suspended, or another negative errno.
+ */
+int ixgbe_vfmig_save(struct ixgbe_vfmig *mig, void *buf, size_t len);
+
+/**
+ * ixgbe_vfmig_load - check a state and program it into a suspended VF
+ * @mig: the VF
+ * @buf: the state, untrusted
+ * @len: its length
+ *
+ * No register is written before the whole state has been checked. The VF stays stopped until ixgbe_vfmig_resume().
+ *
+ * Return: 0, -EBUSY if the VF is not suspended, or as ixgbe_vfmig_check_compat().
+ */
+int ixgbe_vfmig_load(struct ixgbe_vfmig *mig, const void *buf, size_t len);
+
+/**
+ * ixgbe_vfmig_start_marking - DMA logging begins
+ * @mig: the VF
+ *
+ * Asks a cooperating guest to mark what it receives and waits up to 200 ms for its answer. It is called while the guest
+ * runs. Whether anybody marks shows in &struct ixgbe_vfmig_rings.complete.
+ */
+void ixgbe_vfmig_start_marking(struct ixgbe_vfmig *mig);
+
+/**
+ * ixgbe_vfmig_stop_marking - DMA logging ended
+ * @mig: the VF
+ */
+void ixgbe_vfmig_stop_marking(struct ixgbe_vfmig *mig);
+
+/**
+ * ixgbe_vfmig_rings - what a suspended VF may have written
+ * @mig: the VF
+ * @rings: result
+ *
+ * Return: 0, -EBUSY if the VF is not suspended.
+ */
+int ixgbe_vfmig_rings(struct ixgbe_vfmig *mig, struct ixgbe_vfmig_rings *rings);
+
+/**
+ * ixgbe_vfmig_reset - the VF was reset by VFIO, or its user is gone
+ * @mig: the VF
+ *
+ * Forgets a suspended or loaded state. May be called with VFIO's memory lock held.
+ */
+void ixgbe_vfmig_reset(struct ixgbe_vfmig *mig);
+
+/**
+ * ixgbe_vfmig_report - figures for debugfs
+ * @mig: the VF
+ * @report: result
+ */
+void ixgbe_vfmig_report(struct ixgbe_vfmig *mig, struct ixgbe_vfmig_report *report);
+
+#endif /* _LINUX_IXGBE_MIGRATION_H */

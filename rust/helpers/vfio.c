@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "vfio.h"
+
+#include <linux/module.h>
+
+void vfio_rs_get_device(struct vfio_device *vdev)
+{
+	get_device(&vdev->device);
+}
+
+void vfio_rs_put_device(struct vfio_device *vdev)
+{
+	vfio_put_device(vdev);
+}
+
+int vfio_rs_precopy_argument(struct vfio_device *vdev, unsigned int cmd, unsigned long arg,
+			     struct vfio_precopy_info *info)
+{
+	return vfio_check_precopy_ioctl(vdev, cmd, arg, info);
+}
+
+int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *info)
+{
+	size_t len = offsetofend(struct vfio_precopy_info, dirty_bytes);
+
+	return copy_to_user((void __user *)arg, info, len) ? -EFAULT : 0;
+}
+
+#if IS_ENABLED(CONFIG_IOMMUFD)
+/*
+ * Reading copies under iommufd's own locks and pins nothing, so there is nothing to give back. iommufd calls it for every
+ * access of an IOAS in which another one has pinned pages.
+ */
+static void vfio_rs_access_unmap(void *data, unsigned long iova, unsigned long length)
+{
+}
+
+static const struct iommufd_access_ops vfio_rs_access_ops = {
+	.needs_pin_pages = 0,
+	.unmap = vfio_rs_access_unmap,
+};
+
+struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev)
+{
+	struct iommufd_ctx *ictx = vfio_iommufd_device_ictx(vdev);
+	struct iommufd_access *access;
+	u32 id;
+
+	if (!ictx)
+		return NULL;
+	access = iommufd_access_create(ictx, &vfio_rs_access_ops, NULL, &id);
+
+	return IS_ERR(access) ? NULL : access;
+}
+
+void vfio_rs_access_destroy(struct iommufd_access *access)
+{
+	iommufd_access_destroy(access);
+}
+
+int vfio_rs_access_attach(struct iommufd_access *access, u32 ioas_id)
+{
+	return iommufd_access_attach(access, ioas_id);
+}
+
+void vfio_rs_access_detach(struct iommufd_access *access)
+{
+	iommufd_access_detach(access);
+}
+
+int vfio_rs_access_read(struct iommufd_access *access, unsigned long iova, void *data, size_t len)
+{
+	return iommufd_access_rw(access, iova, data, len, IOMMUFD_ACCESS_RW_READ);
+}
+#else
+struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev)
+{
+	return NULL;
+}
+
+void vfio_rs_access_destroy(struct iommufd_access *access)
+{
+}
+
+int vfio_rs_access_attach(struct iommufd_access *access, u32 ioas_id)
+{
+	return -EOPNOTSUPP;
+}
+
+void vfio_rs_access_detach(struct iommufd_access *access)
+{
+}
+
+int vfio_rs_access_read(struct iommufd_access *access, unsigned long iova, void *data, size_t len)
+{
+	return -EOPNOTSUPP;
+}
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* C side of rust/vfio: inline functions that bindgen cannot see, and the iommufd half of guest memory reads. */
+#ifndef _RUST_VFIO_HELPERS_H
+#define _RUST_VFIO_HELPERS_H
+
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
+#include <linux/interval_tree.h>
+#include <linux/iommufd.h>
+#include <linux/iova_bitmap.h>
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+
+void vfio_rs_get_device(struct vfio_device *vdev);
+void vfio_rs_put_device(struct vfio_device *vdev);
+int vfio_rs_precopy_argument(struct vfio_device *vdev, unsigned int cmd, unsigned long arg,
+			     struct vfio_precopy_info *info);
+int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *info);
+
+struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev);
+void vfio_rs_access_destroy(struct iommufd_access *access);
+int vfio_rs_access_attach(struct iommufd_access *access, u32 ioas_id);
+void vfio_rs_access_detach(struct iommufd_access *access);
+int vfio_rs_access_read(struct iommufd_access *access, unsigned long iova, void *data, size_t len);
+
+#endif /* _RUST_VFIO_HELPERS_H */

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The variant driver's end.
+
+use crate::{
+    Report,
+    Rings, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*, //
+};
+use nic_bindings as raw;
+
+/// A VF, by way of its PF driver.
+///
+/// # Invariants
+///
+/// The pointer comes from `ixgbe_vfmig_get`.
+pub struct Vf(NonNull<raw::ixgbe_vfmig>);
+
+// SAFETY: The PF driver serialises calls by itself.
+unsafe impl Send for Vf {}
+// SAFETY: As above.
+unsafe impl Sync for Vf {}
+
+/// A length or an errno.
+fn length(result: c_int) -> Result<usize> {
+    to_result(result.min(0))?;
+    Ok(usize::try_from(result)?)
+}
+
+impl Vf {
+    /// Looks up the VF `pdev` at its PF driver.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the PF has another driver, `EOPNOTSUPP` if the VF is not migratable.
+    pub fn get(pdev: &kernel::pci::Device) -> Result<Self> {
+        // CAST: `Device` is a transparent wrapper of `pci_dev`.
+        let pdev = core::ptr::from_ref(pdev).cast_mut().cast();
+        // SAFETY: `pdev` is a valid device.
+        let vf = from_err_ptr(unsafe { raw::ixgbe_vfmig_get(pdev) })?;
+        // INVARIANT: As the invariant says.
+        Ok(Self(NonNull::new(vf).ok_or(ENODEV)?))
+    }
+
+    /// Stops the VF, see `ixgbe_vfmig_suspend`.
+    pub fn suspend(&self) -> Result {
+        // SAFETY: By the type invariant.
+        to_result(unsafe { raw::ixgbe_vfmig_suspend(self.0.as_ptr()) })
+    }
+
+    /// Lets the VF run, see `ixgbe_vfmig_resume`.
+    pub fn resume(&self) -> Result {
+        // SAFETY: By the type invariant.
+        to_result(unsafe { raw::ixgbe_vfmig_resume(self.0.as_ptr()) })
+    }
+
+    /// Writes the compatibility record into `out` and returns its length.
+    pub fn compat(&self, out: &mut [u8]) -> Result<usize> {
+        // SAFETY: By the type invariant; `out` is a valid buffer.
+        length(unsafe {
+            raw::ixgbe_vfmig_compat(self.0.as_ptr(), out.as_mut_ptr().cast(), out.len())
+        })
+    }
+
+    /// Compares a compatibility record with this host.
+    pub fn check_compat(&self, record: &[u8]) -> Result {
+        // SAFETY: By the type invariant; `record` is a valid buffer.
+        to_result(unsafe {
+            raw::ixgbe_vfmig_check_compat(self.0.as_ptr(), record.as_ptr().cast(), record.len())
+        })
+    }
+
+    /// Writes the state of the suspended VF into `out` and returns its length.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize> {
+        // SAFETY: By the type invariant; `out` is a valid buffer.
+        length(unsafe {
+            raw::ixgbe_vfmig_save(self.0.as_ptr(), out.as_mut_ptr().cast(), out.len())
+        })
+    }
+
+    /// Checks a state and programs it into the suspended VF.
+    pub fn load(&self, state: &[u8]) -> Result {
+        // SAFETY: By the type invariant; `state` is a valid buffer.
+        to_result(unsafe {
+            raw::ixgbe_vfmig_load(self.0.as_ptr(), state.as_ptr().cast(), state.len())
+        })
+    }
+
+    /// DMA logging begins.
+    pub fn start_marking(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { raw::ixgbe_vfmig_start_marking(self.0.as_ptr()) }
+    }
+
+    /// DMA logging ended.
+    pub fn stop_marking(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { raw::ixgbe_vfmig_stop_marking(self.0.as_ptr()) }
+    }
+
+    /// What the suspended VF may have written.
+    pub fn rings(&self) -> Result<Rings> {
+        let mut rings: Rings = pin_init::zeroed();
+        // SAFETY: By the type invariant; `rings` is valid.
+        to_result(unsafe { raw::ixgbe_vfmig_rings(self.0.as_ptr(), &mut rings) })?;
+        Ok(rings)
+    }
+
+    /// The VF was reset, or its user is gone.
+    pub fn reset(&self) {
+        // SAFETY: By the type invariant.
+        unsafe { raw::ixgbe_vfmig_reset(self.0.as_ptr()) }
+    }
+
+    /// Figures of the last operations.
+    pub fn report(&self) -> Report {
+        let mut report: Report = pin_init::zeroed();
+        // SAFETY: By the type invariant; `report` is valid.
+        unsafe { raw::ixgbe_vfmig_report(self.0.as_ptr(), &mut report) };
+        report
+    }
+}
+
+impl Drop for Vf {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; nobody uses it any more.
+        unsafe { raw::ixgbe_vfmig_put(self.0.as_ptr()) }
+    }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Device states, the lock around them, and `vfio_migration_ops`.
+
+use crate::{
+    device::{
+        Device,
+        Driver, //
+    },
+    stream::Fd,
+    Table, //
+};
+use core::marker::PhantomData;
+use kernel::{
+    bindings,
+    error::{
+        from_result,
+        to_result, //
+    },
+    new_mutex,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Mutex,
+        SpinLock, //
+    }, //
+};
+use nic_bindings as raw;
+
+/// What every migratable device of this crate can do.
+pub(crate) const FLAGS: u32 =
+    raw::VFIO_MIGRATION_STOP_COPY | raw::VFIO_MIGRATION_P2P | raw::VFIO_MIGRATION_PRE_COPY;
+
+/// `enum vfio_device_mig_state`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// The device is unusable until it is reset.
+    Error = 0,
+    /// Nothing moves.
+    Stop = 1,
+    /// Normal operation.
+    Running = 2,
+    /// Stopped, and the state is being read.
+    StopCopy = 3,
+    /// Stopped, and a state is being written.
+    Resuming = 4,
+    /// Running without DMA to other devices.
+    RunningP2p = 5,
+    /// Running, and the first part of the state is being read.
+    PreCopy = 6,
+    /// [`State::PreCopy`] without DMA to other devices.
+    PreCopyP2p = 7,
+}
+
+impl State {
+    const fn from_raw(state: raw::vfio_device_mig_state) -> Option<Self> {
+        match state {
+            0 => Some(Self::Error),
+            1 => Some(Self::Stop),
+            2 => Some(Self::Running),
+            3 => Some(Self::StopCopy),
+            4 => Some(Self::Resuming),
+            5 => Some(Self::RunningP2p),
+            6 => Some(Self::PreCopy),
+            7 => Some(Self::PreCopyP2p),
+            _ => None,
+        }
+    }
+}
+
+struct Current<S> {
+    state: State,
+    session: S,
+}
+
+/// The state of a device and what belongs to it, under one lock.
+///
+/// A reset is told to the driver by `reset_done`, with locks held under which user memory may be touched elsewhere, so
+/// that waiting for this lock there could deadlock. It is noted instead, and whoever holds the lock acts on it before
+/// letting go, as in the C variant drivers (`deferred_reset`).
+#[pin_data]
+pub struct Machine<S> {
+    #[pin]
+    current: Mutex<Current<S>>,
+    /// A reset has happened that nobody has acted on.
+    #[pin]
+    reset: SpinLock<bool>,
+}
+
+impl<S: Unpin> Machine<S> {
+    pub(crate) fn new(session: S) -> impl PinInit<Self> {
+        pin_init!(Self {
+            current <- new_mutex!(Current { state: State::Running, session }),
+            reset <- new_spinlock!(false),
+        })
+    }
+
+    /// Runs `f` under the lock.
+    pub(crate) fn with<R>(
+        &self,
+        on_reset: impl Fn(&mut S),
+        f: impl FnOnce(&mut State, &mut S) -> R,
+    ) -> R {
+        let mut current = self.current.lock();
+        self.settle(&mut current, &on_reset);
+        let Current { state, session } = &mut *current;
+        let result = f(state, session);
+        self.settle(&mut current, &on_reset);
+        // A reset that comes between `settle` and here finds the lock taken and leaves its note.
+        drop(current);
+        self.catch_up(&on_reset);
+        result
+    }
+
+    /// Acts on resets until none is pending.
+    fn settle(&self, current: &mut Current<S>, on_reset: &impl Fn(&mut S)) {
+        while core::mem::take(&mut *self.reset.lock()) {
+            current.state = State::Running;
+            on_reset(&mut current.session);
+        }
+    }
+
+    /// Acts on a reset whose note was left while the lock was being given back.
+    fn catch_up(&self, on_reset: &impl Fn(&mut S)) {
+        while *self.reset.lock() {
+            // Who holds the lock now will catch up in turn.
+            let Some(mut current) = self.current.try_lock() else {
+                return;
+            };
+            self.settle(&mut current, on_reset);
+        }
+    }
+
+    /// The device was reset.
+    pub(crate) fn reset_done(&self, on_reset: impl Fn(&mut S)) {
+        *self.reset.lock() = true;
+        self.catch_up(&on_reset);
+    }
+}
+
+pub(crate) struct Ops<T>(PhantomData<T>);
+
+impl<T: Driver> Ops<T> {
+    pub(crate) const TABLE: &'static Table<raw::vfio_migration_ops> = &Table({
+        let mut ops: raw::vfio_migration_ops = pin_init::zeroed();
+        ops.migration_set_state = Some(Self::set_state_callback);
+        ops.migration_get_state = Some(Self::get_state_callback);
+        ops.migration_get_data_size = Some(Self::get_data_size_callback);
+        ops
+    });
+
+    /// The next state on the way from `from` to `to`.
+    fn next(device: &Device<T>, from: State, to: State) -> Result<State> {
+        let mut next = 0;
+        // SAFETY: The device is valid; the function only looks at its flags.
+        to_result(unsafe {
+            raw::vfio_mig_get_next_state(device.vdev(), from as _, to as _, &mut next)
+        })?;
+        State::from_raw(next).ok_or(EINVAL)
+    }
+
+    fn set_state(device: &Device<T>, to: State) -> Result<Option<Fd>> {
+        device.machine().with(
+            |session| device.driver().reset(session),
+            |state, session| {
+                let mut fd = None;
+                while *state != to {
+                    let next = Self::next(device, *state, to)?;
+                    // A file is only made by the last step, so one that is dropped here cannot be.
+                    fd = T::step(device, session, *state, next)?;
+                    *state = next;
+                }
+                Ok(fd)
+            },
+        )
+    }
+
+    extern "C" fn set_state_callback(
+        vdev: *mut raw::vfio_device,
+        state: raw::vfio_device_mig_state,
+    ) -> *mut bindings::file {
+        // SAFETY: VFIO core passes a device of ours.
+        let device = unsafe { Device::<T>::from_vdev(vdev) };
+        let result = State::from_raw(state)
+            .ok_or(EINVAL)
+            .and_then(|to| Self::set_state(device, to));
+
+        match result {
+            Ok(Some(fd)) => fd.into_raw(),
+            Ok(None) => core::ptr::null_mut(),
+            Err(e) => e.to_ptr(),
+        }
+    }
+
+    extern "C" fn get_state_callback(
+        vdev: *mut raw::vfio_device,
+        out: *mut raw::vfio_device_mig_state,
+    ) -> c_int {
+        // SAFETY: VFIO core passes a device of ours.
+        let device = unsafe { Device::<T>::from_vdev(vdev) };
+        let state = device
+            .machine()
+            .with(|session| device.driver().reset(session), |state, _| *state);
+
+        // SAFETY: VFIO core passes a valid pointer.
+        unsafe { *out = state as _ };
+        0
+    }
+
+    extern "C" fn get_data_size_callback(vdev: *mut raw::vfio_device, out: *mut c_ulong) -> c_int {
+        // SAFETY: VFIO core passes a device of ours.
+        let device = unsafe { Device::<T>::from_vdev(vdev) };
+
+        from_result(|| {
+            let size = c_ulong::try_from(device.driver().data_size())?;
+            // SAFETY: VFIO core passes a valid pointer.
+            unsafe { *out = size };
+            Ok(0)
+        })
+    }
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The files through which user space reads a device's state on the source and writes it on the destination.
+//!
+//! A stream outlives its device's interest in it: user space may keep the file open for as long as it likes, so the
+//! driver closes the stream when the state machine leaves the transfer, and every later use of the file fails.
+
+use crate::{
+    device::Driver,
+    Table, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::from_result,
+    module::this_module,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    types::ForeignOwnable,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use nic_bindings as raw;
+
+/// What user space may do with a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Read; more comes later, so the end is not the end (ENOMSG).
+    PreCopy,
+    /// Read to the end.
+    Final,
+    /// Write.
+    Resuming,
+    /// Nothing (ENODEV).
+    Closed,
+}
+
+struct Inner {
+    data: KVec<u8>,
+    position: usize,
+    phase: Phase,
+}
+
+/// Looks at all bytes written so far, and refuses them as soon as they are seen to be bad.
+pub type Inspect = dyn Fn(&[u8]) -> Result + Send + Sync;
+
+/// The bytes between a device and user space.
+#[pin_data]
+pub struct Stream {
+    #[pin]
+    inner: Mutex<Inner>,
+    inspect: Option<KBox<Inspect>>,
+    limit: usize,
+    device: DeviceRef,
+}
+
+/// A reference to the VFIO device: a file may be open longer than its device.
+struct DeviceRef(NonNull<raw::vfio_device>);
+
+// SAFETY: The reference count is atomic, and C may look at the device from any thread.
+unsafe impl Send for DeviceRef {}
+// SAFETY: As above.
+unsafe impl Sync for DeviceRef {}
+
+impl DeviceRef {
+    fn new<T: Driver>(device: &crate::Device<T>) -> Result<Self> {
+        let vdev = NonNull::new(device.vdev()).ok_or(EINVAL)?;
+        // SAFETY: The device is valid.
+        unsafe { raw::vfio_rs_get_device(vdev.as_ptr()) };
+        Ok(Self(vdev))
+    }
+}
+
+impl Drop for DeviceRef {
+    fn drop(&mut self) {
+        // SAFETY: We own a reference.
+        unsafe { raw::vfio_rs_put_device(self.0.as_ptr()) };
+    }
+}
+
+/// A new open file of a stream, on its way to user space.
+pub struct Fd(NonNull<bindings::file>);
+
+impl Fd {
+    pub(crate) fn into_raw(self) -> *mut bindings::file {
+        let file = self.0.as_ptr();
+        core::mem::forget(self);
+        file
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: We own a reference to the file.
+        unsafe { bindings::fput(self.0.as_ptr()) };
+    }
+}
+
+impl Stream {
+    fn make<T: Driver>(
+        device: &crate::Device<T>,
+        phase: Phase,
+        limit: usize,
+        inspect: Option<KBox<Inspect>>,
+    ) -> Result<(Arc<Self>, Fd)> {
+        // Room for all of it now, so that saving a stopped device cannot fail for want of memory.
+        let data = KVec::with_capacity(limit, GFP_KERNEL_ACCOUNT)?;
+        let stream = Arc::pin_init(
+            try_pin_init!(Self {
+                inner <- new_mutex!(Inner { data, position: 0, phase }),
+                inspect,
+                limit,
+                device: DeviceRef::new(device)?,
+            }? Error),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+
+        let (table, flags) = if phase == Phase::Resuming {
+            (&raw const Files::<T>::RESUMING.0, bindings::O_WRONLY)
+        } else {
+            (&raw const Files::<T>::SAVING.0, bindings::O_RDONLY)
+        };
+        let private = stream.clone().into_foreign();
+        // SAFETY: The name is NUL-terminated, the table is static, and the file owns `private` if it is made.
+        let file = unsafe {
+            raw::anon_inode_getfile(
+                T::NAME.as_char_ptr().cast(),
+                table.cast(),
+                private.cast(),
+                flags as c_int,
+            )
+        };
+        let file = kernel::error::from_err_ptr(file).inspect_err(|_| {
+            // SAFETY: No file was made, so `private` is still ours.
+            drop(unsafe { Arc::<Self>::from_foreign(private) });
+        })?;
+        // SAFETY: The file is valid and nobody else has it yet.
+        unsafe { bindings::stream_open((*file).f_inode, file) };
+        Ok((stream, Fd(NonNull::new(file).ok_or(ENOMEM)?)))
+    }
+
+    /// A file from which user space reads up to `limit` bytes in all; during pre-copy if `precopy`.
+    pub fn saving<T: Driver>(
+        device: &crate::Device<T>,
+        precopy: bool,
+        limit: usize,
+    ) -> Result<(Arc<Self>, Fd)> {
+        Self::make(
+            device,
+            if precopy {
+                Phase::PreCopy
+            } else {
+                Phase::Final
+            },
+            limit,
+            None,
+        )
+    }
+
+    /// A file to which user space writes up to `limit` bytes in all, which `inspect` sees after each write.
+    pub fn resuming<T: Driver>(
+        device: &crate::Device<T>,
+        limit: usize,
+        inspect: KBox<Inspect>,
+    ) -> Result<(Arc<Self>, Fd)> {
+        Self::make(device, Phase::Resuming, limit, Some(inspect))
+    }
+
+    /// Adds bytes for user space to read.
+    pub fn append(&self, bytes: &[u8]) -> Result {
+        let mut inner = self.inner.lock();
+        if bytes.len() > self.limit.saturating_sub(inner.data.len()) {
+            return Err(ENOSPC);
+        }
+        inner.data.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?;
+        Ok(())
+    }
+
+    /// Pre-copy is over: what is there now is all.
+    pub fn complete(&self) {
+        let mut inner = self.inner.lock();
+        if inner.phase == Phase::PreCopy {
+            inner.phase = Phase::Final;
+        }
+    }
+
+    /// Nothing may be read or written any more.
+    pub fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.phase = Phase::Closed;
+        inner.data.clear();
+        inner.position = 0;
+    }
+
+    /// Passes all bytes that user space wrote to `f`.
+    pub fn written<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        f(&self.inner.lock().data)
+    }
+
+    fn read(&self, buffer: UserSlice) -> Result<usize> {
+        let mut inner = self.inner.lock();
+        match inner.phase {
+            Phase::PreCopy | Phase::Final => (),
+            _ => return Err(ENODEV),
+        }
+        let mut writer = buffer.writer();
+        let rest = inner.data.get(inner.position..).unwrap_or(&[]);
+        if rest.is_empty() && inner.phase == Phase::PreCopy {
+            return Err(ENOMSG);
+        }
+        let part = rest.get(..rest.len().min(writer.len())).unwrap_or(&[]);
+        writer.write_slice(part)?;
+        let read = part.len();
+        inner.position += read;
+        Ok(read)
+    }
+
+    fn write(&self, buffer: UserSlice) -> Result<usize> {
+        let mut inner = self.inner.lock();
+        if inner.phase != Phase::Resuming {
+            return Err(ENODEV);
+        }
+        let before = inner.data.len();
+        let mut reader = buffer.reader();
+        if reader.len() > self.limit.saturating_sub(before) {
+            return Err(ENOMEM);
+        }
+        let length = reader.len();
+        let mut part = KVec::from_elem(0u8, length, GFP_KERNEL_ACCOUNT)?;
+        reader.read_slice(&mut part)?;
+        inner.data.extend_from_slice(&part, GFP_KERNEL_ACCOUNT)?;
+        if let Some(inspect) = &self.inspect {
+            inspect(&inner.data).inspect_err(|_| inner.data.truncate(before))?;
+        }
+        Ok(length)
+    }
+
+    /// Bytes that can be read now.
+    fn remaining(&self) -> Result<usize> {
+        let inner = self.inner.lock();
+        if inner.phase != Phase::PreCopy {
+            return Err(EINVAL);
+        }
+        Ok(inner.data.len().saturating_sub(inner.position))
+    }
+}
+
+struct Files<T>(PhantomData<T>);
+
+impl<T: Driver> Files<T> {
+    const SAVING: &'static Table<raw::file_operations> = &Table({
+        let mut ops: raw::file_operations = pin_init::zeroed();
+        ops.owner = this_module::<T::Module>().as_ptr();
+        ops.read = Some(Self::read_callback);
+        ops.unlocked_ioctl = Some(Self::precopy_callback);
+        #[cfg(CONFIG_COMPAT)]
+        {
+            ops.compat_ioctl = Some(raw::compat_ptr_ioctl);
+        }
+        ops.release = Some(Self::release_callback);
+        ops
+    });
+
+    const RESUMING: &'static Table<raw::file_operations> = &Table({
+        let mut ops: raw::file_operations = pin_init::zeroed();
+        ops.owner = this_module::<T::Module>().as_ptr();
+        ops.write = Some(Self::write_callback);
+        ops.release = Some(Self::release_callback);
+        ops
+    });
+
+    /// # Safety
+    ///
+    /// `file` is the argument of a callback of a file that `Stream::make` has made.
+    unsafe fn stream<'a>(file: *mut bindings::file) -> ArcBorrow<'a, Stream> {
+        // SAFETY: By the safety requirement the private data is an `Arc<Stream>`, which lives until `release_callback`.
+        unsafe { Arc::<Stream>::borrow((*file).private_data.cast()) }
+    }
+
+    extern "C" fn read_callback(
+        file: *mut bindings::file,
+        buffer: *mut c_char,
+        length: usize,
+        position: *mut raw::loff_t,
+    ) -> isize {
+        // SAFETY: A file of ours.
+        let stream = unsafe { Self::stream(file) };
+
+        if !position.is_null() {
+            return ESPIPE.to_errno() as isize;
+        }
+        // CAST: At most `isize::MAX`, see rw_verify_area().
+        match stream.read(UserSlice::new(UserPtr::from_ptr(buffer.cast()), length)) {
+            Ok(n) => n as isize,
+            Err(e) => e.to_errno() as isize,
+        }
+    }
+
+    extern "C" fn write_callback(
+        file: *mut bindings::file,
+        buffer: *const c_char,
+        length: usize,
+        position: *mut raw::loff_t,
+    ) -> isize {
+        // SAFETY: A file of ours.
+        let stream = unsafe { Self::stream(file) };
+
+        if !position.is_null() {
+            return ESPIPE.to_errno() as isize;
+        }
+        match stream.write(UserSlice::new(
+            UserPtr::from_ptr(buffer.cast_mut().cast()),
+            length,
+        )) {
+            Ok(n) => n as isize,
+            Err(e) => e.to_errno() as isize,
+        }
+    }
+
+    extern "C" fn precopy_callback(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+        // SAFETY: A file of ours.
+        let stream = unsafe { Self::stream(file) };
+
+        let result = from_result(|| {
+            let mut info: raw::vfio_precopy_info = pin_init::zeroed();
+            // SAFETY: The stream has a reference to its device. `info` is valid.
+            kernel::error::to_result(unsafe {
+                raw::vfio_rs_precopy_argument(stream.device.0.as_ptr(), cmd, arg, &mut info)
+            })?;
+            info.initial_bytes = stream.remaining()? as u64;
+            info.dirty_bytes = 0;
+            // SAFETY: `info` is valid; C checks the user address.
+            kernel::error::to_result(unsafe { raw::vfio_rs_precopy_result(arg, &info) })?;
+            Ok(0)
+        });
+        result as c_long
+    }
+
+    extern "C" fn release_callback(
+        _inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
+        // SAFETY: The file is gone after this, so its reference to the stream is ours again.
+        drop(unsafe { Arc::<Stream>::from_foreign((*file).private_data.cast()) });
+        0
+    }
+}
