@@ -30,6 +30,18 @@ static inline struct ixgbevf_queue_memory *ixgbevf_queue(struct ixgbevf *vf, int
 	return &vf->memory->queue[queue];
 }
 
+/* Note that the driver wrote @size bytes at @p. */
+static inline void ixgbevf_cpu_wrote(struct ixgbevf *vf, const void *p, u64 size)
+{
+	u64 start = ((const u8 *)p - (const u8 *)vf->memory) / IXGBEVF_PAGE_SIZE;
+	u64 end = ((const u8 *)p - (const u8 *)vf->memory + size - 1) / IXGBEVF_PAGE_SIZE;
+
+	if (!vf->cpu_dirty)
+		return;
+	for (; start <= end; start++)
+		vf->cpu_dirty[start / 64] |= 1ULL << (start % 64);
+}
+
 /* mbx.c */
 
 /* Whether the PF is resetting or has just done so. */

@@ -65,7 +65,7 @@ static int negotiate(struct ixgbevf *vf)
 	if (ret)
 		return ret;
 
-	if (vf->api == IXGBE_MBOX_API_17) {
+	if (vf->api == IXGBE_MBOX_API_17 && !vf->plain) {
 		u32 msg[IXGBE_VFMAILBOX_SIZE] = {
 			IXGBE_VF_FEATURES_NEGOTIATE, IXGBE_FEATURE_MIGRATION,
 		};

@@ -47,6 +47,7 @@ void ixgbevf_ext_posted(struct ixgbevf *vf, int queue, u32 index)
 	struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, queue);
 
 	mem->shadow[index] = htole64(ixgbevf_iova(vf, mem->rx_buffer[index]));
+	ixgbevf_cpu_wrote(vf, &mem->shadow[index], sizeof(mem->shadow[index]));
 }
 
 void ixgbevf_ext_taken(struct ixgbevf *vf, int queue, u32 index)
@@ -61,10 +62,12 @@ void ixgbevf_ext_taken(struct ixgbevf *vf, int queue, u32 index)
 	 */
 	if (vf->marking) {
 		*page = *page;
+		ixgbevf_cpu_wrote(vf, mem->rx_buffer[index], IXGBEVF_BUFFER_SIZE);
 		vf->marked++;
 	}
 	wmb();
 	mem->shadow[index] = 0;
+	ixgbevf_cpu_wrote(vf, &mem->shadow[index], sizeof(mem->shadow[index]));
 }
 
 static int reply(struct ixgbevf *vf, u32 *msg, u32 type)
@@ -88,6 +91,7 @@ int ixgbevf_ext_register(struct ixgbevf *vf)
 		iova_t shadow = ixgbevf_iova(vf, mem->shadow);
 
 		memset(mem->shadow, 0, sizeof(mem->shadow));
+		ixgbevf_cpu_wrote(vf, mem->shadow, sizeof(mem->shadow));
 		msg[W_REG_QUEUE] = queue;
 		msg[W_REG_QUEUES] = IXGBEVF_QUEUES;
 		msg[W_REG_CAPS] = IXGBE_EXT_CAP_MARK | IXGBE_EXT_CAP_REARM |
@@ -128,6 +132,7 @@ static void restore(struct ixgbevf *vf, const u32 *msg, u32 *answer)
 		if (tx)
 			ixgbevf_tx_rearm(vf, queue, head >> 16);
 		answer[W_DONE_REARMED] += rx || tx;
+		vf->rearmed += rx + tx;
 	}
 	vf->restores++;
 }

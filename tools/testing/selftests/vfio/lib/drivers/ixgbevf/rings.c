@@ -21,6 +21,7 @@ static void post_rx(struct ixgbevf *vf, int queue, u32 index)
 	mem->rx_ring[index].lo = htole64(ixgbevf_iova(vf, mem->rx_buffer[index]));
 	/* DD lies here: it must be clear before the device may set it. */
 	mem->rx_ring[index].hi = 0;
+	ixgbevf_cpu_wrote(vf, &mem->rx_ring[index], sizeof(mem->rx_ring[index]));
 }
 
 /* Poll until the queue says what it was asked to be. */
@@ -77,6 +78,8 @@ void ixgbevf_rings_start(struct ixgbevf *vf)
 
 		memset(mem->rx_ring, 0, sizeof(mem->rx_ring));
 		memset(mem->tx_ring, 0, sizeof(mem->tx_ring));
+		ixgbevf_cpu_wrote(vf, mem->rx_ring,
+				  sizeof(mem->rx_ring) + sizeof(mem->tx_ring));
 		vf->rx[queue] = (struct ixgbevf_ring) {};
 		vf->tx[queue] = (struct ixgbevf_ring) {};
 
@@ -182,6 +185,8 @@ static void fill_tx(struct ixgbevf *vf, int queue, u32 index, u32 len)
 
 	mem->tx_ring[index].lo = htole64(ixgbevf_iova(vf, mem->tx_buffer[index]));
 	mem->tx_ring[index].hi = htole64((u64)len << (32 + IXGBE_ADVTXD_PAYLEN_SHIFT) | cmd);
+	ixgbevf_cpu_wrote(vf, &mem->tx_ring[index], sizeof(mem->tx_ring[index]));
+	ixgbevf_cpu_wrote(vf, mem->tx_buffer[index], len);
 }
 
 void ixgbevf_send(struct ixgbevf *vf, int queue, u32 len)
@@ -237,6 +242,7 @@ void ixgbevf_tx_rearm(struct ixgbevf *vf, int queue, u32 head)
 	ixgbevf_write(vf, IXGBE_VFTXDCTL(queue), 0);
 	wait_enable(vf, IXGBE_VFTXDCTL(queue), IXGBE_TXDCTL_ENABLE, false);
 	memset(mem->tx_ring, 0, sizeof(mem->tx_ring));
+	ixgbevf_cpu_wrote(vf, mem->tx_ring, sizeof(mem->tx_ring));
 	*ring = (struct ixgbevf_ring) {};
 	start_tx(vf, queue);
 	for (i = 0; i < count; i++) {

@@ -19,6 +19,7 @@
 #define IXGBEVF_BUFFER_SIZE	2048
 #define IXGBEVF_MAX_FRAME	1514
 #define IXGBEVF_MSIX_VECTORS	3
+#define IXGBEVF_PAGE_SIZE	4096
 
 /* Queue pair n takes vector n; the last vector is the mailbox's. */
 #define IXGBEVF_MBX_VECTOR	2
@@ -61,10 +62,18 @@ struct ixgbevf {
 	struct ixgbevf_ring tx[IXGBEVF_QUEUES];
 
 	/* Mailbox extension. */
+	bool plain;		/* be a driver that does not know of it */
 	bool marking;
 	u64 marked;		/* frames whose pages were marked */
 	u32 restores;		/* Restore messages that were answered */
+	u32 rearmed;		/* rings that were restarted because of them */
 	u32 resets;		/* times that the PF made us reset ourselves */
+
+	/*
+	 * One bit for each page of the memory that the driver, as opposed to the device,
+	 * has written: what a hypervisor learns from write faults. Optional.
+	 */
+	u64 *cpu_dirty;
 
 	/* Called for each received frame. */
 	void (*receive)(struct ixgbevf *vf, int queue, const u8 *frame, u32 len);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The other end of the wire: a packet socket on an ordinary interface of this
+ * machine that reaches the VF over the switch. It stays where it is while the VF
+ * moves, and so sees what a peer sees.
+ */
+#ifndef SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_PEER_H
+#define SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_PEER_H
+
+#include <libvfio/test_env.h>
+
+#define PEER_FLOWS 16
+
+struct peer {
+	int fd;
+	u8 mac[6];
+	u32 sent[PEER_FLOWS];		/* next sequence number of each flow */
+	u32 received[PEER_FLOWS];	/* next one expected of each flow */
+	u64 frames;			/* received in all */
+	u64 lost;
+	u64 duplicated;
+	u64 corrupted;
+};
+
+/* Open the interface named by $KSFT_PEER_IF; skips the test program without it. */
+void peer_open(struct peer *peer);
+void peer_close(struct peer *peer);
+
+/* Send the next frame of @flow to @dst. */
+void peer_send(struct peer *peer, const u8 *dst, u32 flow, u32 len);
+
+/* Take all frames that have arrived from @src; wait up to @timeout_ms for the first. */
+void peer_receive(struct peer *peer, const u8 *src, int timeout_ms);
+
+/* What a VF receives, accounted like the peer's own. Usable as ixgbevf.receive. */
+void peer_account(struct ixgbevf *vf, int queue, const u8 *frame, u32 len);
+
+#endif /* SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_PEER_H */

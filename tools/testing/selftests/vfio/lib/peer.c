@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+
+#include <libvfio/peer.h>
+
+void peer_open(struct peer *peer)
+{
+	const char *ifname = getenv("KSFT_PEER_IF");
+	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct ifreq ifr = {};
+	int on = 1;
+
+	if (!ifname) {
+		fprintf(stderr, "KSFT_PEER_IF names no interface\n");
+		exit(KSFT_SKIP);
+	}
+
+	*peer = (struct peer) {};
+	peer->fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(ETH_P_ALL));
+	VFIO_ASSERT_GE(peer->fd, 0);
+	strncpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name) - 1);
+	ioctl_assert(peer->fd, SIOCGIFHWADDR, &ifr);
+	memcpy(peer->mac, ifr.ifr_hwaddr.sa_data, sizeof(peer->mac));
+	addr.sll_ifindex = if_nametoindex(ifname);
+	VFIO_ASSERT_EQ(bind(peer->fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	VFIO_ASSERT_EQ(setsockopt(peer->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING,
+				  &on, sizeof(on)), 0);
+}
+
+void peer_close(struct peer *peer)
+{
+	VFIO_ASSERT_EQ(close(peer->fd), 0);
+}
+
+void peer_send(struct peer *peer, const u8 *dst, u32 flow, u32 len)
+{
+	struct pollfd pfd = { .fd = peer->fd, .events = POLLOUT };
+	u8 frame[IXGBEVF_BUFFER_SIZE];
+
+	flow %= PEER_FLOWS;
+	test_frame(frame, len, dst, peer->mac, flow, peer->sent[flow]++);
+	while (send(peer->fd, frame, len, 0) != len) {
+		VFIO_ASSERT_TRUE(errno == EAGAIN || errno == ENOBUFS);
+		poll(&pfd, 1, 10);
+	}
+}
+
+static void account(struct peer *peer, const u8 *frame, u32 len)
+{
+	bool foreign;
+	u16 flow;
+	u32 seq;
+
+	if (!test_frame_check(frame, len, &flow, &seq, &foreign)) {
+		if (!foreign)
+			peer->corrupted++;
+		return;
+	}
+
+	flow %= PEER_FLOWS;
+	peer->frames++;
+	if (seq < peer->received[flow]) {
+		peer->duplicated++;
+	} else {
+		peer->lost += seq - peer->received[flow];
+		peer->received[flow] = seq + 1;
+	}
+}
+
+void peer_receive(struct peer *peer, const u8 *src, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = peer->fd, .events = POLLIN };
+	u8 frame[IXGBEVF_BUFFER_SIZE];
+	ssize_t len;
+
+	poll(&pfd, 1, timeout_ms);
+	while ((len = recv(peer->fd, frame, sizeof(frame), 0)) > 0) {
+		if (len > ETH_HLEN && !memcmp(frame + ETH_ALEN, src, ETH_ALEN))
+			account(peer, frame, len);
+	}
+}
+
+void peer_account(struct ixgbevf *vf, int queue, const u8 *frame, u32 len)
+{
+	struct peer *sink = vf->context;
+
+	/* Broadcasts and the like come in between. */
+	if (!memcmp(frame, vf->mac, ETH_ALEN))
+		account(sink, frame, len);
+}

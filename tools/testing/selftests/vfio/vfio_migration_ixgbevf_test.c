@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A VF in use moves between two PFs of one machine and back, under traffic from a
+ * peer that stays. Both VFs share one IOMMU address space, so that memory need not
+ * be copied: what is tested is the device's state, and nothing but it.
+ *
+ * $KSFT_RESTORE says how the ring heads come back with this hardware and this
+ * setting of devlink: "write", "rearm" or "reset". With the first two no frame may
+ * be lost, in any direction, other than those that arrive while no PF serves the
+ * address; the peer sends none then.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/align.h>
+
+#include <libvfio/peer.h>
+
+#include "kselftest_harness.h"
+
+#define CHUNK		4096
+#define GUARD		(64 * 1024)
+#define REGION_SIZE	ALIGN(sizeof(struct ixgbevf_memory), 4096)
+
+enum restore { WRITE, REARM, RESET };
+
+static enum restore restore_way(void)
+{
+	const char *way = getenv("KSFT_RESTORE");
+
+	if (way && !strcmp(way, "rearm"))
+		return REARM;
+	if (way && !strcmp(way, "reset"))
+		return RESET;
+	return WRITE;
+}
+
+FIXTURE(mig_move) {
+	struct test_env env;
+	struct dma_region region;
+	struct dma_region guard;	/* memory that no device has reason to touch */
+	struct ixgbevf vf;
+	struct peer peer;		/* sends to the VF; accounts what comes from it */
+	struct peer sink;		/* accounts what the VF receives */
+	u32 tx_seq[PEER_FLOWS];
+	int at;				/* index of the device that runs the VF */
+	bool lossless;
+	u64 moves;
+};
+
+FIXTURE_VARIANT(mig_move) {
+	const char *iommu_mode;
+	bool plain;
+};
+
+#define FIXTURE_VARIANT_ADD_IOMMU_MODE(_iommu_mode)		\
+FIXTURE_VARIANT_ADD(mig_move, _iommu_mode##_cooperative) {	\
+	.iommu_mode = #_iommu_mode,				\
+};								\
+FIXTURE_VARIANT_ADD(mig_move, _iommu_mode##_plain) {		\
+	.iommu_mode = #_iommu_mode,				\
+	.plain = true,						\
+}
+
+FIXTURE_VARIANT_ADD_IOMMU_MODES();
+
+FIXTURE_SETUP(mig_move)
+{
+	peer_open(&self->peer);
+	test_env_open(&self->env, variant->iommu_mode);
+	test_env_map(&self->env, &self->region, REGION_SIZE);
+	test_env_map(&self->env, &self->guard, GUARD);
+	memset(self->guard.vaddr, 0x5a, GUARD);
+
+	self->vf.plain = variant->plain;
+	self->vf.receive = peer_account;
+	self->vf.context = &self->sink;
+	/* A driver that cannot re-arm is reset instead. */
+	self->lossless = restore_way() == WRITE || (restore_way() == REARM && !variant->plain);
+	ASSERT_EQ(0, ixgbevf_init(&self->vf, self->env.device[0], &self->region));
+	if (!variant->plain && !self->vf.migration)
+		SKIP(return, "the PF does not grant the extension");
+}
+
+FIXTURE_TEARDOWN(mig_move)
+{
+	int i;
+
+	for (i = 0; i < GUARD && ((u8 *)self->guard.vaddr)[i] == 0x5a; i++)
+		;
+	EXPECT_EQ(GUARD, i) {
+		TH_LOG("the device wrote outside its buffers");
+	}
+	test_env_close(&self->env);
+	peer_close(&self->peer);
+}
+
+/* Move the VF to the other device, which runs it afterwards. */
+static int move(FIXTURE_DATA(mig_move) *self, size_t chunk)
+{
+	struct vfio_pci_device *from = self->env.device[self->at];
+	struct vfio_pci_device *to = self->env.device[!self->at];
+	struct vfio_mig_stream stream = {};
+	int ret;
+
+	ret = vfio_mig_save(from, &stream, chunk);
+	if (!ret)
+		ret = vfio_mig_load(to, &stream, chunk);
+	vfio_mig_stream_free(&stream);
+	if (ret)
+		return ret;
+
+	/* Configuration space is user space's to carry over. */
+	vfio_pci_cmd_set(to, PCI_COMMAND_MASTER);
+	ixgbevf_move(&self->vf, to);
+	ret = vfio_mig_set_state(to, VFIO_DEVICE_STATE_RUNNING, NULL);
+	if (ret)
+		return ret;
+
+	vfio_pci_device_reset(from);
+	self->at = !self->at;
+	self->moves++;
+	return 0;
+}
+
+static void send_from_vf(FIXTURE_DATA(mig_move) *self, u32 count, u32 len)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		u32 flow = i % PEER_FLOWS;
+		u8 *frame;
+
+		while (!(frame = ixgbevf_tx_frame(&self->vf, flow % IXGBEVF_QUEUES)))
+			peer_receive(&self->peer, self->vf.mac, 1);
+		test_frame(frame, len, self->peer.mac, self->vf.mac, flow, self->tx_seq[flow]++);
+		ixgbevf_send(&self->vf, flow % IXGBEVF_QUEUES, len);
+	}
+}
+
+static u64 sum(const u32 *counts)
+{
+	u64 total = 0;
+	int i;
+
+	for (i = 0; i < PEER_FLOWS; i++)
+		total += counts[i];
+	return total;
+}
+
+/* Work until all that was sent has arrived at both ends; false if it does not. */
+static bool drain(FIXTURE_DATA(mig_move) *self, u64 timeout_ms)
+{
+	u64 deadline = test_now_ms() + timeout_ms;
+
+	while (test_now_ms() < deadline) {
+		ixgbevf_poll(&self->vf);
+		peer_receive(&self->peer, self->vf.mac, 0);
+		if (!memcmp(self->sink.received, self->peer.sent, sizeof(self->peer.sent)) &&
+		    !memcmp(self->peer.received, self->tx_seq, sizeof(self->tx_seq)))
+			return true;
+	}
+
+	return false;
+}
+
+/* Traffic both ways must pass now; a driver that had to reset itself may need a while. */
+static bool alive(FIXTURE_DATA(mig_move) *self)
+{
+	u64 deadline = test_now_ms() + 10000;
+	u64 seen = self->sink.frames, sent = self->peer.frames;
+
+	while (test_now_ms() < deadline) {
+		peer_send(&self->peer, self->vf.mac, 0, 100);
+		send_from_vf(self, 1, 100);
+		usleep(1000);
+		ixgbevf_poll(&self->vf);
+		peer_receive(&self->peer, self->vf.mac, 0);
+		if (self->sink.frames > seen && self->peer.frames > sent)
+			return true;
+	}
+
+	return false;
+}
+
+static void peer_burst(FIXTURE_DATA(mig_move) *self, u32 count, u32 len)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		peer_send(&self->peer, self->vf.mac, i % PEER_FLOWS, len);
+}
+
+static u32 untaken(FIXTURE_DATA(mig_move) *self)
+{
+	u32 count = 0;
+	int queue;
+
+	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+		u32 i = self->vf.rx[queue].next_to_clean;
+
+		while (i != self->vf.rx[queue].next_to_use &&
+		       *(volatile __le64 *)&self->vf.memory->queue[queue].rx_ring[i].hi & 1) {
+			i = (i + 1) % IXGBEVF_RING_SIZE;
+			count++;
+		}
+	}
+	return count;
+}
+
+static bool wait_untaken(FIXTURE_DATA(mig_move) *self, u32 count)
+{
+	u64 deadline = test_now_ms() + 5000;
+
+	while (untaken(self) < count && test_now_ms() < deadline)
+		usleep(1000);
+	return untaken(self) >= count;
+}
+
+TEST_F(mig_move, there_and_back)
+{
+	ASSERT_TRUE(alive(self));
+	ASSERT_EQ(0, move(self, CHUNK));
+	ASSERT_TRUE(alive(self));
+	ASSERT_EQ(0, move(self, CHUNK));
+	ASSERT_TRUE(alive(self));
+	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
+
+	if (self->lossless) {
+		EXPECT_EQ(0, self->vf.resets);
+		EXPECT_EQ(0, self->sink.lost + self->sink.duplicated);
+		EXPECT_EQ(0, self->peer.lost + self->peer.duplicated);
+	} else {
+		EXPECT_EQ(2, self->vf.resets);
+	}
+	if (!variant->plain && restore_way() == REARM) {
+		EXPECT_LT(0, self->vf.rearmed);
+	}
+	if (!variant->plain && restore_way() == WRITE) {
+		EXPECT_EQ(0, self->vf.rearmed);
+	}
+}
+
+/* Frames received but not yet taken when the VF stops are taken after it moved. */
+TEST_F(mig_move, received_before_taken_after)
+{
+	u32 i;
+
+	if (!self->lossless)
+		SKIP(return, "frames are lost by the reset");
+
+	for (i = 0; i < 6; i++) {
+		ASSERT_TRUE(drain(self, 5000));
+		peer_burst(self, 20 + 7 * i, 64 + 200 * i);
+		ASSERT_TRUE(wait_untaken(self, 20 + 7 * i));
+		ASSERT_EQ(0, move(self, CHUNK));
+		ASSERT_TRUE(drain(self, 5000)) {
+			TH_LOG("move %u: %llu of %llu frames", i,
+			       (unsigned long long)self->sink.frames,
+			       (unsigned long long)sum(self->peer.sent));
+		}
+	}
+	EXPECT_EQ(0, self->sink.lost + self->sink.duplicated + self->sink.corrupted);
+}
+
+/* Frames queued for sending are sent once, here or there. */
+TEST_F(mig_move, queued_before_sent_after)
+{
+	u32 i;
+
+	if (!self->lossless)
+		SKIP(return, "frames are lost by the reset");
+
+	for (i = 0; i < 6; i++) {
+		ASSERT_TRUE(drain(self, 5000));
+		send_from_vf(self, 100, 1000);
+		ASSERT_EQ(0, move(self, CHUNK));
+		ASSERT_TRUE(drain(self, 5000)) {
+			TH_LOG("move %u", i);
+		}
+	}
+	EXPECT_EQ(0, self->peer.lost + self->peer.duplicated + self->peer.corrupted);
+}
+
+/* Each position of a head in its ring, the last one among them. */
+TEST_F_TIMEOUT(mig_move, every_head, 300)
+{
+	u32 i;
+
+	if (!self->lossless)
+		SKIP(return, "frames are lost by the reset");
+
+	for (i = 0; i < 2 * IXGBEVF_RING_SIZE; i += 5) {
+		peer_burst(self, 5, 100);
+		send_from_vf(self, 5, 100);
+		ASSERT_TRUE(drain(self, 5000));
+		ASSERT_EQ(0, move(self, CHUNK));
+	}
+	peer_burst(self, 5, 100);
+	ASSERT_TRUE(drain(self, 5000));
+	EXPECT_EQ(0, self->sink.lost + self->sink.duplicated + self->sink.corrupted);
+	EXPECT_EQ(0, self->peer.lost + self->peer.duplicated + self->peer.corrupted);
+}
+
+/* To and fro, again and again, frames of all lengths on both queues. */
+TEST_F_TIMEOUT(mig_move, under_load, 600)
+{
+	const char *rounds = getenv("KSFT_ROUNDS");
+	u32 count = rounds ? atoi(rounds) : 20;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		ASSERT_TRUE(alive(self));
+		peer_burst(self, 60, 64 + i * 13 % 1400);
+		send_from_vf(self, 60, 64 + i * 29 % 1400);
+		ixgbevf_poll(&self->vf);
+		peer_burst(self, 40, 1514);
+		ASSERT_TRUE(!self->lossless || wait_untaken(self, 1));
+		/* What the wire still holds must have reached a device that serves it. */
+		usleep(20000);
+		ASSERT_EQ(0, move(self, CHUNK)) {
+			TH_LOG("move %u", i);
+		}
+		if (self->lossless) {
+			ASSERT_TRUE(drain(self, 5000)) {
+				TH_LOG("move %u", i);
+			}
+		}
+	}
+	ASSERT_TRUE(alive(self));
+	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
+	EXPECT_EQ(0, self->sink.duplicated + self->peer.duplicated);
+	if (self->lossless) {
+		EXPECT_EQ(0, self->sink.lost + self->peer.lost);
+		EXPECT_EQ(0, self->vf.resets);
+	}
+	TH_LOG("%llu moves, %llu frames in, %llu out, %u restores, %u rings re-armed, %u resets",
+	       (unsigned long long)self->moves, (unsigned long long)self->sink.frames,
+	       (unsigned long long)self->peer.frames, self->vf.restores, self->vf.rearmed,
+	       self->vf.resets);
+}
+
+/* The move fails on the destination: the source goes on as if nothing had been. */
+TEST_F(mig_move, source_resumes)
+{
+	struct vfio_pci_device *from = self->env.device[0];
+	struct vfio_pci_device *to = self->env.device[1];
+	u32 i;
+
+	for (i = 0; i < 5; i++) {
+		struct vfio_mig_stream stream = {};
+
+		peer_burst(self, 30, 300);
+		send_from_vf(self, 30, 300);
+		if (self->lossless) {
+			ASSERT_TRUE(wait_untaken(self, 1));
+		}
+		usleep(20000);
+		ASSERT_EQ(0, vfio_mig_save(from, &stream, CHUNK));
+		stream.data[stream.len / 2] ^= 1;
+		EXPECT_NE(0, vfio_mig_load(to, &stream, CHUNK));
+		vfio_pci_device_reset(to);
+		vfio_mig_stream_free(&stream);
+		ASSERT_EQ(0, vfio_mig_set_state(from, VFIO_DEVICE_STATE_RUNNING, NULL));
+		if (self->lossless) {
+			ASSERT_TRUE(drain(self, 5000));
+		}
+		ASSERT_TRUE(alive(self));
+	}
+	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
+	if (self->lossless) {
+		EXPECT_EQ(0, self->sink.lost + self->peer.lost);
+	}
+}
+
+/* The destination is reset or closed in the middle; the source goes on. */
+TEST_F(mig_move, destination_dies)
+{
+	struct vfio_pci_device *from = self->env.device[0];
+	struct vfio_mig_stream stream = {};
+	int fd, i;
+
+	ASSERT_TRUE(alive(self));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, vfio_mig_save(from, &stream, CHUNK));
+		ASSERT_EQ(0, vfio_mig_set_state(self->env.device[1],
+						VFIO_DEVICE_STATE_RESUMING, &fd));
+		ASSERT_EQ((ssize_t)(stream.len / 2), write(fd, stream.data, stream.len / 2));
+		if (i & 1) {
+			vfio_pci_device_reset(self->env.device[1]);
+			close(fd);
+		} else {
+			test_env_close_device(&self->env, 1);
+			close(fd);
+			test_env_open_device(&self->env, 1);
+		}
+		vfio_mig_stream_free(&stream);
+		ASSERT_EQ(0, vfio_mig_set_state(from, VFIO_DEVICE_STATE_RUNNING, NULL));
+		ASSERT_TRUE(alive(self));
+	}
+	ASSERT_EQ(0, move(self, CHUNK));
+	ASSERT_TRUE(alive(self));
+}
+
+/* A mailbox exchange is half done when the VF moves: the driver retries and goes on. */
+TEST_F(mig_move, while_resetting)
+{
+	ASSERT_TRUE(alive(self));
+	ixgbevf_stop(&self->vf);
+	ASSERT_EQ(0, move(self, CHUNK));
+	ASSERT_EQ(0, ixgbevf_reinit(&self->vf));
+	ASSERT_TRUE(alive(self));
+}
+
+int main(int argc, char *argv[])
+{
+	test_env_args(&argc, argv, 2, true);
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which pages did the device write? A hypervisor copies memory while the device
+ * runs, then again what has changed: what the CPU wrote, it knows; what the device
+ * wrote, DMA logging or marking by the guest's driver must tell. One page missed
+ * is silent corruption of the guest, so here every byte is compared.
+ *
+ * The order is law: the device is stopped, then the log is read for the last time.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/mman.h>
+
+#include <linux/align.h>
+
+#include <libvfio/peer.h>
+
+#include "kselftest_harness.h"
+
+#define REGION_SIZE	ALIGN(sizeof(struct ixgbevf_memory), 4096)
+#define PAGES		(REGION_SIZE / IXGBEVF_PAGE_SIZE)
+
+FIXTURE(mig_log) {
+	struct test_env env;
+	struct vfio_pci_device *device;
+	struct dma_region region;
+	struct ixgbevf vf;
+	struct peer peer;
+	struct peer sink;
+	u64 cpu_dirty[(PAGES + 63) / 64];
+	u64 log[(PAGES + 63) / 64];
+	u8 *copy;		/* the destination's memory */
+};
+
+FIXTURE_VARIANT(mig_log) {
+	const char *iommu_mode;
+	bool plain;
+};
+
+#define FIXTURE_VARIANT_ADD_IOMMU_MODE(_iommu_mode)		\
+FIXTURE_VARIANT_ADD(mig_log, _iommu_mode##_cooperative) {	\
+	.iommu_mode = #_iommu_mode,				\
+};								\
+FIXTURE_VARIANT_ADD(mig_log, _iommu_mode##_plain) {		\
+	.iommu_mode = #_iommu_mode,				\
+	.plain = true,						\
+}
+
+FIXTURE_VARIANT_ADD_IOMMU_MODES();
+
+FIXTURE_SETUP(mig_log)
+{
+	peer_open(&self->peer);
+	test_env_open(&self->env, variant->iommu_mode);
+	self->device = self->env.device[0];
+	test_env_map(&self->env, &self->region, REGION_SIZE);
+	self->copy = malloc_assert(REGION_SIZE);
+	self->vf.plain = variant->plain;
+	self->vf.cpu_dirty = self->cpu_dirty;
+	self->vf.receive = peer_account;
+	self->vf.context = &self->sink;
+	ASSERT_EQ(0, ixgbevf_init(&self->vf, self->device, &self->region));
+}
+
+FIXTURE_TEARDOWN(mig_log)
+{
+	/* A test may have left the device stopped. */
+	vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_RUNNING, NULL);
+	free(self->copy);
+	test_env_close(&self->env);
+	munmap(self->region.vaddr, self->region.size);
+	peer_close(&self->peer);
+}
+
+static int start(FIXTURE_DATA(mig_log) *self)
+{
+	u64 page_size = IXGBEVF_PAGE_SIZE;
+	int ret;
+
+	ret = vfio_log_start(self->device, self->region.iova, self->region.size, &page_size);
+	if (!ret && page_size != IXGBEVF_PAGE_SIZE)
+		ret = -ERANGE;
+	return ret;
+}
+
+/* Frames that the device has written and nobody has taken. */
+static u32 untaken(FIXTURE_DATA(mig_log) *self)
+{
+	u32 count = 0;
+	int queue;
+
+	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+		struct ixgbevf_queue_memory *mem = &self->vf.memory->queue[queue];
+		u32 i = self->vf.rx[queue].next_to_clean;
+
+		while (i != self->vf.rx[queue].next_to_use &&
+		       *(volatile __le64 *)&mem->rx_ring[i].hi & 1) {
+			i = (i + 1) % IXGBEVF_RING_SIZE;
+			count++;
+		}
+	}
+	return count;
+}
+
+/*
+ * Send @count frames to the VF and wait until the device has written them all. The
+ * driver takes them (@take) or leaves them in the ring.
+ */
+static int traffic(FIXTURE_DATA(mig_log) *self, u32 count, bool take)
+{
+	u64 deadline = test_now_ms() + 10000;
+	u64 target = self->sink.frames + count;
+	u32 i;
+
+	for (i = 0; i < count; i++) {
+		peer_send(&self->peer, self->vf.mac, i, 300 + i % 1000);
+		/* Small bursts: the ring must never run empty of buffers. */
+		while (take && (self->sink.frames + IXGBEVF_RING_SIZE / 4 < target - count + i)) {
+			ixgbevf_poll(&self->vf);
+			if (test_now_ms() > deadline)
+				return -ETIMEDOUT;
+		}
+	}
+	while (take ? self->sink.frames < target : untaken(self) < count) {
+		if (take)
+			ixgbevf_poll(&self->vf);
+		if (test_now_ms() > deadline)
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+/* One pass of pre-copy: copy what is reported, by the log or by the CPU's writes. */
+static int pass(FIXTURE_DATA(mig_log) *self)
+{
+	const u8 *memory = self->region.vaddr;
+	u64 i;
+	int ret;
+
+	ret = vfio_log_report(self->device, self->region.iova, self->region.size,
+			      IXGBEVF_PAGE_SIZE, self->log);
+	if (ret)
+		return ret;
+
+	for (i = 0; i < PAGES; i++) {
+		if (vfio_bit(self->log, i) || vfio_bit(self->cpu_dirty, i))
+			memcpy(self->copy + i * IXGBEVF_PAGE_SIZE,
+			       memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
+	}
+	memset(self->log, 0, sizeof(self->log));
+	memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+	return 0;
+}
+
+/* Pages that differ at the destination. */
+static u64 missed(FIXTURE_DATA(mig_log) *self)
+{
+	const u8 *memory = self->region.vaddr;
+	u64 count = 0;
+	u64 i;
+
+	for (i = 0; i < PAGES; i++)
+		count += !!memcmp(self->copy + i * IXGBEVF_PAGE_SIZE,
+				  memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
+	return count;
+}
+
+/* Let the driver see the start or stop of marking. */
+static void settle(FIXTURE_DATA(mig_log) *self)
+{
+	u64 end = test_now_ms() + 100;
+
+	while (test_now_ms() < end)
+		ixgbevf_poll(&self->vf);
+}
+
+TEST_F(mig_log, start_stop)
+{
+	u64 page_size = IXGBEVF_PAGE_SIZE;
+
+	EXPECT_NE(0, vfio_log_stop(self->device));
+	EXPECT_NE(0, vfio_log_report(self->device, self->region.iova, self->region.size,
+				     IXGBEVF_PAGE_SIZE, self->log));
+	ASSERT_EQ(0, start(self));
+	EXPECT_NE(0, vfio_log_start(self->device, self->region.iova, self->region.size,
+				    &page_size));
+	ASSERT_EQ(0, vfio_log_stop(self->device));
+	ASSERT_EQ(0, start(self));
+	ASSERT_EQ(0, vfio_log_stop(self->device));
+}
+
+TEST_F(mig_log, arguments)
+{
+	u64 page_size = IXGBEVF_PAGE_SIZE;
+
+	EXPECT_EQ(-EINVAL, vfio_log_start(self->device, self->region.iova + 1,
+					  self->region.size, &page_size));
+	EXPECT_NE(0, vfio_log_start(self->device, ~0ULL << 12, 2 << 12, &page_size));
+	/* A hint that no page size can meet is answered with one that is met. */
+	page_size = 1;
+	if (!vfio_log_start(self->device, self->region.iova, self->region.size, &page_size)) {
+		EXPECT_LE(IXGBEVF_PAGE_SIZE, page_size);
+		ASSERT_EQ(0, vfio_log_stop(self->device));
+	}
+	ASSERT_EQ(0, start(self));
+	EXPECT_NE(0, vfio_log_report(self->device, self->region.iova + self->region.size,
+				     self->region.size, IXGBEVF_PAGE_SIZE, self->log)) {
+		TH_LOG("a report of what is not logged");
+	}
+	ASSERT_EQ(0, vfio_log_stop(self->device));
+}
+
+TEST_F(mig_log, reset_ends_logging)
+{
+	ASSERT_EQ(0, start(self));
+	vfio_pci_device_reset(self->device);
+	/* Whether it goes on or has ended, it can be ended and started. */
+	vfio_log_stop(self->device);
+	ASSERT_EQ(0, start(self));
+	ASSERT_EQ(0, vfio_log_stop(self->device));
+}
+
+/* Pre-copy under traffic, in the lawful order: no page is missed. */
+TEST_F_TIMEOUT(mig_log, no_page_missed, 120)
+{
+	int round, i;
+
+	for (round = 0; round < 10; round++) {
+		ASSERT_EQ(0, start(self));
+		settle(self);
+		memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+		memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+
+		for (i = 0; i < 4; i++) {
+			ASSERT_EQ(0, traffic(self, 50 + 7 * round, true));
+			ASSERT_EQ(0, pass(self));
+		}
+		/* Frames that nobody has taken when the device stops. */
+		ASSERT_EQ(0, traffic(self, 5 + round, true));
+		ASSERT_EQ(0, traffic(self, 20, false));
+
+		ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+		ASSERT_EQ(0, pass(self));
+		EXPECT_EQ(0, missed(self)) {
+			TH_LOG("round %d", round);
+		}
+		ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_RUNNING, NULL));
+		ASSERT_EQ(0, vfio_log_stop(self->device));
+		settle(self);
+	}
+	EXPECT_EQ(0, self->sink.corrupted);
+}
+
+/* A driver that marks: its pages need not be reported, so that little is left to copy. */
+TEST_F(mig_log, marking)
+{
+	u64 marked;
+
+	if (variant->plain)
+		SKIP(return, "this driver does not mark");
+	if (!self->vf.migration)
+		SKIP(return, "the PF does not grant the extension");
+
+	ASSERT_EQ(0, traffic(self, 10, true));
+	EXPECT_EQ(0, self->vf.marked);
+	ASSERT_EQ(0, start(self));
+	settle(self);
+	EXPECT_TRUE(self->vf.marking);
+	ASSERT_EQ(0, traffic(self, 10, true));
+	marked = self->vf.marked;
+	EXPECT_LE(10, marked);
+	ASSERT_EQ(0, vfio_log_stop(self->device));
+	settle(self);
+	EXPECT_FALSE(self->vf.marking);
+	ASSERT_EQ(0, traffic(self, 10, true));
+	EXPECT_EQ(marked, self->vf.marked);
+}
+
+/* A driver that does not: everything is reported once the device is stopped. */
+TEST_F(mig_log, not_marking)
+{
+	u64 dirty = 0;
+	u64 i;
+
+	if (!variant->plain)
+		SKIP(return, "this driver marks");
+
+	ASSERT_EQ(0, start(self));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	ASSERT_EQ(0, vfio_log_report(self->device, self->region.iova, self->region.size,
+				     IXGBEVF_PAGE_SIZE, self->log));
+	for (i = 0; i < PAGES; i++)
+		dirty += vfio_bit(self->log, i);
+	EXPECT_EQ(PAGES, dirty);
+}
+
+/*
+ * The wrong order, on purpose: the log is read, then frames come in, then the device
+ * stops. The checker must see what was missed, or it would see nothing ever.
+ */
+TEST_F(mig_log, wrong_order_is_seen)
+{
+	ASSERT_EQ(0, start(self));
+	settle(self);
+	memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+	ASSERT_EQ(0, traffic(self, 10, true));
+	ASSERT_EQ(0, pass(self));
+	ASSERT_EQ(0, traffic(self, 20, false));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	EXPECT_NE(0, missed(self));
+	/* And the lawful last report mends it. */
+	ASSERT_EQ(0, pass(self));
+	EXPECT_EQ(0, missed(self));
+}
+
+/* A stopped device writes no byte of memory and sends no frame. */
+TEST_F(mig_log, stopped_is_silent)
+{
+	u64 frames;
+	u32 i;
+
+	ASSERT_EQ(0, traffic(self, 10, true));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+	peer_receive(&self->peer, self->vf.mac, 100);
+	frames = self->peer.frames;
+
+	for (i = 0; i < 200; i++)
+		peer_send(&self->peer, self->vf.mac, i, 400);
+	usleep(300000);
+	EXPECT_EQ(0, missed(self));
+
+	/* Nor does it send what is put into its ring meanwhile. */
+	for (i = 0; i < 20; i++) {
+		u8 *frame = self->vf.memory->queue[0].tx_buffer[self->vf.tx[0].next_to_use];
+
+		test_frame(frame, 200, self->peer.mac, self->vf.mac, 1, i);
+		ixgbevf_send(&self->vf, 0, 200);
+	}
+	peer_receive(&self->peer, self->vf.mac, 300);
+	EXPECT_EQ(frames, self->peer.frames);
+}
+
+int main(int argc, char *argv[])
+{
+	test_env_args(&argc, argv, 1, true);
+	return test_harness_run(argc, argv);
+}
