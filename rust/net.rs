@@ -54,6 +54,7 @@ pub use self::skb::{
     RxMeta,
     SkBuff,
     SkbRef,
+    SkbSlot,
     Tso, //
 };
 pub use self::stats::Counter;

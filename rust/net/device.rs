@@ -464,8 +464,8 @@ impl kernel::fmt::Display for Name {
 
 /// A pointer to a network device whose memory stays while it exists.
 ///
-/// [`Registration`] frees the device when the last one is gone, or leaks it with a message if one outlives it, which
-/// would be an error in the driver: it should keep them in its own data.
+/// Kept by what calls back, NAPI instances and interrupts, which a driver gives up in [`Driver::stop`] at the latest.
+/// [`Registration`] leaks the device with a message if one is left.
 pub struct DevRef {
     netdev: *mut raw::net_device,
     refs: Option<Arc<Refs>>,
@@ -633,11 +633,7 @@ impl<D: Driver> Registration<D> {
                 }
             }
             drop(KVec::from_raw_parts((*p).tx, 0, (*p).num_tx as usize));
-            let refs = (*p).refs.take();
-            if refs.is_some_and(|r| r.0.load(Relaxed) != 0) {
-                raw::nic_report_leak(netdev.as_ptr());
-                return;
-            }
+            drop((*p).refs.take());
             raw::free_netdev(netdev.as_ptr());
         }
     }
@@ -699,6 +695,14 @@ impl<D: Driver> Deref for Registration<D> {
 impl<D: Driver> Drop for Registration<D> {
     fn drop(&mut self) {
         self.unregister();
+        // SAFETY: By the type invariant.
+        let refs = unsafe { (*self.private()).refs.as_ref().map(|r| r.0.load(Relaxed)) };
+        if refs.is_some_and(|n| n != 0) {
+            // A NAPI instance or an interrupt that outlives `Driver::stop` may still call back: keep all it can see.
+            // SAFETY: A valid device.
+            unsafe { raw::nic_report_leak(self.netdev.as_ptr()) };
+            return;
+        }
         // SAFETY: Not registered, the service does not run: no callback is made any more. Transmit queues first, since
         // they may refer to the data; `free` finds them gone.
         unsafe {

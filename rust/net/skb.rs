@@ -308,6 +308,48 @@ impl SkBuff {
     }
 }
 
+/// A place for the frame that a receive queue is in the middle of.
+#[derive(Default)]
+pub struct SkbSlot(Option<NonNull<raw::sk_buff>>);
+
+// SAFETY: A socket buffer does not belong to a thread.
+unsafe impl Send for SkbSlot {}
+
+impl SkbSlot {
+    /// Empty.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Takes the frame out.
+    #[inline]
+    pub fn take(&mut self) -> Option<SkBuff> {
+        self.0.take().map(SkBuff)
+    }
+
+    /// Puts a frame in; one that was there is dropped.
+    #[inline]
+    pub fn put(&mut self, skb: SkBuff) {
+        if let Some(old) = self.0.replace(skb.into_raw()) {
+            SkBuff(old).free(DropReason::DEV_READY);
+        }
+    }
+
+    /// Whether there is a frame.
+    #[inline]
+    pub fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Drop for SkbSlot {
+    fn drop(&mut self) {
+        if let Some(skb) = self.take() {
+            skb.free(DropReason::DEV_READY);
+        }
+    }
+}
+
 /// What the RSS hash of a received frame covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

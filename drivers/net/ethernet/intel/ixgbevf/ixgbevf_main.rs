@@ -1,8 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
-//! x
-use kernel::prelude::*;
-module! { type: M, name: "ixgbevf", authors: ["x"], description: "x", license: "GPL", }
-struct M;
-impl kernel::Module for M {
-    fn init(_m: &'static ThisModule) -> Result<Self> { Ok(M) }
+//! Intel 82599 virtual function driver.
+//!
+//! The guest's side of an SR-IOV network card: two queue pairs, a mailbox to the driver of the physical function, and
+//! the guest's half of live migration. It does what `drivers/net/ethernet/intel/ixgbevf` does in C, in files of the same
+//! nouns; what the hardware wants is in `libixgbe`, what the kernel wants in `nic`.
+//!
+//! | file | C |
+//! |---|---|
+//! | `adapter` | `struct ixgbevf_adapter`, `ixgbevf_sw_init` |
+//! | `netdev` | `ixgbevf_netdev_ops` |
+//! | `updown` | `ixgbevf_up`, `ixgbevf_down`, `ixgbevf_reinit_locked` |
+//! | `service` | `ixgbevf_service_task` and its subtasks |
+//! | `rx`, `tx`, `vector` | `ixgbevf_clean_rx_irq`, `ixgbevf_xmit_frame_ring`, `ixgbevf_poll` |
+//! | `hw` | `ixgbevf_read_reg` |
+#![deny(unsafe_code)]
+
+mod adapter;
+mod hw;
+mod netdev;
+mod pci;
+mod rx;
+mod service;
+mod stats;
+mod tx;
+mod updown;
+mod vector;
+
+nic::module_pci_driver! {
+    type: pci::Ixgbevf,
+    name: "ixgbevf",
+    authors: ["ixgbe live migration project"],
+    description: "Intel(R) 10 Gigabit Virtual Function Network Driver",
+    license: "GPL v2",
 }

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The private data of an interface.
+
+use crate::{
+    hw::Hw,
+    stats::{
+        HwStats,
+        RxStats,
+        TxStats, //
+    },
+    vector::Vector, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
+};
+use libixgbe::{
+    mbx::{
+        XcastMode,
+        MAX_VF_MC_ENTRIES, //
+    },
+    vf::{
+        Link,
+        Vf, //
+    },
+};
+use nic::{
+    irq::Vectors,
+    net::{
+        Counter,
+        HwAddrs,
+        Interrupt,
+        MacAddr,
+        Napi, //
+    },
+};
+
+/// Most queue pairs that are used: RSS of a pool has one bit (`IXGBEVF_MAX_RSS_QUEUES`).
+pub(crate) const MAX_RSS_QUEUES: u32 = 2;
+/// Most queues of each kind (`IXGBE_VF_MAX_TX_QUEUES`).
+pub(crate) const MAX_QUEUES: usize = 8;
+/// Default ring length (`IXGBEVF_DEFAULT_TXD`).
+pub(crate) const DEFAULT_TXD: u32 = 1024;
+/// Default ring length (`IXGBEVF_DEFAULT_RXD`).
+pub(crate) const DEFAULT_RXD: u32 = 512;
+/// Setting of interrupt moderation that adapts to the traffic; else microseconds times 4.
+pub(crate) const ITR_DYNAMIC: u16 = 1;
+
+/// VLANs that the stack asked for, readable by the receive path.
+pub(crate) struct Vlans([Counter; 64]);
+
+impl Vlans {
+    fn new() -> Self {
+        Self([const { Counter::new() }; 64])
+    }
+
+    /// Whether frames of `vid` are to go up with their tag.
+    #[inline]
+    pub(crate) fn contains(&self, vid: u16) -> bool {
+        self.0
+            .get(usize::from(vid >> 6))
+            .is_some_and(|w| w.get() >> (vid & 63) & 1 != 0)
+    }
+
+    /// Adds or removes `vid`. The caller holds the state lock.
+    pub(crate) fn set(&self, vid: u16, on: bool) {
+        if let Some(word) = self.0.get(usize::from(vid >> 6)) {
+            let bit = 1u64 << (vid & 63);
+            word.set(if on {
+                word.get() | bit
+            } else {
+                word.get() & !bit
+            });
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..4096u16).filter(|v| self.contains(*v))
+    }
+}
+
+/// Requests to the service task, from any context.
+#[derive(Default)]
+pub(crate) struct Events(AtomicU32);
+
+impl Events {
+    /// The function is to be reset and set up again.
+    pub(crate) const RESET: u32 = 1 << 0;
+    /// The mailbox interrupt came.
+    pub(crate) const MAILBOX: u32 = 1 << 1;
+
+    /// Asks for `event`.
+    pub(crate) fn set(&self, event: u32) {
+        self.0.fetch_or(event, Ordering::Relaxed);
+    }
+
+    /// Takes `event` back; whether it was set.
+    pub(crate) fn take(&self, event: u32) -> bool {
+        self.0.fetch_and(!event, Ordering::Relaxed) & event != 0
+    }
+}
+
+/// Addresses to be received, as many as the PF can be asked for; what the stack wants beyond is left out, as in C.
+pub(crate) struct AddrList<const N: usize> {
+    addrs: [MacAddr; N],
+    len: usize,
+}
+
+impl<const N: usize> AddrList<N> {
+    const fn new() -> Self {
+        Self {
+            addrs: [[0; 6]; N],
+            len: 0,
+        }
+    }
+
+    /// Takes over the stack's list.
+    pub(crate) fn set(&mut self, list: &HwAddrs<'_>) {
+        self.len = list.copy_to(&mut self.addrs).min(N);
+    }
+
+    /// The addresses.
+    pub(crate) fn as_slice(&self) -> &[MacAddr] {
+        self.addrs.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// Most unicast addresses that are asked for besides the interface's own; the PF may grant less.
+const MAX_UC: usize = 16;
+
+/// What the stack asked to receive.
+pub(crate) struct Filters {
+    pub(crate) mode: XcastMode,
+    pub(crate) mc: AddrList<MAX_VF_MC_ENTRIES>,
+    pub(crate) uc: AddrList<MAX_UC>,
+}
+
+impl Filters {
+    pub(crate) const fn new() -> Self {
+        Self {
+            mode: XcastMode::Multi,
+            mc: AddrList::new(),
+            uc: AddrList::new(),
+        }
+    }
+}
+
+/// What exists while the interface is up.
+pub(crate) struct Up {
+    /// One per queue pair.
+    pub(crate) napis: KVec<Napi<Vector>>,
+    /// The mailbox vector.
+    pub(crate) other: Option<Interrupt>,
+    /// Bit of the mailbox vector.
+    pub(crate) eims_other: u32,
+    /// Bits of all vectors.
+    pub(crate) eims: u32,
+}
+
+/// What only one task at a time may use: settings, mailbox, rings.
+pub(crate) struct State {
+    pub(crate) vf: Vf,
+    /// Queue pairs in use.
+    pub(crate) queues: u32,
+    pub(crate) vectors: Option<Arc<Vectors>>,
+    pub(crate) up: Option<Up>,
+    /// The stack wants the interface up, even if a reset has failed so far.
+    pub(crate) want_up: bool,
+    /// The function is stopped and the PF has not answered since.
+    pub(crate) stopped: bool,
+    pub(crate) tx_ring_count: u32,
+    pub(crate) rx_ring_count: u32,
+    pub(crate) rx_itr_setting: u16,
+    pub(crate) tx_itr_setting: u16,
+    pub(crate) mac: MacAddr,
+    pub(crate) filters: Filters,
+    pub(crate) link: Link,
+    /// Whether the administrator lets the link be up.
+    pub(crate) link_state: bool,
+    pub(crate) hw_stats: HwStats,
+    /// When the function was last reset.
+    pub(crate) last_reset: Instant<Monotonic>,
+    pub(crate) tx_timeout_count: u64,
+}
+
+/// The private data of an interface.
+#[pin_data]
+pub(crate) struct Adapter {
+    pub(crate) hw: Hw,
+    pub(crate) pdev: ARef<kernel::pci::Device>,
+    pub(crate) events: Events,
+    /// Bit of the mailbox vector, for its handler.
+    pub(crate) eims_other: AtomicU32,
+    pub(crate) vlans: Vlans,
+    pub(crate) tx_stats: [TxStats; MAX_QUEUES],
+    pub(crate) rx_stats: [RxStats; MAX_QUEUES],
+    /// Multicast frames received, copied out of the state for `get_stats64`, which may not sleep.
+    pub(crate) multicast: Counter,
+    #[pin]
+    pub(crate) state: Mutex<State>,
+}
+
+impl Adapter {
+    pub(crate) fn new(
+        hw: Hw,
+        pdev: ARef<kernel::pci::Device>,
+        state: State,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            hw,
+            pdev,
+            events: Events::default(),
+            eims_other: AtomicU32::new(0),
+            vlans: Vlans::new(),
+            tx_stats: Default::default(),
+            rx_stats: Default::default(),
+            multicast: Counter::new(),
+            state <- new_mutex!(state, "ixgbevf::state"),
+        })
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Operations of the interface (`ixgbevf_netdev_ops`).
+
+use crate::{
+    adapter::{
+        Adapter,
+        Events, //
+    },
+    tx::{
+        self,
+        TxQueue, //
+    },
+};
+use core::sync::atomic::Ordering;
+use kernel::{
+    irq::IrqReturn,
+    prelude::*, //
+};
+use libixgbe::{
+    mbx::XcastMode,
+    regs::VTEIMS,
+    Regs, //
+};
+use nic::net::{
+    AddrLists,
+    Device,
+    Driver,
+    LinkStats,
+    MacAddr,
+    Rtnl,
+    SkBuff,
+    SkbRef,
+    TxResult, //
+};
+
+#[vtable]
+impl Driver for Adapter {
+    type TxQueue = TxQueue;
+
+    fn open(dev: &Device<Self>, rtnl: &Rtnl) -> Result {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        dev.carrier_off();
+        adapter.up(dev, rtnl, &mut st)?;
+        st.want_up = true;
+        Ok(())
+    }
+
+    fn stop(dev: &Device<Self>, rtnl: &Rtnl) {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        st.want_up = false;
+        adapter.down(dev, rtnl, &mut st);
+    }
+
+    #[inline]
+    fn start_xmit(dev: &Device<Self>, queue: &mut TxQueue, skb: SkBuff) -> TxResult {
+        queue.xmit(dev, skb)
+    }
+
+    fn features_check(_dev: &Device<Self>, skb: &SkbRef, features: u64) -> u64 {
+        tx::features_check(skb, features)
+    }
+
+    fn set_rx_mode(dev: &Device<Self>, addrs: &AddrLists<'_>) -> Result {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        st.filters.mode = if dev.is_promisc() {
+            XcastMode::Promisc
+        } else if dev.is_allmulti() {
+            XcastMode::AllMulti
+        } else {
+            XcastMode::Multi
+        };
+        st.filters.mc.set(&addrs.mc);
+        st.filters.uc.set(&addrs.uc);
+        adapter.program_filters(&mut st);
+        Ok(())
+    }
+
+    fn set_mac_address(dev: &Device<Self>, _rtnl: &Rtnl, addr: &MacAddr) -> Result {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        st.vf
+            .set_rar(&adapter.hw, *addr)
+            // As `ixgbevf_set_mac`: whatever the reason, the address stays.
+            .map_err(|_| EPERM)?;
+        st.mac = *addr;
+        Ok(())
+    }
+
+    fn change_mtu(dev: &Device<Self>, _rtnl: &Rtnl, mtu: u32) -> Result {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        adapter.change_mtu(&mut st, mtu)
+    }
+
+    fn tx_timeout(dev: &Device<Self>, queue: u32) {
+        dev_warn!(dev.parent(), "Transmit timeout on queue {}\n", queue);
+        dev.data().events.set(Events::RESET);
+        dev.schedule_service(0);
+    }
+
+    fn get_stats64(dev: &Device<Self>, stats: &mut LinkStats) {
+        let adapter = dev.data();
+        for rx in &adapter.rx_stats {
+            stats.rx_packets = stats.rx_packets.wrapping_add(rx.packets.get());
+            stats.rx_bytes = stats.rx_bytes.wrapping_add(rx.bytes.get());
+            stats.rx_dropped = stats.rx_dropped.wrapping_add(rx.dropped.get());
+        }
+        for tx in &adapter.tx_stats {
+            stats.tx_packets = stats.tx_packets.wrapping_add(tx.packets.get());
+            stats.tx_bytes = stats.tx_bytes.wrapping_add(tx.bytes.get());
+            stats.tx_dropped = stats.tx_dropped.wrapping_add(tx.dropped.get());
+        }
+        stats.multicast = adapter.multicast.get();
+    }
+
+    fn vlan_rx_add_vid(dev: &Device<Self>, _rtnl: &Rtnl, vid: u16) -> Result {
+        dev.data().set_vlan(vid, true)
+    }
+
+    fn vlan_rx_kill_vid(dev: &Device<Self>, _rtnl: &Rtnl, vid: u16) -> Result {
+        dev.data().set_vlan(vid, false)
+    }
+
+    fn service(dev: &Device<Self>) {
+        dev.data().service(dev)
+    }
+
+    /// The mailbox vector (`ixgbevf_msix_other`).
+    fn interrupt(dev: &Device<Self>) -> IrqReturn {
+        let adapter = dev.data();
+        adapter.events.set(Events::MAILBOX);
+        dev.schedule_service(0);
+        // The vector was masked by its own interrupt (VTEIAM).
+        adapter
+            .hw
+            .write32(VTEIMS, adapter.eims_other.load(Ordering::Relaxed));
+        IrqReturn::Handled
+    }
+}

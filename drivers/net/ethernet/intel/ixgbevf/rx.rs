@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reception (`ixgbevf_clean_rx_irq`, 82599 datasheet 7.1).
+
+use crate::{
+    adapter::Adapter,
+    stats::RxStats, //
+};
+use kernel::prelude::*;
+use libixgbe::{
+    desc::*,
+    ring::Indices, //
+};
+use nic::{
+    dma::Ring,
+    net::{
+        features,
+        Device,
+        HashType,
+        NapiRef,
+        PagePool,
+        RxBuf,
+        RxMeta,
+        SkbSlot, //
+    },
+    pci::Doorbell,
+};
+
+/// How many buffers are posted by one write of the tail (`IXGBEVF_RX_BUFFER_WRITE`).
+const BUFFER_WRITE: u32 = 16;
+
+/// Bytes in front of a frame: room for what XDP programs push.
+const HEADROOM: u32 = 256;
+/// Bytes of a buffer. The 82599 cannot limit the length of a VF's frames (`RXDCTL.RLPML` does not work), so a buffer is as
+/// long as SRRCTL says, and a page holds one.
+pub(crate) const BUFFER_LEN: u32 = 3072;
+/// Memory behind each buffer.
+const TRUESIZE: u32 = kernel::page::PAGE_SIZE as u32;
+
+/// What a pass over a ring did.
+pub(crate) struct Cleaned {
+    /// Frames that went up.
+    pub(crate) packets: u32,
+    /// Their bytes.
+    pub(crate) bytes: u32,
+    /// Frames that were looked at, against the budget.
+    pub(crate) work: u32,
+}
+
+/// A receive queue.
+pub(crate) struct RxQueue {
+    pub(crate) index: u32,
+    pub(crate) ring: Ring,
+    bufs: KVVec<Option<RxBuf>>,
+    pool: PagePool,
+    idx: Indices,
+    /// Start of a frame whose end has not come.
+    partial: SkbSlot,
+    tail: Doorbell,
+}
+
+impl RxQueue {
+    pub(crate) fn new(
+        dev: &Device<Adapter>,
+        napi: &NapiRef,
+        index: u32,
+        count: u32,
+        tail: Doorbell,
+    ) -> Result<Self> {
+        let mut bufs = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for _ in 0..count {
+            bufs.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            index,
+            ring: Ring::new(dev.parent(), count)?,
+            bufs,
+            pool: PagePool::new(dev, napi, index, count, TRUESIZE, HEADROOM, BUFFER_LEN)?,
+            idx: Indices::new(count),
+            partial: SkbSlot::new(),
+            tail,
+        })
+    }
+
+    /// Posts buffers to all free descriptors (`ixgbevf_alloc_rx_buffers`). Those that cannot be had are tried again later.
+    pub(crate) fn refill(&mut self, stats: &RxStats) {
+        let before = self.idx.next_to_use;
+        for _ in 0..self.idx.unused() {
+            let Some(buf) = self.pool.alloc() else {
+                stats.alloc_page_failed.inc();
+                break;
+            };
+            let i = self.idx.take_use();
+            // The second address is the status after write-back; 0 is "not written back".
+            self.ring.write(
+                i,
+                AdvRxRead {
+                    pkt_addr: buf.dma_address().into(),
+                    hdr_addr: 0.into(),
+                },
+            );
+            if let Some(slot) = self.bufs.get_mut(i as usize) {
+                *slot = Some(buf);
+            }
+        }
+        let now = self.idx.next_to_use;
+        if now != before {
+            // The poll stops here: it must not take the old write-back for a new one.
+            self.ring.clear_status(now);
+            self.tail.ring(now);
+        }
+    }
+
+    /// Takes up to `budget` frames.
+    #[inline]
+    pub(crate) fn clean(
+        &mut self,
+        dev: &Device<Adapter>,
+        napi: &NapiRef,
+        stats: &RxStats,
+        budget: u32,
+    ) -> Cleaned {
+        let wanted = dev.features();
+        let (mut packets, mut bytes) = (0, 0u32);
+        // Frames that are dropped cost time as well.
+        let mut work = 0;
+        while work < budget {
+            if self.idx.unused() >= BUFFER_WRITE {
+                self.refill(stats);
+            }
+            let i = self.idx.next_to_clean;
+            let status = self.ring.status(i);
+            let len = (status >> 32) as u16;
+            if len == 0 {
+                break;
+            }
+            let Some(buf) = self.bufs.get_mut(i as usize).and_then(Option::take) else {
+                break;
+            };
+            self.idx.take_clean();
+
+            let len32 = u32::from(len);
+            let skb = match self.partial.take() {
+                None => self.pool.build_skb(buf, len32),
+                Some(mut skb) => {
+                    if self.pool.add_frag(&mut skb, buf, len32) {
+                        Some(skb)
+                    } else {
+                        skb.free(nic::net::DropReason::HDR_TRUNC);
+                        None
+                    }
+                }
+            };
+            let Some(skb) = skb else {
+                stats.alloc_buff_failed.inc();
+                continue;
+            };
+            // CAST: The status is the lower half.
+            let status_error = status as u32;
+            if status_error & RXD_STAT_EOP == 0 {
+                self.partial.put(skb);
+                continue;
+            }
+            if status_error & RXDADV_ERR_FRAME_ERR_MASK != 0 {
+                work += 1;
+                stats.dropped.inc();
+                skb.free(nic::net::DropReason::NOT_SPECIFIED);
+                continue;
+            }
+
+            work += 1;
+            // CAST: The VLAN tag is the highest quarter.
+            let meta = self.meta(dev, stats, wanted, i, status_error, (status >> 48) as u16);
+            bytes = bytes.wrapping_add(skb.len());
+            if skb.receive(napi, dev, &meta) {
+                packets += 1;
+            }
+        }
+        Cleaned {
+            packets,
+            bytes,
+            work,
+        }
+    }
+
+    /// What the descriptor says about the frame (`ixgbevf_process_skb_fields`).
+    #[inline]
+    fn meta(
+        &self,
+        dev: &Device<Adapter>,
+        stats: &RxStats,
+        wanted: u64,
+        i: u32,
+        status: u32,
+        vlan: u16,
+    ) -> RxMeta {
+        // CAST: Queues are numbered below 8.
+        let mut meta = RxMeta::new(self.index as u16).prune_own();
+        if wanted & features::RXHASH != 0 {
+            let first = self.ring.first(i);
+            // CAST: The type is in the low bits, the hash is the upper half.
+            let (rss_type, hash) = (first as u32 & RXDADV_RSSTYPE_MASK, (first >> 32) as u32);
+            meta = match rss_type {
+                RXDADV_RSSTYPE_NONE => meta,
+                RXDADV_RSSTYPE_IPV4_TCP
+                | RXDADV_RSSTYPE_IPV6_TCP
+                | RXDADV_RSSTYPE_IPV4_UDP
+                | RXDADV_RSSTYPE_IPV6_UDP => meta.hash(hash, HashType::L4),
+                _ => meta.hash(hash, HashType::L3),
+            };
+        }
+        if wanted & features::RXCSUM != 0 {
+            let ip_bad =
+                status & (RXD_STAT_IPCS | RXDADV_ERR_IPE) == RXD_STAT_IPCS | RXDADV_ERR_IPE;
+            if ip_bad || status & RXD_STAT_L4CS != 0 && status & RXDADV_ERR_TCPE != 0 {
+                stats.csum_err.inc();
+            } else {
+                meta = meta.csum_ok(status & RXD_STAT_L4CS != 0);
+            }
+        }
+        if status & RXD_STAT_VP != 0 && dev.data().vlans.contains(vlan & RXD_VLAN_ID_MASK as u16) {
+            meta = meta.vlan(Some(vlan));
+        }
+        meta
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Transmission (`ixgbevf_xmit_frame_ring`, 82599 datasheet 7.2).
+
+use crate::adapter::Adapter;
+use kernel::prelude::*;
+use libixgbe::{
+    desc::*,
+    ring::{
+        txd_use_count,
+        MAX_DATA_PER_TXD, //
+    },
+    vf::is_link_local,
+};
+use nic::{
+    net::{
+        features,
+        Counter,
+        Device,
+        DropReason,
+        SkBuff,
+        SkbRef,
+        TxProducer,
+        TxResult, //
+    },
+    pci::Doorbell,
+};
+
+/// Longest MAC header that a context descriptor can describe, in bytes: 7 bits.
+const MAX_MAC_HDR_LEN: u32 = 127;
+/// Longest network header, in bytes: 9 bits.
+const MAX_NETWORK_HDR_LEN: u32 = 511;
+/// Descriptors of the longest frame: each fragment, the head, a context, and the gap that tells full from empty
+/// (`DESC_NEEDED`).
+pub(crate) const DESC_NEEDED: u32 = 17 + 4;
+/// Free descriptors at which a stopped queue goes on (`TX_WAKE_THRESHOLD`).
+pub(crate) const WAKE_THRESHOLD: u32 = DESC_NEEDED * 2;
+/// Context that segmentation uses; other frames use 0 (`ixgbevf_tso`).
+const TSO_CONTEXT: u32 = 1;
+
+/// What `start_xmit` needs for one queue.
+pub(crate) struct TxQueue {
+    pub(crate) index: u32,
+    pub(crate) ring: TxProducer,
+    pub(crate) tail: Doorbell,
+}
+
+/// How a frame is to be sent, gathered from the skb.
+#[derive(Default)]
+struct Offload {
+    /// VLAN tag in the upper half, as the context descriptor wants it.
+    vlan: u32,
+    /// Bits for each data descriptor.
+    cmd_type: u32,
+    /// Bits for the first data descriptor.
+    olinfo: u32,
+    /// Header bytes that are not payload: all headers of a GSO frame, else 0.
+    hdr_len: u32,
+    segs: u16,
+}
+
+fn context(vlan_macip_lens: u32, type_tucmd: u32, mss_l4len_idx: u32) -> AdvTxContext {
+    AdvTxContext {
+        vlan_macip_lens: vlan_macip_lens.into(),
+        fceof_saidx: 0.into(),
+        type_tucmd_mlhl: (type_tucmd | ADVTXD_DCMD_DEXT | ADVTXD_DTYP_CTXT).into(),
+        mss_l4len_idx: mss_l4len_idx.into(),
+    }
+}
+
+/// Prepares segmentation (`ixgbevf_tso`).
+fn tso(skb: &mut SkBuff, off: &mut Offload) -> Result<AdvTxContext> {
+    let t = skb.tso_prepare()?;
+    let (l3, l4, hdr_len) = (
+        u32::from(t.l3_offset),
+        u32::from(t.l4_offset),
+        u32::from(t.hdr_len),
+    );
+    off.cmd_type |= ADVTXD_DCMD_TSE;
+    off.olinfo |= ADVTXD_POPTS_TXSM | TSO_CONTEXT << ADVTXD_IDX_SHIFT;
+    let mut tucmd = ADVTXD_TUCMD_L4T_TCP;
+    if t.ipv4 {
+        tucmd |= ADVTXD_TUCMD_IPV4;
+        off.olinfo |= ADVTXD_POPTS_IXSM;
+    }
+    off.hdr_len = hdr_len;
+    off.segs = t.segs.max(1);
+    Ok(context(
+        l4.wrapping_sub(l3) | l3 << ADVTXD_MACLEN_SHIFT | off.vlan,
+        tucmd,
+        hdr_len.wrapping_sub(l4) << ADVTXD_L4LEN_SHIFT
+            | u32::from(t.mss) << ADVTXD_MSS_SHIFT
+            | TSO_CONTEXT << ADVTXD_IDX_SHIFT,
+    ))
+}
+
+/// Prepares checksums (`ixgbevf_tx_csum`). The context is needed even without: with VFs the switch looks at it
+/// (`ADVTXD_CC`).
+fn csum(skb: &mut SkBuff, off: &mut Offload) -> AdvTxContext {
+    let network = skb.network_offset();
+    let mut lens = network << ADVTXD_MACLEN_SHIFT | off.vlan;
+    let mut tucmd = 0;
+    if skb.csum_partial() {
+        // Offsets of the checksum in TCP, UDP and SCTP headers.
+        let l4t = match skb.csum_offset() {
+            16 => Some(ADVTXD_TUCMD_L4T_TCP),
+            6 => Some(ADVTXD_TUCMD_L4T_UDP),
+            8 if skb.csum_is_sctp() => Some(ADVTXD_TUCMD_L4T_SCTP),
+            _ => None,
+        };
+        match l4t {
+            Some(l4t) => {
+                tucmd = l4t;
+                if skb.inner_protocol() == ETH_P_IP {
+                    tucmd |= ADVTXD_TUCMD_IPV4;
+                }
+                off.olinfo |= ADVTXD_POPTS_TXSM;
+                lens |= skb.csum_start_offset().wrapping_sub(network);
+            }
+            // As in C the result is not looked at: without memory the frame goes out with a bad checksum, and is
+            // dropped at the other end.
+            None => drop(skb.checksum_help()),
+        }
+    }
+    context(lens, tucmd, 0)
+}
+
+const ETH_P_IP: u16 = 0x0800;
+
+impl TxQueue {
+    /// Sends a frame; see `ixgbevf_xmit_frame_ring`.
+    #[inline]
+    pub(crate) fn xmit(&mut self, dev: &Device<Adapter>, mut skb: SkBuff) -> TxResult {
+        let stats = dev.data().tx_stats.get(self.index as usize);
+        let count = |c: fn(&crate::stats::TxStats) -> &Counter| {
+            if let Some(s) = stats {
+                c(s).inc();
+            }
+        };
+
+        // The switch would not forward these, and the PF takes them for an attack.
+        if skb.head().first_chunk().is_none_or(is_link_local) {
+            skb.free(DropReason::NOT_SPECIFIED);
+            return TxResult::Done;
+        }
+
+        // One descriptor per fragment, which is a page at most; the head may need more; a context; the gap.
+        let needed = txd_use_count(skb.headlen()) + skb.nr_frags() + 3;
+        if self.ring.ring().unused() < needed && !self.reprieve(dev, needed) {
+            count(|s| &s.busy);
+            return TxResult::Busy(skb);
+        }
+
+        let mut off = Offload {
+            segs: 1,
+            ..Offload::default()
+        };
+        if let Some(tci) = skb.vlan_tag() {
+            off.vlan = u32::from(tci) << ADVTXD_VLAN_SHIFT;
+            off.cmd_type |= ADVTXD_DCMD_VLE;
+        }
+        let ctx = if skb.is_gso() && skb.csum_partial() {
+            match tso(&mut skb, &mut off) {
+                Ok(ctx) => ctx,
+                Err(_) => {
+                    count(|s| &s.dropped);
+                    skb.free(DropReason::SKB_GSO_SEG);
+                    return TxResult::Done;
+                }
+            }
+        } else {
+            csum(&mut skb, &mut off)
+        };
+
+        let len = skb.len();
+        let wire = len.wrapping_add(u32::from(off.segs.wrapping_sub(1)).wrapping_mul(off.hdr_len));
+        let cmd = off.cmd_type | ADVTXD_DTYP_DATA | ADVTXD_DCMD_IFCS | ADVTXD_DCMD_DEXT;
+        let mut olinfo =
+            off.olinfo | ADVTXD_CC | len.wrapping_sub(off.hdr_len) << ADVTXD_PAYLEN_SHIFT;
+        let sent = self.ring.send(
+            skb,
+            Some(ctx),
+            wire,
+            off.segs,
+            MAX_DATA_PER_TXD,
+            |addr, len, last| AdvTxData {
+                buffer_addr: addr.into(),
+                cmd_type_len: (cmd
+                    | len
+                    | if last {
+                        ADVTXD_DCMD_EOP | ADVTXD_DCMD_RS
+                    } else {
+                        0
+                    })
+                .into(),
+                // Only the first descriptor of a frame has these bits.
+                olinfo_status: core::mem::take(&mut olinfo).into(),
+            },
+        );
+        if let Err(skb) = sent {
+            count(|s| &s.dropped);
+            skb.free(DropReason::NOMEM);
+            return TxResult::Done;
+        }
+
+        // Stop in time for the longest frame, so that no frame meets a full ring.
+        if self.ring.ring().unused() < DESC_NEEDED {
+            self.reprieve(dev, DESC_NEEDED);
+        }
+        if dev.tx_sent(self.index, wire) {
+            self.tail.ring(self.ring.ring().next_to_use());
+        }
+        TxResult::Done
+    }
+
+    /// Stops the queue; if the poll has made room meanwhile, goes on and returns true (`__ixgbevf_maybe_stop_tx`).
+    #[cold]
+    fn reprieve(&mut self, dev: &Device<Adapter>, needed: u32) -> bool {
+        dev.tx_stop(self.index);
+        if self.ring.ring().unused() < needed {
+            return false;
+        }
+        dev.tx_start(self.index);
+        if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
+            s.restart_queue.inc();
+        }
+        true
+    }
+}
+
+/// Whether the last descriptor of a frame, of which this is the second quad word, is done.
+#[inline]
+pub(crate) fn is_done(status: u64) -> bool {
+    status >> 32 & u64::from(ADVTXD_STAT_DD) != 0
+}
+
+/// What the hardware cannot do for this frame (`ixgbevf_features_check`).
+pub(crate) fn features_check(skb: &SkbRef, mut wanted: u64) -> u64 {
+    const CSUM: u64 = features::HW_CSUM | features::SCTP_CRC | features::TSO | features::TSO6;
+    let mac_len = skb.network_offset();
+    if mac_len > MAX_MAC_HDR_LEN {
+        return wanted & !(CSUM | features::HW_VLAN_CTAG_TX);
+    }
+    if skb.csum_start_offset().wrapping_sub(mac_len) > MAX_NETWORK_HDR_LEN {
+        return wanted & !CSUM;
+    }
+    // Segmenting in an IPv4 tunnel repeats the inner identification.
+    if skb.encapsulation() && wanted & features::TSO_MANGLEID == 0 {
+        wanted &= !features::TSO;
+    }
+    wanted
+}

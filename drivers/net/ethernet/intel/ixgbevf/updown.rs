@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Bringing the function up and down (`ixgbevf_up`, `ixgbevf_down`, `ixgbevf_reset`).
+
+use crate::{
+    adapter::{
+        Adapter,
+        Events,
+        State,
+        Up,
+        MAX_RSS_QUEUES, //
+    },
+    rx::{
+        RxQueue,
+        BUFFER_LEN, //
+    },
+    tx::TxQueue,
+    vector::Vector, //
+};
+use core::sync::atomic::Ordering;
+use kernel::{
+    prelude::*,
+    str::CString,
+    time::Instant, //
+};
+use libixgbe::{
+    mbx,
+    mbx_ext,
+    regs::*,
+    ring::{
+        rx_disable,
+        QueueRegs,
+        RxRing,
+        TxRing as TxSetup, //
+    },
+    rss::psrtype_value,
+    vf,
+    Delay,
+    Regs, //
+};
+use nic::{
+    irq::{
+        Kinds,
+        Vectors, //
+    },
+    net::{
+        is_valid_ether_addr,
+        num_online_cpus,
+        Device,
+        Napi,
+        Rtnl,
+        TxRing, //
+    },
+};
+
+/// Features that this driver offers to the PF.
+const FEATURES: u32 = mbx::FEATURE_ESX_MBX | mbx_ext::FEATURE_MIGRATION;
+/// Bytes of an Ethernet header and FCS, which the MTU does not count.
+const ETH_OVERHEAD: u32 = 14 + 4;
+/// Descriptors written back at once (`WTHRESH`, `ixgbevf_configure_tx_ring`).
+const WTHRESH: u32 = 8;
+
+/// Adds an interrupt cause to VTIVAR: `shift` bits up in register `reg` (`ixgbevf_set_ivar`).
+fn set_ivar(io: &impl Regs, reg: u32, shift: u32, vector: u32) {
+    libixgbe::io::modify(io, reg, 0xFF << shift, (vector | IVAR_ALLOC_VAL) << shift);
+}
+
+impl Adapter {
+    /// Resets the function and talks to the PF anew (`ixgbevf_reset`). Whether the PF answered.
+    pub(crate) fn reset(&self, st: &mut State) -> bool {
+        st.stopped = true;
+        st.last_reset = Instant::now();
+        if st.vf.reset(&self.hw).is_err() || st.vf.negotiate(&self.hw, FEATURES).is_err() {
+            return false;
+        }
+        st.stopped = false;
+        if let Some(addr) = st.vf.perm_addr.filter(is_valid_ether_addr) {
+            st.mac = addr;
+        }
+        true
+    }
+
+    /// Queue pairs that CPUs and PF allow for (`ixgbevf_set_num_queues`).
+    pub(crate) fn wanted_queues(&self, st: &mut State) -> u32 {
+        match st.vf.get_queues(&self.hw) {
+            // With traffic classes each has a queue; this driver uses the default one only.
+            Ok(q) if q.trans_vlan <= 1 && st.vf.api >= mbx::ApiVersion::V11 => {
+                num_online_cpus().min(MAX_RSS_QUEUES).min(q.tx).min(q.rx)
+            }
+            _ => 1,
+        }
+    }
+
+    /// Allocates vectors: one per queue pair and one for the mailbox (`ixgbevf_set_interrupt_capability`). The VF has
+    /// MSI-X only.
+    pub(crate) fn alloc_vectors(&self, st: &mut State) -> Result {
+        st.vectors = None;
+        let queues = self.wanted_queues(st);
+        let vectors = Vectors::realloc(&self.pdev, 2, queues + 1, Kinds::MSIX)?;
+        st.queues = queues.min(vectors.count() - 1);
+        st.vectors = Some(vectors);
+        Ok(())
+    }
+
+    /// Programs the filters that the stack asked for last (`ixgbevf_set_rx_mode`).
+    ///
+    /// As in C a refusal by the PF is no error: the interface receives what it is allowed to.
+    pub(crate) fn program_filters(&self, st: &mut State) {
+        if st.stopped {
+            return;
+        }
+        let f = &st.filters;
+        let _ = st.vf.update_xcast_mode(&self.hw, f.mode);
+        let _ = st.vf.update_mc_addr_list(&self.hw, f.mc.as_slice());
+        if f.uc.as_slice().is_empty() {
+            let _ = st.vf.set_uc_addr(&self.hw, 0, [0; 6]);
+        }
+        for (i, addr) in (1u8..).zip(f.uc.as_slice()) {
+            let _ = st.vf.set_uc_addr(&self.hw, i, *addr);
+        }
+    }
+
+    /// Sets up queues, vectors and filters and starts traffic (`ixgbevf_configure`, `ixgbevf_up_complete`).
+    ///
+    /// On failure nothing is left running.
+    pub(crate) fn up(&self, dev: &Device<Adapter>, rtnl: &Rtnl, st: &mut State) -> Result {
+        if st.stopped && !self.reset(st) {
+            dev_err!(
+                dev.parent(),
+                "Unable to start - perhaps the PF Driver isn't up yet\n"
+            );
+            return Err(EIO);
+        }
+        let queues = self.wanted_queues(st);
+        if st.vectors.is_none() || queues != st.queues {
+            self.alloc_vectors(st)?;
+        }
+        dev.set_real_num_queues(rtnl, st.queues, st.queues)?;
+        dev.set_address(rtnl, &st.mac);
+        let _ = st.vf.set_rar(&self.hw, st.mac);
+        let _ = st.vf.set_rlpml(&self.hw, dev.mtu() + ETH_OVERHEAD);
+        self.program_filters(st);
+        for vid in self.vlans.iter() {
+            let _ = st.vf.set_vfta(&self.hw, vid, true);
+        }
+
+        let r = self.start(dev, rtnl, st);
+        if r.is_err() {
+            self.down(dev, rtnl, st);
+        }
+        r
+    }
+
+    fn start(&self, dev: &Device<Adapter>, rtnl: &Rtnl, st: &mut State) -> Result {
+        let hw = &self.hw;
+        let vectors = st.vectors.clone().ok_or(ENOMEM)?;
+        let name = dev.name();
+        let other = st.queues;
+        hw.write32(VFPSRTYPE, psrtype_value(st.queues));
+
+        st.up = Some(Up {
+            napis: KVec::with_capacity(st.queues as usize, GFP_KERNEL)?,
+            other: None,
+            eims_other: 1 << other,
+            eims: (2 << other) - 1,
+        });
+        for i in 0..st.queues {
+            let (mut napi, txq) = self.new_pair(dev, st, i)?;
+            napi.request_irq(&vectors, i, CString::try_from_fmt(fmt!("{name}-TxRx-{i}"))?)?;
+            if let Some(up) = &mut st.up {
+                up.napis.push(napi, GFP_KERNEL)?;
+            }
+            drop(dev.set_tx_queue(i, Some(txq)));
+        }
+        self.eims_other.store(1 << other, Ordering::Relaxed);
+        let irq = dev.request_irq(
+            &vectors,
+            other,
+            CString::try_from_fmt(fmt!("{name}"))?,
+            false,
+        )?;
+
+        for i in 0..st.queues {
+            let shift = 16 * (i & 1);
+            set_ivar(hw, vtivar(i >> 1), shift, i);
+            set_ivar(hw, vtivar(i >> 1), shift + 8, i);
+        }
+        set_ivar(hw, VTIVAR_MISC, 0, other);
+
+        // Rings before buffers: the tail may only be written once the queue is enabled.
+        let Some(up) = &mut st.up else {
+            return Err(EINVAL);
+        };
+        up.other = Some(irq);
+        for (i, napi) in (0..).zip(up.napis.iter_mut()) {
+            let Some(v) = napi.data_mut() else { continue };
+            v.write_eitr();
+            let regs = QueueRegs::vf(i);
+            let tx = TxSetup {
+                regs,
+                dma: v.tx.ring().dma_address(),
+                count: v.tx.ring().len(),
+                wthresh: WTHRESH,
+            };
+            let rx = RxRing {
+                regs,
+                dma: v.rx.ring.dma_address(),
+                count: v.rx.ring.len(),
+                buffer_len: BUFFER_LEN,
+                drop_en: true,
+                vlan_strip: true,
+            };
+            if tx.enable(hw).is_err() {
+                dev_warn!(dev.parent(), "Could not enable Tx Queue {}\n", i);
+            }
+            if rx.enable(hw).is_err() {
+                dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
+            }
+            if let Some(stats) = self.rx_stats.get(i as usize) {
+                v.rx.refill(stats);
+            }
+        }
+        for (i, napi) in (0..).zip(up.napis.iter_mut()) {
+            napi.enable();
+            napi.set_queues(rtnl, Some(i), Some(i));
+        }
+        hw.read32(VTEICR);
+        vf::irq_enable(hw, up.eims);
+
+        let was = st.link_state;
+        if let Ok(state) = st.vf.get_link_state(hw) {
+            st.link_state = state;
+            if was && !state {
+                dev_info!(dev.parent(), "VF is administratively disabled\n");
+            }
+        }
+        st.hw_stats.rebase(hw);
+        st.vf.link_changed();
+        dev.tx_start_all();
+        dev.schedule_service(0);
+        Ok(())
+    }
+
+    /// Allocates a queue pair and its vector.
+    fn new_pair(
+        &self,
+        dev: &Device<Adapter>,
+        st: &State,
+        i: u32,
+    ) -> Result<(Napi<Vector>, KBox<TxQueue>)> {
+        let hw = &self.hw;
+        let (producer, consumer) = TxRing::new(dev.parent(), st.tx_ring_count)?;
+        let txq = KBox::new(
+            TxQueue {
+                index: i,
+                ring: producer,
+                tail: hw.doorbell(vftdt(i))?,
+            },
+            GFP_KERNEL,
+        )?;
+        let napi = Napi::new(dev, |napi| {
+            Ok(Vector::new(
+                RxQueue::new(dev, napi, i, st.rx_ring_count, hw.doorbell(vfrdt(i))?)?,
+                consumer,
+                i,
+                st.rx_itr_setting,
+                hw.doorbell(VTEIMS)?,
+                hw.doorbell(vteitr(i))?,
+            ))
+        })?;
+        Ok((napi, txq))
+    }
+
+    /// Stops traffic, resets the function and frees rings and vectors' handlers (`ixgbevf_down`).
+    pub(crate) fn down(&self, dev: &Device<Adapter>, rtnl: &Rtnl, st: &mut State) {
+        let Some(mut up) = st.up.take() else {
+            return;
+        };
+        let hw = &self.hw;
+        st.hw_stats.update(hw);
+        for i in 0..st.queues {
+            if rx_disable(hw, &QueueRegs::vf(i)).is_err() && !hw.removed() {
+                dev_err!(
+                    dev.parent(),
+                    "RXDCTL.ENABLE queue {} not cleared while polling\n",
+                    i
+                );
+            }
+        }
+        // What was on its way is in memory after that (`ixgbevf_down`).
+        hw.msleep(10);
+        dev.carrier_off();
+        st.link = Default::default();
+        dev.tx_disable();
+        vf::irq_disable(hw);
+        drop(up.other.take());
+        for (i, napi) in (0..).zip(up.napis.iter_mut()) {
+            napi.synchronize_irq();
+            napi.disable();
+            napi.clear_queues(rtnl, Some(i), Some(i));
+        }
+        for i in 0..st.queues {
+            hw.write32(vftxdctl(i), TXDCTL_SWFLSH);
+        }
+        // After the reset the device touches no memory: rings and buffers can go.
+        self.reset(st);
+        for i in 0..st.queues {
+            drop(dev.set_tx_queue(i, None));
+            dev.tx_reset(i);
+        }
+        drop(up);
+    }
+
+    /// Down and up again (`ixgbevf_reinit_locked`). If the PF is not there, the service task tries again.
+    pub(crate) fn reinit(&self, dev: &Device<Adapter>, rtnl: &Rtnl, st: &mut State) {
+        self.down(dev, rtnl, st);
+        self.events.take(Events::RESET);
+        if st.want_up && self.up(dev, rtnl, st).is_err() {
+            dev.schedule_service(crate::service::PERIOD_MS);
+        }
+    }
+
+    /// Sets the MTU (`ixgbevf_change_mtu`). Buffers hold any frame in pieces, so rings stay as they are.
+    pub(crate) fn change_mtu(&self, st: &mut State, mtu: u32) -> Result {
+        if st.stopped {
+            return Ok(());
+        }
+        // The PF refuses what does not go with its own MTU.
+        st.vf
+            .set_rlpml(&self.hw, mtu + ETH_OVERHEAD)
+            .map_err(|_| EINVAL)
+    }
+
+    /// Receives a VLAN or not (`ixgbevf_vlan_rx_add_vid`).
+    pub(crate) fn set_vlan(&self, vid: u16, on: bool) -> Result {
+        let mut st = self.state.lock();
+        if !st.stopped {
+            match st.vf.set_vfta(&self.hw, vid, on) {
+                Ok(()) => {}
+                // A port VLAN is set.
+                Err(mbx::vf::Error::Nack) => return Err(EACCES),
+                Err(_) => return Err(EIO),
+            }
+        }
+        self.vlans.set(vid, on);
+        Ok(())
+    }
+}
