@@ -21,6 +21,7 @@ pub mod process;
 pub mod qemu;
 pub mod rootfs;
 pub mod shell;
+pub mod station;
 pub mod switch;
 pub mod toolchain;
 pub mod vm;

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod pattern;
+
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
