@@ -8,6 +8,7 @@ use crate::kernel::Flavour;
 use crate::lab::Lab;
 use crate::process;
 use crate::shell::{shell, ShellArgs};
+use crate::test::{test, TestArgs};
 
 /// Builds kernel, QEMU with a software 82599, and modules; boots hosts; runs tests.
 #[derive(Parser, Debug)]
@@ -29,6 +30,8 @@ enum Command {
     },
     /// Boot one or two hosts and give a prompt, or run a script.
     Shell(ShellArgs),
+    /// Run test suites.
+    Test(TestArgs),
 }
 
 /// Runs the command line of this process and gives its exit status.
@@ -62,5 +65,6 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Shell(args) => shell(&args),
+        Command::Test(args) => test(&args),
     }
 }

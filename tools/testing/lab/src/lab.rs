@@ -113,8 +113,8 @@ pub struct HostSpec {
     pub deadline: Duration,
     /// Folder of this project's modules, shared as `rust`.
     pub modules: Option<PathBuf>,
-    /// Writable folder, shared as `out`.
-    pub out: Option<PathBuf>,
+    /// Folder of compiled test programs, shared as `programs`.
+    pub programs: Option<PathBuf>,
 }
 
 impl HostSpec {
@@ -131,7 +131,7 @@ impl HostSpec {
             cards: 1,
             deadline: Duration::from_secs(24 * 3600),
             modules: None,
-            out: None,
+            programs: None,
         }
     }
 }
@@ -196,9 +196,10 @@ impl Lab {
         let dir = dir.path().join(&name);
         std::fs::create_dir_all(&dir)?;
         let mut nics = Vec::new();
+        let mut cards = Vec::new();
         for card in 0..spec.cards {
             let socket = dir.join(format!("net{card}"));
-            switch.add_card(&format!("{name}-{card}"), &socket)?;
+            cards.push(switch.add_card(&format!("{name}-{card}"), &socket)?.0);
             let mut device = spec
                 .device
                 .clone()
@@ -231,7 +232,7 @@ impl Lab {
             share("tree", &self.tree, false),
         ];
         shares.extend(spec.modules.iter().map(|m| share("rust", m, false)));
-        shares.extend(spec.out.iter().map(|o| share("out", o, true)));
+        shares.extend(spec.programs.iter().map(|p| share("programs", p, false)));
         let machine = Machine {
             name: name.clone(),
             qemu: self.qemu.clone(),

@@ -3,7 +3,8 @@
 //!
 //! How the parts stand on each other, lowest first: [`cache`] and [`process`]; [`apt`], [`toolchain`], [`kernel`], [`qemu`],
 //! [`rootfs`] and [`initramfs`] make what is booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine and
-//! [`guest`] drives it; [`lab`] puts them together; [`shell`] is a command of the command line.
+//! [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and [`klog`] judge what a machine prints; [`lab`] puts
+//! them together; [`shell`] and [`test`] (with [`suites`] and [`runner`]) are commands of the command line, [`cli`].
 
 #![forbid(unsafe_code)]
 
@@ -16,12 +17,16 @@ pub mod guest;
 pub mod initramfs;
 pub mod kernel;
 pub mod klog;
+pub mod ktap;
 pub mod lab;
 pub mod process;
 pub mod qemu;
 pub mod rootfs;
+pub mod runner;
 pub mod shell;
 pub mod station;
+pub mod suites;
 pub mod switch;
+pub mod test;
 pub mod toolchain;
 pub mod vm;

@@ -136,6 +136,14 @@ impl Child {
         Ok(self.inner.try_wait()?)
     }
 
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Those of waitpid.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.inner.wait()?)
+    }
+
     /// Waits for its end for at most `limit`; `None` where it still runs.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use crate::guest::{Event, Guest};
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, HostSpec, Lab};
 use crate::process::TempDir;
+use crate::station::{control, Station};
 use crate::switch::Switch;
 
 /// Options of `cargo lab shell`.
@@ -72,6 +73,7 @@ pub fn shell(args: &ShellArgs) -> Result<()> {
     };
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
     let switch = Switch::new(capture);
+    let station = Station::start(&switch);
     let dir = TempDir::new()?;
     let boot = |number| {
         let mut spec = HostSpec::new(number);
@@ -85,6 +87,12 @@ pub fn shell(args: &ShellArgs) -> Result<()> {
             spec.cmdline = format!("{} {}", spec.cmdline, args.cmdline);
         }
         let vm = lab.boot(&spec, &kernel, &switch, &dir)?;
+        control::serve(
+            vm.station.try_clone()?,
+            station.clone(),
+            switch.clone(),
+            vm.cards.clone(),
+        )?;
         if let Some(d) = args.drivers {
             let load = match d {
                 Drivers::C => "modprobe ixgbe && modprobe ixgbevf",

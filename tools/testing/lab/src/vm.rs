@@ -15,6 +15,7 @@ use lab_agent::{PORT, STATION_PORT};
 use crate::cache::tail;
 use crate::guest::Guest;
 use crate::process::{command, Child};
+use crate::switch::PortId;
 
 /// How the processor is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,8 @@ pub struct Vm {
     pub messages: PathBuf,
     /// QMP socket.
     pub qmp: PathBuf,
+    /// Ports of its cards on the switch.
+    pub cards: Vec<PortId>,
     child: Child,
     /// Kept for its drop, which ends the watchdog.
     _watchdog: Sender<()>,
@@ -282,6 +285,7 @@ impl Machine {
             console,
             messages,
             qmp: dir.join("qmp"),
+            cards: Vec::new(),
             child,
             _watchdog: watchdog,
         })

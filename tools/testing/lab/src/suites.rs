@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which suites there are: read from `tools/testing/selftests/suites.toml`.
+
+use std::path::Path;
+
+use anyhow::{bail, Context, Result};
+use serde::Deserialize;
+
+use crate::kernel::Flavour;
+use crate::lab::{Drivers, Head};
+
+/// Name of the suite that runs `cargo test` on this machine.
+pub const HOST: &str = "host";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    boot: Vec<Entry>,
+}
+
+/// One kind of boot of a suite; see the head of the file for what each field means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    suite: String,
+    boot: String,
+    #[serde(default = "any_head")]
+    head: Vec<Head>,
+    #[serde(default = "release_kernel")]
+    kernels: Vec<Flavour>,
+    #[serde(default)]
+    cmdline: String,
+    #[serde(default)]
+    device: String,
+    #[serde(default = "two")]
+    cpus: u32,
+    #[serde(default = "one")]
+    cards: u8,
+    #[serde(default = "default_memory")]
+    memory: u32,
+    #[serde(default = "c_drivers")]
+    drivers: Vec<(Drivers, Drivers)>,
+    #[serde(default = "default_timeout")]
+    timeout: u64,
+    tests: Vec<String>,
+}
+
+fn any_head() -> Vec<Head> {
+    vec![Head::Value]
+}
+
+fn release_kernel() -> Vec<Flavour> {
+    vec![Flavour::Release]
+}
+
+fn c_drivers() -> Vec<(Drivers, Drivers)> {
+    vec![(Drivers::C, Drivers::C)]
+}
+
+fn two() -> u32 {
+    2
+}
+
+fn one() -> u8 {
+    1
+}
+
+fn default_memory() -> u32 {
+    2048
+}
+
+fn default_timeout() -> u64 {
+    300
+}
+
+/// One boot with its tests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Boot {
+    /// Suite.
+    pub suite: String,
+    /// Name of the boot in the suite.
+    pub boot: String,
+    /// Head policy of the model.
+    pub head: Head,
+    /// Kernel.
+    pub kernel: Flavour,
+    /// Added to the kernel's command line.
+    pub cmdline: String,
+    /// Added to the properties of the device.
+    pub device: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Cards of the tested kind.
+    pub cards: u8,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// PF and VF driver.
+    pub drivers: (Drivers, Drivers),
+    /// Seconds that one test program may take on the release kernel.
+    pub timeout_s: u64,
+    /// Programs.
+    pub tests: Vec<String>,
+}
+
+impl Boot {
+    /// What tells this boot from the others: `mainline/main release c+c head=zero`.
+    pub fn name(&self) -> String {
+        format!(
+            "{}/{} {} {}+{} head={}",
+            self.suite,
+            self.boot,
+            self.kernel.name(),
+            self.drivers.0.name(),
+            self.drivers.1.name(),
+            self.head.name()
+        )
+    }
+}
+
+fn expand(text: &str) -> Result<Vec<Boot>> {
+    let file: File = toml::from_str(text)?;
+    let mut boots = Vec::new();
+    for e in file.boot {
+        if e.suite == HOST {
+            bail!("the suite {HOST} is the lab's own");
+        }
+        for &kernel in &e.kernels {
+            for &drivers in &e.drivers {
+                for &head in &e.head {
+                    boots.push(Boot {
+                        suite: e.suite.clone(),
+                        boot: e.boot.clone(),
+                        head,
+                        kernel,
+                        cmdline: e.cmdline.clone(),
+                        device: e.device.clone(),
+                        cpus: e.cpus,
+                        cards: e.cards,
+                        memory_mib: e.memory,
+                        drivers,
+                        timeout_s: e.timeout,
+                        tests: e.tests.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(boots)
+}
+
+/// Every boot of every suite.
+///
+/// # Errors
+/// If the file cannot be read or is wrong.
+pub fn load(tree: &Path) -> Result<Vec<Boot>> {
+    let path = tree.join("tools/testing/selftests/suites.toml");
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    expand(&text).with_context(|| format!("in {}", path.display()))
+}
+
+/// Whether a boot is chosen by the pattern of the command line: a part of its name.
+pub fn is_chosen(name: &str, pattern: Option<&str>) -> bool {
+    pattern.is_none_or(|p| name.contains(p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        [[boot]]
+        suite = "mainline"
+        boot = "main"
+        head = ["value", "zero"]
+        kernels = ["release", "debug"]
+        drivers = [["c", "c"], ["rust", "c"]]
+        tests = ["drivers/net/ixgbe/probe.py"]
+    "#;
+
+    #[test]
+    fn every_combination_is_a_boot() -> Result<()> {
+        let boots = expand(TEXT)?;
+        assert_eq!(boots.len(), 8);
+        let names: std::collections::HashSet<String> = boots.iter().map(Boot::name).collect();
+        assert_eq!(names.len(), 8);
+        assert!(names.contains("mainline/main debug rust+c head=zero"));
+        assert!(
+            is_chosen("mainline/main debug", Some("main"))
+                && !is_chosen("mainline/main", Some("drivers"))
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let wrong = TEXT.replace("kernels", "kernel");
+        assert!(format!("{:#}", expand(&wrong).expect_err("unknown key")).contains("kernel"));
+        assert!(expand(&TEXT.replace("\"zero\"", "\"none\"")).is_err());
+    }
+}

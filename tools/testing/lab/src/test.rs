@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo lab test`: chooses suites, builds what they need, runs them side by side, and sums up.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{bail, Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use crate::kernel::{self, Flavour, Kernel};
+use crate::ktap::{Status, TestResult};
+use crate::lab::{find_tree, Drivers, Lab};
+use crate::process::{command, run_logged, Child};
+use crate::runner::{self, Products, Report};
+use crate::suites::{self, Boot, HOST};
+
+/// Options of `cargo lab test`.
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// Run what has this in its name (see --list), or all.
+    pattern: Option<String>,
+    /// Run only with this kernel.
+    #[arg(long, value_enum)]
+    kernel: Option<Flavour>,
+    /// Print the names of what would run, and run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Write the results to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Hosts that run at a time; as many as there are processors by default.
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    seconds: f64,
+    boots: &'a [Report],
+}
+
+/// Runs it.
+///
+/// # Errors
+/// If a test fails, or the lab cannot run it.
+pub fn test(args: &TestArgs) -> Result<()> {
+    let start = Instant::now();
+    let tree = find_tree()?;
+    let pattern = args.pattern.as_deref();
+    let mut boots = suites::load(&tree)?;
+    boots.retain(|b| {
+        suites::is_chosen(&b.name(), pattern) && args.kernel.is_none_or(|k| k == b.kernel)
+    });
+    let host = suites::is_chosen(HOST, pattern) && args.kernel.is_none();
+    if args.list {
+        if host {
+            println!("{HOST}");
+        }
+        for b in &boots {
+            println!("{}", b.name());
+        }
+        return Ok(());
+    }
+    if boots.is_empty() && !host {
+        bail!(
+            "nothing is called {}: `cargo lab test --list` shows what there is",
+            pattern.unwrap_or_default()
+        );
+    }
+    let mut reports = Vec::new();
+    if host {
+        reports.push(host_tests(&tree)?);
+    }
+    if !boots.is_empty() {
+        reports.extend(boot_all(&boots, args.jobs)?);
+    }
+    sum_up(
+        &reports,
+        args.json.as_deref(),
+        start.elapsed().as_secs_f64(),
+    )
+}
+
+fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
+    let count = |s| reports.iter().map(|r| r.count(s)).sum::<usize>();
+    let (passed, failed, skipped) = (
+        count(Status::Pass),
+        count(Status::Fail),
+        count(Status::Skip),
+    );
+    println!();
+    for r in reports {
+        println!(
+            "{}: {} passed, {} failed, {} skipped in {:.0} s",
+            r.name,
+            r.count(Status::Pass),
+            r.count(Status::Fail),
+            r.count(Status::Skip),
+            r.seconds
+        );
+    }
+    for (r, t) in reports
+        .iter()
+        .flat_map(|r| r.results.iter().map(move |t| (r, t)))
+    {
+        if t.status == Status::Fail {
+            println!("FAILED [{}] {}: {}", r.name, t.name, t.comment);
+        }
+    }
+    if let Some(path) = json {
+        let summary = Summary {
+            passed,
+            failed,
+            skipped,
+            seconds,
+            boots: reports,
+        };
+        std::fs::write(path, serde_json::to_string_pretty(&summary)?)
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    if failed > 0 {
+        bail!("{failed} tests failed");
+    }
+    if passed == 0 {
+        bail!("no test passed");
+    }
+    Ok(())
+}
+
+fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
+    let lab = Lab::open()?;
+    let mut kernels: BTreeMap<Flavour, Kernel> = BTreeMap::new();
+    for b in boots {
+        if !kernels.contains_key(&b.kernel) {
+            kernels.insert(b.kernel, lab.kernel(b.kernel)?);
+        }
+    }
+    let mut products = BTreeMap::new();
+    for (flavour, kernel) in kernels {
+        let mine = boots.iter().filter(|b| b.kernel == flavour);
+        let ours = mine
+            .clone()
+            .any(|b| b.drivers.0 == Drivers::Rust || b.drivers.1 == Drivers::Rust);
+        let compiled = mine
+            .clone()
+            .flat_map(|b| &b.tests)
+            .any(|t| Path::new(t).extension().is_none());
+        products.insert(
+            flavour,
+            Products {
+                modules: if ours {
+                    Some(lab.modules(&kernel)?)
+                } else {
+                    None
+                },
+                programs: programs(&lab, &kernel, compiled)?,
+                kernel,
+            },
+        );
+    }
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let next = Mutex::new(boots.iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    thread::scope(|s| {
+        for _ in 0..jobs.unwrap_or(cores).clamp(1, boots.len()) {
+            s.spawn(|| loop {
+                let Some((i, boot)) = next.lock().unwrap_or_else(PoisonError::into_inner).next()
+                else {
+                    return;
+                };
+                let report = match products.get(&boot.kernel) {
+                    Some(p) => runner::run(&lab, boot, p),
+                    None => {
+                        Report::broken(&boot.name(), &anyhow::anyhow!("its kernel was not built"))
+                    }
+                };
+                done.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((i, report));
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(i, _)| *i);
+    Ok(done.into_iter().map(|(_, r)| r).collect())
+}
+
+/// Compiles the selftests in C; they are linked statically, since the hosts have another C library than this machine.
+fn programs(lab: &Lab, kernel: &Kernel, wanted: bool) -> Result<PathBuf> {
+    let id = crate::cache::Key::new("programs", 1)
+        .text("tree", &lab.tree.display().to_string())
+        .finish();
+    let name = format!("programs-{}", id.get(..8).unwrap_or(&id));
+    let out = lab.cache.path("build").join(&name);
+    std::fs::create_dir_all(out.join("vfio"))?;
+    if wanted {
+        let _lock = lab.cache.lock(&name)?;
+        let mut cmd = command("make");
+        cmd.arg("-C")
+            .arg(lab.tree.join("tools/testing/selftests/vfio"))
+            .arg(format!(
+                "KSFT_DIR={}",
+                kernel.source.join("tools/testing/selftests").display()
+            ))
+            .arg(format!("OUTPUT={}", out.join("vfio").display()))
+            .args(["USERLDFLAGS=-static", &kernel::jobs()]);
+        run_logged(
+            "compiling the tests",
+            &lab.cache.path(format!("logs/{name}.log")),
+            cmd,
+        )?;
+    }
+    Ok(out)
+}
+
+/// Runs `cargo test` and takes its results as the suite `host`.
+fn host_tests(tree: &Path) -> Result<Report> {
+    let start = Instant::now();
+    let mut cmd = command("cargo");
+    cmd.args([
+        "test",
+        "--workspace",
+        "--release",
+        "--locked",
+        "--no-fail-fast",
+    ])
+    .current_dir(tree)
+    .stdin(Stdio::null())
+    .stdout(Stdio::piped());
+    let mut child = Child::spawn(cmd)?;
+    let out = child.take_stdout().context("cargo's output")?;
+    let mut results = Vec::new();
+    for line in BufReader::new(out).lines() {
+        let line = line?;
+        println!("[{HOST}] {line}");
+        results.extend(host_result(&line));
+    }
+    let status = child.wait()?;
+    if !status.success()
+        && results
+            .iter()
+            .all(|r: &TestResult| r.status != Status::Fail)
+    {
+        results.push(TestResult {
+            name: "cargo test".into(),
+            status: Status::Fail,
+            comment: status.to_string(),
+        });
+    }
+    Ok(Report {
+        name: HOST.into(),
+        seconds: start.elapsed().as_secs_f64(),
+        results,
+        faults: vec![],
+    })
+}
+
+/// A line of libtest: `test ring::tests::wraps ... ok`.
+fn host_result(line: &str) -> Option<TestResult> {
+    let (name, end) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let status = match end.split([',', ' ']).next()? {
+        "ok" => Status::Pass,
+        "FAILED" => Status::Fail,
+        "ignored" => Status::Skip,
+        _ => return None,
+    };
+    Some(TestResult {
+        name: name.to_owned(),
+        status,
+        comment: String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_libtest() {
+        let status = |l| host_result(l).map(|r| r.status);
+        assert_eq!(status("test a::b ... ok"), Some(Status::Pass));
+        assert_eq!(status("test a::b ... FAILED"), Some(Status::Fail));
+        assert_eq!(
+            status("test a::b ... ignored, needs a kernel"),
+            Some(Status::Skip)
+        );
+        assert_eq!(status("test result: ok. 3 passed"), None);
+        assert_eq!(status("running 3 tests"), None);
+    }
+
+    #[test]
+    fn a_failure_fails_the_run_and_so_does_nothing_at_all() {
+        let report = |statuses: &[Status]| Report {
+            name: "x".into(),
+            seconds: 1.0,
+            faults: vec![],
+            results: statuses
+                .iter()
+                .map(|s| TestResult {
+                    name: "t".into(),
+                    status: *s,
+                    comment: String::new(),
+                })
+                .collect(),
+        };
+        assert!(sum_up(&[report(&[Status::Pass, Status::Skip])], None, 1.0).is_ok());
+        assert!(sum_up(
+            &[report(&[Status::Pass]), report(&[Status::Fail])],
+            None,
+            1.0
+        )
+        .is_err());
+        assert!(sum_up(&[report(&[Status::Skip])], None, 1.0).is_err());
+    }
+}
