@@ -285,7 +285,8 @@ impl<D: Driver> Device<D> {
         unsafe { (*self.as_raw()).mtu }
     }
 
-    pub(super) fn set_mtu(&self, _rtnl: &Rtnl, mtu: u32) {
+    /// Sets the MTU that the core knows, where it is not the core that changes it.
+    pub fn set_mtu(&self, _rtnl: &Rtnl, mtu: u32) {
         // SAFETY: RTNL is held. As `WRITE_ONCE()` in C.
         unsafe { (&raw mut (*self.as_raw()).mtu).write_volatile(mtu) };
     }

@@ -293,6 +293,11 @@ impl MacTable {
     }
 }
 
+/// Index of a multicast address into MTA, by [`MC_FILTER_TYPE`].
+pub fn mta_hash(addr: &[u8; 6]) -> u16 {
+    crate::vf::mta_vector(MC_FILTER_TYPE, addr)
+}
+
 /// Multicast table as software keeps it: written whole, so that clearing one address needs no search.
 #[derive(Clone, Copy, Debug)]
 pub struct McTable {

@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Rings and interrupt vectors: bringing the interface up and down, and everything that takes both.
+
+use crate::{
+    ixgbe_common::Hw,
+    ixgbe_txrx::{
+        BufLayout,
+        RxQueue,
+        TxQueue,
+        Vector, //
+    },
+    reset_hw,
+    Adapter,
+    State,
+    ETH_OVERHEAD, //
+};
+use kernel::{
+    device::Bound,
+    pci,
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
+use libixgbe::{
+    filter::mta_hash,
+    itr::{
+        self,
+        Direction,
+        Mode, //
+    },
+    link,
+    mac,
+    regs,
+    ring::{
+        self,
+        QueueRegs,
+        DEFAULT_DESCS, //
+    },
+    rss,
+    sriov,
+    Delay,
+    Regs, //
+};
+use nic::{
+    irq::Vectors,
+    net::{
+        self,
+        features,
+        AddrLists,
+        Interrupt,
+        Napi,
+        Rtnl,
+        TxRing, //
+    }, //
+};
+
+/// Queues and vectors. There is a [`Napi`] per queue pair while the interface is up.
+pub(crate) struct Rings {
+    napis: KVec<Napi<Vector>>,
+    other: Option<Interrupt>,
+    vectors: Arc<Vectors>,
+    /// Queue pairs that are wanted; pools may allow fewer.
+    pub(crate) queues: u32,
+    /// Descriptors of each receive ring.
+    pub(crate) rx_descs: u32,
+    /// Descriptors of each transmit ring.
+    pub(crate) tx_descs: u32,
+    /// Fixed moderation in EITR's units, or none: it follows the traffic.
+    pub(crate) itr: Option<u32>,
+}
+
+impl Rings {
+    pub(crate) fn new(vectors: Arc<Vectors>, wanted: u32) -> Self {
+        let queues = wanted.min(vectors.count().saturating_sub(1)).max(1);
+        Self {
+            napis: KVec::new(),
+            other: None,
+            vectors,
+            queues,
+            rx_descs: DEFAULT_DESCS,
+            tx_descs: DEFAULT_DESCS,
+            itr: None,
+        }
+    }
+
+    /// Queue pairs that can be used with the pools as they are.
+    fn usable(&self, state: &State) -> u32 {
+        let limit = match state.sw.pools {
+            // RSS within a pool takes a power of two.
+            Some(p) => p.queues().min(if self.queues > 3 {
+                4
+            } else if self.queues > 1 {
+                2
+            } else {
+                1
+            }),
+            None => self.queues,
+        };
+        self.queues.min(limit).max(1)
+    }
+
+    /// Whether the interface is up.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.napis.is_empty()
+    }
+
+    /// First queue of the PF.
+    fn first_queue(state: &State) -> u32 {
+        let pool = state.sw.pf_pool();
+        state.sw.pools.map_or(0, |p| p.first_queue(pool))
+    }
+}
+
+/// The PCI device below the network device.
+pub(crate) fn pdev(dev: &net::Device<Adapter>) -> Result<&pci::Device<Bound>> {
+    dev.parent().try_into()
+}
+
+/// Largest frame for this MTU, FCS included.
+const fn max_frame(mtu: u32) -> u32 {
+    mtu.saturating_add(ETH_OVERHEAD)
+}
+
+/// Brings the interface up (`ixgbe_open`).
+pub(crate) fn up(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
+    let a = dev.data();
+    let rings = &mut *a.rings.lock();
+    let state = &mut *a.state.lock();
+    let n = rings.usable(state);
+    let layout = BufLayout::new(max_frame(dev.mtu()));
+    let result = allocate(dev, rings, state, n, &layout)
+        .and_then(|queues| dev.set_real_num_queues(rtnl, n, n).map(|()| queues));
+    let queues = match result {
+        Ok(queues) => queues,
+        Err(e) => {
+            release(dev, rings);
+            return Err(e);
+        }
+    };
+    state.sw.mtu = dev.mtu();
+    state.sw.up = true;
+    configure(dev, rings, state, n, &layout);
+    complete(dev, rtnl, rings, state, queues);
+    Ok(())
+}
+
+/// Allocates rings and requests interrupts.
+fn allocate(
+    dev: &net::Device<Adapter>,
+    rings: &mut Rings,
+    state: &State,
+    n: u32,
+    layout: &BufLayout,
+) -> Result<KVec<TxQueue>> {
+    let a = dev.data();
+    let first = Rings::first_queue(state);
+    let mut queues = KVec::with_capacity(n as usize, GFP_KERNEL)?;
+    for (q, stats) in (0..n).zip(&a.ring_stats) {
+        let regs = QueueRegs::pf(first.wrapping_add(q));
+        let (producer, consumer) = TxRing::new(dev.parent(), rings.tx_descs)?;
+        let cc = state.sw.pools.is_some();
+        let tx = TxQueue::new(&a.hw, producer, &regs, q, cc, stats.clone())?;
+        queues.push(tx, GFP_KERNEL)?;
+        let (rx_descs, itr) = (rings.rx_descs, rings.itr);
+        let napi = Napi::new(dev, |napi| {
+            let rx = RxQueue::new(
+                dev,
+                napi,
+                &a.hw,
+                &regs,
+                q as u16,
+                rx_descs,
+                layout,
+                stats.clone(),
+            )?;
+            Ok(Vector::new(&a.hw, q, consumer, rx, itr, stats.clone()))
+        })?;
+        rings.napis.push(napi, GFP_KERNEL)?;
+    }
+    let name = dev.name();
+    for (q, napi) in (0u32..).zip(&mut rings.napis) {
+        let name = CString::try_from_fmt(fmt!("{}-TxRx-{}", name, q))?;
+        napi.request_irq(&rings.vectors, q, name)?;
+    }
+    let name = CString::try_from_fmt(fmt!("{}", name))?;
+    rings.other = Some(dev.request_irq(&rings.vectors, n, name, false)?);
+    Ok(queues)
+}
+
+/// Frees what [`allocate`] did. The hardware must not use it any more.
+fn release(dev: &net::Device<Adapter>, rings: &mut Rings) {
+    rings.other = None;
+    for q in 0..crate::MAX_QUEUES {
+        drop(dev.set_tx_queue(q, None));
+    }
+    rings.napis.clear();
+}
+
+/// Sets the device up after a reset (`ixgbe_configure`).
+fn configure(
+    dev: &net::Device<Adapter>,
+    rings: &mut Rings,
+    state: &mut State,
+    n: u32,
+    layout: &BufLayout,
+) {
+    let hw = &dev.data().hw;
+    let pool = state.sw.pf_pool();
+    let first = Rings::first_queue(state);
+
+    let rx_pb = mac::configure_packet_buffers(hw);
+    if !state
+        .fc
+        .set_water_marks(dev.mtu(), rx_pb, state.sw.pools.is_some())
+    {
+        dev_warn!(
+            dev.parent(),
+            "Packet buffer has no headroom for flow control. Decrease MTU\n"
+        );
+    }
+    // Pools before VLANs, or VLVF is not filled.
+    let State { sw, vfs, .. } = state;
+    sw.configure(hw, vfs);
+    sw.vlans.restore(hw, pool);
+    let addr = dev.address();
+    sw.macs.reset(hw, &addr, pool);
+    apply_rx_mode(dev, state);
+
+    sriov::setup_mtqc(hw, state.sw.pools);
+    mac::enable_tx_dma(hw);
+    for (q, napi) in (0u32..).zip(&mut rings.napis) {
+        if let Some(v) = napi.data_mut() {
+            if v.tx_setup(QueueRegs::pf(first.wrapping_add(q)))
+                .enable(hw)
+                .is_err()
+            {
+                dev_err!(dev.parent(), "Could not enable Tx Queue {}\n", q);
+            }
+        }
+    }
+
+    state.mac.disable_rx(hw);
+    rss::setup_psrtype(hw, pool, n);
+    mac::configure_rx_common(hw);
+    // VFs share the table and may have four queues.
+    let spread = if state.sw.pools.is_some() {
+        n.max(4)
+    } else {
+        n
+    };
+    state.sw.rss.spread(spread);
+    state.sw.rss.configure(hw, state.sw.pools);
+    mac::set_max_frame(hw, max_frame(dev.mtu()));
+    let strip = dev.features() & features::HW_VLAN_CTAG_RX != 0;
+    let drop_en = state.sw.pools.is_some() || (n > 1 && !state.fc.current.tx);
+    for (q, napi) in (0u32..).zip(&mut rings.napis) {
+        if let Some(v) = napi.data_mut() {
+            let regs = QueueRegs::pf(first.wrapping_add(q));
+            if v.rx_setup(regs, layout.hw_len, strip, drop_en)
+                .enable(hw)
+                .is_err()
+            {
+                dev_err!(
+                    dev.parent(),
+                    "RXDCTL.ENABLE on Rx queue {} not set within the polling period\n",
+                    q
+                );
+            }
+            // A poll that finds the ring empty tries again.
+            v.rx_mut().post_all();
+        }
+    }
+    state.mac.enable_rx(hw);
+}
+
+/// Lets traffic flow (`ixgbe_up_complete`).
+fn complete(
+    dev: &net::Device<Adapter>,
+    rtnl: &Rtnl,
+    rings: &mut Rings,
+    state: &mut State,
+    queues: KVec<TxQueue>,
+) {
+    let hw = &dev.data().hw;
+    let first = Rings::first_queue(state);
+    mac::set_hw_control(hw, true);
+    itr::setup_gpie(hw, Mode::Msix, state.sw.pools);
+    let n = rings.napis.len() as u32;
+    for (v, napi) in (0u32..).zip(&mut rings.napis) {
+        let q = first.wrapping_add(v);
+        itr::set_ivar(hw, Direction::Rx, q, v);
+        itr::set_ivar(hw, Direction::Tx, q, v);
+        if let Some(vector) = napi.data_mut() {
+            itr::write_eitr(hw, v, vector.itr());
+        }
+    }
+    itr::configure_msix_other(hw, n, state.sw.num_vfs);
+
+    for (q, queue) in (0u32..).zip(queues) {
+        dev.tx_reset(q);
+        if let Ok(queue) = KBox::new(queue, GFP_KERNEL) {
+            drop(dev.set_tx_queue(q, Some(queue)));
+        }
+    }
+    for (q, napi) in (0u32..).zip(&mut rings.napis) {
+        napi.enable();
+        napi.set_queues(rtnl, Some(q), Some(q));
+    }
+    if let Some(orig) = state.mac.orig_autoc {
+        if let Err(e) = link::setup_link(hw, orig, state.advertised) {
+            dev_err!(dev.parent(), "link_config FAILED {:?}\n", e);
+        }
+    }
+    hw.read32(regs::EICR);
+    itr::enable_queues(hw, !0);
+    itr::enable_other(hw, true);
+    dev.tx_start_all();
+
+    let State { sw, vfs, .. } = state;
+    for (vf, s) in (0u32..).zip(vfs.iter_mut()) {
+        s.rebase_stats(hw, vf);
+    }
+    mac::set_reset_done(hw);
+    sw.set_all_vfs(hw, vfs);
+    Adapter::raise(dev, crate::EVENT_LINK);
+}
+
+/// Takes the interface down (`ixgbe_down`); the device is reset and forgets everything.
+pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
+    let a = dev.data();
+    let hw = &a.hw;
+    let rings = &mut *a.rings.lock();
+    if !rings.is_up() {
+        return;
+    }
+    dev.carrier_off();
+    dev.tx_disable();
+    {
+        let state = &mut *a.state.lock();
+        stop_hw(dev, rings, state);
+    }
+    for (q, napi) in (0u32..).zip(&mut rings.napis) {
+        napi.synchronize_irq();
+        napi.disable();
+        napi.clear_queues(rtnl, Some(q), Some(q));
+    }
+    if let Some(other) = &rings.other {
+        other.synchronize();
+    }
+    {
+        let state = &mut *a.state.lock();
+        state.sw.up = false;
+        state.link = link::Link::default();
+        for vf in state.vfs.iter_mut() {
+            vf.clear_to_send = false;
+        }
+        let State { sw, vfs, .. } = &mut *state;
+        if sw.num_vfs != 0 {
+            hw.write32(regs::EITRSEL, 0);
+            sw.set_all_vfs(hw, vfs);
+        }
+        reset(dev, state);
+    }
+    release(dev, rings);
+}
+
+/// Stops queues and interrupts.
+fn stop_hw(dev: &net::Device<Adapter>, rings: &Rings, state: &mut State) {
+    let hw = &dev.data().hw;
+    let first = Rings::first_queue(state);
+    state.mac.disable_rx(hw);
+    for q in 0..rings.napis.len() as u32 {
+        let regs = QueueRegs::pf(first.wrapping_add(q));
+        if ring::rx_disable(hw, &regs).is_err() {
+            dev_err!(
+                dev.parent(),
+                "RXDCTL.ENABLE for queue {} not cleared within the polling period\n",
+                q
+            );
+        }
+    }
+    // Accesses of the rings end within 100 us (datasheet 4.6.7.1.2).
+    hw.udelay(100);
+    itr::disable(hw);
+    for q in 0..rings.napis.len() as u32 {
+        let regs = QueueRegs::pf(first.wrapping_add(q));
+        if ring::tx_disable(hw, &regs).is_err() && link::check_link(hw).up {
+            dev_err!(
+                dev.parent(),
+                "TXDCTL.ENABLE for queue {} not cleared within the polling period\n",
+                q
+            );
+        }
+    }
+    mac::disable_tx_dma(hw);
+}
+
+/// Resets the device and puts the interface's address back (`ixgbe_reset`).
+pub(crate) fn reset(dev: &net::Device<Adapter>, state: &mut State) {
+    let hw = &dev.data().hw;
+    let Ok(pdev) = pdev(dev) else { return };
+    // Said by `reset_hw`; there is no more to be done than to go on.
+    let _ = reset_hw(pdev, hw, &mut state.mac, &state.fc);
+    let pool = state.sw.pf_pool();
+    state.sw.macs.reset(hw, &dev.address(), pool);
+}
+
+/// Takes the interface down and up again, if it is up (`ixgbe_reinit_locked`).
+pub(crate) fn reinit(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
+    if dev.data().rings.lock().is_up() {
+        down(dev, rtnl);
+        up(dev, rtnl)?;
+    }
+    Ok(())
+}
+
+/// Changes the MTU: the buffers' size depends on it.
+pub(crate) fn change_mtu(dev: &net::Device<Adapter>, rtnl: &Rtnl, mtu: u32) -> Result {
+    let a = dev.data();
+    {
+        let state = a.state.lock();
+        // Old VF drivers cannot receive jumbo frames, so they are told to ask again; see `Switch::set_vf_lpe`.
+        if state.sw.num_vfs != 0 && max_frame(mtu) > 1518 {
+            dev_warn!(dev.parent(), "Setting MTU > 1500 will disable legacy VFs\n");
+        }
+    }
+    let old = dev.mtu();
+    dev.set_mtu(rtnl, mtu);
+    reinit(dev, rtnl).inspect_err(|_| dev.set_mtu(rtnl, old))
+}
+
+/// Switches features; only VLAN stripping needs the hardware.
+pub(crate) fn set_features(dev: &net::Device<Adapter>, _rtnl: &Rtnl, wanted: u64) -> Result {
+    let a = dev.data();
+    let changed = wanted ^ dev.features();
+    let rings = a.rings.lock();
+    let state = &mut *a.state.lock();
+    if changed & features::HW_VLAN_CTAG_RX != 0 {
+        let first = Rings::first_queue(state);
+        let on = wanted & features::HW_VLAN_CTAG_RX != 0;
+        for q in 0..rings.napis.len() as u32 {
+            let val = if on { regs::RXDCTL_VME } else { 0 };
+            let reg = regs::rxdctl(first.wrapping_add(q));
+            libixgbe::io::modify(&a.hw, reg, regs::RXDCTL_VME, val);
+        }
+    }
+    if changed & (features::HW_VLAN_CTAG_FILTER | features::RXALL) != 0 {
+        state.rx_mode.rxall = wanted & features::RXALL != 0;
+        store_rx_mode(dev, state, wanted);
+    }
+    Ok(())
+}
+
+/// Takes over the lists of addresses (`ixgbe_set_rx_mode`).
+pub(crate) fn set_rx_mode(dev: &net::Device<Adapter>, addrs: &AddrLists<'_>) -> Result {
+    let a = dev.data();
+    let mc = copy(&addrs.mc)?;
+    let uc = copy(&addrs.uc)?;
+    let state = &mut *a.state.lock();
+    state.sw.mc = libixgbe::filter::McTable::new();
+    for addr in &mc {
+        state.sw.mc.add(mta_hash(addr));
+    }
+    state.rx_mode.multicast = !mc.is_empty();
+    state.rx_mode.promisc = dev.is_promisc();
+    state.rx_mode.allmulti = dev.is_allmulti();
+    state.uc = uc;
+    apply_rx_mode(dev, state);
+    Ok(())
+}
+
+fn copy(list: &net::HwAddrs<'_>) -> Result<KVec<net::MacAddr>> {
+    let n = list.count() as usize;
+    let mut out = KVec::with_capacity(n, GFP_KERNEL)?;
+    out.resize(n, [0; 6], GFP_KERNEL)?;
+    let got = list.copy_to(&mut out);
+    out.truncate(got.min(n));
+    Ok(out)
+}
+
+/// Programs addresses, multicast table and modes from what was asked for last.
+fn apply_rx_mode(dev: &net::Device<Adapter>, state: &mut State) {
+    let hw = &dev.data().hw;
+    let State {
+        sw,
+        vfs,
+        uc,
+        rx_mode,
+        ..
+    } = &mut *state;
+    let pool = sw.pf_pool();
+    // All or none: what does not fit is received by promiscuity.
+    sw.macs.del_pool(hw, pool);
+    rx_mode.uc_overflow = uc.len() > sw.macs.available(pool);
+    if !rx_mode.uc_overflow {
+        for addr in uc.iter() {
+            rx_mode.uc_overflow |= sw.macs.add(hw, addr, pool).is_err();
+        }
+    }
+    sw.store_multicast(hw, vfs);
+    store_rx_mode(dev, state, dev.features());
+}
+
+fn store_rx_mode(dev: &net::Device<Adapter>, state: &mut State, wanted: u64) {
+    let hw = &dev.data().hw;
+    let pool = state.sw.pf_pool();
+    state.rx_mode.store(hw, pool);
+    let filter = wanted & features::HW_VLAN_CTAG_FILTER != 0 && !state.rx_mode.promisc;
+    let pf_pool = state.sw.pools.map(|_| pool);
+    state.sw.vlans.set_promisc(hw, !filter, pf_pool);
+}
+
+/// Whether the device can be used at all.
+pub(crate) fn present(hw: &Hw) -> bool {
+    !hw.removed()
+}

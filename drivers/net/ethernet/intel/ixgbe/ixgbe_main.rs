@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Driver of the Intel 82599 physical function.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | PCI driver, probe and removal, callbacks of the network device |
+//! | [`ixgbe_common`] | registers and time for `libixgbe` |
+//! | [`ixgbe_lib`] | rings and vectors: open, close, reset |
+//! | [`ixgbe_txrx`] | what runs per frame |
+//! | [`ixgbe_service`] | what runs beside: link, counters, events |
+//! | [`ixgbe_sriov`] | virtual functions |
+//!
+//! Locks, outermost first: the device lock of the PCI core; RTNL; [`Adapter::rings`], whose holder may sleep for
+//! hardware and who alone starts and stops queues; [`Adapter::state`], which covers every register that is not a
+//! queue's: filters, link, and all configuration of VFs. Per frame nothing is locked.
+#![deny(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod ixgbe_common;
+mod ixgbe_lib;
+mod ixgbe_service;
+mod ixgbe_sriov;
+mod ixgbe_txrx;
+
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use ixgbe_common::{
+    transactions_pending,
+    Hw, //
+};
+use ixgbe_lib::Rings;
+use ixgbe_service::PortStats;
+use ixgbe_txrx::{
+    RingStats,
+    TxQueue, //
+};
+use kernel::{
+    device::Core,
+    dma::DmaMask,
+    irq::IrqReturn,
+    new_mutex,
+    pci,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use libixgbe::{
+    eeprom,
+    filter::RxMode,
+    itr,
+    link::{
+        FlowControl,
+        Link, //
+    },
+    mac::{
+        self,
+        Mac,
+        Media, //
+    },
+    mbx::RSS_KEY_SIZE,
+    regs,
+    rss::{
+        Rss,
+        MAX_RSS_QUEUES, //
+    },
+    sriov::{
+        vf::{
+            Switch,
+            VfState,
+            MAX_JUMBO_FRAME_SIZE, //
+        }, //
+    },
+    stats::HwStats,
+    Regs, //
+};
+use nic::{
+    irq::{
+        Kinds,
+        Vectors, //
+    },
+    net::{
+        self,
+        features,
+        AddrLists,
+        LinkStats,
+        MacAddr,
+        Registration,
+        Rtnl,
+        Setup,
+        SkBuff,
+        SkbRef,
+        TxResult,
+        VfConfig,
+        VfStats, //
+    },
+    pci::{
+        Bar,
+        DeviceExt,
+        Enabled, //
+    },
+};
+
+const DRIVER_NAME: &CStr = c"ixgbe";
+
+/// Bytes of Ethernet header and FCS.
+const ETH_OVERHEAD: u32 = 18;
+
+/// Queue pairs that the device is registered with; RSS uses up to 16 of them.
+const MAX_QUEUES: u32 = MAX_RSS_QUEUES;
+
+/// Something for the service task: the link changed.
+pub(crate) const EVENT_LINK: u32 = 1 << 0;
+/// A VF wants something.
+pub(crate) const EVENT_MAILBOX: u32 = 1 << 1;
+/// The device must be reset.
+pub(crate) const EVENT_RESET: u32 = 1 << 2;
+
+/// Everything about the device that changes slowly, behind one lock.
+pub(crate) struct State {
+    pub(crate) mac: Mac,
+    pub(crate) fc: FlowControl,
+    pub(crate) link: Link,
+    /// Speeds that are offered, 0 for all.
+    pub(crate) advertised: u32,
+    pub(crate) sw: KBox<Switch>,
+    pub(crate) vfs: KVec<VfState>,
+    /// Unicast addresses beyond the interface's own.
+    pub(crate) uc: KVec<MacAddr>,
+    pub(crate) rx_mode: RxMode,
+    pub(crate) hw_stats: KBox<HwStats>,
+}
+
+/// Private data of the network device.
+#[pin_data]
+pub(crate) struct Adapter {
+    pub(crate) hw: Hw,
+    #[pin]
+    pub(crate) rings: Mutex<Rings>,
+    #[pin]
+    pub(crate) state: Mutex<State>,
+    /// By queue pair.
+    pub(crate) ring_stats: KVec<Arc<RingStats>>,
+    /// Counters of the port as the service task saw them last, for readers that cannot sleep.
+    pub(crate) port_stats: PortStats,
+    /// `EVENT_*` for the service task.
+    events: AtomicU32,
+    /// Resets after a hang of transmission.
+    pub(crate) tx_timeout_count: AtomicU32,
+}
+
+impl Adapter {
+    /// Has the service task look at `event` at once. From any context.
+    pub(crate) fn raise(dev: &net::Device<Self>, event: u32) {
+        dev.data().events.fetch_or(event, Ordering::AcqRel);
+        dev.schedule_service(0);
+    }
+
+    /// Takes all events.
+    pub(crate) fn take_events(&self) -> u32 {
+        self.events.swap(0, Ordering::AcqRel)
+    }
+
+    /// Whether there is one.
+    pub(crate) fn has_events(&self) -> bool {
+        self.events.load(Ordering::Acquire) != 0
+    }
+}
+
+/// Private data of the PCI device. Fields are dropped in this order.
+struct IxgbeDriver {
+    netdev: Registration<Adapter>,
+    _enabled: Enabled,
+}
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <IxgbeDriver as nic::pci::Driver>::IdInfo,
+    [
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10F7), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x1514), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10F8), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x1517), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x152A), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10FC), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10F9), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10FB), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x1529), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x1507), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x154D), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x154A), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x1557), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x154F), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x1558), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x151C), ()),
+    ]
+);
+
+/// The reset and its errors, in words.
+fn reset_hw(
+    pdev: &pci::Device<kernel::device::Bound>,
+    hw: &Hw,
+    mac: &mut Mac,
+    fc: &FlowControl,
+) -> Result {
+    let pending = || transactions_pending(pdev);
+    mac.reset(hw, pending)
+        .and_then(|()| mac.start(hw, fc))
+        .map_err(|e| {
+            match e {
+                mac::Error::ResetTimeout => dev_err!(pdev, "Reset did not complete\n"),
+                mac::Error::PrimaryTimeout => dev_err!(pdev, "primary disable timed out\n"),
+                mac::Error::Link(e) => dev_err!(pdev, "Link set-up failed: {:?}\n", e),
+            }
+            EIO
+        })
+}
+
+#[vtable]
+impl nic::pci::Driver for IxgbeDriver {
+    type IdInfo = ();
+    type Data = Self;
+    const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
+
+    fn probe(
+        pdev: &pci::Device<Core<'_>>,
+        _info: Option<&()>,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let id = pdev.dev_id();
+        if let Some(missing) = Media::of_device(id).missing() {
+            dev_err!(pdev, "Device {:04x} is not supported: {}\n", id, missing);
+            return Err(EOPNOTSUPP);
+        }
+        let enabled = Enabled::new(pdev, DRIVER_NAME, DmaMask::new::<64>())?;
+        let hw = Hw::new(Bar::new(pdev, 0, Hw::MIN_LEN)?)?;
+        if eeprom::firmware_in_recovery(&hw) {
+            dev_err!(
+                pdev,
+                "Firmware recovery mode detected. Limiting functionality.\n"
+            );
+            return Err(EIO);
+        }
+
+        let (mut mac, fc) = (Mac::new(), FlowControl::new());
+        reset_hw(pdev, &hw, &mut mac, &fc)?;
+        if let Err(e) = mac::validate_eeprom(&hw) {
+            dev_err!(pdev, "The EEPROM Checksum Is Not Valid ({:?})\n", e);
+            return Err(EIO);
+        }
+        let addr = mac.perm_addr;
+        if !net::is_valid_ether_addr(&addr) {
+            dev_err!(pdev, "invalid MAC address\n");
+            return Err(EIO);
+        }
+
+        // A vector a queue pair, and one for everything else.
+        let queues = net::num_online_cpus().clamp(1, MAX_QUEUES);
+        let vectors = Vectors::alloc(pdev, 2, queues.saturating_add(1), Kinds::MSIX)?;
+        if let Err(e) = pdev.set_totalvfs(libixgbe::sriov::MAX_VFS as u16) {
+            dev_warn!(pdev, "Cannot limit the number of VFs ({:?})\n", e);
+        }
+
+        let mut key_bytes = [0u8; RSS_KEY_SIZE];
+        net::rss_key_fill(&mut key_bytes);
+        let mut key = [0u32; RSS_KEY_SIZE / 4];
+        for (k, b) in key.iter_mut().zip(key_bytes.chunks_exact(4)) {
+            *k = b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
+        }
+        let rings = Rings::new(vectors, queues);
+        let sw = KBox::new(Switch::new(Rss::new(key, rings.queues)), GFP_KERNEL)?;
+        let mut ring_stats = KVec::with_capacity(MAX_QUEUES as usize, GFP_KERNEL)?;
+        for _ in 0..MAX_QUEUES {
+            ring_stats.push(Arc::new(RingStats::default(), GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        let state = State {
+            mac,
+            fc,
+            link: Link::default(),
+            advertised: 0,
+            sw,
+            vfs: KVec::new(),
+            uc: KVec::new(),
+            rx_mode: RxMode::default(),
+            hw_stats: KBox::new(HwStats::default(), GFP_KERNEL)?,
+        };
+        let real_queues = rings.queues;
+
+        let mut netdev = Registration::new(
+            pdev.as_ref(),
+            MAX_QUEUES,
+            MAX_QUEUES,
+            try_pin_init!(Adapter {
+                hw,
+                rings <- new_mutex!(rings),
+                state <- new_mutex!(state),
+                ring_stats,
+                port_stats: PortStats::default(),
+                events: AtomicU32::new(0),
+                tx_timeout_count: AtomicU32::new(0),
+            }? Error),
+        )?;
+        netdev.setup(&setup(addr));
+        {
+            let rtnl = Rtnl::lock();
+            netdev.set_real_num_queues(&rtnl, real_queues, real_queues)?;
+        }
+        {
+            let a = netdev.data();
+            let mut state = a.state.lock();
+            let pool = state.sw.pf_pool();
+            state.sw.macs.reset(&a.hw, &addr, pool);
+        }
+        netdev.register()?;
+        dev_info!(
+            pdev,
+            "Intel(R) 10 Gigabit Network Connection {}, {} queue pairs, MAC {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}\n",
+            netdev.name(), real_queues, addr[0], addr[1], addr[2], addr[3], addr[4], addr[5]
+        );
+
+        Ok(Ok::<_, Error>(Self {
+            netdev,
+            _enabled: enabled,
+        }))
+    }
+
+    fn remove(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+        ixgbe_sriov::remove(pdev, &data.netdev);
+        mac::set_hw_control(&data.netdev.data().hw, false);
+    }
+
+    fn sriov_configure(
+        pdev: &pci::Device<Core<'_>>,
+        data: Pin<&Self>,
+        num_vfs: u32,
+    ) -> Result<u32> {
+        ixgbe_sriov::configure(pdev, &data.netdev, num_vfs)
+    }
+
+    fn shutdown(_pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+        let dev = &*data.netdev;
+        let rtnl = Rtnl::lock();
+        dev.detach(&rtnl);
+        if dev.running() {
+            ixgbe_lib::down(dev, &rtnl);
+        }
+        mac::set_hw_control(&dev.data().hw, false);
+    }
+}
+
+/// What the network device can do, as the C driver's does.
+fn setup(addr: MacAddr) -> Setup {
+    use features::*;
+    let partial =
+        GSO_GRE | GSO_GRE_CSUM | GSO_IPXIP4 | GSO_IPXIP6 | GSO_UDP_TUNNEL | GSO_UDP_TUNNEL_CSUM;
+    let base = SG | TSO | TSO6 | RXHASH | RXCSUM | HW_CSUM | SCTP_CRC | GSO_PARTIAL | GSO_UDP_L4;
+    let offloads = base | partial;
+    let vlan = HW_VLAN_CTAG_FILTER | HW_VLAN_CTAG_RX | HW_VLAN_CTAG_TX;
+    Setup {
+        features: offloads | vlan | HIGHDMA,
+        hw_features: offloads | vlan | RXALL,
+        vlan_features: offloads | TSO_MANGLEID | HIGHDMA,
+        hw_enc_features: offloads | TSO_MANGLEID,
+        mpls_features: SG | TSO | TSO6 | HW_CSUM,
+        gso_partial_features: partial,
+        xdp_features: 0,
+        min_mtu: 68,
+        max_mtu: MAX_JUMBO_FRAME_SIZE - ETH_OVERHEAD,
+        address: addr,
+        perm_address: addr,
+        watchdog_ms: 5000,
+        unicast_filter: true,
+        ..Setup::default()
+    }
+}
+
+#[vtable]
+impl net::Driver for Adapter {
+    type TxQueue = TxQueue;
+
+    fn open(dev: &net::Device<Self>, rtnl: &Rtnl) -> Result {
+        ixgbe_lib::up(dev, rtnl)
+    }
+
+    fn stop(dev: &net::Device<Self>, rtnl: &Rtnl) {
+        ixgbe_lib::down(dev, rtnl);
+        mac::set_hw_control(&dev.data().hw, false);
+    }
+
+    #[inline]
+    fn start_xmit(dev: &net::Device<Self>, queue: &mut TxQueue, skb: SkBuff) -> TxResult {
+        queue.xmit(dev, skb)
+    }
+
+    fn features_check(_dev: &net::Device<Self>, skb: &SkbRef, features: u64) -> u64 {
+        // Length fields of the context descriptor: 7 bits for the MAC header, 9 for the IP header (7.2.3.2.3).
+        const MAX_MAC_HDR_LEN: u32 = 127;
+        const MAX_NETWORK_HDR_LEN: u32 = 511;
+        let l3 = skb.network_offset();
+        let l4 = skb.csum_start_offset().wrapping_sub(l3);
+        let csum = features::HW_CSUM | features::SCTP_CRC | features::GSO_UDP_L4;
+        if l3 > MAX_MAC_HDR_LEN {
+            return features & !(csum | features::HW_VLAN_CTAG_TX | features::TSO | features::TSO6);
+        }
+        if skb.csum_partial() && l4 > MAX_NETWORK_HDR_LEN {
+            return features & !(csum | features::TSO | features::TSO6);
+        }
+        // The inner IP identification can only be right if it may repeat.
+        if skb.encapsulation() && features & features::TSO_MANGLEID == 0 {
+            return features & !features::TSO;
+        }
+        features
+    }
+
+    fn set_rx_mode(dev: &net::Device<Self>, addrs: &AddrLists<'_>) -> Result {
+        ixgbe_lib::set_rx_mode(dev, addrs)
+    }
+
+    fn set_mac_address(dev: &net::Device<Self>, _rtnl: &Rtnl, addr: &MacAddr) -> Result {
+        let a = dev.data();
+        let mut state = a.state.lock();
+        let pool = state.sw.pf_pool();
+        state.sw.macs.set_default(&a.hw, addr, pool);
+        Ok(())
+    }
+
+    fn change_mtu(dev: &net::Device<Self>, rtnl: &Rtnl, mtu: u32) -> Result {
+        ixgbe_lib::change_mtu(dev, rtnl, mtu)
+    }
+
+    fn tx_timeout(dev: &net::Device<Self>, _queue: u32) {
+        let a = dev.data();
+        a.tx_timeout_count.fetch_add(1, Ordering::Relaxed);
+        Self::raise(dev, EVENT_RESET);
+    }
+
+    fn get_stats64(dev: &net::Device<Self>, stats: &mut LinkStats) {
+        let a = dev.data();
+        for s in &a.ring_stats {
+            stats.rx_packets = stats.rx_packets.wrapping_add(s.rx_packets.get());
+            stats.rx_bytes = stats.rx_bytes.wrapping_add(s.rx_bytes.get());
+            stats.tx_packets = stats.tx_packets.wrapping_add(s.tx_packets.get());
+            stats.tx_bytes = stats.tx_bytes.wrapping_add(s.tx_bytes.get());
+            stats.tx_dropped = stats.tx_dropped.wrapping_add(s.tx_dropped.get());
+        }
+        a.port_stats.fill(stats);
+    }
+
+    fn vlan_rx_add_vid(dev: &net::Device<Self>, _rtnl: &Rtnl, vid: u16) -> Result {
+        let a = dev.data();
+        let mut state = a.state.lock();
+        let pool = state.sw.pf_pool();
+        state.sw.vlans.add(&a.hw, vid.into(), pool);
+        Ok(())
+    }
+
+    fn vlan_rx_kill_vid(dev: &net::Device<Self>, _rtnl: &Rtnl, vid: u16) -> Result {
+        let a = dev.data();
+        let mut state = a.state.lock();
+        let pool = state.sw.pf_pool();
+        state.sw.vlans.remove(&a.hw, vid.into(), pool);
+        Ok(())
+    }
+
+    fn set_features(dev: &net::Device<Self>, rtnl: &Rtnl, wanted: u64) -> Result {
+        ixgbe_lib::set_features(dev, rtnl, wanted)
+    }
+
+    fn service(dev: &net::Device<Self>) {
+        ixgbe_service::run(dev);
+    }
+
+    fn interrupt(dev: &net::Device<Self>) -> IrqReturn {
+        let a = dev.data();
+        let causes = itr::take_other(&a.hw);
+        let mut events = 0;
+        if causes & regs::EICR_LSC != 0 {
+            // Masked until the service task has looked.
+            a.hw.write32(regs::EIMC, regs::EICR_LSC);
+            events |= EVENT_LINK;
+        }
+        if causes & regs::EICR_MAILBOX != 0 {
+            events |= EVENT_MAILBOX;
+        }
+        if causes & regs::EICR_ECC != 0 {
+            events |= EVENT_RESET;
+        }
+        if events != 0 {
+            Self::raise(dev, events);
+        }
+        itr::enable_other(&a.hw, events & EVENT_LINK == 0);
+        IrqReturn::Handled
+    }
+
+    fn set_vf_mac(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, mac: &MacAddr) -> Result {
+        ixgbe_sriov::set_vf_mac(dev, vf, mac)
+    }
+
+    fn set_vf_vlan(
+        dev: &net::Device<Self>,
+        _rtnl: &Rtnl,
+        vf: u32,
+        vlan: u16,
+        qos: u8,
+        proto: u16,
+    ) -> Result {
+        ixgbe_sriov::set_vf_vlan(dev, vf, vlan, qos, proto)
+    }
+
+    fn set_vf_rate(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, min: u32, max: u32) -> Result {
+        ixgbe_sriov::set_vf_rate(dev, vf, min, max)
+    }
+
+    fn set_vf_spoofchk(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, on: bool) -> Result {
+        ixgbe_sriov::set_vf_spoofchk(dev, vf, on)
+    }
+
+    fn set_vf_trust(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, on: bool) -> Result {
+        ixgbe_sriov::set_vf_trust(dev, vf, on)
+    }
+
+    fn get_vf_config(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32) -> Result<VfConfig> {
+        ixgbe_sriov::get_vf_config(dev, vf)
+    }
+
+    fn set_vf_link_state(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, state: u32) -> Result {
+        ixgbe_sriov::set_vf_link_state(dev, vf, state)
+    }
+
+    fn get_vf_stats(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, stats: &mut VfStats) -> Result {
+        ixgbe_sriov::get_vf_stats(dev, vf, stats)
+    }
+
+    fn set_vf_rss_query_en(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, on: bool) -> Result {
+        ixgbe_sriov::set_vf_rss_query_en(dev, vf, on)
+    }
+}
+
+nic::module_pci_driver! {
+    type: IxgbeDriver,
+    name: "ixgbe",
+    authors: ["The ixgbe live migration project"],
+    description: "Intel(R) 10 Gigabit PCI Express Network Driver",
+    license: "GPL v2",
+}

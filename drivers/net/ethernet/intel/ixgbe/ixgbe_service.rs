@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What runs beside traffic: link, counters, and events that interrupts announce (`ixgbe_service_task`).
+
+use crate::{
+    ixgbe_lib,
+    ixgbe_sriov,
+    Adapter,
+    State,
+    EVENT_LINK,
+    EVENT_MAILBOX,
+    EVENT_RESET, //
+};
+use kernel::prelude::*;
+use libixgbe::{
+    link::{
+        self,
+        Pause, //
+    },
+    regs,
+    stats::HwStats,
+    Regs, //
+};
+use nic::net::{
+    self,
+    Counter,
+    LinkStats,
+    Rtnl, //
+};
+
+/// Milliseconds between looks at the counters (`ixgbe_service_timer`).
+const PERIOD_MS: u32 = 2000;
+/// Milliseconds between looks at a link that is down.
+const LINK_PERIOD_MS: u32 = 100;
+
+/// Counters of the port for readers that cannot take a lock that sleeps.
+#[derive(Default)]
+pub(crate) struct PortStats {
+    multicast: Counter,
+    crc_errors: Counter,
+    length_errors: Counter,
+    missed: Counter,
+}
+
+impl PortStats {
+    fn update(&self, hw: &HwStats) {
+        self.multicast.set(hw.mprc);
+        self.crc_errors.set(hw.crcerrs);
+        self.length_errors.set(hw.rlec);
+        self.missed.set(hw.mpc);
+    }
+
+    pub(crate) fn fill(&self, s: &mut LinkStats) {
+        s.multicast = self.multicast.get();
+        s.rx_crc_errors = self.crc_errors.get();
+        s.rx_length_errors = self.length_errors.get();
+        s.rx_errors = s.rx_crc_errors.wrapping_add(s.rx_length_errors);
+        s.rx_missed_errors = self.missed.get();
+    }
+}
+
+/// The service task.
+pub(crate) fn run(dev: &net::Device<Adapter>) {
+    let a = dev.data();
+    let mut events = a.take_events();
+    if !ixgbe_lib::present(&a.hw) {
+        dev.carrier_off();
+        return;
+    }
+    if events & EVENT_RESET != 0 {
+        let rtnl = Rtnl::lock();
+        if dev.running() && dev.present() {
+            dev_warn!(dev.parent(), "Reset adapter\n");
+            if ixgbe_lib::reinit(dev, &rtnl).is_err() {
+                dev_err!(dev.parent(), "Cannot bring the interface up again\n");
+            }
+        }
+        events |= EVENT_LINK;
+    }
+    let mut period = PERIOD_MS;
+    let running = dev.running();
+    {
+        let state = &mut *a.state.lock();
+        if events & EVENT_MAILBOX != 0 || state.sw.num_vfs != 0 {
+            if ixgbe_sriov::msg_task(dev, state) {
+                period = 1;
+            }
+        }
+        if running && state.sw.up {
+            if events & EVENT_LINK != 0 || !state.link.up {
+                watchdog_link(dev, state);
+                a.hw.write32(regs::EIMS, regs::EICR_LSC);
+            }
+            if !state.link.up {
+                period = period.min(LINK_PERIOD_MS);
+            }
+            update_stats(dev, state);
+        }
+    }
+    if running || a.has_events() {
+        dev.schedule_service(period);
+    }
+    // An interrupt that came since the events were taken may have had its time replaced by the line above.
+    if a.has_events() {
+        dev.schedule_service(0);
+    }
+}
+
+/// Tells the stack and the VFs about the link (`ixgbe_watchdog_subtask`).
+fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
+    let a = dev.data();
+    let now = link::check_link(&a.hw);
+    if now == state.link {
+        return;
+    }
+    let was = core::mem::replace(&mut state.link, now);
+    if now.up {
+        state.fc.enable(&a.hw);
+        let pause = match state.fc.current {
+            Pause { rx: true, tx: true } => "RX/TX",
+            Pause {
+                rx: true,
+                tx: false,
+            } => "RX",
+            Pause {
+                rx: false,
+                tx: true,
+            } => "TX",
+            Pause {
+                rx: false,
+                tx: false,
+            } => "None",
+        };
+        dev_info!(
+            dev.parent(),
+            "{}: NIC Link is Up {} Mbps, Flow Control: {}\n",
+            dev.name(),
+            now.mbps(),
+            pause
+        );
+        dev.carrier_on();
+    } else if was.up {
+        dev_info!(dev.parent(), "{}: NIC Link is Down\n", dev.name());
+        dev.carrier_off();
+    }
+    let State { sw, vfs, .. } = state;
+    if sw.check_rates(&a.hw, vfs, now.mbps()) {
+        dev_info!(
+            dev.parent(),
+            "Link speed has been changed. VF Transmit rate is disabled\n"
+        );
+    }
+    sw.ping_all(&a.hw, vfs);
+}
+
+/// Reads the counters, which the hardware clears.
+pub(crate) fn update_stats(dev: &net::Device<Adapter>, state: &mut State) {
+    let a = dev.data();
+    state.hw_stats.update(&a.hw);
+    a.port_stats.update(&state.hw_stats);
+    for (vf, s) in (0u32..).zip(state.vfs.iter_mut()) {
+        s.update_stats(&a.hw, vf);
+    }
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Virtual functions: making and removing them, their mailbox, and what the administrator sets.
+
+use crate::{
+    ixgbe_lib,
+    Adapter,
+    State, //
+};
+use kernel::{
+    device::Core,
+    pci,
+    prelude::*, //
+};
+use libixgbe::{
+    mbx::pf as mailbox,
+    sriov::{
+        vf::{
+            self,
+            Handled,
+            LinkState,
+            Refusal,
+            VfState, //
+        },
+        Pools,
+        MAX_VFS, //
+    }, //
+};
+use nic::{
+    net::{
+        self,
+        MacAddr,
+        Rtnl,
+        VfConfig,
+        VfStats, //
+    },
+    pci::DeviceExt, //
+};
+
+/// EtherType of a VLAN tag.
+const ETH_P_8021Q: u16 = 0x8100;
+
+/// Sets the number of VFs, from sysfs (`ixgbe_pci_sriov_configure`).
+pub(crate) fn configure(
+    pdev: &pci::Device<Core<'_>>,
+    dev: &net::Device<Adapter>,
+    num_vfs: u32,
+) -> Result<u32> {
+    let now = pdev.num_vf();
+    if num_vfs == now {
+        return Ok(num_vfs);
+    }
+    if num_vfs > MAX_VFS {
+        dev_err!(pdev, "Creating more than {} VFs is not allowed\n", MAX_VFS);
+        return Err(EPERM);
+    }
+    if now != 0 {
+        if pdev.vfs_assigned() {
+            dev_warn!(
+                pdev,
+                "VFs are assigned to guests - they will not be deallocated\n"
+            );
+            return Err(EPERM);
+        }
+        // Their drivers still get answers while they let go.
+        pdev.disable_sriov();
+    }
+    set_num_vfs(dev, num_vfs)?;
+    if num_vfs != 0 {
+        if let Err(e) = pdev.enable_sriov(num_vfs) {
+            dev_warn!(pdev, "Failed to enable PCI sriov: {:?}\n", e);
+            set_num_vfs(dev, 0)?;
+            return Err(e);
+        }
+        dev_info!(pdev, "SR-IOV enabled with {} VFs\n", num_vfs);
+    }
+    Ok(num_vfs)
+}
+
+/// Removes all VFs before the driver goes, unless a guest has one.
+pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
+    if pdev.num_vf() == 0 {
+        return;
+    }
+    if pdev.vfs_assigned() {
+        dev_warn!(
+            pdev,
+            "Unloading driver while VFs are assigned - VFs will not be deallocated\n"
+        );
+        return;
+    }
+    pdev.disable_sriov();
+    if set_num_vfs(dev, 0).is_err() {
+        dev_warn!(pdev, "Cannot bring the interface up again\n");
+    }
+}
+
+/// Divides the device anew, which takes a reset.
+fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
+    let a = dev.data();
+    let mut vfs = KVec::with_capacity(num_vfs as usize, GFP_KERNEL)?;
+    for _ in 0..num_vfs {
+        vfs.push(VfState::new(), GFP_KERNEL)?;
+    }
+    let rtnl = Rtnl::lock();
+    let was_up = a.rings.lock().is_up();
+    if was_up {
+        ixgbe_lib::down(dev, &rtnl);
+    }
+    {
+        let state = &mut *a.state.lock();
+        if state.sw.pools.is_some() {
+            libixgbe::sriov::deconfigure(&a.hw);
+        }
+        state.sw.num_vfs = num_vfs;
+        state.sw.pools = Pools::for_vfs(num_vfs);
+        state.vfs = vfs;
+        let pool = state.sw.pf_pool();
+        state.sw.macs.reset(&a.hw, &dev.address(), pool);
+    }
+    if was_up {
+        ixgbe_lib::up(dev, &rtnl)?;
+    }
+    Ok(())
+}
+
+/// Deals with what VFs want (`ixgbe_msg_task`); true if something must be tried again soon.
+pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
+    let hw = &dev.data().hw;
+    let State { sw, vfs, .. } = &mut *state;
+    let events = mailbox::events(hw);
+    let mut again = false;
+    let num_vfs = sw.num_vfs;
+    for vf in 0..num_vfs {
+        let bit = 1u64 << (vf & 63);
+        if events.resets & bit != 0 {
+            mailbox::clear_reset(hw, vf);
+            sw.vf_reset_event(hw, vfs, vf);
+        }
+        if events.messages & bit != 0 {
+            match sw.handle_message(hw, vfs, vf) {
+                Handled::Busy => again = true,
+                Handled::Reset => {
+                    dev_info!(dev.parent(), "VF Reset msg received from vf {}\n", vf);
+                }
+                Handled::Refused(request, why) => {
+                    pr_debug!("ixgbe: VF {} was refused {:?}: {:?}\n", vf, request, why);
+                }
+                Handled::Extension(words) => {
+                    // Offered to no VF yet (`Switch::features`), so this cannot come.
+                    let _ = vf::reply(hw, vf, &words, false);
+                }
+                Handled::Ignored | Handled::Done(_) | Handled::NotClearToSend => {}
+            }
+        }
+        if events.acks & bit != 0 {
+            sw.handle_ack(hw, vfs, vf);
+        }
+    }
+    sw.flush_pings(hw, vfs);
+    again || vfs.iter().any(|v| v.ping_pending)
+}
+
+/// Runs `f` on a VF's state under the lock over all configuration of VFs.
+fn with_vf<R>(
+    dev: &net::Device<Adapter>,
+    vf: u32,
+    f: impl FnOnce(&crate::Hw, &mut vf::Switch, &mut VfState, u32) -> Result<R>,
+) -> Result<R> {
+    let a = dev.data();
+    let state = &mut *a.state.lock();
+    let mbps = if state.link.up { state.link.mbps() } else { 0 };
+    let State { sw, vfs, .. } = state;
+    let v = vfs.get_mut(vf as usize).ok_or(EINVAL)?;
+    f(&a.hw, sw, v, mbps)
+}
+
+fn errno(why: Refusal) -> Error {
+    match why {
+        Refusal::NoSpace => ENOSPC,
+        Refusal::Denied => EINVAL,
+        _ => EINVAL,
+    }
+}
+
+pub(crate) fn set_vf_mac(dev: &net::Device<Adapter>, vf: u32, mac: &MacAddr) -> Result {
+    with_vf(dev, vf, |hw, sw, v, _| {
+        sw.admin_set_mac(hw, vf, v, mac).map_err(|e| match e {
+            // No receive address is left (`ixgbe_add_mac_filter`).
+            Refusal::NoSpace => ENOMEM,
+            e => errno(e),
+        })
+    })?;
+    dev_info!(
+        dev.parent(),
+        "setting MAC {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x} on VF {}. Reload the VF driver to make this change effective.\n",
+        mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], vf
+    );
+    Ok(())
+}
+
+pub(crate) fn set_vf_vlan(
+    dev: &net::Device<Adapter>,
+    vf: u32,
+    vlan: u16,
+    qos: u8,
+    proto: u16,
+) -> Result {
+    with_vf(dev, vf, |hw, sw, v, _| {
+        if vlan > 4095 || qos > 7 {
+            return Err(EINVAL);
+        }
+        if proto != ETH_P_8021Q {
+            return Err(EPROTONOSUPPORT);
+        }
+        sw.admin_set_vlan(hw, vf, v, vlan, qos).map_err(errno)
+    })
+}
+
+pub(crate) fn set_vf_rate(dev: &net::Device<Adapter>, vf: u32, min: u32, max: u32) -> Result {
+    with_vf(dev, vf, |hw, sw, v, mbps| {
+        if min != 0 {
+            return Err(EINVAL);
+        }
+        sw.admin_set_rate(hw, vf, v, mbps, max).map_err(errno)
+    })
+}
+
+pub(crate) fn set_vf_spoofchk(dev: &net::Device<Adapter>, vf: u32, on: bool) -> Result {
+    with_vf(dev, vf, |hw, sw, v, _| {
+        sw.admin_set_spoofchk(hw, vf, v, on);
+        Ok(())
+    })
+}
+
+pub(crate) fn set_vf_trust(dev: &net::Device<Adapter>, vf: u32, on: bool) -> Result {
+    with_vf(dev, vf, |hw, sw, v, _| {
+        sw.admin_set_trust(hw, vf, v, on);
+        Ok(())
+    })
+}
+
+pub(crate) fn set_vf_link_state(dev: &net::Device<Adapter>, vf: u32, state: u32) -> Result {
+    with_vf(dev, vf, |hw, sw, v, _| {
+        match state {
+            0 => sw.set_link_state(hw, vf, v, LinkState::Auto),
+            // Accepted and without effect, as in the C driver: the hardware cannot fake a link.
+            1 => {}
+            2 => sw.set_link_state(hw, vf, v, LinkState::Disable),
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn set_vf_rss_query_en(dev: &net::Device<Adapter>, vf: u32, on: bool) -> Result {
+    with_vf(dev, vf, |_, _, v, _| {
+        v.rss_query = on;
+        Ok(())
+    })
+}
+
+pub(crate) fn get_vf_config(dev: &net::Device<Adapter>, vf: u32) -> Result<VfConfig> {
+    with_vf(dev, vf, |_, _, v, _| {
+        Ok(VfConfig {
+            mac: v.mac,
+            vlan: v.pf_vlan,
+            qos: v.pf_qos,
+            spoofchk: v.spoofchk,
+            link_state: match v.link_state {
+                LinkState::Auto => 0,
+                LinkState::Enable => 1,
+                LinkState::Disable => 2,
+            },
+            min_tx_rate: 0,
+            max_tx_rate: v.tx_rate.into(),
+            rss_query_en: v.rss_query,
+            trusted: v.trusted,
+        })
+    })
+}
+
+pub(crate) fn get_vf_stats(dev: &net::Device<Adapter>, vf: u32, stats: &mut VfStats) -> Result {
+    with_vf(dev, vf, |hw, _, v, _| {
+        v.update_stats(hw, vf);
+        stats.rx_packets = v.stats.gprc;
+        stats.rx_bytes = v.stats.gorc;
+        stats.tx_packets = v.stats.gptc;
+        stats.tx_bytes = v.stats.gotc;
+        stats.multicast = v.stats.mprc;
+        Ok(())
+    })
+}

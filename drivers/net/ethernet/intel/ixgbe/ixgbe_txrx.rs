@@ -1,0 +1,645 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Transmit and receive: what runs per frame.
+
+use crate::{
+    ixgbe_common::Hw,
+    Adapter, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use libixgbe::{
+    desc::*,
+    itr,
+    regs,
+    ring::{
+        Indices,
+        QueueRegs,
+        RxRing,
+        TxRing,
+        MAX_DATA_PER_TXD, //
+    },
+    Regs, //
+};
+use nic::{
+    dma::Ring,
+    net::{
+        self,
+        features,
+        Counter,
+        DropReason,
+        HashType,
+        NapiRef,
+        PagePool,
+        RxBuf,
+        RxMeta,
+        SkBuff,
+        TxConsumer,
+        TxProducer,
+        TxResult,
+        RX_HEADROOM, //
+    },
+    pci::Doorbell, //
+};
+use zerocopy::byteorder::little_endian::{
+    U32,
+    U64, //
+};
+
+/// Descriptors that a frame can take at worst, for which a stopped queue waits: a context, the linear part and 17
+/// fragments, and what is split because it is longer than [`MAX_DATA_PER_TXD`].
+const DESC_NEEDED: u32 = 24;
+/// Free descriptors at which a stopped queue goes on (`TX_WAKE_THRESHOLD`).
+const TX_WAKE_THRESHOLD: u32 = DESC_NEEDED * 2;
+/// Buffers posted at once (`IXGBE_RX_BUFFER_WRITE`).
+const RX_BUFFER_WRITE: u32 = 16;
+/// Frames that one poll frees at most (`IXGBE_DEFAULT_TX_WORK`).
+const TX_WORK: u32 = 256;
+/// Shortest frame that the hardware takes (`ixgbe_xmit_frame`).
+const MIN_FRAME: u32 = 17;
+/// Frame with standard MTU, VLAN tag and FCS, that fits into half a page.
+pub(crate) const MAX_2K_FRAME: u32 = 1522;
+
+/// Counters of a queue pair. They outlive the rings.
+#[derive(Default)]
+pub(crate) struct RingStats {
+    /// Frames sent; segments count.
+    pub(crate) tx_packets: Counter,
+    /// Bytes sent.
+    pub(crate) tx_bytes: Counter,
+    /// Times that a stopped queue went on.
+    pub(crate) tx_restart: Counter,
+    /// Frames that found no room.
+    pub(crate) tx_busy: Counter,
+    /// Frames dropped because they could not be mapped or prepared.
+    pub(crate) tx_dropped: Counter,
+    /// Frames received.
+    pub(crate) rx_packets: Counter,
+    /// Bytes received.
+    pub(crate) rx_bytes: Counter,
+    /// Frames dropped for want of memory, or because they were bad.
+    pub(crate) rx_dropped: Counter,
+    /// Frames with a wrong checksum.
+    pub(crate) rx_csum_err: Counter,
+    /// Buffers that could not be had.
+    pub(crate) rx_alloc_failed: Counter,
+    /// Descriptors of frames that span several.
+    pub(crate) rx_non_eop: Counter,
+}
+
+/// The half of a queue that `start_xmit` fills.
+pub(crate) struct TxQueue {
+    producer: TxProducer,
+    tail: Doorbell,
+    index: u32,
+    /// `ADVTXD_CC` if the internal switch must look into the context of each frame.
+    cc: bool,
+    stats: Arc<RingStats>,
+}
+
+/// What a frame wants of the hardware.
+#[derive(Default)]
+struct Offload {
+    /// Context descriptor, if anything is wanted.
+    ctx: Option<AdvTxContext>,
+    /// Bits of `cmd_type_len` beyond the usual.
+    cmd: u32,
+    /// `POPTS`.
+    olinfo: u32,
+    /// Bytes of headers that each segment repeats.
+    hdr_len: u32,
+    segs: u16,
+}
+
+impl TxQueue {
+    pub(crate) fn new(
+        hw: &Hw,
+        producer: TxProducer,
+        regs: &QueueRegs,
+        index: u32,
+        cc: bool,
+        stats: Arc<RingStats>,
+    ) -> Result<Self> {
+        Ok(Self {
+            producer,
+            tail: hw.doorbell(regs.tdt)?,
+            index,
+            cc,
+            stats,
+        })
+    }
+
+    /// Segmentation, checksum and VLAN tag (`ixgbe_tso`, `ixgbe_tx_csum`).
+    #[inline]
+    fn offload(&self, skb: &mut SkBuff) -> Result<Offload> {
+        let mut o = Offload {
+            segs: 1,
+            ..Offload::default()
+        };
+        let vlan = skb.vlan_tag();
+        let mut lens = match vlan {
+            Some(tci) => {
+                o.cmd |= ADVTXD_DCMD_VLE;
+                u32::from(tci) << ADVTXD_VLAN_SHIFT
+            }
+            None => 0,
+        };
+        let mut tucmd = 0;
+        let mut mss_l4len = 0;
+        if skb.csum_partial() {
+            if skb.is_gso() {
+                let tso = skb.tso_prepare()?;
+                let l4_len = u32::from(tso.hdr_len).wrapping_sub(tso.l4_offset.into());
+                lens |= u32::from(tso.l4_offset).wrapping_sub(tso.l3_offset.into())
+                    | u32::from(tso.l3_offset) << ADVTXD_MACLEN_SHIFT;
+                mss_l4len = u32::from(tso.mss) << ADVTXD_MSS_SHIFT | l4_len << ADVTXD_L4LEN_SHIFT;
+                tucmd = if tso.udp {
+                    ADVTXD_TUCMD_L4T_UDP
+                } else {
+                    ADVTXD_TUCMD_L4T_TCP
+                };
+                o.olinfo |= ADVTXD_POPTS_TXSM;
+                if tso.ipv4 {
+                    tucmd |= ADVTXD_TUCMD_IPV4;
+                    o.olinfo |= ADVTXD_POPTS_IXSM;
+                }
+                o.cmd |= ADVTXD_DCMD_TSE;
+                o.hdr_len = tso.hdr_len.into();
+                o.segs = tso.segs;
+                return Ok(self.with_context(o, lens, tucmd, mss_l4len));
+            }
+            // Where the checksum is stored tells the protocol: 16 TCP, 6 UDP, 8 SCTP.
+            let l4 = match skb.csum_offset() {
+                16 => Some(ADVTXD_TUCMD_L4T_TCP),
+                6 => Some(ADVTXD_TUCMD_L4T_UDP),
+                8 if skb.csum_is_sctp() => Some(ADVTXD_TUCMD_L4T_SCTP),
+                _ => None,
+            };
+            if let Some(l4) = l4 {
+                let l3 = skb.network_offset();
+                lens |= skb.csum_start_offset().wrapping_sub(l3) | l3 << ADVTXD_MACLEN_SHIFT;
+                tucmd = l4;
+                o.olinfo |= ADVTXD_POPTS_TXSM;
+                return Ok(self.with_context(o, lens, tucmd, mss_l4len));
+            }
+            skb.checksum_help()?;
+        }
+        if vlan.is_some() || self.cc {
+            lens |= skb.network_offset() << ADVTXD_MACLEN_SHIFT;
+            return Ok(self.with_context(o, lens, tucmd, mss_l4len));
+        }
+        Ok(o)
+    }
+
+    #[inline]
+    fn with_context(&self, mut o: Offload, lens: u32, tucmd: u32, mss_l4len: u32) -> Offload {
+        o.ctx = Some(AdvTxContext {
+            vlan_macip_lens: U32::new(lens),
+            fceof_saidx: U32::ZERO,
+            type_tucmd_mlhl: U32::new(tucmd | ADVTXD_DCMD_DEXT | ADVTXD_DTYP_CTXT),
+            mss_l4len_idx: U32::new(mss_l4len),
+        });
+        if self.cc {
+            o.olinfo |= ADVTXD_CC;
+        }
+        o
+    }
+
+    /// Sends a frame (`ixgbe_xmit_frame_ring`).
+    #[inline]
+    pub(crate) fn xmit(&mut self, dev: &net::Device<Adapter>, skb: SkBuff) -> TxResult {
+        let Some(mut skb) = skb.pad_to(MIN_FRAME) else {
+            self.stats.tx_dropped.inc();
+            return TxResult::Done;
+        };
+        let len = skb.len();
+        // Context, linear part, fragments, and one more for each full stretch of 16 KiB.
+        let needed = skb
+            .nr_frags()
+            .wrapping_add(3)
+            .wrapping_add(len / MAX_DATA_PER_TXD);
+        if self.producer.ring().unused() < needed && !self.make_room(dev, needed) {
+            self.stats.tx_busy.inc();
+            return TxResult::Busy(skb);
+        }
+        let o = match self.offload(&mut skb) {
+            Ok(o) => o,
+            Err(_) => {
+                self.stats.tx_dropped.inc();
+                skb.free(DropReason::SKB_GSO_SEG);
+                return TxResult::Done;
+            }
+        };
+        let paylen = len.wrapping_sub(o.hdr_len);
+        let repeated = u32::from(o.segs.saturating_sub(1)).wrapping_mul(o.hdr_len);
+        let wire_bytes = len.wrapping_add(repeated);
+        let olinfo = U32::new(o.olinfo | paylen << ADVTXD_PAYLEN_SHIFT);
+        let cmd = o.cmd | ADVTXD_DTYP_DATA | ADVTXD_DCMD_DEXT | ADVTXD_DCMD_IFCS;
+        let sent = self.producer.send(
+            skb,
+            o.ctx,
+            wire_bytes,
+            o.segs,
+            MAX_DATA_PER_TXD,
+            |addr, len, last| AdvTxData {
+                buffer_addr: U64::new(addr),
+                cmd_type_len: U32::new(
+                    cmd | len
+                        | if last {
+                            ADVTXD_DCMD_EOP | ADVTXD_DCMD_RS
+                        } else {
+                            0
+                        },
+                ),
+                olinfo_status: olinfo,
+            },
+        );
+        if let Err(skb) = sent {
+            self.stats.tx_dropped.inc();
+            skb.free(DropReason::NOMEM);
+            return TxResult::Done;
+        }
+        if self.producer.ring().unused() < DESC_NEEDED {
+            self.make_room(dev, DESC_NEEDED);
+        }
+        if dev.tx_sent(self.index, wire_bytes) {
+            self.tail.ring(self.producer.ring().next_to_use());
+        }
+        TxResult::Done
+    }
+
+    /// Stops the queue, unless the other half has made room meanwhile (`__ixgbe_maybe_stop_tx`).
+    #[cold]
+    fn make_room(&self, dev: &net::Device<Adapter>, needed: u32) -> bool {
+        dev.tx_stop(self.index);
+        if self.producer.ring().unused() < needed {
+            return false;
+        }
+        dev.tx_start(self.index);
+        self.stats.tx_restart.inc();
+        true
+    }
+}
+
+/// The receive side of a queue.
+pub(crate) struct RxQueue {
+    ring: Ring,
+    bufs: KVVec<Option<RxBuf>>,
+    at: Indices,
+    pool: PagePool,
+    tail: Doorbell,
+    index: u16,
+    stats: Arc<RingStats>,
+}
+
+/// Buffer layout for a maximum frame size in bytes, FCS included.
+pub(crate) struct BufLayout {
+    /// Bytes of memory a buffer.
+    pub(crate) truesize: u32,
+    /// Bytes that the device may write.
+    pub(crate) len: u32,
+    /// What the hardware is told: a multiple of 1 KiB.
+    pub(crate) hw_len: u32,
+}
+
+impl BufLayout {
+    /// Standard frames share a page by two: the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in
+    /// the C driver. Larger frames get 3 KiB of a page each.
+    pub(crate) const fn new(max_frame: u32) -> Self {
+        if max_frame <= MAX_2K_FRAME {
+            Self {
+                truesize: 2048,
+                len: 1536,
+                hw_len: 2048,
+            }
+        } else {
+            Self {
+                truesize: 4096,
+                len: 3072,
+                hw_len: 3072,
+            }
+        }
+    }
+}
+
+impl RxQueue {
+    pub(crate) fn new(
+        dev: &net::Device<Adapter>,
+        napi: &NapiRef,
+        hw: &Hw,
+        regs: &QueueRegs,
+        index: u16,
+        count: u32,
+        layout: &BufLayout,
+        stats: Arc<RingStats>,
+    ) -> Result<Self> {
+        let mut bufs = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for _ in 0..count {
+            bufs.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ring: Ring::new(dev.parent(), count)?,
+            bufs,
+            at: Indices::new(count),
+            pool: PagePool::new(
+                dev,
+                napi,
+                index.into(),
+                count,
+                layout.truesize,
+                RX_HEADROOM,
+                layout.len,
+            )?,
+            tail: hw.doorbell(regs.rdt)?,
+            index,
+            stats,
+        })
+    }
+
+    /// DMA address of the ring.
+    pub(crate) fn dma_address(&self) -> u64 {
+        self.ring.dma_address()
+    }
+
+    /// Posts up to `count` buffers (`ixgbe_alloc_rx_buffers`); false if memory ran out.
+    pub(crate) fn post(&mut self, count: u32) -> bool {
+        let mut ok = true;
+        let start = self.at.next_to_use;
+        for _ in 0..count {
+            let Some(buf) = self.pool.alloc() else {
+                self.stats.rx_alloc_failed.inc();
+                ok = false;
+                break;
+            };
+            let i = self.at.take_use();
+            self.ring.write(
+                i,
+                AdvRxRead {
+                    pkt_addr: U64::new(buf.dma_address()),
+                    hdr_addr: U64::ZERO,
+                },
+            );
+            if let Some(slot) = self.bufs.get_mut(i as usize) {
+                *slot = Some(buf);
+            }
+        }
+        if self.at.next_to_use != start {
+            // The next descriptor must not look done when the indices meet.
+            self.ring.clear_status(self.at.next_to_use);
+            self.tail.ring(self.at.next_to_use);
+        }
+        ok
+    }
+
+    /// Posts as many as there is room for.
+    pub(crate) fn post_all(&mut self) -> bool {
+        self.post(self.at.unused())
+    }
+
+    /// Descriptors of the frame at `next_to_clean`, if all of them are done.
+    #[inline]
+    fn frame_ready(&self) -> Option<u32> {
+        let mut i = self.at.next_to_clean;
+        let mut n = 1;
+        loop {
+            if i == self.at.next_to_use {
+                return None;
+            }
+            let status = self.ring.status(i) as u32;
+            if status & RXD_STAT_DD == 0 {
+                return None;
+            }
+            if status & RXD_STAT_EOP != 0 {
+                return Some(n);
+            }
+            i = self.at.after(i);
+            n += 1;
+        }
+    }
+
+    /// Receives up to `budget` frames (`ixgbe_clean_rx_irq`); false in the second place if memory ran out.
+    fn clean(
+        &mut self,
+        dev: &net::Device<Adapter>,
+        napi: &NapiRef,
+        budget: i32,
+    ) -> (i32, u32, bool) {
+        let want = dev.features();
+        let mut packets = 0;
+        let mut bytes = 0u32;
+        let mut ok = true;
+        while packets < budget {
+            let unused = self.at.unused();
+            if unused >= RX_BUFFER_WRITE {
+                ok = self.post(unused);
+            }
+            let Some(n) = self.frame_ready() else { break };
+            packets += 1;
+            let Some((skb, wb)) = self.take_frame(n) else {
+                self.stats.rx_dropped.inc();
+                continue;
+            };
+            let status = wb.status_error.get();
+            if status & RXDADV_ERR_FRAME_ERR_MASK != 0 && want & features::RXALL == 0 {
+                self.stats.rx_dropped.inc();
+                skb.free(DropReason::NOT_SPECIFIED);
+                continue;
+            }
+            bytes = bytes.wrapping_add(skb.len());
+            let meta = self.meta(&wb, want);
+            skb.receive(napi, dev, &meta);
+        }
+        self.stats.rx_packets.add(packets as u64);
+        self.stats.rx_bytes.add(bytes.into());
+        (packets, bytes, ok)
+    }
+
+    /// Takes a frame of `n` descriptors out of the ring; `None` if there was no memory for its head.
+    #[inline]
+    fn take_frame(&mut self, n: u32) -> Option<(SkBuff, AdvRxWb)> {
+        let (buf, mut wb) = self.take_one()?;
+        let Some(mut skb) = self.pool.build_skb(buf, wb.length.get().into()) else {
+            self.stats.rx_alloc_failed.inc();
+            for _ in 1..n {
+                self.take_one();
+            }
+            return None;
+        };
+        for _ in 1..n {
+            self.stats.rx_non_eop.inc();
+            if let Some((buf, next)) = self.take_one() {
+                // The hardware cannot make a frame of more buffers than an skb has fragments: MAXFRS is below 10 KiB.
+                self.pool.add_frag(&mut skb, buf, next.length.get().into());
+                // What was found out about the frame is in its last descriptor; the hash is in each.
+                wb = next;
+            }
+        }
+        Some((skb, wb))
+    }
+
+    #[inline]
+    fn take_one(&mut self) -> Option<(RxBuf, AdvRxWb)> {
+        let i = self.at.take_clean();
+        let buf = self.bufs.get_mut(i as usize)?.take()?;
+        let wb = self.ring.read(i)?;
+        Some((buf, wb))
+    }
+
+    /// Checksum verdict, hash and VLAN tag (`ixgbe_process_skb_fields`).
+    #[inline]
+    fn meta(&self, wb: &AdvRxWb, want: u64) -> RxMeta {
+        let status = wb.status_error.get();
+        let info = u32::from(wb.pkt_info.get());
+        let mut meta = RxMeta::new(self.index);
+        if want & features::RXHASH != 0 {
+            let kind = match info & RXDADV_RSSTYPE_MASK {
+                RXDADV_RSSTYPE_NONE => HashType::None,
+                RXDADV_RSSTYPE_IPV4 | RXDADV_RSSTYPE_IPV6 | RXDADV_RSSTYPE_IPV6_EX => HashType::L3,
+                _ => HashType::L4,
+            };
+            meta = meta.hash(wb.rss.get(), kind);
+        }
+        if want & features::RXCSUM != 0 {
+            meta = meta.csum_ok(self.csum_ok(status, info));
+        }
+        if status & RXD_STAT_VP != 0 && want & features::HW_VLAN_CTAG_RX != 0 {
+            meta = meta.vlan(Some(wb.vlan.get()));
+        }
+        meta
+    }
+
+    #[inline]
+    fn csum_ok(&self, status: u32, info: u32) -> bool {
+        if status & RXD_STAT_IPCS != 0 && status & RXDADV_ERR_IPE != 0 {
+            self.stats.rx_csum_err.inc();
+            return false;
+        }
+        if status & RXD_STAT_L4CS == 0 {
+            return false;
+        }
+        if status & RXDADV_ERR_TCPE != 0 {
+            // 82599 erratum: UDP without checksum can be marked as wrong.
+            if info & RXDADV_PKTTYPE_UDP == 0 {
+                self.stats.rx_csum_err.inc();
+            }
+            return false;
+        }
+        true
+    }
+}
+
+/// One interrupt vector: a receive and a transmit queue.
+pub(crate) struct Vector {
+    hw: Hw,
+    index: u32,
+    tx: TxConsumer,
+    rx: RxQueue,
+    /// Moderation in EITR's units.
+    itr: u32,
+    /// Moderation follows the traffic.
+    adaptive: bool,
+    stats: Arc<RingStats>,
+}
+
+impl Vector {
+    pub(crate) fn new(
+        hw: &Hw,
+        index: u32,
+        tx: TxConsumer,
+        rx: RxQueue,
+        itr: Option<u32>,
+        stats: Arc<RingStats>,
+    ) -> Self {
+        Self {
+            hw: hw.clone(),
+            index,
+            tx,
+            rx,
+            itr: itr.unwrap_or(itr::ITR_20K),
+            adaptive: itr.is_none(),
+            stats,
+        }
+    }
+
+    /// The receive queue.
+    pub(crate) fn rx_mut(&mut self) -> &mut RxQueue {
+        &mut self.rx
+    }
+
+    /// Transmit ring for the hardware.
+    pub(crate) fn tx_setup(&self, regs: QueueRegs) -> TxRing {
+        TxRing {
+            regs,
+            dma: self.tx.ring().dma_address(),
+            count: self.tx.ring().len(),
+            // A threshold above 1 with fast interrupts makes the stack believe in a hang (`ixgbe_configure_tx_ring`).
+            wthresh: if self.itr < itr::ITR_100K { 1 } else { 8 },
+        }
+    }
+
+    /// Receive ring for the hardware.
+    pub(crate) fn rx_setup(
+        &self,
+        regs: QueueRegs,
+        hw_len: u32,
+        vlan_strip: bool,
+        drop_en: bool,
+    ) -> RxRing {
+        RxRing {
+            regs,
+            dma: self.rx.dma_address(),
+            count: self.rx.at.count(),
+            buffer_len: hw_len,
+            drop_en,
+            vlan_strip,
+        }
+    }
+
+    /// Moderation in EITR's units.
+    pub(crate) fn itr(&self) -> u32 {
+        self.itr
+    }
+
+    fn clean_tx(&mut self, dev: &net::Device<Adapter>, budget: i32) -> bool {
+        let done = self.tx.clean(TX_WORK, budget, |status| {
+            status & u64::from(ADVTXD_STAT_DD) << 32 != 0
+        });
+        if done.packets != 0 {
+            self.stats.tx_packets.add(done.packets.into());
+            self.stats.tx_bytes.add(done.bytes.into());
+            dev.tx_completed(self.index, done.packets, done.bytes);
+            if self.tx.ring().unused() >= TX_WAKE_THRESHOLD && dev.tx_wake(self.index) {
+                self.stats.tx_restart.inc();
+            }
+        }
+        done.done
+    }
+}
+
+impl net::Poll for Vector {
+    type Driver = Adapter;
+
+    fn poll(&mut self, dev: &net::Device<Adapter>, napi: &NapiRef, budget: i32) -> i32 {
+        let mut complete = self.clean_tx(dev, budget);
+        if budget <= 0 {
+            return 0;
+        }
+        let (work, bytes, memory) = self.rx.clean(dev, napi, budget);
+        if work >= budget {
+            complete = false;
+        }
+        if !complete || !memory {
+            return budget;
+        }
+        if napi.complete_done(work) {
+            if self.adaptive {
+                self.itr = itr::adaptive_itr(self.itr, work as u32, bytes);
+                itr::write_eitr(&self.hw, self.index, self.itr);
+            }
+            let (word, bit) = (self.index >> 5, 1 << (self.index & 31));
+            self.hw.write32(regs::eims_ex(word), bit);
+        }
+        work
+    }
+}
