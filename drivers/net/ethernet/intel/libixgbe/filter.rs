@@ -283,6 +283,25 @@ impl MacTable {
             .count()
     }
 
+    /// Registers of the addresses of `pool`, the PF's own excepted.
+    pub fn rars_of_pool(&self, pool: u32) -> impl Iterator<Item = u32> + '_ {
+        let mine = move |e: &MacEntry| e.in_use && u32::from(e.pool) == pool;
+        let entries = (0u32..).zip(&self.entries).skip(1);
+        entries.filter(move |(_, e)| mine(e)).map(|(i, _)| i)
+    }
+
+    /// The list of a VF, without its own address.
+    pub fn macvlans_of_pool(&self, pool: u32) -> impl Iterator<Item = &[u8; 6]> {
+        let mine = move |e: &&MacEntry| e.in_use && e.macvlan && u32::from(e.pool) == pool;
+        self.entries.iter().filter(mine).map(|e| &e.addr)
+    }
+
+    /// Whether a pool other than `pool` has this address.
+    pub fn is_anothers(&self, addr: &[u8; 6], pool: u32) -> bool {
+        let other = |e: &MacEntry| e.in_use && u32::from(e.pool) != pool && e.addr == *addr;
+        self.entries.iter().any(other)
+    }
+
     /// Addresses of `pool`, the PF's own excepted.
     pub fn of_pool(&self, pool: u32) -> impl Iterator<Item = &[u8; 6]> {
         self.entries

@@ -26,6 +26,7 @@ mod decode;
 mod dirty;
 mod encode;
 pub mod format;
+pub mod pf;
 mod quiesce;
 mod refusal;
 mod restore;

@@ -344,7 +344,11 @@ pub(super) fn statistics(s: &format::Statistics, out: &mut VfState) -> Result<()
 }
 
 /// Compares with this host, and clamps what the host may narrow.
-pub(super) fn against_host(out: &mut VfState, content: u16, host: &Host<'_>) -> Result<(), Refusal> {
+pub(super) fn against_host(
+    out: &mut VfState,
+    content: u16,
+    host: &Host<'_>,
+) -> Result<(), Refusal> {
     let i = &out.identity;
     ensure(i.device == host.identity.device, Refusal::Device(i.device))?;
     ensure(

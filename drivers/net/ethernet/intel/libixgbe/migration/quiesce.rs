@@ -22,7 +22,7 @@ pub(super) const VMOLR_ACCEPT: u32 = regs::VMOLR_UPE
     | regs::VMOLR_MPE;
 
 /// What quiesce changed, so that capture can report it and resume can undo it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quiesced {
     /// VMOLR of the pool.
     pub vmolr: u32,

@@ -91,6 +91,13 @@ impl Queue {
         io.write32(self.tail, 0);
     }
 
+    /// Stops a queue that a former user of the VF may have left running; a VF's FLR does not.
+    fn ensure_off(&self, io: &(impl Regs + Delay)) {
+        if io.read32(self.dctl) & self.enable != 0 {
+            self.park(io);
+        }
+    }
+
     /// Whether the stopped queue's head takes `head`. A register that ignores writes may hold it by chance, so two
     /// values are tried; every driver writes 0, so 0 alone needs no second one.
     fn takes(&self, io: &impl Regs, head: u32) -> bool {
@@ -139,8 +146,17 @@ pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
     close_gates(io, place);
     steering_off(io, place);
     for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
-        program_rx(io, place.queue(i), rx);
-        program_tx(io, place.queue(i), tx);
+        let q = place.queue(i);
+        if rx.enabled() {
+            program_rx(io, q, rx);
+        } else {
+            Queue::rx(q).ensure_off(io);
+        }
+        if tx.enabled() {
+            program_tx(io, q, tx);
+        } else {
+            Queue::tx(q).ensure_off(io);
+        }
     }
     let n = &state.interrupts;
     io.write32(regs::pvteimc(vf), (1 << super::VECTORS) - 1);
@@ -192,13 +208,14 @@ fn park_all(io: &(impl Regs + Delay), place: &Place<'_>) {
 
 /// Sets a stopped VF going: heads, gates, tails, steering, then every vector once, because causes may have been lost.
 ///
-/// `vmolr` is the pool's VMOLR by this host's policy. The caller then tells the guest what the result asks for: re-arm,
+/// `vmolr` is the pool's VMOLR and `gates` whether it may receive (VFRE) and send (VFTE), all three by this host's policy. The caller then tells the guest what the result asks for: re-arm,
 /// or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
 pub fn resume(
     io: &(impl Regs + Delay),
     place: &Place<'_>,
     state: &VfState,
     vmolr: u32,
+    gates: (bool, bool),
     wanted: HeadRestore,
 ) -> Restored {
     let may_write = matches!(wanted, HeadRestore::Auto | HeadRestore::Write);
@@ -224,9 +241,10 @@ pub fn resume(
     }
 
     let (row, bit) = place.gate();
-    if state.filters.enabled {
-        io::modify(io, regs::vfre(row), bit, bit);
-        io::modify(io, regs::vfte(row), bit, bit);
+    for (gate, open) in [(regs::vfre(row), gates.0), (regs::vfte(row), gates.1)] {
+        if open {
+            io::modify(io, gate, bit, bit);
+        }
     }
     if way != HeadRestore::Reset {
         let queues = state.rx.iter().zip(&state.tx).take(MAX_QUEUES);

@@ -514,6 +514,20 @@ impl Switch {
         }
     }
 
+    /// Does what a VF asked for on its last host, at this host's limits.
+    ///
+    /// # Errors
+    /// As if the VF had asked.
+    pub fn apply(
+        &mut self,
+        io: &impl Regs,
+        vfs: &mut [VfState],
+        vf: u32,
+        request: &Request,
+    ) -> Result<(), Refusal> {
+        self.dispatch(io, vfs, vf, request, &mut [0; MBX_WORDS])
+    }
+
     /// Does what a VF asks for, at the limits of the C driver, and puts the answer into `words`.
     fn dispatch(
         &mut self,
