@@ -1,0 +1,157 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Prepares VFs of one or two 82599 for user space and runs a test program on them.
+#
+# usage: ixgbe.sh [-v] [-2] PROGRAM [ARG...]
+#   -v  bind the VFs to vfio-pci instead of the variant driver
+#   -2  two VFs of the first PF, instead of one VF of each PF
+#
+# Variables:
+#   KSFT_PF_MODULE    PF driver, name or .ko (default ixgbe)
+#   KSFT_VFIO_MODULE  variant driver, name or .ko (default ixgbe-vfio-pci)
+#   KSFT_RESTORE      devlink head_restore to set: write, rearm, reset (default: leave it)
+#   KSFT_PEER_IF      interface at the other end of the wire; found if there is one virtio-net
+set -u
+
+KSFT_SKIP=4
+PF_MODULE=${KSFT_PF_MODULE:-ixgbe}
+VFIO_MODULE=${KSFT_VFIO_MODULE:-ixgbe-vfio-pci}
+DRIVER=
+BOTH_OF_ONE=
+
+while getopts "v2" opt; do
+	case $opt in
+	v) DRIVER=vfio-pci ;;
+	2) BOTH_OF_ONE=y ;;
+	*) exit 1 ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+skip()
+{
+	echo "TAP version 13"
+	echo "1..0 # SKIP $*"
+	exit $KSFT_SKIP
+}
+
+load()
+{
+	local name
+	name=$(basename "$1" .ko)
+	[ -d "/sys/module/${name//-/_}" ] && return
+	case $1 in
+	*/*)
+		for dep in $(modinfo -F depends "$1" | tr , ' '); do
+			modprobe "$dep" || return
+		done
+		insmod "$1"
+		;;
+	*)
+		modprobe "$1"
+		;;
+	esac
+}
+
+pfs()
+{
+	local dev
+	for dev in /sys/bus/pci/devices/*; do
+		[ -e "$dev/sriov_totalvfs" ] && [ "$(cat "$dev/vendor")" = 0x8086 ] &&
+			basename "$dev"
+	done
+}
+
+virtio_netdev()
+{
+	local net
+	for net in /sys/class/net/*; do
+		case $(readlink "$net/device/driver" 2>/dev/null) in
+		*/virtio_net) basename "$net"; return ;;
+		esac
+	done
+}
+
+modprobe vfio-pci || skip "no vfio-pci"
+if [ -z "$DRIVER" ]; then
+	load "$VFIO_MODULE" || skip "no $VFIO_MODULE"
+	DRIVER=$(basename "$VFIO_MODULE" .ko)
+fi
+load "$PF_MODULE" || skip "no $PF_MODULE"
+
+# An earlier test may have moved it away.
+if [ -z "$(virtio_netdev)" ] && [ -e /run/netns/peer ]; then
+	ip netns del peer
+	sleep 0.2
+fi
+export KSFT_PEER_IF=${KSFT_PEER_IF:-$(virtio_netdev)}
+[ -n "$KSFT_PEER_IF" ] && ip link set "$KSFT_PEER_IF" up
+
+vf_of()	# PF INDEX
+{
+	local vf
+	vf=$(basename "$(readlink "/sys/bus/pci/devices/$1/virtfn$2")")
+	if [ "$DRIVER" != vfio-pci ]; then
+		devlink port function set "pci/$1/$(port_of "$1" "$2")" migratable enable || return
+	fi
+	echo "$DRIVER" > "/sys/bus/pci/devices/$vf/driver_override"
+	[ -e "/sys/bus/pci/devices/$vf/driver" ] &&
+		echo "$vf" > "/sys/bus/pci/devices/$vf/driver/unbind"
+	echo "$vf" > /sys/bus/pci/drivers_probe
+	echo "$vf"
+}
+
+port_of()	# PF INDEX: number of the devlink port of this VF
+{
+	devlink -j port show | python3 -c '
+import json, sys
+pf, vf = sys.argv[1], int(sys.argv[2])
+for name, port in json.load(sys.stdin)["port"].items():
+    if name.startswith(f"pci/{pf}/") and port.get("flavour") == "pcivf" and port.get("vfnum") == vf:
+        print(name.rsplit("/", 1)[1])
+' "$1" "$2"
+}
+
+PFS=($(pfs))
+[ ${#PFS[@]} -gt 0 ] || skip "no PF"
+[ -n "$BOTH_OF_ONE" ] && PFS=("${PFS[0]}" "${PFS[0]}")
+
+# A VF that is bound to a VF driver for the kernel would not be there for us.
+for pf in $(printf '%s\n' "${PFS[@]}" | sort -u); do
+	echo 0 > "/sys/bus/pci/devices/$pf/sriov_numvfs"
+	echo 0 > "/sys/bus/pci/devices/$pf/sriov_drivers_autoprobe"
+	netdev=$(ls "/sys/bus/pci/devices/$pf/net")
+	ip link set "$netdev" up
+	# The 82599 shuts out a VF whose frames are larger than the PF's, and the reverse.
+	ip link set "$netdev" mtu 1500
+	echo 2 > "/sys/bus/pci/devices/$pf/sriov_numvfs"
+	[ -n "${KSFT_RESTORE:-}" ] && devlink dev param show "pci/$pf" name head_restore >/dev/null 2>&1 &&
+		devlink dev param set "pci/$pf" name head_restore value "$KSFT_RESTORE" cmode runtime
+done
+
+VFS=()
+index=0
+for pf in "${PFS[@]}"; do
+	vf=$(vf_of "$pf" $index) || skip "cannot prepare VF $index of $pf"
+	VFS+=("$vf")
+	[ -n "$BOTH_OF_ONE" ] && index=$((index + 1))
+done
+
+# PFs answer their VFs only with the link up.
+for pf in "${PFS[@]}"; do
+	netdev=$(ls "/sys/bus/pci/devices/$pf/net")
+	for _ in $(seq 100); do
+		[ "$(cat "/sys/class/net/$netdev/carrier" 2>/dev/null)" = 1 ] && break
+		sleep 0.1
+	done
+done
+
+"$@" "${VFS[@]}"
+ret=$?
+
+for pf in $(printf '%s\n' "${PFS[@]}" | sort -u); do
+	echo 0 > "/sys/bus/pci/devices/$pf/sriov_numvfs"
+	echo 1 > "/sys/bus/pci/devices/$pf/sriov_drivers_autoprobe"
+done
+exit $ret
