@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The EEPROM: 1024 words that the C driver can read, write by EEWR, and check.
+
+use libixgbe::regs;
+
+/// Words.
+pub(crate) const WORDS: usize = 1024;
+/// Field EEC.SIZE for that: words are 2^(size + 6).
+const SIZE_FIELD: u32 = 4;
+
+/// Words whose value means something to the C driver; all others are erased (0xFFFF).
+const CONTENT: &[(usize, u16)] = &[
+    // Control words 1 to 3: no core clock disable.
+    (0x00, 0x2000),
+    (0x01, 0x0000),
+    (0x02, 0x0000),
+    // Compatibility and image revision.
+    (0x05, 0x0000),
+    (0x10, 0xFFFF),
+    // Part number, in the old form of two words: the driver prints it as E68793-006.
+    (0x15, 0xE687),
+    (0x16, 0x9306),
+    // No external thermal sensor, no SAN MAC address, no alternative MAC addresses.
+    (0x26, 0xFFFF),
+    (0x27, 0xFFFF),
+    (0x28, 0xFFFF),
+    // Device capabilities: no wake-up on LAN, cross-talk fix not needed.
+    (0x2C, 0x0080),
+    // Image identifier, which `ethtool -i` shows as firmware version.
+    (0x2D, 0x18B4),
+    (0x2E, 0x8000),
+    // Initialisation control 3, iSCSI boot capabilities: nothing.
+    (0x33, 0x0000),
+    (0x38, 0x0000),
+];
+
+/// The EEPROM and its access registers.
+#[derive(Clone, Debug)]
+pub(crate) struct Eeprom {
+    words: Vec<u16>,
+    read: u32,
+    write: u32,
+    control: u32,
+}
+
+impl Eeprom {
+    /// An EEPROM with a valid checksum, for a card with this address.
+    pub(crate) fn new(mac: [u8; 6]) -> Self {
+        let mut words = vec![0xFFFF; WORDS];
+        for (word, value) in CONTENT {
+            if let Some(slot) = words.get_mut(*word) {
+                *slot = *value;
+            }
+        }
+        // The serial number that PCIe configuration space shows is made of the address (K:
+        // IXGBE_SERIAL_NUMBER_MAC_ADDR).
+        let address = mac
+            .chunks_exact(2)
+            .map(|pair| pair.iter().rev().fold(0, |w, b| w << 8 | u16::from(*b)));
+        for (slot, value) in words.iter_mut().skip(0x11).zip(address) {
+            *slot = value;
+        }
+        let mut eeprom = Self {
+            words,
+            read: 0,
+            write: 0,
+            control: 0,
+        };
+        eeprom.seal();
+        eeprom
+    }
+
+    /// Sets the checksum. No pointer among words 3 to 0xE is valid, so only words 0 to 0x3E count (K:
+    /// `ixgbe_calc_eeprom_checksum_generic`).
+    fn seal(&mut self) {
+        let checksum = regs::EEPROM_CHECKSUM as usize;
+        let sum = self
+            .words
+            .iter()
+            .take(checksum)
+            .fold(0u16, |sum, word| sum.wrapping_add(*word));
+        if let Some(slot) = self.words.get_mut(checksum) {
+            *slot = (regs::EEPROM_SUM as u16).wrapping_sub(sum);
+        }
+    }
+
+    /// EEC: present, read at power-up, and bit-bang access is granted but leads nowhere.
+    pub(crate) fn control(&self) -> u32 {
+        let grant = if self.control & regs::EEC_REQ != 0 {
+            regs::EEC_GNT
+        } else {
+            0
+        };
+        self.control & regs::EEC_REQ
+            | grant
+            | regs::EEC_PRES
+            | regs::EEC_ARD
+            | regs::EEC_ADDR_SIZE
+            | SIZE_FIELD << regs::EEC_SIZE_SHIFT
+    }
+
+    /// Writes EEC.
+    pub(crate) fn set_control(&mut self, value: u32) {
+        self.control = value;
+    }
+
+    /// EERD, with the outcome of the last read.
+    pub(crate) fn read_register(&self) -> u32 {
+        self.read
+    }
+
+    /// Writes EERD: a read completes at once.
+    pub(crate) fn start_read(&mut self, value: u32) {
+        let address = (value >> regs::EEPROM_RW_ADDR_SHIFT & regs::EERD_MAX_ADDR) as usize;
+        self.read = value & 0xFFFF & !regs::EEPROM_RW_REG_START;
+        if value & regs::EEPROM_RW_REG_START != 0 {
+            let word = self.words.get(address).copied().unwrap_or(0xFFFF);
+            self.read |= regs::EEPROM_RW_REG_DONE | u32::from(word) << regs::EEPROM_RW_REG_DATA;
+        }
+    }
+
+    /// EEWR.
+    pub(crate) fn write_register(&self) -> u32 {
+        self.write
+    }
+
+    /// Writes EEWR: a write completes at once.
+    pub(crate) fn start_write(&mut self, value: u32) {
+        let address = (value >> regs::EEPROM_RW_ADDR_SHIFT & regs::EERD_MAX_ADDR) as usize;
+        self.write = value & !regs::EEPROM_RW_REG_START;
+        if value & regs::EEPROM_RW_REG_START != 0 {
+            if let Some(slot) = self.words.get_mut(address) {
+                *slot = (value >> regs::EEPROM_RW_REG_DATA) as u16;
+            }
+            self.write |= regs::EEPROM_RW_REG_DONE;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(eeprom: &mut Eeprom, word: u32) -> u16 {
+        eeprom.start_read(word << 2 | 1);
+        let value = eeprom.read_register();
+        assert_eq!(value & 2, 2, "a read is done at once");
+        (value >> 16) as u16
+    }
+
+    #[test]
+    fn words_sum_to_baba() {
+        let mut eeprom = Eeprom::new([2, 0, 0, 0, 0, 1]);
+        let sum = (0..=0x3F).fold(0u16, |sum, word| sum.wrapping_add(read(&mut eeprom, word)));
+        assert_eq!(sum, 0xBABA);
+        for pointer in 3..0xF {
+            assert!(
+                matches!(read(&mut eeprom, pointer), 0 | 0xFFFF),
+                "word {pointer:#x} points nowhere"
+            );
+        }
+    }
+
+    #[test]
+    fn written_words_stay() {
+        let mut eeprom = Eeprom::new([2, 0, 0, 0, 0, 1]);
+        eeprom.start_write(0x1234 << 16 | 0x40 << 2 | 1);
+        assert_eq!(eeprom.write_register() & 2, 2);
+        assert_eq!(read(&mut eeprom, 0x40), 0x1234);
+        assert_eq!(read(&mut eeprom, 0x3FFF), 0xFFFF);
+    }
+}

@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Receive: from a frame to pools, queues and descriptors (82599 datasheet 7.1).
+//!
+//! A frame that finds no descriptor is dropped if its queue may drop (SRRCTL.DROP_EN, QDE), else it waits in the packet
+//! buffer, and all frames behind it with it. XOFF is not sent as a frame: once the buffer is above its high mark with
+//! flow control on, [`Device::can_receive`] holds the wire back, which is what an obedient partner would do.
+
+use std::collections::VecDeque;
+
+use libixgbe::{desc, regs};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::filter::{pools, Addresses, Filter};
+use crate::host::{DmaError, Function, Host};
+use crate::offload::parse::{Packet, TagTypes};
+use crate::offload::rss::{self, Toeplitz};
+use crate::offload::{fcs, rx as verdict, vlan};
+use crate::queue::DESC;
+use crate::Device;
+
+/// HLREG0 without JUMBOEN: the longest frame with FCS.
+const STANDARD_FRAME: usize = 1518;
+
+/// What QDE set for a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RxPolicy {
+    /// Drop when no descriptor is free.
+    pub drop: bool,
+    /// Take the tag off without telling.
+    pub hide_vlan: bool,
+}
+
+/// A frame on its way to one queue.
+#[derive(Clone, Debug)]
+struct Delivery {
+    queue: u8,
+    frame: Vec<u8>,
+    info: Info,
+}
+
+/// What its descriptor will say.
+#[derive(Clone, Copy, Debug, Default)]
+struct Info {
+    packet: u16,
+    hash: u32,
+    status: u32,
+    tag: Option<u16>,
+    multicast: bool,
+}
+
+/// The frames that wait for descriptors, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PacketBuffer {
+    waiting: VecDeque<Delivery>,
+    bytes: usize,
+    xoff: bool,
+}
+
+/// Where a frame comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The cable, or the MAC's own loopback.
+    Wire,
+    /// Another pool, by the local switch.
+    Pool(u8),
+}
+
+/// Why a frame did not get into memory.
+enum Refusal {
+    NoDescriptor,
+    Broken,
+}
+
+impl Device {
+    /// Whether the wire may send. Outside flow control the device takes everything, and drops what it has to.
+    pub fn can_receive(&self) -> bool {
+        !self.packet_buffer.xoff
+    }
+
+    /// A frame without FCS arrives from the wire.
+    pub fn receive(&mut self, host: &mut dyn Host, frame: &[u8]) {
+        if !self.link_up() || self.regs.any(regs::HLREG0, regs::HLREG0_LPBK) {
+            return;
+        }
+        self.arrive(host, frame);
+    }
+
+    /// The same from the wire or from the MAC's loopback.
+    pub(crate) fn arrive(&mut self, host: &mut dyn Host, frame: &[u8]) {
+        if !self.regs.any(regs::RXCTRL, regs::RXCTRL_RXEN) {
+            return;
+        }
+        self.regs.count_arrival(frame);
+        let Some(addresses) = self.addresses(frame) else {
+            self.regs.add(regs::RUC, 1);
+            return;
+        };
+        if frame.len() > self.longest(addresses.vlan.is_some()) {
+            self.regs.add(regs::ROC, 1);
+            return;
+        }
+        if self.pause_frame(&addresses) {
+            return;
+        }
+        if self.switch_in(host, frame, &addresses, Origin::Wire) {
+            self.regs.count_good(frame, &addresses);
+        }
+    }
+
+    pub(crate) fn addresses(&self, frame: &[u8]) -> Option<Addresses> {
+        let ethertype = self.regs.get(regs::VLNCTRL) & regs::VLNCTRL_VET;
+        Addresses::of(frame, ethertype as u16)
+    }
+
+    /// The longest frame, without FCS, that the MAC takes. A tag comes on top of the limit (datasheet 8.2.3.22.13).
+    fn longest(&self, tagged: bool) -> usize {
+        let limit = if self.regs.any(regs::HLREG0, regs::HLREG0_JUMBOEN) {
+            (self.regs.get(regs::MAXFRS) >> regs::MHADD_MFS_SHIFT) as usize
+        } else {
+            STANDARD_FRAME
+        };
+        let tag = if tagged { vlan::TAG_LEN } else { 0 };
+        (limit + tag).saturating_sub(fcs::LEN)
+    }
+
+    /// MAC control frames end at the MAC unless MFLCN says to pass them; pause frames are counted.
+    fn pause_frame(&mut self, addresses: &Addresses) -> bool {
+        const MAC_CONTROL: u16 = 0x8808;
+        if addresses.ethertype != MAC_CONTROL {
+            return false;
+        }
+        let control = self.regs.get(regs::MFLCN);
+        if control & regs::MFLCN_RFCE != 0 {
+            self.regs.add(regs::LXOFFRXCNT, 1);
+        }
+        control & regs::MFLCN_PMCF == 0 || control & regs::MFLCN_DPF != 0
+    }
+
+    /// Gives a frame to every pool that it is for; true if there was one.
+    pub(crate) fn switch_in(
+        &mut self,
+        host: &mut dyn Host,
+        frame: &[u8],
+        addresses: &Addresses,
+        from: Origin,
+    ) -> bool {
+        let filter = Filter::new(&self.regs);
+        let local = matches!(from, Origin::Pool(_));
+        if pools(&self.regs).is_none() {
+            if local || !filter.accepts(addresses) {
+                return false;
+            }
+            self.to_pool(host, frame, addresses, None, false);
+            return true;
+        }
+        let mut targets = filter.pools(addresses, local);
+        if let Origin::Pool(pool) = from {
+            // A pool does not hear itself.
+            targets &= !(1u64 << (pool & 63));
+        }
+        let found = targets != 0;
+        while targets != 0 {
+            let pool = targets.trailing_zeros() as u8;
+            targets &= targets - 1;
+            if self.regs.table_bit(regs::vfre(0), u32::from(pool)) {
+                self.to_pool(host, frame, addresses, Some(pool), local);
+            }
+        }
+        found
+    }
+
+    /// Chooses the queue in a pool (or without pools), and delivers.
+    fn to_pool(
+        &mut self,
+        host: &mut dyn Host,
+        frame: &[u8],
+        addresses: &Addresses,
+        pool: Option<u8>,
+        local: bool,
+    ) {
+        let ethertype = (self.regs.get(regs::VLNCTRL) & regs::VLNCTRL_VET) as u16;
+        let tags = TagTypes {
+            vlan: ethertype,
+            outer: None,
+        };
+        let Some(packet) = Packet::parse(frame, tags) else {
+            return;
+        };
+        let mrqc = self.regs.get(regs::MRQC);
+        let hashes = matches!(
+            mrqc & regs::MRQC_MRQE_MASK,
+            regs::MRQC_RSSEN
+                | regs::MRQC_RTRSS8TCEN
+                | regs::MRQC_RTRSS4TCEN
+                | regs::MRQC_VMDQRSS32EN
+                | regs::MRQC_VMDQRSS64EN
+        );
+        let hash = if hashes {
+            self.toeplitz().packet(&packet, mrqc)
+        } else {
+            None
+        };
+        let output = hash.map_or(0, |(_, hash)| {
+            rss::redirect(&self.redirection_table(), hash)
+        });
+        let (filter_index, filter_queue) = self.ethertype_filter(addresses.ethertype, &packet);
+        let queue = match (filter_queue, pool) {
+            (Some(queue), _) => queue,
+            (None, None) => output,
+            (None, Some(pool)) => self.queue_in_pool(pool, output),
+        };
+        let mut status = desc::RXD_STAT_DD | desc::RXD_STAT_EOP | verdict::checksum_status(&packet);
+        if local {
+            status |= desc::RXD_STAT_LB;
+        }
+        let info = Info {
+            packet: verdict::packet_info(&packet, hash.map(|(function, _)| function), filter_index),
+            hash: hash.map_or(0, |(_, hash)| hash),
+            status,
+            tag: None,
+            multicast: addresses.multicast() || addresses.broadcast(),
+        };
+        self.to_queue(host, frame, queue, info, addresses.vlan.is_some());
+    }
+
+    /// The RSS key is read from its registers each time: 40 bytes are nothing beside a frame under emulation.
+    fn toeplitz(&self) -> Toeplitz {
+        Toeplitz::from_registers(&std::array::from_fn(|i| {
+            self.regs.get(regs::rssrk(i as u32))
+        }))
+    }
+
+    fn redirection_table(&self) -> [u32; 32] {
+        std::array::from_fn(|i| self.regs.get(regs::reta(i as u32)))
+    }
+
+    /// ETQF that the frame matches, and the queue that ETQS names for it.
+    fn ethertype_filter(&self, outer: u16, packet: &Packet<'_>) -> (Option<u8>, Option<u8>) {
+        let ethertype = if packet.vlan.is_some() {
+            packet.ethertype
+        } else {
+            outer
+        };
+        let index = (0..8u8).find(|i| {
+            let filter = self.regs.get(regs::etqf(u32::from(*i)));
+            filter & regs::ETQF_FILTER_EN != 0 && filter & 0xFFFF == u32::from(ethertype)
+        });
+        let queue = index.and_then(|i| {
+            let select = self.regs.get(regs::etqs(u32::from(i)));
+            (select & regs::ETQS_QUEUE_EN != 0)
+                .then_some(((select & regs::ETQS_RX_QUEUE) >> regs::ETQS_RX_QUEUE_SHIFT) as u8)
+        });
+        (index, queue)
+    }
+
+    /// RSS inside a pool: PSRTYPE.RQPL says how many bits of the output index count (datasheet 7.1.2.2).
+    fn queue_in_pool(&self, pool: u8, output: u8) -> u8 {
+        let per_pool = match pools(&self.regs) {
+            Some(16) => 8,
+            Some(32) => 4,
+            _ => 2,
+        };
+        let control = self.regs.get(0xEA00 + 4 * u32::from(pool));
+        let bits = (control >> 29).min(3);
+        let mask = (1u8 << bits) - 1;
+        pool * per_pool + (output & mask & (per_pool - 1))
+    }
+
+    /// Puts a frame into a queue's descriptors, into the packet buffer, or nowhere.
+    fn to_queue(
+        &mut self,
+        host: &mut dyn Host,
+        frame: &[u8],
+        queue: u8,
+        mut info: Info,
+        tagged: bool,
+    ) {
+        let index = usize::from(queue);
+        let (Some(ring), Some(policy)) = (self.rx.get(index), self.rx_policy.get(index).copied())
+        else {
+            return;
+        };
+        if !ring.active() {
+            return;
+        }
+        let drops = policy.drop || ring.split_control & regs::SRRCTL_DROP_EN != 0;
+        let mut frame = frame.to_vec();
+        if tagged && (policy.hide_vlan || ring.control() & regs::RXDCTL_VME != 0) {
+            let ethertype = (self.regs.get(regs::VLNCTRL) & regs::VLNCTRL_VET) as u16;
+            let tag = vlan::strip(&mut frame, ethertype);
+            if !policy.hide_vlan {
+                info.tag = tag;
+                info.status |= desc::RXD_STAT_VP;
+            }
+        }
+        if !self.regs.any(regs::HLREG0, regs::HLREG0_RXCRCSTRP) {
+            fcs::append(&mut frame);
+        }
+        let delivery = Delivery { queue, frame, info };
+        if !self.packet_buffer.waiting.is_empty() {
+            self.park(host, delivery);
+            return;
+        }
+        match self.deliver(host, &delivery) {
+            Ok(()) | Err(Refusal::Broken) => {}
+            Err(Refusal::NoDescriptor) if drops => self.count_no_descriptor(queue),
+            Err(Refusal::NoDescriptor) => self.park(host, delivery),
+        }
+    }
+
+    fn count_no_descriptor(&mut self, queue: u8) {
+        self.regs.count_queue_drop(queue);
+        let function = self.function_of_queue(queue);
+        self.debug.at(function).no_descriptor += 1;
+    }
+
+    /// The function that a queue does DMA as.
+    pub(crate) fn function_of_queue(&self, queue: u8) -> Function {
+        match self.vf_of_queue(queue) {
+            Some((vf, _)) => Function::Vf(vf),
+            None => Function::Pf,
+        }
+    }
+
+    /// Keeps a frame until there are descriptors, or counts it as missed if the buffer is full.
+    fn park(&mut self, host: &mut dyn Host, delivery: Delivery) {
+        let size = self.regs.get(regs::rxpbsize(0)) as usize;
+        let bytes = self.packet_buffer.bytes + delivery.frame.len();
+        if bytes > size {
+            self.regs.add(regs::mpc(0), 1);
+            self.misc_event(host, regs::EICR_RX_MISS);
+            return;
+        }
+        self.packet_buffer.bytes = bytes;
+        self.packet_buffer.waiting.push_back(delivery);
+        let threshold = self.regs.get(regs::fcrth(0));
+        let high = (threshold & !regs::FCRTH_FCEN & 0x7_FFF0) as usize;
+        let controls = threshold & regs::FCRTH_FCEN != 0
+            && self.regs.any(regs::FCCFG, regs::FCCFG_TFCE_802_3X);
+        if controls && bytes >= high && !self.packet_buffer.xoff {
+            self.packet_buffer.xoff = true;
+            self.regs.add(regs::LXOFFTXC, 1);
+        }
+    }
+
+    /// Moves what waits into descriptors that may have come.
+    pub(crate) fn drain_packet_buffer(&mut self, host: &mut dyn Host) {
+        while let Some(delivery) = self.packet_buffer.waiting.pop_front() {
+            let bytes = delivery.frame.len();
+            let active = self
+                .rx
+                .get(usize::from(delivery.queue))
+                .is_some_and(|ring| ring.active());
+            if active {
+                if let Err(Refusal::NoDescriptor) = self.deliver(host, &delivery) {
+                    self.packet_buffer.waiting.push_front(delivery);
+                    break;
+                }
+            }
+            self.packet_buffer.bytes = self.packet_buffer.bytes.saturating_sub(bytes);
+        }
+        let low = (self.regs.get(regs::fcrtl(0)) & 0x7_FFF0) as usize;
+        if self.packet_buffer.xoff && self.packet_buffer.bytes <= low {
+            self.packet_buffer.xoff = false;
+            self.regs.add(regs::LXONTXC, 1);
+            host.receive_ready();
+        }
+    }
+
+    /// Writes a frame into the buffers of a queue, and its descriptors.
+    fn deliver(&mut self, host: &mut dyn Host, delivery: &Delivery) -> Result<(), Refusal> {
+        let queue = delivery.queue;
+        let function = self.function_of_queue(queue);
+        let Some(ring) = self.rx.get(usize::from(queue)) else {
+            return Err(Refusal::Broken);
+        };
+        let buffer = ((ring.split_control & regs::SRRCTL_BSIZEPKT_MASK) as usize) << 10;
+        if buffer == 0 {
+            self.debug.at(function).malformed += 1;
+            return Err(Refusal::Broken);
+        }
+        let needed = delivery.frame.len().div_ceil(buffer).max(1);
+        if !ring.runs() || (ring.pending() as usize) < needed || !host.bus_master(function) {
+            return Err(Refusal::NoDescriptor);
+        }
+        let legacy =
+            ring.split_control & regs::SRRCTL_DESCTYPE_MASK == regs::SRRCTL_DESCTYPE_LEGACY;
+        for (i, chunk) in delivery.frame.chunks(buffer).enumerate() {
+            let last = i + 1 == needed;
+            if self
+                .write_descriptor(host, function, queue, chunk, &delivery.info, last, legacy)
+                .is_err()
+            {
+                self.debug.at(function).dma_errors += 1;
+            }
+            if let Some(ring) = self.rx.get_mut(usize::from(queue)) {
+                ring.advance();
+            }
+        }
+        self.debug.at(function).received += 1;
+        self.regs.count_queue_receive(queue, &delivery.frame);
+        if let Some((vf, _)) = self.vf_of_queue(queue) {
+            self.regs
+                .count_vf_receive(vf, &delivery.frame, delivery.info.multicast);
+        }
+        self.queue_event(host, queue, false);
+        Ok(())
+    }
+
+    /// One buffer and its descriptor: data first, the half with DD last.
+    #[allow(clippy::too_many_arguments)]
+    fn write_descriptor(
+        &mut self,
+        host: &mut dyn Host,
+        function: Function,
+        queue: u8,
+        chunk: &[u8],
+        info: &Info,
+        last: bool,
+        legacy: bool,
+    ) -> Result<(), DmaError> {
+        let Some(address) = self
+            .rx
+            .get(usize::from(queue))
+            .map(|ring| ring.head_descriptor())
+        else {
+            return Err(DmaError);
+        };
+        let mut bytes = [0; DESC as usize];
+        host.read(function, address, &mut bytes)?;
+        let Ok(read) = desc::AdvRxRead::read_from_bytes(&bytes) else {
+            return Err(DmaError);
+        };
+        let length = chunk.len() as u16;
+        let status = if last {
+            info.status
+        } else {
+            info.status & !desc::RXD_STAT_EOP & (desc::RXD_STAT_DD | desc::RXD_STAT_VP)
+        };
+        self.dma_write(host, function, read.pkt_addr.get(), chunk)?;
+        let tag = info.tag.unwrap_or(0);
+        if legacy {
+            let back = desc::LegacyRx {
+                buffer_addr: read.pkt_addr,
+                length: length.into(),
+                csum: 0.into(),
+                status: (status & 0xFF) as u8,
+                errors: (status >> 24) as u8,
+                vlan: tag.into(),
+            };
+            return self.dma_write(host, function, address + 8, &back.as_bytes()[8..]);
+        }
+        let back = desc::AdvRxWb {
+            pkt_info: info.packet.into(),
+            hdr_info: 0.into(),
+            rss: info.hash.into(),
+            status_error: status.into(),
+            length: length.into(),
+            vlan: tag.into(),
+        };
+        let (first, second) = back.as_bytes().split_at(8);
+        self.dma_write(host, function, address, first)?;
+        self.dma_write(host, function, address + 8, second)
+    }
+
+    /// A write to memory, remembered if tests want to know.
+    pub(crate) fn dma_write(
+        &mut self,
+        host: &mut dyn Host,
+        function: Function,
+        address: u64,
+        data: &[u8],
+    ) -> Result<(), DmaError> {
+        host.write(function, address, data)?;
+        self.debug.wrote(function, address, data.len());
+        Ok(())
+    }
+
+    /// QDE: the entry that its index field names.
+    pub(crate) fn queue_drop_read(&self) -> u32 {
+        let register = self.regs.get(regs::QDE);
+        let queue = ((register & regs::QDE_IDX_MASK) >> regs::QDE_IDX_SHIFT) as usize;
+        let policy = self.rx_policy.get(queue).copied().unwrap_or_default();
+        let drop = if policy.drop { regs::QDE_ENABLE } else { 0 };
+        let hide = if policy.hide_vlan {
+            regs::QDE_HIDE_VLAN
+        } else {
+            0
+        };
+        register & regs::QDE_IDX_MASK | drop | hide
+    }
+
+    /// Writes QDE.
+    pub(crate) fn queue_drop_write(&mut self, value: u32) {
+        self.regs.set(regs::QDE, value & regs::QDE_IDX_MASK);
+        let queue = ((value & regs::QDE_IDX_MASK) >> regs::QDE_IDX_SHIFT) as usize;
+        if value & regs::QDE_WRITE == 0 {
+            return;
+        }
+        if let Some(policy) = self.rx_policy.get_mut(queue) {
+            policy.drop = value & regs::QDE_ENABLE != 0;
+            policy.hide_vlan = value & regs::QDE_HIDE_VLAN != 0;
+        }
+    }
+}
