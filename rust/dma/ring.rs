@@ -76,7 +76,7 @@ impl Ring {
 
     /// Size in bytes.
     pub fn size(&self) -> u32 {
-        self.len() * 16
+        self.len().wrapping_mul(16)
     }
 
     #[inline]

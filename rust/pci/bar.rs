@@ -96,10 +96,11 @@ impl Drop for Enabled {
 ///
 /// # Invariants
 ///
-/// `base` is an I/O mapping of `len` bytes, page-aligned, owned by this object.
+/// `base` is an I/O mapping of `len` bytes, page-aligned, owned by this object, and `last` is `len - 4`.
 pub struct Bar {
     base: NonNull<u8>,
     len: usize,
+    last: usize,
     pdev: ARef<Device>,
 }
 
@@ -115,12 +116,14 @@ impl Bar {
         if len < min_len {
             return Err(ENODEV);
         }
+        let last = len.checked_sub(4).ok_or(ENODEV)?;
         // SAFETY: `pdev` is valid and `resource_len` has checked the index.
         let base = unsafe { raw::nic_pci_ioremap_bar(as_raw(pdev), c_int::try_from(index)?) };
         // INVARIANT: The mapping covers the whole BAR.
         Ok(Self {
             base: NonNull::new(base.cast()).ok_or(EIO)?,
             len,
+            last,
             pdev: ARef::from(&**pdev),
         })
     }
@@ -139,7 +142,7 @@ impl Bar {
     #[inline]
     fn at(&self, offset: u32) -> Option<NonNull<u8>> {
         let offset = offset as usize;
-        if offset & 3 != 0 || offset > self.len - 4 {
+        if offset & 3 != 0 || offset > self.last {
             return None;
         }
         // SAFETY: The offset lies in the mapping.

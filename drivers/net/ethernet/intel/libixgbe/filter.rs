@@ -98,8 +98,9 @@ pub fn clear_vfta(io: &impl Regs) {
     }
     for i in 0..VLVF_ENTRIES {
         io.write32(vlvf(i), 0);
-        io.write32(vlvfb(2 * i), 0);
-        io.write32(vlvfb(2 * i + 1), 0);
+        let (low, high) = vlvfb_halves(i, 0);
+        io.write32(low, 0);
+        io.write32(high, 0);
     }
 }
 
@@ -378,6 +379,16 @@ fn find_vlvf_slot(io: &impl Regs, vid: u32, bypass: bool) -> Result<u32, Error> 
     }
 }
 
+/// VLVFB of `slot` for the half of the pools that `pool` is in, and for the other half.
+pub(crate) const fn vlvfb_halves(slot: u32, pool: u32) -> (u32, u32) {
+    let (low, high) = (vlvfb(slot << 1), vlvfb(slot << 1 | 1));
+    if pool < 32 {
+        (low, high)
+    } else {
+        (high, low)
+    }
+}
+
 /// Adds or removes a VLAN of a pool (`ixgbe_set_vfta_generic`).
 ///
 /// `bypass` leaves VLVF alone if the VLAN has no entry there.
@@ -410,11 +421,7 @@ pub fn set_vfta(io: &impl Regs, vid: u32, pool: u32, on: bool, bypass: bool) -> 
         }
         Err(e) => return Err(e),
     };
-    let (mine, other) = if pool < 32 {
-        (vlvfb(2 * slot), vlvfb(2 * slot + 1))
-    } else {
-        (vlvfb(2 * slot + 1), vlvfb(2 * slot))
-    };
+    let (mine, other) = vlvfb_halves(slot, pool);
     let bits = io.read32(mine);
     if on {
         io.write32(mine, bits | pool_bit(pool));
@@ -492,7 +499,7 @@ impl PfVlans {
         for (i, word) in (0u32..).zip(active) {
             for bit in 0..32 {
                 if word & (1 << bit) != 0 {
-                    self.add(io, 32 * i + bit, pool);
+                    self.add(io, i << 5 | bit, pool);
                 }
             }
         }
@@ -524,11 +531,10 @@ impl PfVlans {
             return;
         }
         self.promisc = on;
-        let half = u32::from(pool >= 32);
         let bit = pool_bit(pool);
         if on {
             for i in 1..VLVF_ENTRIES {
-                modify(io, vlvfb(2 * i + half), bit, bit);
+                modify(io, vlvfb_halves(i, pool).0, bit, bit);
             }
             for i in 0..TABLE_REGS as u32 {
                 io.write32(vfta(i), !0);
@@ -547,7 +553,7 @@ impl PfVlans {
                     continue;
                 }
             }
-            modify(io, vlvfb(2 * i + half), bit, 0);
+            modify(io, vlvfb_halves(i, pool).0, bit, 0);
         }
         for (i, word) in (0u32..).zip(table) {
             io.write32(vfta(i), word);
@@ -564,10 +570,9 @@ impl PfVlans {
             .rev()
             .find(|i| io.read32(vlvf(*i)) & VLVF_VLANID_MASK == vid);
         let Some(i) = entry else { return };
-        let half = u32::from(pf_pool >= 32);
-        let mine = vlvfb(2 * i + half);
+        let (mine, other) = vlvfb_halves(i, pf_pool);
         let others = io.read32(mine) & !pool_bit(pf_pool);
-        if others == 0 && io.read32(vlvfb(2 * i + (half ^ 1))) == 0 {
+        if others == 0 && io.read32(other) == 0 {
             if !self.promisc {
                 io.write32(mine, 0);
             }

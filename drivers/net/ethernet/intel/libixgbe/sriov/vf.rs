@@ -12,6 +12,7 @@ use crate::{
         is_valid_ether_addr,
         pool_bit,
         set_vfta,
+        vlvfb_halves,
         MacTable,
         McTable,
         PfVlans,
@@ -349,16 +350,15 @@ impl Switch {
     /// Removes every VLAN of a VF (`ixgbe_clear_vf_vlans`).
     fn clear_vf_vlans(&self, io: &impl Regs, vf: u32) {
         let pf_pool = self.pf_pool();
-        let half = vf >> 5;
         for i in (0..VLVF_ENTRIES).rev() {
-            let mine = vlvfb(2 * i + half);
+            let (mine, theirs) = vlvfb_halves(i, vf);
             let bits = io.read32(mine);
             if bits & pool_bit(vf) == 0 {
                 continue;
             }
             let bits = bits & !pool_bit(vf);
-            let other = io.read32(vlvfb(2 * i + (half ^ 1)));
-            let (low, high) = if half == 0 {
+            let other = io.read32(theirs);
+            let (low, high) = if vf < 32 {
                 (bits, other)
             } else {
                 (other, bits)
