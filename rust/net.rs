@@ -11,6 +11,7 @@
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
 mod device;
+pub mod ethtool;
 pub mod features;
 mod napi;
 mod ops;
