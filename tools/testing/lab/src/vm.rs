@@ -176,7 +176,11 @@ impl Machine {
             "-initrd",
             &self.initrd.display().to_string(),
         ]);
-        let mut cmdline = format!("console=ttyS0 loglevel=5 panic=-1 lab.name={}", self.name);
+        // no_timer_check: on a loaded machine the kernel's test of the timer interrupt fails now and then, and it panics.
+        let mut cmdline = format!(
+            "console=ttyS0 loglevel=5 panic=-1 no_timer_check lab.name={}",
+            self.name
+        );
         if let Some(root) = &self.root {
             cmdline += " lab.root=/dev/vda";
             add(&[
