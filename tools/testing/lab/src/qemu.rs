@@ -1,26 +1,97 @@
 // SPDX-License-Identifier: GPL-2.0
-//! QEMU with the model of the 82599.
+//! QEMU with the model of the 82599, built by `tools/testing/qemu/build.sh`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 
-use crate::cache::Cache;
+use crate::apt::Apt;
+use crate::cache::{Cache, Key};
+use crate::kernel::jobs;
+use crate::process::{command, run_logged};
 
-/// Builds QEMU with the model.
+/// Built programs that are kept: each state of the model has its own, so that checkouts can share the cache.
+const KEPT: usize = 6;
+
+/// Finds QEMU's source: `LAB_QEMU_SRC` (a tarball or a tree), or the tarball of Debian's source package.
+///
+/// # Errors
+/// If it cannot be downloaded.
+pub fn source(cache: &Cache) -> Result<PathBuf> {
+    if let Some(src) = std::env::var_os("LAB_QEMU_SRC") {
+        return PathBuf::from(src).canonicalize().context("LAB_QEMU_SRC");
+    }
+    let kept = cache.path("dl/qemu-source");
+    let key = Key::new("qemu-source", 1).finish();
+    cache.ensure("qemu-source", &key, || {
+        let tarball = Apt::open(cache)?.source_tarball(cache, "qemu")?;
+        let _ = fs::remove_file(&kept);
+        std::os::unix::fs::symlink(tarball, &kept)?;
+        Ok(())
+    })?;
+    kept.canonicalize().context("the QEMU source tarball is gone from the cache")
+}
+
+/// Builds QEMU with the model and gives the program.
 ///
 /// # Errors
 /// If it cannot be built.
-pub fn ensure(cache: &Cache, _tree: &Path) -> Result<PathBuf> {
-    let program = match std::env::var_os("LAB_QEMU") {
-        Some(p) => PathBuf::from(p),
-        None => cache.path("build/qemu/qemu-system-x86_64"),
-    };
-    if !program.exists() {
-        bail!(
-            "{} does not exist: set LAB_QEMU to a QEMU",
-            program.display()
-        );
+pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+    if let Some(p) = std::env::var_os("LAB_QEMU") {
+        let program = PathBuf::from(p);
+        if !program.exists() {
+            bail!("LAB_QEMU={} does not exist", program.display());
+        }
+        return Ok(program);
     }
-    Ok(program)
+    let recipe = tree.join("tools/testing/qemu");
+    let source = source(cache)?;
+    let is_input = |p: &Path| {
+        let name = p.file_name().unwrap_or_default();
+        name != "target" && name != "fuzz" && name != "tests" && name != "benches"
+    };
+    let key = Key::new("qemu", 1)
+        .text("source", &source.display().to_string())
+        .tree(&recipe, &is_input)?
+        .tree(&tree.join("tools/testing/model"), &is_input)?
+        .tree(&tree.join("drivers/net/ethernet/intel/libixgbe"), &is_input)?
+        .finish();
+    let name = format!("qemu-{}", key.get(..16).unwrap_or(&key));
+    let out = cache.path("images").join(&name);
+    cache.ensure(&name, &key, || {
+        let _lock = cache.lock("qemu-build")?;
+        let build = cache.path("build/qemu");
+        let mut cmd = command(recipe.join("build.sh"));
+        cmd.arg(&source)
+            .arg(&build)
+            .env("JOBS", jobs().trim_start_matches("-j"))
+            .env("CARGO_TARGET_DIR", cache.path("build/model"));
+        run_logged("building QEMU with the model", &cache.path("logs/qemu.log"), cmd)?;
+        let part = out.with_extension("part");
+        let mut cmd = command("strip");
+        cmd.arg("-o").arg(&part).arg(build.join("qemu-system-x86_64"));
+        run_logged("stripping QEMU", &cache.path("logs/qemu-strip.log"), cmd)?;
+        fs::rename(part, &out)?;
+        prune(cache)
+    })?;
+    Ok(out)
+}
+
+/// Removes all but the newest programs.
+fn prune(cache: &Cache) -> Result<()> {
+    let mut programs: Vec<(SystemTime, PathBuf)> = fs::read_dir(cache.path("images"))?
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().starts_with("qemu-"))
+        .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
+        .collect();
+    programs.sort();
+    programs.reverse();
+    for (_, old) in programs.into_iter().skip(KEPT) {
+        let stamp = cache.path("stamps").join(old.file_name().unwrap_or_default());
+        let _ = fs::remove_file(stamp);
+        fs::remove_file(old)?;
+    }
+    Ok(())
 }
