@@ -113,8 +113,8 @@ pub struct HostSpec {
     pub deadline: Duration,
     /// Folder of this project's modules, shared as `rust`.
     pub modules: Option<PathBuf>,
-    /// Folder of compiled test programs, shared as `programs`.
-    pub programs: Option<PathBuf>,
+    /// Folder of installed tests, shared as `selftests`.
+    pub selftests: Option<PathBuf>,
 }
 
 impl HostSpec {
@@ -131,7 +131,7 @@ impl HostSpec {
             cards: 1,
             deadline: Duration::from_secs(24 * 3600),
             modules: None,
-            programs: None,
+            selftests: None,
         }
     }
 }
@@ -232,7 +232,7 @@ impl Lab {
             share("tree", &self.tree, false),
         ];
         shares.extend(spec.modules.iter().map(|m| share("rust", m, false)));
-        shares.extend(spec.programs.iter().map(|p| share("programs", p, false)));
+        shares.extend(spec.selftests.iter().map(|p| share("selftests", p, false)));
         let machine = Machine {
             name: name.clone(),
             qemu: self.qemu.clone(),

@@ -31,7 +31,8 @@ pub fn source(cache: &Cache) -> Result<PathBuf> {
         std::os::unix::fs::symlink(tarball, &kept)?;
         Ok(())
     })?;
-    kept.canonicalize().context("the QEMU source tarball is gone from the cache")
+    kept.canonicalize()
+        .context("the QEMU source tarball is gone from the cache")
 }
 
 /// Builds QEMU with the model and gives the program.
@@ -68,10 +69,16 @@ pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
             .arg(&build)
             .env("JOBS", jobs().trim_start_matches("-j"))
             .env("CARGO_TARGET_DIR", cache.path("build/model"));
-        run_logged("building QEMU with the model", &cache.path("logs/qemu.log"), cmd)?;
+        run_logged(
+            "building QEMU with the model",
+            &cache.path("logs/qemu.log"),
+            cmd,
+        )?;
         let part = out.with_extension("part");
         let mut cmd = command("strip");
-        cmd.arg("-o").arg(&part).arg(build.join("qemu-system-x86_64"));
+        cmd.arg("-o")
+            .arg(&part)
+            .arg(build.join("qemu-system-x86_64"));
         run_logged("stripping QEMU", &cache.path("logs/qemu-strip.log"), cmd)?;
         fs::rename(part, &out)?;
         prune(cache)
@@ -89,7 +96,9 @@ fn prune(cache: &Cache) -> Result<()> {
     programs.sort();
     programs.reverse();
     for (_, old) in programs.into_iter().skip(KEPT) {
-        let stamp = cache.path("stamps").join(old.file_name().unwrap_or_default());
+        let stamp = cache
+            .path("stamps")
+            .join(old.file_name().unwrap_or_default());
         let _ = fs::remove_file(stamp);
         fs::remove_file(old)?;
     }

@@ -31,8 +31,8 @@ pub struct Products {
     pub kernel: Kernel,
     /// This project's modules for it, where a driver of the boot is ours.
     pub modules: Option<PathBuf>,
-    /// Test programs that had to be compiled.
-    pub programs: PathBuf,
+    /// The installed tests.
+    pub selftests: PathBuf,
 }
 
 /// What came of one boot.
@@ -131,7 +131,7 @@ fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -
     spec.memory_mib = boot.memory_mib;
     spec.properties.clone_from(&boot.device);
     spec.modules.clone_from(&products.modules);
-    spec.programs = Some(products.programs.clone());
+    spec.selftests = Some(products.selftests.clone());
     if !boot.cmdline.is_empty() {
         spec.cmdline.clone_from(&boot.cmdline);
     }
@@ -165,26 +165,23 @@ fn program_of(test: &str) -> (String, String) {
     let path = Path::new(test);
     let dir = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_script = path.extension().is_some();
-    let root = if is_script {
-        "/lab/tree/tools/testing/selftests"
-    } else {
-        "/lab/programs"
-    };
-    (format!("{root}/{}", dir.display()), format!("./{name}"))
+    (
+        format!("/lab/selftests/{}", dir.display()),
+        format!("./{name}"),
+    )
 }
 
 fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
     let mut words = test.split_whitespace();
     let (cwd, program) = program_of(words.next().unwrap_or_default());
     let env = [
-        ("KSFT_DIR", "/lab/linux/tools/testing/selftests".to_owned()),
+        ("KSFT_DIR", "/lab/selftests".to_owned()),
         ("KSFT_PF_MODULE", module(boot.drivers.0, "ixgbe")),
         ("KSFT_VF_MODULE", module(boot.drivers.1, "ixgbevf")),
         ("STATION_V4", V4.to_string()),
         ("LAB_HEAD_WRITE", boot.head.name().to_owned()),
-        // The tree is read-only; compiling the libraries again for each test would take seconds each time.
-        ("PYTHONPYCACHEPREFIX", "/tmp/pycache".to_owned()),
+        // The share is read-only; compiling the libraries again for each test would take seconds each time.
+        ("PYTHONPYCACHEPREFIX", "/run/pycache".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
     ];
     let limit = timeout(boot);
@@ -417,18 +414,5 @@ mod tests {
             limit
         )
         .is_some());
-    }
-
-    #[test]
-    fn scripts_run_from_the_tree_and_programs_from_their_build() {
-        let (dir, program) = program_of("drivers/net/ixgbe/probe.py");
-        assert_eq!(
-            (dir.as_str(), program.as_str()),
-            (
-                "/lab/tree/tools/testing/selftests/drivers/net/ixgbe",
-                "./probe.py"
-            )
-        );
-        assert_eq!(program_of("vfio/uapi").0, "/lab/programs/vfio");
     }
 }

@@ -147,14 +147,8 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
     }
     let mut products = BTreeMap::new();
     for (flavour, kernel) in kernels {
-        let mine = boots.iter().filter(|b| b.kernel == flavour);
-        let ours = mine
-            .clone()
-            .any(|b| b.drivers.0 == Drivers::Rust || b.drivers.1 == Drivers::Rust);
-        let compiled = mine
-            .clone()
-            .flat_map(|b| &b.tests)
-            .any(|t| Path::new(t).extension().is_none());
+        let mut mine = boots.iter().filter(|b| b.kernel == flavour);
+        let ours = mine.any(|b| b.drivers.0 == Drivers::Rust || b.drivers.1 == Drivers::Rust);
         products.insert(
             flavour,
             Products {
@@ -163,7 +157,7 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
                 } else {
                     None
                 },
-                programs: programs(&lab, &kernel, compiled)?,
+                selftests: install(&lab, &kernel)?,
                 kernel,
             },
         );
@@ -195,32 +189,30 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
     Ok(done.into_iter().map(|(_, r)| r).collect())
 }
 
-/// Compiles the selftests in C; they are linked statically, since the hosts have another C library than this machine.
-fn programs(lab: &Lab, kernel: &Kernel, wanted: bool) -> Result<PathBuf> {
-    let id = crate::cache::Key::new("programs", 1)
+/// Installs the tests with the kernel's parts on which they stand, for hosts to share. Each checkout has its own.
+fn install(lab: &Lab, kernel: &Kernel) -> Result<PathBuf> {
+    let id = crate::cache::Key::new("selftests", 1)
         .text("tree", &lab.tree.display().to_string())
+        .text("kernel", &kernel.source.display().to_string())
         .finish();
-    let name = format!("programs-{}", id.get(..8).unwrap_or(&id));
-    let out = lab.cache.path("build").join(&name);
-    std::fs::create_dir_all(out.join("vfio"))?;
-    if wanted {
-        let _lock = lab.cache.lock(&name)?;
-        let mut cmd = command("make");
-        cmd.arg("-C")
-            .arg(lab.tree.join("tools/testing/selftests/vfio"))
-            .arg(format!(
-                "KSFT_DIR={}",
-                kernel.source.join("tools/testing/selftests").display()
-            ))
-            .arg(format!("OUTPUT={}", out.join("vfio").display()))
-            .args(["USERLDFLAGS=-static", &kernel::jobs()]);
-        run_logged(
-            "compiling the tests",
-            &lab.cache.path(format!("logs/{name}.log")),
-            cmd,
-        )?;
-    }
-    Ok(out)
+    let name = format!("selftests-{}", id.get(..8).unwrap_or(&id));
+    let build = lab.cache.path("build").join(&name);
+    let installed = build.join("installed");
+    std::fs::create_dir_all(&installed)?;
+    let _lock = lab.cache.lock(&name)?;
+    let mut cmd = command("make");
+    cmd.arg("-C")
+        .arg(lab.tree.join("tools/testing/selftests"))
+        .arg(format!("KSRC={}", kernel.source.display()))
+        .arg(format!("BUILD={}", build.display()))
+        .arg(format!("INSTALL_PATH={}", installed.display()))
+        .args([&lab.tools.llvm, &kernel::jobs(), "install"]);
+    run_logged(
+        "installing the tests",
+        &lab.cache.path(format!("logs/{name}.log")),
+        cmd,
+    )?;
+    Ok(installed)
 }
 
 /// Runs `cargo test` and takes its results as the suite `host`.

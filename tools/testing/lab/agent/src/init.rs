@@ -47,13 +47,13 @@ fn enter_root(dev: &str) -> Result<()> {
     fs::create_dir_all("/rw/work")?;
     mnt(
         "overlay",
-        "/root",
+        "/newroot",
         "overlay",
         MsFlags::empty(),
         "lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work",
     )?;
-    fs::copy("/init", "/root/lab-agent").context("copying the agent")?;
-    chdir("/root")?;
+    fs::copy("/init", "/newroot/lab-agent").context("copying the agent")?;
+    chdir("/newroot")?;
     mount(Some("."), "/", NONE, MsFlags::MS_MOVE, NONE).context("moving the root")?;
     chroot(".")?;
     chdir("/")?;
