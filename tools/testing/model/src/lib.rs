@@ -24,6 +24,7 @@ mod regs_file;
 mod reset;
 mod rx;
 mod stats;
+pub mod testing;
 mod tx;
 mod vf;
 
