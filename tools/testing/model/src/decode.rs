@@ -127,7 +127,7 @@ pub(crate) fn decode(address: u32) -> Reg {
         regs::RTTBCNRC => Reg::Rttbcnrc,
         regs::LVMMC_RX | regs::LVMMC_TX => Reg::Lvmmc(address),
         regs::SSVPC => Reg::Counter(address),
-        0x01C0 | 0x0600 | 0x0300..=0x0F0F => events(address),
+        0x01C0 | 0x0600 | 0x0300..=0x0FFF => events(address),
         0x1000..=0x1FFF | 0xD000..=0xDFFF => rx_block(address),
         0x6000..=0x7FFF => tx_block(address),
         0x3F00..=0x3FBF | 0x4000..=0x41BF | 0xCF90 => Reg::Counter(address),
@@ -261,5 +261,61 @@ fn tx_block(address: u32) -> Reg {
             None => Reg::Plain(address),
         },
         _ => Reg::Plain(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_vf_has_its_row() {
+        let rows: [(fn(u32) -> u32, u32); 10] = [
+            (regs::pvfctrl, regs::VFCTRL),
+            (regs::pvteicr, regs::VTEICR),
+            (regs::pvteics, regs::VTEICS),
+            (regs::pvteims, regs::VTEIMS),
+            (regs::pvteimc, regs::VTEIMC),
+            (regs::pvteiac, regs::VTEIAC),
+            (regs::pvteiam, regs::VTEIAM),
+            (regs::pvfmailbox, regs::VFMAILBOX),
+            (regs::pvtivar_misc, regs::VTIVAR_MISC),
+            (regs::pvtivar, regs::vtivar(0)),
+        ];
+        for vf in 0..MAX_VFS {
+            for (row, own) in rows {
+                let address = row(u32::from(vf));
+                assert_eq!(decode(address), Reg::Vf(vf, own), "{address:#x}");
+            }
+            assert_eq!(decode(regs::pfmailbox(u32::from(vf))), Reg::PfMailbox(vf));
+            for dword in 0..16 {
+                let address = regs::pfmbmem(u32::from(vf)) + 4 * u32::from(dword);
+                assert_eq!(decode(address), Reg::Mailbox(vf, dword));
+            }
+        }
+    }
+
+    #[test]
+    fn every_queue_has_its_registers() {
+        for queue in 0..QUEUES {
+            let q = u32::from(queue);
+            let rx = |reg| Reg::Rx(queue, reg);
+            let tx = |reg| Reg::Tx(queue, reg);
+            for (address, reg) in [
+                (regs::rdbal(q), rx(QueueReg::BaseLow)),
+                (regs::rdlen(q), rx(QueueReg::Length)),
+                (regs::rdh(q), rx(QueueReg::Head)),
+                (regs::rdt(q), rx(QueueReg::Tail)),
+                (regs::srrctl(q), rx(QueueReg::SplitControl)),
+                (regs::rxdctl(q), rx(QueueReg::Control)),
+                (regs::tdbah(q), tx(QueueReg::BaseHigh)),
+                (regs::tdh(q), tx(QueueReg::Head)),
+                (regs::tdt(q), tx(QueueReg::Tail)),
+                (regs::txdctl(q), tx(QueueReg::Control)),
+                (regs::tdwbal(q), tx(QueueReg::HeadAddressLow)),
+            ] {
+                assert_eq!(decode(address), reg, "{address:#x}");
+            }
+        }
     }
 }

@@ -48,6 +48,17 @@ struct Info {
     multicast: bool,
 }
 
+/// What the parser and the hash say of a frame.
+struct Seen {
+    info: Info,
+    /// RSS output index.
+    output: u8,
+    /// Queue that an ethertype filter names.
+    filter_queue: Option<u8>,
+    /// Has a tag.
+    tagged: bool,
+}
+
 /// The frames that wait for descriptors, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PacketBuffer {
@@ -150,7 +161,9 @@ impl Device {
             if local || !filter.accepts(addresses) {
                 return false;
             }
-            self.to_pool(host, frame, addresses, None, false);
+            if let Some(seen) = self.examine(frame, addresses, false) {
+                self.to_pool(host, frame, &seen, None);
+            }
             return true;
         }
         let mut targets = filter.pools(addresses, local);
@@ -159,33 +172,30 @@ impl Device {
             targets &= !(1u64 << (pool & 63));
         }
         let found = targets != 0;
+        targets &= self.regs.pair(regs::vfre(0), regs::vfre(1));
+        if targets == 0 {
+            return found;
+        }
+        // Once for all pools: a broadcast may have 63 of them.
+        let Some(seen) = self.examine(frame, addresses, local) else {
+            return found;
+        };
         while targets != 0 {
             let pool = targets.trailing_zeros() as u8;
             targets &= targets - 1;
-            if self.regs.table_bit(regs::vfre(0), u32::from(pool)) {
-                self.to_pool(host, frame, addresses, Some(pool), local);
-            }
+            self.to_pool(host, frame, &seen, Some(pool));
         }
         found
     }
 
-    /// Chooses the queue in a pool (or without pools), and delivers.
-    fn to_pool(
-        &mut self,
-        host: &mut dyn Host,
-        frame: &[u8],
-        addresses: &Addresses,
-        pool: Option<u8>,
-        local: bool,
-    ) {
+    /// Looks at a frame, for whatever pools it is.
+    fn examine(&self, frame: &[u8], addresses: &Addresses, local: bool) -> Option<Seen> {
         let ethertype = (self.regs.get(regs::VLNCTRL) & regs::VLNCTRL_VET) as u16;
         let tags = TagTypes {
             vlan: ethertype,
             outer: None,
         };
-        let Some(packet) = Packet::parse(frame, tags) else {
-            return;
-        };
+        let packet = Packet::parse(frame, tags)?;
         let mrqc = self.regs.get(regs::MRQC);
         let hashes = matches!(
             mrqc & regs::MRQC_MRQE_MASK,
@@ -204,11 +214,6 @@ impl Device {
             rss::redirect(&self.redirection_table(), hash)
         });
         let (filter_index, filter_queue) = self.ethertype_filter(addresses.ethertype, &packet);
-        let queue = match (filter_queue, pool) {
-            (Some(queue), _) => queue,
-            (None, None) => output,
-            (None, Some(pool)) => self.queue_in_pool(pool, output),
-        };
         let mut status = desc::RXD_STAT_DD | desc::RXD_STAT_EOP | verdict::checksum_status(&packet);
         if local {
             status |= desc::RXD_STAT_LB;
@@ -220,7 +225,22 @@ impl Device {
             tag: None,
             multicast: addresses.multicast() || addresses.broadcast(),
         };
-        self.to_queue(host, frame, queue, info, addresses.vlan.is_some());
+        Some(Seen {
+            info,
+            output,
+            filter_queue,
+            tagged: addresses.vlan.is_some(),
+        })
+    }
+
+    /// Chooses the queue in a pool (or without pools), and delivers.
+    fn to_pool(&mut self, host: &mut dyn Host, frame: &[u8], seen: &Seen, pool: Option<u8>) {
+        let queue = match (seen.filter_queue, pool) {
+            (Some(queue), _) => queue,
+            (None, None) => seen.output,
+            (None, Some(pool)) => self.queue_in_pool(pool, seen.output),
+        };
+        self.to_queue(host, frame, queue, seen.info, seen.tagged);
     }
 
     /// The RSS key is read from its registers each time: 40 bytes are nothing beside a frame under emulation.

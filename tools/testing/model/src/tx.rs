@@ -29,6 +29,8 @@ pub(crate) struct TxState {
     partial: Vec<u8>,
     first: Option<First>,
     descriptors: u32,
+    /// A part of the frame could not be read: it will not be sent.
+    lost: bool,
     /// Why the queue stands still until WQBR is cleared.
     pub(crate) blocked: bool,
     pub(crate) rate: RateLimit,
@@ -213,11 +215,9 @@ impl Device {
         if let Some(space) = state.partial.get_mut(start..) {
             if host.read(function, data.buffer_addr.get(), space).is_err() {
                 // The frame is lost, the ring goes on: that is one frame's problem.
+                state.lost = true;
                 self.debug.at(function).dma_errors += 1;
                 self.misc_event(host, regs::EICR_PCI);
-                if let Some(state) = self.tx_state.get_mut(index) {
-                    state.partial.clear();
-                }
             }
         }
         if command & desc::TXD_CMD_EOP != 0 {
@@ -277,6 +277,7 @@ impl Device {
             state.partial.clear();
             state.first = None;
             state.descriptors = 0;
+            state.lost = false;
             state.blocked = true;
         }
         let register = regs::wqbr_tx(u32::from(queue / 32));
@@ -302,6 +303,7 @@ impl Device {
             state.partial.clear();
             state.first = None;
             state.descriptors = 0;
+            state.lost = false;
         }
         self.tx_work &= !(1u128 << (queue & 127));
     }
@@ -315,6 +317,9 @@ impl Device {
         let Some(first) = state.first.take() else {
             return;
         };
+        if std::mem::take(&mut state.lost) {
+            state.partial.clear();
+        }
         let mut frame = std::mem::take(&mut state.partial);
         if frame.is_empty() {
             return;
