@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`pci`] | `include/linux/pci.h` | driver registration with SR-IOV, error handlers, PM and shutdown; owned BARs |
 //! | [`irq`] | `include/linux/interrupt.h` | vectors and handlers that own what they need |
+//! | [`devlink`] | `include/net/devlink.h` | instance, ports, health reporters, parameters, region |
 //! | [`dma`] | `include/linux/dma-mapping.h` | descriptor rings, streaming mappings, the page-marking hook |
 //! | [`net`] | `include/linux/netdevice.h` | net_device, NAPI, sk_buff, transmit rings, page pools, XDP, ethtool |
 //!
@@ -13,6 +14,7 @@
 //! allocates, locks or calls through a pointer per frame where C does not.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod devlink;
 pub mod dma;
 pub mod irq;
 pub mod net;

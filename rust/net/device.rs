@@ -89,6 +89,8 @@ struct Private<D: Driver> {
     parent: *mut bindings::device,
     refs: Option<Arc<Refs>>,
     service: UnsafeCell<raw::delayed_work>,
+    /// Null, or the devlink instance's; changed only while the device is not registered.
+    devlink: *const crate::devlink::Handle,
     data: MaybeUninit<D>,
 }
 
@@ -149,6 +151,12 @@ impl<D: Driver> Device<D> {
     pub(crate) fn parent_raw(&self) -> *mut bindings::device {
         // SAFETY: By the type invariant.
         unsafe { (*self.private()).parent }
+    }
+
+    /// The devlink instance, if the device was registered through one.
+    pub(crate) fn devlink(&self) -> Option<&crate::devlink::Handle> {
+        // SAFETY: By the type invariant; the instance outlives the registration of the device.
+        unsafe { (*self.private()).devlink.as_ref() }
     }
 
     pub(super) fn get_ref(&self) -> DevRef {
@@ -661,6 +669,14 @@ impl<D: Driver> Registration<D> {
                 raw::nic_dev_priv_flags_unicast(dev);
             }
         }
+    }
+
+    /// Links the device to its devlink instance, which must unlink it before it goes.
+    pub(crate) fn set_devlink(&mut self, handle: Option<&crate::devlink::Handle>) {
+        // SAFETY: By the type invariant; not registered, so nobody reads it.
+        unsafe {
+            (*self.private()).devlink = handle.map_or(core::ptr::null(), core::ptr::from_ref)
+        };
     }
 
     /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
