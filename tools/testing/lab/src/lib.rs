@@ -21,6 +21,7 @@ pub mod ktap;
 pub mod lab;
 pub mod process;
 pub mod qemu;
+pub mod qmp;
 pub mod rootfs;
 pub mod runner;
 pub mod shell;

@@ -259,7 +259,7 @@ fn interactive(guests: &[Guest]) -> Result<()> {
                 ),
                 ("PS1".into(), "\\h:\\w# ".into()),
             ],
-            cwd: Some("/root".into()),
+            cwd: None,
             pty: Some(size),
             timeout_ms: None,
         };

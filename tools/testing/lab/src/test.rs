@@ -25,7 +25,7 @@ use crate::suites::{self, Boot, HOST};
 pub struct TestArgs {
     /// Run what has this in its name (see --list), or all.
     pattern: Option<String>,
-    /// Run only with this kernel.
+    /// Boot only this kernel.
     #[arg(long, value_enum)]
     kernel: Option<Flavour>,
     /// Print the names of what would run, and run nothing.
@@ -60,7 +60,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
     boots.retain(|b| {
         suites::is_chosen(&b.name(), pattern) && args.kernel.is_none_or(|k| k == b.kernel)
     });
-    let host = suites::is_chosen(HOST, pattern) && args.kernel.is_none();
+    let host = suites::is_chosen(HOST, pattern);
     if args.list {
         if host {
             println!("{HOST}");
