@@ -23,6 +23,7 @@ mod tx;
 pub use self::device::{
     DevRef,
     Device,
+    Handle,
     Interrupt,
     Registration,
     Rtnl,

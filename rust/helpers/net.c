@@ -160,6 +160,29 @@ void nic_report_leak(struct net_device *netdev)
 	netdev_err(netdev, "still in use after it was unregistered: leaked\n");
 }
 
+/* Sends a complete frame that the driver made by itself. */
+int nic_send_frame(struct net_device *netdev, const void *frame, unsigned int len)
+{
+	struct sk_buff *skb;
+	int err;
+
+	if (!netif_running(netdev) || !netif_carrier_ok(netdev))
+		return -ENETDOWN;
+	skb = netdev_alloc_skb_ip_align(netdev, LL_RESERVED_SPACE(netdev) + len);
+	if (!skb)
+		return -ENOMEM;
+	skb_reserve(skb, LL_RESERVED_SPACE(netdev));
+	skb_put_data(skb, frame, len);
+	skb_reset_mac_header(skb);
+	skb_set_network_header(skb, ETH_HLEN);
+	skb->dev = netdev;
+	skb->protocol = eth_hdr(skb)->h_proto;
+	skb->priority = TC_PRIO_CONTROL;
+	err = dev_queue_xmit(skb);
+
+	return net_xmit_eval(err);
+}
+
 unsigned int nic_num_online_cpus(void)
 {
 	return num_online_cpus();

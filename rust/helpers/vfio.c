@@ -3,11 +3,6 @@
 
 #include <linux/module.h>
 
-void vfio_rs_get_device(struct vfio_device *vdev)
-{
-	get_device(&vdev->device);
-}
-
 void vfio_rs_put_device(struct vfio_device *vdev)
 {
 	vfio_put_device(vdev);

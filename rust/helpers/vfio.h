@@ -11,7 +11,6 @@
 #include <linux/vfio.h>
 #include <linux/vfio_pci_core.h>
 
-void vfio_rs_get_device(struct vfio_device *vdev);
 void vfio_rs_put_device(struct vfio_device *vdev);
 int vfio_rs_precopy_argument(struct vfio_device *vdev, unsigned int cmd, unsigned long arg,
 			     struct vfio_precopy_info *info);

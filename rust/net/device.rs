@@ -188,6 +188,22 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// A counted reference. It must be gone when [`Registration`] is dropped.
+    pub fn handle(&self) -> Handle<D> {
+        Handle {
+            dev: self.get_ref(),
+            _p: PhantomData,
+        }
+    }
+
+    /// Sends a whole frame, Ethernet header included, as if from the stack (`dev_queue_xmit`). May not be called from
+    /// interrupt context.
+    pub fn send_frame(&self, frame: &[u8]) -> Result {
+        let len = u32::try_from(frame.len())?;
+        // SAFETY: A valid device and buffer.
+        to_result(unsafe { raw::nic_send_frame(self.as_raw(), frame.as_ptr().cast(), len) })
+    }
+
     /// Runs `f` on transmit queue `index` under its lock. `None` if there is no such queue.
     pub fn with_tx_queue<R>(&self, index: u32, f: impl FnOnce(&mut D::TxQueue) -> R) -> Option<R> {
         let index16 = u16::try_from(index).ok()?;
@@ -497,6 +513,21 @@ impl Drop for DevRef {
         if let Some(refs) = &self.refs {
             refs.0.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+/// A device, for code that is called from outside the driver and may outlive it if nobody takes the handle away.
+pub struct Handle<D: Driver> {
+    dev: DevRef,
+    _p: PhantomData<fn() -> D>,
+}
+
+impl<D: Driver> Deref for Handle<D> {
+    type Target = Device<D>;
+
+    fn deref(&self) -> &Device<D> {
+        // SAFETY: A counted reference keeps the device's memory and data, see `Registration::drop`.
+        unsafe { Device::from_raw(self.dev.as_raw()) }
     }
 }
 

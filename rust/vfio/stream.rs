@@ -14,7 +14,10 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::from_result,
+    error::{
+        from_result,
+        to_result, //
+    },
     module::this_module,
     new_mutex,
     prelude::*,
@@ -48,6 +51,8 @@ struct Inner {
     data: KVec<u8>,
     position: usize,
     phase: Phase,
+    /// Dropped when the stream is closed, with all that it holds of the device.
+    inspect: Option<KBox<Inspect>>,
 }
 
 /// Looks at all bytes written so far, and refuses them as soon as they are seen to be bad.
@@ -58,34 +63,15 @@ pub type Inspect = dyn Fn(&[u8]) -> Result + Send + Sync;
 pub struct Stream {
     #[pin]
     inner: Mutex<Inner>,
-    inspect: Option<KBox<Inspect>>,
     limit: usize,
-    device: DeviceRef,
+    /// Valid until the stream is closed, which happens before the device goes.
+    vdev: *mut raw::vfio_device,
 }
 
-/// A reference to the VFIO device: a file may be open longer than its device.
-struct DeviceRef(NonNull<raw::vfio_device>);
-
-// SAFETY: The reference count is atomic, and C may look at the device from any thread.
-unsafe impl Send for DeviceRef {}
-// SAFETY: As above.
-unsafe impl Sync for DeviceRef {}
-
-impl DeviceRef {
-    fn new<T: Driver>(device: &crate::Device<T>) -> Result<Self> {
-        let vdev = NonNull::new(device.vdev()).ok_or(EINVAL)?;
-        // SAFETY: The device is valid.
-        unsafe { raw::vfio_rs_get_device(vdev.as_ptr()) };
-        Ok(Self(vdev))
-    }
-}
-
-impl Drop for DeviceRef {
-    fn drop(&mut self) {
-        // SAFETY: We own a reference.
-        unsafe { raw::vfio_rs_put_device(self.0.as_ptr()) };
-    }
-}
+// SAFETY: `vdev` is only looked at under the lock of a stream that is not closed; the rest is `Send`.
+unsafe impl Send for Stream {}
+// SAFETY: As above; what changes is behind a lock.
+unsafe impl Sync for Stream {}
 
 /// A new open file of a stream, on its way to user space.
 pub struct Fd(NonNull<bindings::file>);
@@ -115,12 +101,11 @@ impl Stream {
         // Room for all of it now, so that saving a stopped device cannot fail for want of memory.
         let data = KVec::with_capacity(limit, GFP_KERNEL_ACCOUNT)?;
         let stream = Arc::pin_init(
-            try_pin_init!(Self {
-                inner <- new_mutex!(Inner { data, position: 0, phase }),
-                inspect,
+            pin_init!(Self {
+                inner <- new_mutex!(Inner { data, position: 0, phase, inspect }),
                 limit,
-                device: DeviceRef::new(device)?,
-            }? Error),
+                vdev: device.vdev(),
+            }),
             GFP_KERNEL_ACCOUNT,
         )?;
 
@@ -199,6 +184,7 @@ impl Stream {
         inner.phase = Phase::Closed;
         inner.data.clear();
         inner.position = 0;
+        inner.inspect = None;
     }
 
     /// Passes all bytes that user space wrote to `f`.
@@ -238,21 +224,31 @@ impl Stream {
         let mut part = KVec::from_elem(0u8, length, GFP_KERNEL_ACCOUNT)?;
         reader.read_slice(&mut part)?;
         inner.data.extend_from_slice(&part, GFP_KERNEL_ACCOUNT)?;
-        if let Some(inspect) = &self.inspect {
-            inspect(&inner.data).inspect_err(|_| inner.data.truncate(before))?;
+        let Inner { data, inspect, .. } = &mut *inner;
+        if let Some(inspect) = inspect {
+            inspect(data).inspect_err(|_| data.truncate(before))?;
         }
         Ok(length)
     }
 
-    /// Bytes that can be read now.
-    fn remaining(&self) -> Result<usize> {
+    /// `VFIO_MIG_GET_PRECOPY_INFO`
+    fn precopy_info(&self, cmd: u32, arg: c_ulong) -> Result {
+        let mut info: raw::vfio_precopy_info = pin_init::zeroed();
         let inner = self.inner.lock();
         if inner.phase != Phase::PreCopy {
-            return Err(EINVAL);
+            return Err(if cmd == PRECOPY_INFO { EINVAL } else { ENOTTY });
         }
-        Ok(inner.data.len().saturating_sub(inner.position))
+        // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is valid; so is `info`.
+        to_result(unsafe { raw::vfio_rs_precopy_argument(self.vdev, cmd, arg, &mut info) })?;
+        info.initial_bytes = inner.data.len().saturating_sub(inner.position) as u64;
+        info.dirty_bytes = 0;
+        // SAFETY: `info` is valid; C checks the user address.
+        to_result(unsafe { raw::vfio_rs_precopy_result(arg, &info) })
     }
 }
+
+/// `VFIO_MIG_GET_PRECOPY_INFO`: `_IO(VFIO_TYPE, VFIO_BASE + 21)`
+const PRECOPY_INFO: u32 = kernel::ioctl::_IO(b';' as u32, 100 + 21);
 
 struct Files<T>(PhantomData<T>);
 
@@ -330,18 +326,7 @@ impl<T: Driver> Files<T> {
         // SAFETY: A file of ours.
         let stream = unsafe { Self::stream(file) };
 
-        let result = from_result(|| {
-            let mut info: raw::vfio_precopy_info = pin_init::zeroed();
-            // SAFETY: The stream has a reference to its device. `info` is valid.
-            kernel::error::to_result(unsafe {
-                raw::vfio_rs_precopy_argument(stream.device.0.as_ptr(), cmd, arg, &mut info)
-            })?;
-            info.initial_bytes = stream.remaining()? as u64;
-            info.dirty_bytes = 0;
-            // SAFETY: `info` is valid; C checks the user address.
-            kernel::error::to_result(unsafe { raw::vfio_rs_precopy_result(arg, &info) })?;
-            Ok(0)
-        });
+        let result = from_result(|| stream.precopy_info(cmd, arg).map(|()| 0));
         result as c_long
     }
 

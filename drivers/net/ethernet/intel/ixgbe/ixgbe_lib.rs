@@ -3,6 +3,7 @@
 
 use crate::{
     ixgbe_common::Hw,
+    ixgbe_migration,
     ixgbe_txrx::{
         BufLayout,
         RxQueue,
@@ -322,6 +323,7 @@ fn complete(
     }
     mac::set_reset_done(hw);
     sw.set_all_vfs(hw, vfs);
+    ixgbe_migration::after_pf_reset(hw, state);
     Adapter::raise(dev, crate::EVENT_LINK);
 }
 
@@ -337,6 +339,7 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
     dev.tx_disable();
     {
         let state = &mut *a.state.lock();
+        ixgbe_migration::before_pf_reset(hw, state);
         stop_hw(dev, rings, state);
     }
     for (q, napi) in (0u32..).zip(&mut rings.napis) {

@@ -9,6 +9,7 @@
 //! | [`ixgbe_txrx`] | what runs per frame |
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
 //! | [`ixgbe_sriov`] | virtual functions |
+//! | [`ixgbe_migration`] | saving and loading of virtual functions, for the VFIO variant driver |
 //!
 //! Locks, outermost first: the device lock of the PCI core; RTNL; [`Adapter::rings`], whose holder may sleep for
 //! hardware and who alone starts and stops queues; [`Adapter::state`], which covers every register that is not a
@@ -18,6 +19,7 @@
 
 mod ixgbe_common;
 mod ixgbe_lib;
+mod ixgbe_migration;
 mod ixgbe_service;
 mod ixgbe_sriov;
 mod ixgbe_txrx;
@@ -62,6 +64,7 @@ use libixgbe::{
         Media, //
     },
     mbx::RSS_KEY_SIZE,
+    mbx_ext::FEATURE_MIGRATION,
     regs,
     rss::{
         Rss,
@@ -128,6 +131,7 @@ pub(crate) struct State {
     pub(crate) advertised: u32,
     pub(crate) sw: KBox<Switch>,
     pub(crate) vfs: KVec<VfState>,
+    pub(crate) migration: ixgbe_migration::Migration,
     /// Unicast addresses beyond the interface's own.
     pub(crate) uc: KVec<MacAddr>,
     pub(crate) rx_mode: RxMode,
@@ -270,7 +274,8 @@ impl nic::pci::Driver for IxgbeDriver {
             *k = b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
         }
         let rings = Rings::new(vectors, queues);
-        let sw = KBox::new(Switch::new(Rss::new(key, rings.queues)), GFP_KERNEL)?;
+        let mut sw = KBox::new(Switch::new(Rss::new(key, rings.queues)), GFP_KERNEL)?;
+        sw.features = FEATURE_MIGRATION;
         let mut ring_stats = KVec::with_capacity(MAX_QUEUES as usize, GFP_KERNEL)?;
         for _ in 0..MAX_QUEUES {
             ring_stats.push(Arc::new(RingStats::default(), GFP_KERNEL)?, GFP_KERNEL)?;
@@ -282,6 +287,7 @@ impl nic::pci::Driver for IxgbeDriver {
             advertised: 0,
             sw,
             vfs: KVec::new(),
+            migration: ixgbe_migration::Migration::new(),
             uc: KVec::new(),
             rx_mode: RxMode::default(),
             hw_stats: KBox::new(HwStats::default(), GFP_KERNEL)?,
@@ -537,6 +543,8 @@ impl net::Driver for Adapter {
         ixgbe_sriov::set_vf_rss_query_en(dev, vf, on)
     }
 }
+
+::ixgbe_migration::export_provider!(ixgbe_migration::Handle, DriverModule);
 
 nic::module_pci_driver! {
     type: IxgbeDriver,

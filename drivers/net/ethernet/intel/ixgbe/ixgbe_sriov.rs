@@ -3,6 +3,10 @@
 
 use crate::{
     ixgbe_lib,
+    ixgbe_migration::{
+        self,
+        Migration, //
+    },
     Adapter,
     State, //
 };
@@ -101,6 +105,7 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
     for _ in 0..num_vfs {
         vfs.push(VfState::new(), GFP_KERNEL)?;
     }
+    Migration::resize(dev, num_vfs)?;
     let rtnl = Rtnl::lock();
     let was_up = a.rings.lock().is_up();
     if was_up {
@@ -126,18 +131,23 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
 /// Deals with what VFs want (`ixgbe_msg_task`); true if something must be tried again soon.
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     let hw = &dev.data().hw;
-    let State { sw, vfs, .. } = &mut *state;
     let events = mailbox::events(hw);
     let mut again = false;
-    let num_vfs = sw.num_vfs;
-    for vf in 0..num_vfs {
+    for vf in 0..state.sw.num_vfs {
         let bit = 1u64 << (vf & 63);
         if events.resets & bit != 0 {
             mailbox::clear_reset(hw, vf);
-            sw.vf_reset_event(hw, vfs, vf);
+            state.sw.vf_reset_event(hw, &mut state.vfs, vf);
+            ixgbe_migration::was_reset(state, vf);
+        }
+        // What a VF that stands still has asked for travels with it.
+        if state.migration.active(vf) {
+            continue;
         }
         if events.messages & bit != 0 {
-            match sw.handle_message(hw, vfs, vf) {
+            let what = state.sw.handle_message(hw, &mut state.vfs, vf);
+            ixgbe_migration::handled(hw, state, vf, &what);
+            match what {
                 Handled::Busy => again = true,
                 Handled::Reset => {
                     dev_info!(dev.parent(), "VF Reset msg received from vf {}\n", vf);
@@ -145,19 +155,18 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
                 Handled::Refused(request, why) => {
                     pr_debug!("ixgbe: VF {} was refused {:?}: {:?}\n", vf, request, why);
                 }
-                Handled::Extension(words) => {
-                    // Offered to no VF yet (`Switch::features`), so this cannot come.
-                    let _ = vf::reply(hw, vf, &words, false);
-                }
+                Handled::Extension(_) => {}
                 Handled::Ignored | Handled::Done(_) | Handled::NotClearToSend => {}
             }
         }
         if events.acks & bit != 0 {
-            sw.handle_ack(hw, vfs, vf);
+            state.sw.handle_ack(hw, &state.vfs, vf);
+            ixgbe_migration::acknowledged(hw, state, vf);
         }
     }
-    sw.flush_pings(hw, vfs);
-    again || vfs.iter().any(|v| v.ping_pending)
+    state.sw.flush_pings(hw, &mut state.vfs);
+    ixgbe_migration::flush(hw, state);
+    again || state.vfs.iter().any(|v| v.ping_pending)
 }
 
 /// Runs `f` on a VF's state under the lock over all configuration of VFs.

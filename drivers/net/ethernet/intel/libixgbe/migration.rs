@@ -17,6 +17,7 @@
 //! code that host tests run against the model. [`Counted`] counts every register access, see the budgets in
 //! `Documentation/networking/ixgbe-migration-format.rst`.
 
+mod announce;
 mod capture;
 mod check;
 mod coop;
@@ -35,10 +36,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use capture::{
-    capture,
-    counters, //
+pub use announce::{
+    announcement,
+    ANNOUNCEMENT_BYTES, //
 };
+pub use capture::capture;
 pub use coop::{
     Coop,
     Marking, //

@@ -10,7 +10,6 @@
 use super::check;
 use super::state::Interrupts;
 use super::state::RxQueue;
-use super::state::Statistics;
 use super::state::TxQueue;
 use super::state::VfState;
 use super::Place;
@@ -82,16 +81,4 @@ pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut Vf
         *word = io.read32(regs::pfmbmem(vf) + 4 * i);
     }
     state.filters.enabled = was.vfre || was.vfte;
-}
-
-/// Reads the counters of the VF. They are not cleared by reading and start anywhere: the PF carries an offset to each.
-pub fn counters(io: &impl Regs, vf: u32) -> Statistics {
-    Statistics {
-        rx_packets: io.read32(regs::pvfgprc(vf)).into(),
-        // 36 bits: 4 in the high register (8.2.3.5.8).
-        rx_bytes: address(io, regs::pvfgorc_lsb(vf), regs::pvfgorc_msb(vf)) & 0xf_ffff_ffff,
-        rx_multicast: io.read32(regs::pvfmprc(vf)).into(),
-        tx_packets: io.read32(regs::pvfgptc(vf)).into(),
-        tx_bytes: address(io, regs::pvfgotc_lsb(vf), regs::pvfgotc_msb(vf)) & 0xf_ffff_ffff,
-    }
 }

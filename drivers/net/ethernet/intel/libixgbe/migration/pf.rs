@@ -177,6 +177,8 @@ pub struct Mover {
     in_flight: Option<PfMessage>,
     /// What the guest counted: rings re-armed, frames saved by it.
     rearmed: (u64, u64),
+    /// The device was reset since `state` was captured or programmed.
+    stale: bool,
     state: VfState,
 }
 
@@ -285,6 +287,7 @@ impl Mover {
             },
             in_flight: None,
             rearmed: (0, 0),
+            stale: false,
             state: VfState::EMPTY,
         }
     }
@@ -320,6 +323,7 @@ impl Mover {
     /// The VF was reset (FLR), or VFIO's user is gone.
     pub fn reset(&mut self) {
         self.phase = Phase::Running;
+        self.stale = false;
         self.acked = true;
         self.forget_driver();
     }
@@ -471,6 +475,17 @@ impl Mover {
         Ok(())
     }
 
+    /// Notes in the captured state what either side of the mailbox has sent and the other not taken.
+    fn note_mailbox(&mut self, io: &impl Regs, pf: &Pf<'_>) {
+        let m = &mut self.state.mailbox;
+        let [head, ..] = m.words;
+        let of_pf =
+            head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) != 0 || mbx_ext::PfMessage::is_type(head);
+        m.request = mailbox::message_pending(io, pf.vf);
+        m.pf_message = of_pf && !self.acked && !m.request;
+        m.cts = pf.this().is_ok_and(|vf| vf.clear_to_send);
+    }
+
     /// Reads the hardware's part of the state of the suspended VF.
     fn capture(&mut self, io: &impl Regs, pf: &Pf<'_>, was: &Quiesced) {
         let none = Rars::new(0);
@@ -560,14 +575,8 @@ impl Mover {
         if beyond {
             return Err(Error::Unsupported);
         }
-        let vf = pf.this()?;
-        let [head, ..] = s.mailbox.words;
-        let of_pf =
-            head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) != 0 || mbx_ext::PfMessage::is_type(head);
-        s.mailbox.request = mailbox::message_pending(io, pf.vf);
-        s.mailbox.pf_message = of_pf && !self.acked && !s.mailbox.request;
-        s.mailbox.cts = vf.clear_to_send;
-        Ok(encode(s, out)?)
+        self.note_mailbox(io, pf);
+        Ok(encode(&self.state, out)?)
     }
 
     /// Checks a state and programs it into the suspended VF. Nothing is written before all of it has been checked.
@@ -698,6 +707,7 @@ impl Mover {
         io: &(impl Regs + Delay),
         pf: &mut Pf<'_>,
     ) -> Result<Option<Resumed>, Error> {
+        self.after_pf_reset(io, pf);
         let (was, arrived) = match self.phase {
             Phase::Running => return Ok(None),
             Phase::Suspended(was) => {
@@ -754,21 +764,38 @@ impl Mover {
         }
     }
 
-    /// The PF will reset the device: keeps what the registers of a suspended VF hold, so that [`Self::resume`] can put it
-    /// back. The caller resets, sets up its VFs again, and calls [`Self::after_pf_reset`].
+    /// The PF will reset the device: keeps all of a VF that stands still, so that it can be put back. The PF then resets,
+    /// sets up its VFs as always, and calls [`Self::after_pf_reset`].
     pub fn before_pf_reset(&mut self, io: &impl Regs, pf: &Pf<'_>) {
-        if let Phase::Suspended(was) = self.phase {
-            self.capture(io, pf, &was);
+        match self.phase {
+            Phase::Running => return,
+            Phase::Loaded(_) => (),
+            Phase::Suspended(was) => {
+                // A VF with more than a state can carry loses what does not fit, as all of it at any other reset.
+                let _ = self.fill_software(io, pf);
+                self.capture(io, pf, &was);
+                self.note_mailbox(io, pf);
+                self.phase = Phase::Loaded(was);
+            }
         }
+        self.stale = true;
     }
 
-    /// The PF has reset the device: a VF that stands still is programmed again.
-    pub fn after_pf_reset(&mut self, io: &(impl Regs + Delay), pf: &Pf<'_>) {
-        if let Phase::Suspended(was) | Phase::Loaded(was) = self.phase {
-            let rars = rars(pf);
-            program(io, &pf.place(&rars), &self.state);
-            self.phase = Phase::Loaded(was);
+    /// The PF has reset the device and runs: a VF that stands still is programmed again.
+    pub fn after_pf_reset(&mut self, io: &(impl Regs + Delay), pf: &mut Pf<'_>) {
+        let Phase::Loaded(was) = self.phase else {
+            return;
+        };
+        if !core::mem::take(&mut self.stale) {
+            return;
         }
+        let state = self.state;
+        // What this host no longer grants is gone, as after any reset.
+        let _ = self.apply(io, pf, &state);
+        let vmolr = io.read32(regs::vmolr(pf.vf));
+        let rars = rars(pf);
+        program(io, &pf.place(&rars), &self.state);
+        self.phase = Phase::Loaded(Quiesced { vmolr, ..was });
     }
 
     /// DMA logging begins. The guest's answer shows in [`Self::marking`].

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Saving and loading of VFs for the VFIO variant driver: `include/linux/ixgbe_migration.h` over
+//! `libixgbe::migration::pf`.
+//!
+//! What is decided is decided there, under [`Adapter::state`](crate::Adapter::state); here are the lock, the clock, the
+//! kernel log and the wire. A [`Handle`] is what the variant driver holds. It may outlive the VF and even the PF's
+//! network device, and fails from the moment at which [`Migration::resize`] takes the device away from it.
+
+use crate::{
+    ixgbe_common::Hw,
+    ixgbe_sriov,
+    Adapter,
+    IxgbeDriver,
+    State, //
+};
+use ::ixgbe_migration::{
+    provider::Provider,
+    Report,
+    Rings,
+    RESTORE_NONE,
+    RESTORE_REARM,
+    RESTORE_RESET,
+    RESTORE_WRITE, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    time::{
+        delay::fsleep,
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
+use libixgbe::{
+    migration::{
+        announcement,
+        pf::{
+            Error as MoveError,
+            Mover,
+            Pf, //
+        },
+        Counted,
+        HeadRestore,
+        Marking,
+        Refusal,
+        ANNOUNCEMENT_BYTES, //
+    },
+    sriov::vf::Handled, //
+};
+use nic::net;
+
+/// `IXGBE_DEV_ID_82599_VF`
+const DEV_ID_82599_VF: u16 = 0x10ED;
+
+/// TIMEOUT: how long a guest has to say that it marks what it receives. Its CPUs run; a busy one takes a few
+/// milliseconds to get to its mailbox interrupt. Without an answer all its memory is reported dirty, which costs time
+/// and is never wrong.
+const MARKING_ANSWER_MS: u32 = 200;
+
+/// One VF, for the variant driver.
+#[pin_data]
+pub(crate) struct Handle {
+    vf: u32,
+    /// Serialises the calls for this VF. `None`: the VF is gone.
+    #[pin]
+    dev: Mutex<Option<net::Handle<Adapter>>>,
+}
+
+/// What the PF keeps for migration.
+pub(crate) struct Migration {
+    /// By VF.
+    vfs: KVVec<Vf>,
+    /// devlink parameter `head_restore`.
+    pub(crate) head_restore: HeadRestore,
+}
+
+struct Vf {
+    mover: Mover,
+    report: Report,
+    /// devlink port function `migratable`.
+    migratable: bool,
+    handle: Option<Arc<Handle>>,
+}
+
+impl Migration {
+    pub(crate) const fn new() -> Self {
+        Self {
+            vfs: KVVec::new(),
+            head_restore: HeadRestore::Auto,
+        }
+    }
+
+    /// Makes room for `num_vfs` VFs that have just been made, and takes the device away from the handles of those that
+    /// are gone.
+    pub(crate) fn resize(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
+        let mut vfs = KVVec::with_capacity(num_vfs as usize, GFP_KERNEL)?;
+        for _ in 0..num_vfs {
+            vfs.push(
+                Vf {
+                    mover: Mover::new(),
+                    report: pin_init::zeroed(),
+                    migratable: true,
+                    handle: None,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        let old = core::mem::replace(&mut dev.data().state.lock().migration.vfs, vfs);
+        // Outside the lock, which a running call takes inside its handle's.
+        for handle in old.into_iter().filter_map(|vf| vf.handle) {
+            *handle.dev.lock() = None;
+        }
+        Ok(())
+    }
+
+    /// Whether VF `vf` stands still: its mailbox is not served and its queues are not judged.
+    pub(crate) fn active(&self, vf: u32) -> bool {
+        self.vfs
+            .get(vf as usize)
+            .is_some_and(|vf| vf.mover.active())
+    }
+}
+
+/// Runs `f` on the mover of `vf`, if there is such a VF.
+fn with_mover<R>(
+    state: &mut State,
+    vf: u32,
+    f: impl FnOnce(&mut Vf, &mut Pf<'_>) -> R,
+) -> Option<R> {
+    let State {
+        sw, vfs, migration, ..
+    } = state;
+    let head_restore = migration.head_restore;
+    let slot = migration.vfs.get_mut(vf as usize)?;
+    let mut pf = Pf {
+        switch: sw,
+        vfs,
+        vf,
+        device: DEV_ID_82599_VF,
+        head_restore,
+    };
+    Some(f(slot, &mut pf))
+}
+
+/// The PF has dealt with a message of `vf`.
+pub(crate) fn handled(hw: &Hw, state: &mut State, vf: u32, what: &Handled) {
+    with_mover(state, vf, |slot, pf| slot.mover.handled(hw, pf, what));
+}
+
+/// `vf` acknowledged a message.
+pub(crate) fn acknowledged(hw: &Hw, state: &mut State, vf: u32) {
+    with_mover(state, vf, |slot, pf| slot.mover.acknowledged(hw, pf));
+}
+
+/// `vf` was reset by a function level reset.
+pub(crate) fn was_reset(state: &mut State, vf: u32) {
+    with_mover(state, vf, |slot, _| slot.mover.reset());
+}
+
+/// Sends what waits for VFs.
+pub(crate) fn flush(hw: &Hw, state: &mut State) {
+    for vf in 0..state.sw.num_vfs {
+        with_mover(state, vf, |slot, pf| slot.mover.flush(hw, pf));
+    }
+}
+
+/// The device is about to be reset: what stands still is kept in memory.
+pub(crate) fn before_pf_reset(hw: &Hw, state: &mut State) {
+    for vf in 0..state.sw.num_vfs {
+        with_mover(state, vf, |slot, pf| slot.mover.before_pf_reset(hw, pf));
+    }
+}
+
+/// The device was reset and its VFs are set up again: what stood still is put back.
+pub(crate) fn after_pf_reset(hw: &Hw, state: &mut State) {
+    for vf in 0..state.sw.num_vfs {
+        with_mover(state, vf, |slot, pf| slot.mover.after_pf_reset(hw, pf));
+    }
+}
+
+/// Nanoseconds since `start`.
+fn elapsed(start: Instant<Monotonic>) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(0)
+}
+
+fn errno(e: MoveError) -> Error {
+    match e {
+        MoveError::Stuck(_) => ETIMEDOUT,
+        MoveError::NotSuspended => EBUSY,
+        MoveError::NoSpace => ENOSPC,
+        MoveError::NoVf => ENODEV,
+        MoveError::Unsupported => EOPNOTSUPP,
+        MoveError::Refused(
+            Refusal::AdminMac | Refusal::PortVlan(_) | Refusal::Rights(_) | Refusal::MacInUse,
+        ) => EPERM,
+        MoveError::Refused(
+            Refusal::Device(_)
+            | Refusal::QueueLayout(_)
+            | Refusal::QueuePairs(_)
+            | Refusal::Api(_)
+            | Refusal::Features(_)
+            | Refusal::MaxFrame(_)
+            | Refusal::Unsupported,
+        ) => EOPNOTSUPP,
+        MoveError::Refused(_) => EINVAL,
+    }
+}
+
+impl Handle {
+    /// Calls `f` with the device; fails once the VF is gone.
+    fn with_dev<R>(&self, f: impl FnOnce(&net::Device<Adapter>) -> Result<R>) -> Result<R> {
+        let dev = self.dev.lock();
+        f(dev.as_ref().ok_or(ENODEV)?)
+    }
+
+    /// Calls `f` with the VF's mover under the lock over all VFs, after what VFs announced has been dealt with, so that
+    /// nothing old is taken for new.
+    fn with<R>(
+        &self,
+        dev: &net::Device<Adapter>,
+        f: impl FnOnce(&Hw, &mut Vf, &mut Pf<'_>) -> R,
+    ) -> Result<R> {
+        let a = dev.data();
+        if a.hw.removed() {
+            return Err(ENODEV);
+        }
+        let state = &mut *a.state.lock();
+        ixgbe_sriov::msg_task(dev, state);
+        with_mover(state, self.vf, |slot, pf| f(&a.hw, slot, pf)).ok_or(ENODEV)
+    }
+
+    fn complain(&self, dev: &net::Device<Adapter>, what: &str, e: MoveError) -> Error {
+        match e {
+            MoveError::Refused(r) => {
+                dev_warn!(
+                    dev.parent(),
+                    "VF {}: {} refused: {} ({:#x})\n",
+                    self.vf,
+                    what,
+                    r.reason(),
+                    r.detail()
+                );
+            }
+            e => dev_warn!(dev.parent(), "VF {}: {} failed: {:?}\n", self.vf, what, e),
+        }
+        errno(e)
+    }
+
+    /// Tells the switches where the VF's addresses are now.
+    fn announce(&self, dev: &net::Device<Adapter>, macs: &[[u8; 6]], vlans: &[u16]) {
+        let mut buffer = [0; ANNOUNCEMENT_BYTES];
+        let untagged = [0u16];
+        let vlans = if vlans.is_empty() { &untagged } else { vlans };
+        for mac in macs.iter().filter(|mac| **mac != [0; 6]) {
+            for vlan in vlans {
+                let frame = announcement(mac, *vlan, &mut buffer);
+                if dev.send_frame(frame).is_err() {
+                    dev_warn!(
+                        dev.parent(),
+                        "VF {}: could not announce its addresses\n",
+                        self.vf
+                    );
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Provider for Handle {
+    type Pf = IxgbeDriver;
+
+    fn find(pf: &IxgbeDriver, vf: u32) -> Result<Arc<Self>> {
+        let dev = &*pf.netdev;
+        let state = &mut *dev.data().state.lock();
+        let slot = state.migration.vfs.get_mut(vf as usize).ok_or(ENODEV)?;
+        if !slot.migratable {
+            return Err(EOPNOTSUPP);
+        }
+        if let Some(handle) = &slot.handle {
+            return Ok(handle.clone());
+        }
+        let handle = Arc::pin_init(
+            pin_init!(Self {
+                vf,
+                dev <- new_mutex!(Some(dev.handle())),
+            }),
+            GFP_KERNEL,
+        )?;
+        slot.handle = Some(handle.clone());
+        Ok(handle)
+    }
+
+    fn suspend(&self) -> Result {
+        self.with_dev(|dev| {
+            self.with(dev, |hw, slot, pf| {
+                let (hw, start) = (Counted::new(hw), Instant::now());
+                let result = slot.mover.suspend(&hw, pf);
+                slot.report.suspend_ns = elapsed(start);
+                slot.report.mmio_save = hw.accesses();
+                result
+            })?
+            .map_err(|e| self.complain(dev, "suspend", e))
+        })
+    }
+
+    fn resume(&self) -> Result {
+        self.with_dev(|dev| {
+            let mut macs = KVec::new();
+            let mut vlans = KVec::new();
+            let resumed = self
+                .with(dev, |hw, slot, pf| {
+                    let (hw, start) = (Counted::new(hw), Instant::now());
+                    let resumed = slot.mover.resume(&hw, pf);
+                    if let Ok(Some(r)) = &resumed {
+                        slot.report.resume_ns = elapsed(start);
+                        slot.report.mmio_load = slot.report.mmio_load.saturating_add(hw.accesses());
+                        slot.report.restore = match r.restored.way {
+                            HeadRestore::Write => RESTORE_WRITE,
+                            HeadRestore::Rearm => RESTORE_REARM,
+                            HeadRestore::Reset => RESTORE_RESET,
+                            HeadRestore::Auto => RESTORE_NONE,
+                        };
+                        if r.arrived {
+                            let f = &slot.mover.state().filters;
+                            let port_vlan = slot.mover.state().policy.port_vlan;
+                            // Without memory nothing is announced: switches learn from the VF's first frame.
+                            let _ = macs.push(f.mac, GFP_KERNEL);
+                            let _ = macs.extend_from_slice(f.unicast.as_slice(), GFP_KERNEL);
+                            let _ = if port_vlan != 0 {
+                                vlans.extend_from_slice(&[port_vlan], GFP_KERNEL)
+                            } else {
+                                vlans.extend_from_slice(f.vlans.as_slice(), GFP_KERNEL)
+                            };
+                        }
+                    }
+                    resumed
+                })?
+                .map_err(|e| self.complain(dev, "resume", e))?;
+            if let Some(r) = resumed {
+                if r.arrived {
+                    self.announce(dev, &macs, &vlans);
+                }
+                dev_info!(
+                    dev.parent(),
+                    "VF {}: runs{}, ring heads by {:?}\n",
+                    self.vf,
+                    if r.arrived { " here now" } else { " again" },
+                    r.restored.way
+                );
+                dev.schedule_service(0);
+            }
+            Ok(())
+        })
+    }
+
+    fn compat(&self, out: &mut [u8]) -> Result<usize> {
+        self.with_dev(|dev| {
+            self.with(dev, |hw, slot, pf| slot.mover.compat(hw, pf, out))?
+                .map_err(|e| self.complain(dev, "compatibility record", e))
+        })
+    }
+
+    fn check_compat(&self, record: &[u8]) -> Result {
+        self.with_dev(|dev| {
+            self.with(dev, |_, slot, pf| {
+                let result = slot.mover.check_compat(pf, record);
+                if result.is_err() {
+                    slot.report.refused = slot.report.refused.saturating_add(1);
+                }
+                result
+            })?
+            .map_err(|e| self.complain(dev, "compatibility record", e))
+        })
+    }
+
+    fn save(&self, out: &mut [u8]) -> Result<usize> {
+        self.with_dev(|dev| {
+            self.with(dev, |hw, slot, pf| {
+                let (hw, start) = (Counted::new(hw), Instant::now());
+                let result = slot.mover.save(&hw, pf, out);
+                let r = &mut slot.report;
+                r.save_ns = elapsed(start);
+                r.mmio_save = r.mmio_save.saturating_add(hw.accesses());
+                if let Ok(length) = &result {
+                    r.state_bytes = *length as u32;
+                    r.saves = r.saves.saturating_add(1);
+                }
+                result
+            })?
+            .map_err(|e| self.complain(dev, "save", e))
+        })
+    }
+
+    fn load(&self, blob: &[u8]) -> Result {
+        self.with_dev(|dev| {
+            self.with(dev, |hw, slot, pf| {
+                let (hw, start) = (Counted::new(hw), Instant::now());
+                let result = slot.mover.load(&hw, pf, blob);
+                let r = &mut slot.report;
+                r.load_ns = elapsed(start);
+                r.mmio_load = hw.accesses();
+                r.state_bytes = blob.len() as u32;
+                match result {
+                    Ok(()) => r.loads = r.loads.saturating_add(1),
+                    Err(_) => r.refused = r.refused.saturating_add(1),
+                }
+                result
+            })?
+            .map_err(|e| self.complain(dev, "state", e))
+        })
+    }
+
+    fn start_marking(&self) {
+        let _ = self.with_dev(|dev| {
+            self.with(dev, |hw, slot, pf| slot.mover.start_marking(hw, pf))?;
+            for _ in 0..MARKING_ANSWER_MS {
+                let marking = self.with(dev, |_, slot, _| slot.mover.marking())?;
+                if marking != Marking::Asked {
+                    break;
+                }
+                fsleep(Delta::from_millis(1));
+            }
+            self.with(dev, |_, slot, _| slot.mover.give_up_waiting())
+        });
+    }
+
+    fn stop_marking(&self) {
+        let _ = self.with_dev(|dev| {
+            self.with(dev, |hw, slot, pf| slot.mover.stop_marking(hw, pf))?;
+            dev.schedule_service(1);
+            Ok(())
+        });
+    }
+
+    fn rings(&self, rings: &mut Rings) -> Result {
+        self.with_dev(|dev| {
+            self.with(dev, |hw, slot, pf| {
+                let complete = slot.mover.rings(hw, pf)?;
+                let state = slot.mover.state();
+                *rings = pin_init::zeroed();
+                rings.complete = complete.into();
+                rings.queues = state.pairs() as u32;
+                let from = state.rx.iter().zip(&state.registrations);
+                for (to, (rx, guest)) in rings.rx.iter_mut().zip(from) {
+                    if rx.enabled() {
+                        to.base = rx.base;
+                        to.length = rx.length;
+                        to.head = rx.head;
+                        to.tail = rx.tail;
+                        to.shadow = guest.map_or(0, |g| g.shadow());
+                        to.buffer_len = guest.map_or(0, |g| g.buffer_len);
+                    }
+                }
+                for (to, tx) in rings.tx.iter_mut().zip(&state.tx) {
+                    if tx.enabled() {
+                        to.base = tx.base;
+                        to.length = tx.length;
+                        to.writeback = if tx.writeback & 1 != 0 {
+                            tx.writeback & !1
+                        } else {
+                            0
+                        };
+                    }
+                }
+                Ok(())
+            })?
+            .map_err(errno)
+        })
+    }
+
+    fn reset(&self) {
+        // Its FLR, if it had one, is dealt with by the look at events that comes first.
+        let _ = self.with_dev(|dev| self.with(dev, |_, slot, _| slot.mover.reset()));
+    }
+
+    fn report(&self) -> Report {
+        self.with_dev(|dev| self.with(dev, |_, slot, _| slot.report))
+            .unwrap_or(pin_init::zeroed())
+    }
+}
