@@ -252,13 +252,19 @@ class IxgbeEnv:
         receive path of a VF whose frames are larger than the PF's.
         """
         self.peer.set_mtu(mtu)
+        for vf in self.vfs:
+            vf.down()
         self.pf.set_mtu(mtu)
         self.pf.wait_carrier()
+        # A VF that was up would notice the PF's reset by itself, but only up to ten
+        # seconds later (ixgbevf_watchdog_update_link); pfreset.py waits for that.
         for vf in self.vfs:
+            vf.link("up")
             vf.set_mtu(mtu)
+            vf.set_addrs()
         self.settle()
 
-    def settle(self, deadline=15):
+    def settle(self, deadline=30):
         """
         Wait until the PF and every VF really pass frames again: after a reset of the
         PF its VFs re-initialise on their own, some time after their link came up.
