@@ -211,7 +211,7 @@ impl Device {
             None
         };
         let output = hash.map_or(0, |(_, hash)| {
-            rss::redirect(&self.redirection_table(), hash)
+            rss::redirect(|i| self.regs.get(regs::reta(i)), hash)
         });
         let (filter_index, filter_queue) = self.ethertype_filter(addresses.ethertype, &packet);
         let mut status = desc::RXD_STAT_DD | desc::RXD_STAT_EOP | verdict::checksum_status(&packet);
@@ -243,15 +243,10 @@ impl Device {
         self.to_queue(host, frame, queue, seen.info, seen.tagged);
     }
 
-    /// The RSS key is read from its registers each time: 40 bytes are nothing beside a frame under emulation.
     fn toeplitz(&self) -> Toeplitz {
-        Toeplitz::from_registers(&std::array::from_fn(|i| {
+        Toeplitz::from_registers(std::array::from_fn(|i| {
             self.regs.get(regs::rssrk(i as u32))
         }))
-    }
-
-    fn redirection_table(&self) -> [u32; 32] {
-        std::array::from_fn(|i| self.regs.get(regs::reta(i as u32)))
     }
 
     /// ETQF that the frame matches, and the queue that ETQS names for it.

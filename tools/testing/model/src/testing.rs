@@ -32,13 +32,22 @@ struct World {
 }
 
 impl World {
-    fn allowed(&self, function: Function, address: u64, length: usize) -> Result<Range<usize>, DmaError> {
+    fn allowed(
+        &self,
+        function: Function,
+        address: u64,
+        length: usize,
+    ) -> Result<Range<usize>, DmaError> {
         let end = address.checked_add(length as u64).ok_or(DmaError)?;
         if !self.bus_master(function) || end > self.memory.len() as u64 {
             return Err(DmaError);
         }
         match self.mapped.get(function.index()) {
-            Some(Some(ranges)) if !ranges.iter().any(|range| range.start <= address && end <= range.end) => {
+            Some(Some(ranges))
+                if !ranges
+                    .iter()
+                    .any(|range| range.start <= address && end <= range.end) =>
+            {
                 return Err(DmaError)
             }
             _ => {}
@@ -48,7 +57,12 @@ impl World {
 }
 
 impl Dma for World {
-    fn read(&mut self, function: Function, address: u64, buffer: &mut [u8]) -> Result<(), DmaError> {
+    fn read(
+        &mut self,
+        function: Function,
+        address: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), DmaError> {
         let range = self.allowed(function, address, buffer.len())?;
         buffer.copy_from_slice(self.memory.get(range).ok_or(DmaError)?);
         Ok(())
@@ -56,8 +70,12 @@ impl Dma for World {
 
     fn write(&mut self, function: Function, address: u64, data: &[u8]) -> Result<(), DmaError> {
         let range = self.allowed(function, address, data.len())?;
-        self.memory.get_mut(range).ok_or(DmaError)?.copy_from_slice(data);
-        self.written.push((function, address..address + data.len() as u64));
+        self.memory
+            .get_mut(range)
+            .ok_or(DmaError)?
+            .copy_from_slice(data);
+        self.written
+            .push((function, address..address + data.len() as u64));
         Ok(())
     }
 
@@ -142,7 +160,10 @@ impl Machine {
 
     /// Calls into the device, then lets it do what it asked to do later.
     fn enter<T>(&self, call: impl FnOnce(&mut Device, &mut World) -> T) -> T {
-        let (device, world) = (&mut *self.device.borrow_mut(), &mut *self.world.borrow_mut());
+        let (device, world) = (
+            &mut *self.device.borrow_mut(),
+            &mut *self.world.borrow_mut(),
+        );
         let result = call(device, world);
         while std::mem::take(&mut world.kicked) {
             device.work(world);
@@ -286,7 +307,10 @@ impl Machine {
     pub fn allocate(&self, bytes: usize, align: u64) -> u64 {
         let start = self.free.get().next_multiple_of(align);
         let end = start + bytes as u64;
-        assert!(end <= self.world.borrow().memory.len() as u64, "the machine's memory is too small");
+        assert!(
+            end <= self.world.borrow().memory.len() as u64,
+            "the machine's memory is too small"
+        );
         self.free.set(end);
         start
     }
@@ -313,11 +337,13 @@ pub struct Port<'a> {
 
 impl Regs for Port<'_> {
     fn read32(&self, reg: u32) -> u32 {
-        self.machine.enter(|device, world| device.read(world, self.function, reg))
+        self.machine
+            .enter(|device, world| device.read(world, self.function, reg))
     }
 
     fn write32(&self, reg: u32, val: u32) {
-        self.machine.enter(|device, world| device.write(world, self.function, reg, val));
+        self.machine
+            .enter(|device, world| device.write(world, self.function, reg, val));
     }
 }
 

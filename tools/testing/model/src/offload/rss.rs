@@ -76,50 +76,45 @@ impl Type {
     }
 }
 
-/// A key, prepared so that a hash costs one XOR for each bit that is set in its input.
-#[derive(Clone, Debug)]
+/// The hash function with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Toeplitz {
-    /// The 32 bits of the key that each input bit selects.
-    windows: [u32; MAX_INPUT * 8],
+    key: [u8; KEY_LEN],
 }
 
 impl Toeplitz {
-    /// Prepares a key.
-    pub fn new(key: &[u8; KEY_LEN]) -> Self {
-        let (first, rest) = key.split_first_chunk().unwrap_or((&[0; 4], &[]));
-        let mut window = u32::from_be_bytes(*first);
-        let bits = rest
-            .iter()
-            .flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1)));
-        let mut windows = [0; MAX_INPUT * 8];
-        for (slot, next) in windows.iter_mut().zip(bits) {
-            *slot = window;
-            window = window << 1 | next;
-        }
-        Self { windows }
+    /// With this key.
+    pub fn new(key: [u8; KEY_LEN]) -> Self {
+        Self { key }
     }
 
-    /// Prepares the key that stands in the registers RSSRK. The first byte of the key is the lowest of the first
-    /// register (K: `ixgbe_store_key`).
-    pub fn from_registers(registers: &[u32; KEY_LEN / 4]) -> Self {
+    /// With the key that stands in the registers RSSRK. The first byte of the key is the lowest of the first register (K:
+    /// `ixgbe_store_key`).
+    pub fn from_registers(registers: [u32; KEY_LEN / 4]) -> Self {
         let mut key = [0; KEY_LEN];
         for (bytes, register) in key.chunks_exact_mut(4).zip(registers) {
             bytes.copy_from_slice(&register.to_le_bytes());
         }
-        Self::new(&key)
+        Self { key }
     }
 
     /// The hash of the concatenated parts. Bytes beyond the longest input of the device do not count.
     pub fn hash(&self, parts: &[&[u8]]) -> u32 {
-        let bits = parts
-            .iter()
-            .flat_map(|part| part.iter())
-            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1));
-        self.windows
-            .iter()
-            .zip(bits)
-            .filter(|(_, set)| *set)
-            .fold(0, |hash, (window, _)| hash ^ window)
+        let (first, rest) = self.key.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        // The upper 32 bits are those of the key that belong to the input's current bit.
+        let mut window = u64::from_be_bytes(*first);
+        let mut following = rest.iter();
+        let mut hash = 0;
+        for byte in parts.iter().flat_map(|part| part.iter()).take(MAX_INPUT) {
+            for bit in (0..8).rev() {
+                let set = u64::from(byte >> bit & 1);
+                hash ^= window & set.wrapping_neg();
+                window <<= 1;
+            }
+            window |= u64::from(following.next().copied().unwrap_or_default());
+        }
+        let [a, b, c, d, ..] = hash.to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
     }
 
     /// Hashes a packet by the functions that MRQC enables. `None` if none applies: the descriptor then says type 0 and
@@ -145,14 +140,11 @@ impl Toeplitz {
 }
 
 /// The entry of the redirection table for a hash: seven bits of hash choose one of four entries in one of 32 registers,
-/// and an entry has four bits of queue index (K: `ixgbe_store_reta`).
-pub fn redirect(reta: &[u32; 32], hash: u32) -> u8 {
-    let [low, ..] = hash.to_le_bytes();
-    let entry = usize::from(low & 0x7f);
-    reta.get(entry / 4)
-        .and_then(|register| register.to_le_bytes().get(entry % 4).copied())
-        .unwrap_or_default()
-        & 0xf
+/// which `register` reads by its number; an entry has four bits of queue index (K: `ixgbe_store_reta`).
+pub fn redirect(register: impl FnOnce(u32) -> u32, hash: u32) -> u8 {
+    let entry = hash & 0x7f;
+    let [low, ..] = (register(entry / 4) >> (entry % 4 * 8)).to_le_bytes();
+    low & 0xf
 }
 
 #[cfg(test)]
@@ -252,7 +244,7 @@ mod tests {
 
     #[test]
     fn published_vectors_ipv4() {
-        let toeplitz = Toeplitz::new(&KEY);
+        let toeplitz = Toeplitz::new(KEY);
         for (source, from, destination, to, addresses, ports) in V4 {
             let parse = |ip: &str| ip.parse::<Ipv4Addr>().unwrap().octets();
             let ends = Addresses::V4(parse(source), parse(destination), 0);
@@ -271,7 +263,7 @@ mod tests {
 
     #[test]
     fn published_vectors_ipv6() {
-        let toeplitz = Toeplitz::new(&KEY);
+        let toeplitz = Toeplitz::new(KEY);
         for (source, from, destination, to, addresses, ports) in V6 {
             let parse = |ip: &str| ip.parse::<Ipv6Addr>().unwrap().octets();
             let (tcp, udp) = frames(Addresses::V6(parse(source), parse(destination)), from, to);
@@ -304,7 +296,7 @@ mod tests {
         frame[19] += extension.len() as u8;
         frame.splice(54..54, extension);
         let packet = parsed(&frame);
-        let toeplitz = Toeplitz::new(&KEY);
+        let toeplitz = Toeplitz::new(KEY);
         let ex = toeplitz.packet(&packet, MRQC_RSS_FIELD_IPV6_EX_TCP);
         assert_eq!(ex, Some((Type::Ipv6TcpEx, ports)));
         let (function, hash) = toeplitz
@@ -320,10 +312,7 @@ mod tests {
         for (register, bytes) in registers.iter_mut().zip(KEY.chunks(4)) {
             *register = u32::from_le_bytes(bytes.try_into().unwrap());
         }
-        assert_eq!(
-            Toeplitz::from_registers(&registers).windows,
-            Toeplitz::new(&KEY).windows
-        );
+        assert_eq!(Toeplitz::from_registers(registers), Toeplitz::new(KEY));
     }
 
     #[test]
@@ -335,7 +324,7 @@ mod tests {
         }
         for entry in 0..128u32 {
             // Upper hash bits and upper entry bits do not count.
-            let queue = redirect(&reta, 0xabcd_ff80 | entry);
+            let queue = redirect(|i| reta[i as usize], 0xabcd_ff80 | entry);
             assert_eq!(u32::from(queue), (entry * 7) & 0xf);
         }
     }
