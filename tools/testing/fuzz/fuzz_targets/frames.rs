@@ -41,7 +41,7 @@ fn receive(input: &Input) {
             assert!(input.frame.len() < 26);
             continue;
         };
-        let hash = Toeplitz::new(&input.key).packet(&packet, input.mrqc);
+        let hash = Toeplitz::new(input.key).packet(&packet, input.mrqc);
         rx::packet_info(&packet, hash.map(|(function, _)| function), None);
         rx::checksum_status(&packet);
 
