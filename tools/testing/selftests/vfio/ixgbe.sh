@@ -76,7 +76,9 @@ virtio_netdev()
 modprobe vfio-pci || skip "no vfio-pci"
 if [ -z "$DRIVER" ]; then
 	load "$VFIO_MODULE" || skip "no $VFIO_MODULE"
+	# A driver is named as its module is in the kernel, with underscores.
 	DRIVER=$(basename "$VFIO_MODULE" .ko)
+	DRIVER=${DRIVER//-/_}
 fi
 load "$PF_MODULE" || skip "no $PF_MODULE"
 

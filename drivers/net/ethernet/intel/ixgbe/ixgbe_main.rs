@@ -9,6 +9,7 @@
 //! | [`ixgbe_txrx`] | what runs per frame |
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
 //! | [`ixgbe_sriov`] | virtual functions |
+//! | [`ixgbe_devlink`] | devlink |
 //! | [`ixgbe_migration`] | saving and loading of virtual functions, for the VFIO variant driver |
 //!
 //! Locks, outermost first: the device lock of the PCI core; RTNL; [`Adapter::rings`], whose holder may sleep for
@@ -18,6 +19,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod ixgbe_common;
+mod ixgbe_devlink;
 mod ixgbe_lib;
 mod ixgbe_migration;
 mod ixgbe_service;
@@ -81,6 +83,7 @@ use libixgbe::{
     Regs, //
 };
 use nic::{
+    devlink,
     irq::{
         Kinds,
         Vectors, //
@@ -176,7 +179,7 @@ impl Adapter {
 
 /// Private data of the PCI device. Fields are dropped in this order.
 struct IxgbeDriver {
-    netdev: Registration<Adapter>,
+    netdev: devlink::Registration<Adapter>,
     _enabled: Enabled,
 }
 
@@ -319,7 +322,7 @@ impl nic::pci::Driver for IxgbeDriver {
             let pool = state.sw.pf_pool();
             state.sw.macs.reset(&a.hw, &addr, pool);
         }
-        netdev.register()?;
+        let netdev = devlink::Registration::new(netdev, 0)?;
         dev_info!(
             pdev,
             "Intel(R) 10 Gigabit Network Connection {}, {} queue pairs, MAC {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}\n",

@@ -8,6 +8,7 @@
 
 use crate::{
     ixgbe_common::Hw,
+    ixgbe_devlink::REPORTER_MIGRATION,
     ixgbe_sriov,
     Adapter,
     IxgbeDriver,
@@ -52,7 +53,13 @@ use libixgbe::{
     },
     sriov::vf::Handled, //
 };
-use nic::net;
+use nic::{
+    devlink::{
+        self,
+        Fmsg, //
+    },
+    net, //
+};
 
 /// `IXGBE_DEV_ID_82599_VF`
 const DEV_ID_82599_VF: u16 = 0x10ED;
@@ -104,7 +111,7 @@ impl Migration {
                 Vf {
                     mover: Mover::new(),
                     report: pin_init::zeroed(),
-                    migratable: true,
+                    migratable: false,
                     handle: None,
                 },
                 GFP_KERNEL,
@@ -115,6 +122,17 @@ impl Migration {
         for handle in old.into_iter().filter_map(|vf| vf.handle) {
             *handle.dev.lock() = None;
         }
+        Ok(())
+    }
+
+    /// Whether the operator lets VF `vf` be migrated.
+    pub(crate) fn migratable(&self, vf: u32) -> Result<bool> {
+        Ok(self.vfs.get(vf as usize).ok_or(EINVAL)?.migratable)
+    }
+
+    /// Lets VF `vf` be migrated or not, from the next time at which the variant driver is bound to it.
+    pub(crate) fn set_migratable(&mut self, vf: u32, on: bool) -> Result {
+        self.vfs.get_mut(vf as usize).ok_or(EINVAL)?.migratable = on;
         Ok(())
     }
 
@@ -183,6 +201,32 @@ pub(crate) fn after_pf_reset(hw: &Hw, state: &mut State) {
     }
 }
 
+/// Says for the user how migration of each VF stands that may be migrated.
+pub(crate) fn diagnose(dev: &net::Device<Adapter>, msg: &mut Fmsg) {
+    let state = dev.data().state.lock();
+    msg.array(c"VFs", |msg| {
+        for (number, vf) in (0u32..).zip(&state.migration.vfs) {
+            if !vf.migratable {
+                continue;
+            }
+            msg.object(|msg| {
+                let r = &vf.report;
+                msg.u32(c"vf", number);
+                msg.bool(c"stopped", vf.mover.active());
+                msg.u32(c"saved", r.saves);
+                msg.u32(c"loaded", r.loads);
+                msg.u32(c"refused", r.refused);
+                msg.u32(c"state_bytes", r.state_bytes);
+                msg.u64(c"suspend_ns", r.suspend_ns);
+                msg.u64(c"resume_ns", r.resume_ns);
+                let (rings, frames) = vf.mover.rearmed();
+                msg.u64(c"rings_rearmed", rings);
+                msg.u64(c"frames_saved_by_rearm", frames);
+            });
+        }
+    });
+}
+
 /// Nanoseconds since `start`.
 fn elapsed(start: Instant<Monotonic>) -> u64 {
     u64::try_from(start.elapsed().as_nanos()).unwrap_or(0)
@@ -235,6 +279,7 @@ impl Handle {
     }
 
     fn complain(&self, dev: &net::Device<Adapter>, what: &str, e: MoveError) -> Error {
+        devlink::health_report(dev, REPORTER_MIGRATION, c"a VF could not be moved");
         match e {
             MoveError::Refused(r) => {
                 dev_warn!(

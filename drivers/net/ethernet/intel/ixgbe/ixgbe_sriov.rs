@@ -30,6 +30,7 @@ use libixgbe::{
     }, //
 };
 use nic::{
+    devlink,
     net::{
         self,
         MacAddr,
@@ -67,11 +68,19 @@ pub(crate) fn configure(
         }
         // Their drivers still get answers while they let go.
         pdev.disable_sriov();
+        devlink::remove_vf_ports(dev);
     }
     set_num_vfs(dev, num_vfs)?;
     if num_vfs != 0 {
+        // Before the VFs, so that an operator can say what may be done with one before a driver binds to it.
+        for vf in 0..num_vfs {
+            if let Err(e) = devlink::add_vf_port(dev, 0, vf as u16) {
+                dev_warn!(pdev, "No devlink port for VF {}: {:?}\n", vf, e);
+            }
+        }
         if let Err(e) = pdev.enable_sriov(num_vfs) {
             dev_warn!(pdev, "Failed to enable PCI sriov: {:?}\n", e);
+            devlink::remove_vf_ports(dev);
             set_num_vfs(dev, 0)?;
             return Err(e);
         }
@@ -93,6 +102,7 @@ pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
         return;
     }
     pdev.disable_sriov();
+    devlink::remove_vf_ports(dev);
     if set_num_vfs(dev, 0).is_err() {
         dev_warn!(pdev, "Cannot bring the interface up again\n");
     }
