@@ -18,5 +18,6 @@ pub use self::mapping::{
 };
 pub use self::ring::{
     Descriptor,
-    Ring, //
+    Ring,
+    Words, //
 };

@@ -153,4 +153,76 @@ impl Ring {
             unsafe { p.add(1).write_volatile(0) };
         }
     }
+
+    /// Moves descriptor `mid` to index 0, the following ones behind it, and the ones before it to the end.
+    ///
+    /// The device must not use the ring. Nothing happens if `mid` is not in the ring.
+    pub fn rotate_left(&self, mid: u32) {
+        let len = self.len();
+        if mid == 0 || mid >= len {
+            return;
+        }
+        // Three reversals, so that nothing has to be allocated.
+        self.reverse(0, mid);
+        self.reverse(mid, len);
+        self.reverse(0, len);
+    }
+
+    fn reverse(&self, mut from: u32, mut to: u32) {
+        while to > from + 1 {
+            to -= 1;
+            if let (Some(a), Some(b)) = (self.at(from), self.at(to)) {
+                for half in 0..2 {
+                    // SAFETY: `at` returns 16 aligned bytes of the allocation.
+                    unsafe {
+                        let (a, b) = (a.add(half), b.add(half));
+                        let x = a.read_volatile();
+                        a.write_volatile(b.read_volatile());
+                        b.write_volatile(x);
+                    }
+                }
+            }
+            from += 1;
+        }
+    }
+}
+
+/// An array of little-endian 64-bit words that CPU and device share.
+pub struct Words {
+    mem: Coherent<[u64]>,
+}
+
+// SAFETY: As for `Ring`.
+unsafe impl Sync for Words {}
+// SAFETY: As for `Ring`.
+unsafe impl Send for Words {}
+
+impl Words {
+    /// Allocates `len` zero words.
+    pub fn new(dev: &Device<Bound>, len: u32) -> Result<Self> {
+        Ok(Self {
+            mem: Coherent::zeroed_slice(dev, usize::try_from(len)?, GFP_KERNEL)?,
+        })
+    }
+
+    /// Where the device finds the array.
+    pub fn dma_address(&self) -> DmaAddress {
+        self.mem.dma_address()
+    }
+
+    /// Number of words.
+    #[expect(clippy::len_without_is_empty, reason = "an array is never empty")]
+    pub fn len(&self) -> usize {
+        self.mem.len()
+    }
+
+    /// Writes word `index`; an index outside the array is ignored.
+    #[inline]
+    pub fn write(&self, index: u32, value: u64) {
+        if (index as usize) < self.mem.len() {
+            let base: *mut u64 = self.mem.as_mut_ptr().cast();
+            // SAFETY: The index is in the allocation.
+            unsafe { base.add(index as usize).write_volatile(value.to_le()) };
+        }
+    }
 }

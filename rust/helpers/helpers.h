@@ -58,6 +58,7 @@ bool nic_netif_running(const struct net_device *netdev);
 bool nic_netif_carrier_ok(const struct net_device *netdev);
 bool nic_netif_device_present(const struct net_device *netdev);
 void nic_netif_tx_start_all_queues(struct net_device *netdev);
+void nic_netif_tx_wake_all_queues(struct net_device *netdev);
 void nic_netif_tx_disable(struct net_device *netdev);
 void nic_eth_hw_addr_set(struct net_device *netdev, const u8 *addr);
 void nic_set_perm_addr(struct net_device *netdev, const u8 *addr);

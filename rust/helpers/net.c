@@ -56,6 +56,11 @@ void nic_netif_tx_start_all_queues(struct net_device *netdev)
 	netif_tx_start_all_queues(netdev);
 }
 
+void nic_netif_tx_wake_all_queues(struct net_device *netdev)
+{
+	netif_tx_wake_all_queues(netdev);
+}
+
 void nic_netif_tx_disable(struct net_device *netdev)
 {
 	netif_tx_disable(netdev);
@@ -152,7 +157,7 @@ void nic_init_delayed_work(struct delayed_work *work, work_func_t func)
 
 bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms)
 {
-	return mod_delayed_work(system_wq, work, msecs_to_jiffies(delay_ms));
+	return mod_delayed_work(system_dfl_wq, work, msecs_to_jiffies(delay_ms));
 }
 
 void nic_report_leak(struct net_device *netdev)

@@ -380,6 +380,12 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_netif_tx_start_all_queues(self.as_raw()) }
     }
 
+    /// Lets the stack send on all queues, and sends what it has kept back (`netif_tx_wake_all_queues`).
+    pub fn tx_wake_all(&self) {
+        // SAFETY: A valid device.
+        unsafe { raw::nic_netif_tx_wake_all_queues(self.as_raw()) }
+    }
+
     /// Stops all queues and waits until nobody sends.
     pub fn tx_disable(&self) {
         // SAFETY: A valid device.

@@ -152,6 +152,40 @@ impl TxRing {
             .cast()
     }
 
+    /// Unmaps and frees the frame that starts at `i`, which was sent; returns where the next one starts. `napi_budget` is
+    /// that of the poll, 0 elsewhere.
+    ///
+    /// # Safety
+    ///
+    /// A frame starts at `i`, its slots are the caller's, and the device is done with it.
+    #[inline]
+    unsafe fn free_frame(&self, mut i: u32, napi_budget: i32) -> u32 {
+        // SAFETY: By the safety requirement.
+        let (skb, eop) = unsafe {
+            let head = &mut *self.slot(i);
+            (head.skb.take(), head.eop)
+        };
+        loop {
+            // SAFETY: By the safety requirement.
+            let slot = unsafe { &mut *self.slot(i) };
+            if slot.len != 0 {
+                // SAFETY: Mapped by `TxProducer::send`.
+                unsafe { raw::nic_tx_unmap(self.dev_raw(), slot.addr, slot.len) };
+                slot.len = 0;
+            }
+            let last = i == eop;
+            i = self.next(i);
+            if last {
+                break;
+            }
+        }
+        if let Some(skb) = skb {
+            // SAFETY: The ring owned the frame.
+            unsafe { raw::napi_consume_skb(skb.as_ptr(), napi_budget) };
+        }
+        i
+    }
+
     /// First descriptor that the producer will fill next.
     #[inline]
     pub fn next_to_use(&self) -> u32 {
@@ -314,7 +348,6 @@ impl TxConsumer {
         is_done: impl Fn(u64) -> bool,
     ) -> Cleaned {
         let ring = &*self.ring;
-        let dev = ring.dev_raw();
         let end = ring.next_to_use();
         let mut i = ring.next_to_clean.load(Ordering::Relaxed);
         let mut r = Cleaned::default();
@@ -325,38 +358,86 @@ impl TxConsumer {
                 break;
             }
             // SAFETY: `i` is in `next_to_clean..next_to_use`, the consumer's.
-            let head = unsafe { &mut *ring.slot(i) };
-            let eop = head.eop;
-            if !is_done(ring.desc.status(eop)) {
+            let head = unsafe { &*ring.slot(i) };
+            if !is_done(ring.desc.status(head.eop)) {
                 r.done = true;
                 break;
             }
             r.bytes = r.bytes.wrapping_add(head.bytes);
             r.packets = r.packets.wrapping_add(u32::from(head.segs));
-            let skb = head.skb.take();
-            loop {
-                // SAFETY: The device writes the last descriptor of a frame after it has read all of it, and the
-                // producer has put `first..=eop` into the consumer's range at once.
-                let slot = unsafe { &mut *ring.slot(i) };
-                if slot.len != 0 {
-                    // SAFETY: Mapped by `TxProducer::send`.
-                    unsafe { raw::nic_tx_unmap(dev, slot.addr, slot.len) };
-                    slot.len = 0;
-                }
-                if i == eop {
-                    break;
-                }
-                i = ring.next(i);
-            }
-            if let Some(skb) = skb {
-                // SAFETY: The ring owned the frame.
-                unsafe { raw::napi_consume_skb(skb.as_ptr(), napi_budget) };
-            }
-            i = ring.next(i);
+            // SAFETY: The device writes the last descriptor of a frame after it has read all of it, and the producer has
+            // put the whole frame into the consumer's range at once.
+            i = unsafe { ring.free_frame(i, napi_budget) };
             left -= 1;
         }
         // What was read from the slots was read before they are the producer's.
         ring.next_to_clean.store(i, Ordering::Release);
         r
+    }
+
+    /// Lets a ring start again at index 0 after the device lost its place: frames that were sent are freed, the others
+    /// move to the front, to be sent again. `head` is the first descriptor that the device had not taken; a frame of
+    /// which it had taken a part only is sent again.
+    ///
+    /// The caller has stopped the device's queue, sets its head to 0, and writes [`TxRing::next_to_use`] to its tail
+    /// afterwards. Both ends of the ring must be given, which is what keeps others away.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `producer` belongs to another ring, or `head` is not in the ring.
+    pub fn rearm(&mut self, producer: &mut TxProducer, head: u32) -> Result {
+        let ring = &*self.ring;
+        let len = ring.len();
+        if !core::ptr::eq(ring, &*producer.ring) || head >= len {
+            return Err(EINVAL);
+        }
+        // Descriptors between two indices.
+        let distance = |from: u32, to: u32| {
+            if to >= from {
+                to - from
+            } else {
+                to + len - from
+            }
+        };
+        let end = ring.next_to_use();
+        let mut start = ring.next_to_clean();
+        let done = distance(start, head);
+        if done > distance(start, end) {
+            return Err(EINVAL);
+        }
+        let mut left = done;
+        while start != end {
+            // SAFETY: Both ends are borrowed exclusively, so all slots are this function's.
+            let slot = unsafe { *ring.slot(start) };
+            let frame = distance(start, slot.eop) + 1;
+            if frame > left {
+                break;
+            }
+            left -= frame;
+            // SAFETY: As above. 0 is "not from a NAPI poll".
+            start = unsafe { ring.free_frame(start, 0) };
+        }
+
+        ring.desc.rotate_left(start);
+        // SAFETY: As above; `slots` has `len` elements, and `UnsafeCell` is transparent.
+        let slots = unsafe {
+            core::slice::from_raw_parts_mut(
+                ring.slots.as_ptr().cast_mut().cast::<Slot>(),
+                len as usize,
+            )
+        };
+        if (start as usize) < slots.len() {
+            slots.rotate_left(start as usize);
+        }
+        let pending = distance(start, end);
+        for slot in slots.iter_mut().take(pending as usize) {
+            if slot.skb.is_some() {
+                slot.eop = distance(start, slot.eop);
+            }
+        }
+        producer.cursor = pending;
+        ring.next_to_clean.store(0, Ordering::Release);
+        ring.next_to_use.store(pending, Ordering::Release);
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     hw::Hw,
+    migration::Migration,
     stats::{
         HwStats,
         RxStats,
@@ -185,7 +186,6 @@ pub(crate) struct State {
     pub(crate) tx_ring_count: u32,
     pub(crate) rx_ring_count: u32,
     pub(crate) rx_itr_setting: u16,
-    pub(crate) tx_itr_setting: u16,
     pub(crate) mac: MacAddr,
     pub(crate) filters: Filters,
     pub(crate) link: Link,
@@ -195,6 +195,7 @@ pub(crate) struct State {
     /// When the function was last reset.
     pub(crate) last_reset: Instant<Monotonic>,
     pub(crate) tx_timeout_count: u64,
+    pub(crate) migration: Migration,
 }
 
 /// The private data of an interface.
@@ -208,6 +209,8 @@ pub(crate) struct Adapter {
     pub(crate) vlans: Vlans,
     pub(crate) tx_stats: [TxStats; MAX_QUEUES],
     pub(crate) rx_stats: [RxStats; MAX_QUEUES],
+    /// Message level, kept for the user only: messages are few and go by `dev_dbg`.
+    pub(crate) msg_level: Counter,
     /// Multicast frames received, copied out of the state for `get_stats64`, which may not sleep.
     pub(crate) multicast: Counter,
     #[pin]
@@ -228,6 +231,7 @@ impl Adapter {
             vlans: Vlans::new(),
             tx_stats: Default::default(),
             rx_stats: Default::default(),
+            msg_level: Counter::new(),
             multicast: Counter::new(),
             state <- new_mutex!(state, "ixgbevf::state"),
         })

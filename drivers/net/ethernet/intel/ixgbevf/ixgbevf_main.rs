@@ -8,15 +8,19 @@
 //! | file | C |
 //! |---|---|
 //! | `adapter` | `struct ixgbevf_adapter`, `ixgbevf_sw_init` |
+//! | `ethtool` | `ixgbevf_ethtool_ops` |
 //! | `netdev` | `ixgbevf_netdev_ops` |
 //! | `updown` | `ixgbevf_up`, `ixgbevf_down`, `ixgbevf_reinit_locked` |
 //! | `service` | `ixgbevf_service_task` and its subtasks |
 //! | `rx`, `tx`, `vector` | `ixgbevf_clean_rx_irq`, `ixgbevf_xmit_frame_ring`, `ixgbevf_poll` |
 //! | `hw` | `ixgbevf_read_reg` |
+//! | `migration` | none |
 #![deny(unsafe_code)]
 
 mod adapter;
+mod ethtool;
 mod hw;
+mod migration;
 mod netdev;
 mod pci;
 mod rx;

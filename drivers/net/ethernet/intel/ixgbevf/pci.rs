@@ -11,6 +11,7 @@ use crate::{
         ITR_DYNAMIC, //
     },
     hw::Hw,
+    migration::Migration,
     stats::HwStats, //
 };
 use kernel::{
@@ -144,7 +145,6 @@ impl Driver for Ixgbevf {
             tx_ring_count: DEFAULT_TXD,
             rx_ring_count: DEFAULT_RXD,
             rx_itr_setting: ITR_DYNAMIC,
-            tx_itr_setting: ITR_DYNAMIC,
             mac: [0; 6],
             filters: Filters::new(),
             link: Link::default(),
@@ -152,6 +152,7 @@ impl Driver for Ixgbevf {
             hw_stats: HwStats::default(),
             last_reset: Instant::now(),
             tx_timeout_count: 0,
+            migration: Migration::default(),
         };
         let mut netdev = Registration::new(
             pdev.as_ref(),
@@ -177,6 +178,7 @@ impl Driver for Ixgbevf {
         drop(st);
 
         netdev.setup(&setup(mac, jumbo));
+        netdev.set_ethtool();
         netdev.register()?;
         let [a, b, c, d, e, f] = mac;
         dev_info!(

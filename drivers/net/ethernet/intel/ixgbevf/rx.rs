@@ -3,15 +3,23 @@
 
 use crate::{
     adapter::Adapter,
-    stats::RxStats, //
+    hw::Hw,
+    stats::RxStats,
+    updown, //
 };
 use kernel::prelude::*;
 use libixgbe::{
     desc::*,
-    ring::Indices, //
+    ring::{
+        Indices,
+        QueueRegs, //
+    },
 };
 use nic::{
-    dma::Ring,
+    dma::{
+        Ring,
+        Words, //
+    },
     net::{
         features,
         Device,
@@ -56,6 +64,9 @@ pub(crate) struct RxQueue {
     /// Start of a frame whose end has not come.
     partial: SkbSlot,
     tail: Doorbell,
+    /// DMA address of the buffer posted in each descriptor, 0 where there is none: write-back destroys it in the
+    /// descriptor, and a migrating host wants to know which pages the device may have written.
+    shadow: Option<Words>,
 }
 
 impl RxQueue {
@@ -65,6 +76,7 @@ impl RxQueue {
         index: u32,
         count: u32,
         tail: Doorbell,
+        migratable: bool,
     ) -> Result<Self> {
         let mut bufs = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
@@ -78,7 +90,17 @@ impl RxQueue {
             idx: Indices::new(count),
             partial: SkbSlot::new(),
             tail,
+            shadow: if migratable {
+                Some(Words::new(dev.parent(), count)?)
+            } else {
+                None
+            },
         })
+    }
+
+    /// Where the device, or the host that emulates its migration, finds the shadow array.
+    pub(crate) fn shadow_address(&self) -> Option<u64> {
+        self.shadow.as_ref().map(Words::dma_address)
     }
 
     /// Posts buffers to all free descriptors (`ixgbevf_alloc_rx_buffers`). Those that cannot be had are tried again later.
@@ -90,6 +112,10 @@ impl RxQueue {
                 break;
             };
             let i = self.idx.take_use();
+            // Before the device can write to it.
+            if let Some(shadow) = &self.shadow {
+                shadow.write(i, buf.dma_address());
+            }
             // The second address is the status after write-back; 0 is "not written back".
             self.ring.write(
                 i,
@@ -107,6 +133,12 @@ impl RxQueue {
             // The poll stops here: it must not take the old write-back for a new one.
             self.ring.clear_status(now);
             self.tail.ring(now);
+            let posted = if now > before {
+                now - before
+            } else {
+                now + self.idx.count() - before
+            };
+            stats.alloc_page.add(posted.into());
         }
     }
 
@@ -150,6 +182,10 @@ impl RxQueue {
                     }
                 }
             };
+            // Its pages are marked, or need not be.
+            if let Some(shadow) = &self.shadow {
+                shadow.write(i, 0);
+            }
             let Some(skb) = skb else {
                 stats.alloc_buff_failed.inc();
                 continue;
@@ -180,6 +216,48 @@ impl RxQueue {
             bytes,
             work,
         }
+    }
+
+    /// Moves the posted buffers to the front of the ring and enables the queue with its head at 0.
+    ///
+    /// The queue is disabled, and what was received has been taken.
+    pub(crate) fn rearm(&mut self, hw: &Hw, stats: Option<&RxStats>) {
+        let (count, start) = (self.idx.count(), self.idx.next_to_clean);
+        let posted = count - 1 - self.idx.unused();
+        // The rest of a frame that was cut by the stop will not come.
+        if let Some(skb) = self.partial.take() {
+            skb.free(nic::net::DropReason::HDR_TRUNC);
+        }
+        if (start as usize) < self.bufs.len() {
+            self.bufs.rotate_left(start as usize);
+        }
+        self.idx.reset();
+        for (i, buf) in (0..count).zip(self.bufs.iter()) {
+            let addr = buf.as_ref().map_or(0, RxBuf::dma_address);
+            if let Some(shadow) = &self.shadow {
+                shadow.write(i, addr);
+            }
+            self.ring.write(
+                i,
+                AdvRxRead {
+                    pkt_addr: addr.into(),
+                    hdr_addr: 0.into(),
+                },
+            );
+        }
+        self.idx.next_to_use = posted;
+        if updown::enable_rx(hw, QueueRegs::vf(self.index), &self.ring) {
+            self.tail.ring(posted);
+        }
+        if let Some(stats) = stats {
+            stats.next_to_clean.set(0);
+            self.refill(stats);
+        }
+    }
+
+    /// First descriptor that was not looked at.
+    pub(crate) fn next_to_clean(&self) -> u32 {
+        self.idx.next_to_clean
     }
 
     /// What the descriptor says about the frame (`ixgbevf_process_skb_fields`).

@@ -16,6 +16,7 @@ use libixgbe::{
         VT_MSGTYPE_CTS,
         VT_MSGTYPE_MASK, //
     },
+    mbx_ext::PfMessage,
     regs::VTEICS,
     Regs, //
 };
@@ -89,9 +90,12 @@ impl Adapter {
                     if head & VT_MSGTYPE_CTS == 0 {
                         // The standard way of a PF to say that it was reset, or wants the VF to be.
                         dev_dbg!(dev.parent(), "PF withdrew clear-to-send\n");
+                        st.migration.resets += 1;
                         return true;
                     }
-                    if head & VT_MSGTYPE_MASK != PF_CONTROL_MSG {
+                    if PfMessage::is_type(head) {
+                        self.migration_message(dev, st, &msg);
+                    } else if head & VT_MSGTYPE_MASK != PF_CONTROL_MSG {
                         dev_dbg!(dev.parent(), "PF message {:#x} ignored\n", head);
                     }
                 }

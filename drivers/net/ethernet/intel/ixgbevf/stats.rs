@@ -20,6 +20,8 @@ pub(crate) struct TxStats {
     pub(crate) busy: Counter,
     /// Frames dropped: no memory, no mapping, or a header that cannot be offloaded.
     pub(crate) dropped: Counter,
+    /// Where the last poll stopped in the ring.
+    pub(crate) next_to_clean: Counter,
 }
 
 /// Counted by one receive queue's poll.
@@ -31,12 +33,16 @@ pub(crate) struct RxStats {
     pub(crate) bytes: Counter,
     /// Checksums found wrong by the hardware.
     pub(crate) csum_err: Counter,
+    /// Buffers posted.
+    pub(crate) alloc_page: Counter,
     /// Pages that could not be had to refill the ring.
     pub(crate) alloc_page_failed: Counter,
     /// Socket buffers that could not be had.
     pub(crate) alloc_buff_failed: Counter,
     /// Frames dropped: errors, or parts missing.
     pub(crate) dropped: Counter,
+    /// Where the last poll stopped in the ring.
+    pub(crate) next_to_clean: Counter,
 }
 
 /// A counter of the hardware that wraps and is not cleared by reading (`UPDATE_VF_COUNTER_32bit`).

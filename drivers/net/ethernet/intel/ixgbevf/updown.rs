@@ -9,6 +9,7 @@ use crate::{
         Up,
         MAX_RSS_QUEUES, //
     },
+    hw::Hw,
     rx::{
         RxQueue,
         BUFFER_LEN, //
@@ -38,6 +39,7 @@ use libixgbe::{
     Regs, //
 };
 use nic::{
+    dma::Ring,
     irq::{
         Kinds,
         Vectors, //
@@ -62,6 +64,30 @@ const WTHRESH: u32 = 8;
 /// Adds an interrupt cause to VTIVAR: `shift` bits up in register `reg` (`ixgbevf_set_ivar`).
 fn set_ivar(io: &impl Regs, reg: u32, shift: u32, vector: u32) {
     libixgbe::io::modify(io, reg, 0xFF << shift, (vector | IVAR_ALLOC_VAL) << shift);
+}
+
+/// Sets up and enables a transmit queue with its head at 0; whether the hardware confirms.
+pub(crate) fn enable_tx(hw: &Hw, regs: QueueRegs, ring: &TxRing) -> bool {
+    let setup = TxSetup {
+        regs,
+        dma: ring.dma_address(),
+        count: ring.len(),
+        wthresh: WTHRESH,
+    };
+    setup.enable(hw).is_ok()
+}
+
+/// Sets up and enables a receive queue with its head at 0; whether the hardware confirms.
+pub(crate) fn enable_rx(hw: &Hw, regs: QueueRegs, ring: &Ring) -> bool {
+    let setup = RxRing {
+        regs,
+        dma: ring.dma_address(),
+        count: ring.len(),
+        buffer_len: BUFFER_LEN,
+        drop_en: true,
+        vlan_strip: true,
+    };
+    setup.enable(hw).is_ok()
 }
 
 impl Adapter {
@@ -187,32 +213,20 @@ impl Adapter {
         set_ivar(hw, VTIVAR_MISC, 0, other);
 
         // Rings before buffers: the tail may only be written once the queue is enabled.
+        if let Some(up) = &mut st.up {
+            up.other = Some(irq);
+        }
+        self.register_queues(dev, st);
         let Some(up) = &mut st.up else {
             return Err(EINVAL);
         };
-        up.other = Some(irq);
         for (i, napi) in (0..).zip(up.napis.iter_mut()) {
             let Some(v) = napi.data_mut() else { continue };
             v.write_eitr();
-            let regs = QueueRegs::vf(i);
-            let tx = TxSetup {
-                regs,
-                dma: v.tx.ring().dma_address(),
-                count: v.tx.ring().len(),
-                wthresh: WTHRESH,
-            };
-            let rx = RxRing {
-                regs,
-                dma: v.rx.ring.dma_address(),
-                count: v.rx.ring.len(),
-                buffer_len: BUFFER_LEN,
-                drop_en: true,
-                vlan_strip: true,
-            };
-            if tx.enable(hw).is_err() {
+            if !enable_tx(hw, QueueRegs::vf(i), v.tx.ring()) {
                 dev_warn!(dev.parent(), "Could not enable Tx Queue {}\n", i);
             }
-            if rx.enable(hw).is_err() {
+            if !enable_rx(hw, QueueRegs::vf(i), &v.rx.ring) {
                 dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
             }
             if let Some(stats) = self.rx_stats.get(i as usize) {
@@ -248,6 +262,11 @@ impl Adapter {
         i: u32,
     ) -> Result<(Napi<Vector>, KBox<TxQueue>)> {
         let hw = &self.hw;
+        if let (Some(tx), Some(rx)) = (self.tx_stats.get(i as usize), self.rx_stats.get(i as usize))
+        {
+            tx.next_to_clean.set(0);
+            rx.next_to_clean.set(0);
+        }
         let (producer, consumer) = TxRing::new(dev.parent(), st.tx_ring_count)?;
         let txq = KBox::new(
             TxQueue {
@@ -259,7 +278,14 @@ impl Adapter {
         )?;
         let napi = Napi::new(dev, |napi| {
             Ok(Vector::new(
-                RxQueue::new(dev, napi, i, st.rx_ring_count, hw.doorbell(vfrdt(i))?)?,
+                RxQueue::new(
+                    dev,
+                    napi,
+                    i,
+                    st.rx_ring_count,
+                    hw.doorbell(vfrdt(i))?,
+                    st.vf.features & mbx_ext::FEATURE_MIGRATION != 0,
+                )?,
                 consumer,
                 i,
                 st.rx_itr_setting,

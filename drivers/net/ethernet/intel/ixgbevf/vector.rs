@@ -148,6 +148,7 @@ impl Vector {
             if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
                 s.packets.add(r.packets.into());
                 s.bytes.add(r.bytes.into());
+                s.next_to_clean.set(self.tx.ring().next_to_clean().into());
                 if self.tx.ring().unused() >= WAKE_THRESHOLD && dev.tx_wake(self.index) {
                     s.restart_queue.inc();
                 }
@@ -191,6 +192,7 @@ impl Poll for Vector {
         let r = self.rx.clean(dev, napi, stats, budget32);
         stats.packets.add(r.packets.into());
         stats.bytes.add(r.bytes.into());
+        stats.next_to_clean.set(self.rx.next_to_clean().into());
         self.rx_load.bytes = self.rx_load.bytes.wrapping_add(r.bytes);
         self.rx_load.packets = self.rx_load.packets.wrapping_add(r.packets);
 

@@ -1,0 +1,472 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `ethtool` shows and changes (`ixgbevf_ethtool_ops`), by the names of the C driver.
+
+use crate::adapter::{
+    Adapter,
+    State,
+    ITR_DYNAMIC, //
+};
+use core::iter::chain;
+use kernel::prelude::*;
+use libixgbe::{
+    itr::ITR_20K,
+    mbx::{
+        RETA_SIZE,
+        RSS_KEY_SIZE, //
+    },
+    regs::*,
+    ring::{
+        clamp_descs,
+        MAX_DESCS, //
+    },
+    Delay,
+    Regs, //
+};
+use nic::{
+    dma::mark,
+    net::{
+        ethtool::{
+            Coalesce,
+            LinkModes,
+            LinkSettings,
+            Ops,
+            Port,
+            RingParam,
+            StringSet,
+            Strings,
+            TestResult, //
+        },
+        Device,
+        Driver as _,
+        LinkStats,
+        Rtnl, //
+    },
+};
+
+/// Names of the statistics before those of the queues. The last seven are this driver's own.
+const STATS: [&str; 21] = [
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
+    "tx_busy",
+    "tx_restart_queue",
+    "tx_timeout_count",
+    "multicast",
+    "rx_csum_offload_errors",
+    "alloc_rx_page",
+    "alloc_rx_page_failed",
+    "alloc_rx_buff_failed",
+    "tx_ipsec",
+    "rx_ipsec",
+    "rx_dropped",
+    "tx_dropped",
+    "migrations",
+    "migration_frames_marked",
+    "migration_pages_marked",
+    "migration_rearms",
+    "migration_resets",
+];
+
+/// Names of the self tests.
+const TESTS: [&str; 2] = ["Register test  (offline)", "Link test   (on/offline)"];
+
+/// Registers in a dump (`IXGBE_REGS_LEN`).
+const REGS_LEN: usize = 45;
+
+/// Longest moderation in microseconds.
+const MAX_USECS: u32 = MAX_EITR >> 2;
+
+/// What a register test writes (`register_test_patterns`).
+const PATTERNS: [u32; 4] = [0x5A5A_5A5A, 0xA5A5_A5A5, 0, 0xFFFF_FFFF];
+
+/// A step of the register test.
+enum Step {
+    /// Bits that are written, and those of them that read back.
+    Pattern { read: u32, write: u32 },
+    /// Written and not looked at.
+    Write(u32),
+}
+
+/// The register test (`reg_test_vf`): register of queue 0, and what to do with it and that of queue 1.
+fn reg_test() -> [(u32, Step); 9] {
+    let pattern = |read, write| Step::Pattern { read, write };
+    [
+        (vfrdbal(0), pattern(0xFFFF_FF80, 0xFFFF_FF80)),
+        (vfrdbah(0), pattern(0xFFFF_FFFF, 0xFFFF_FFFF)),
+        (vfrdlen(0), pattern(0x000F_FF80, 0x000F_FFFF)),
+        (vfrxdctl(0), Step::Write(RXDCTL_ENABLE)),
+        (vfrdt(0), pattern(0x0000_FFFF, 0x0000_FFFF)),
+        (vfrxdctl(0), Step::Write(0)),
+        (vftdbal(0), pattern(0xFFFF_FF80, 0xFFFF_FFFF)),
+        (vftdbah(0), pattern(0xFFFF_FFFF, 0xFFFF_FFFF)),
+        (vftdlen(0), pattern(0x000F_FF80, 0x000F_FF80)),
+    ]
+}
+
+impl Adapter {
+    /// Returns the register that failed.
+    fn test_registers(&self) -> core::result::Result<(), u32> {
+        for (base, step) in reg_test() {
+            for reg in [base, base + 0x40] {
+                match step {
+                    Step::Write(val) => self.hw.write32(reg, val),
+                    Step::Pattern { read, write } => {
+                        for pattern in PATTERNS {
+                            let before = self.hw.read32(reg);
+                            self.hw.write32(reg, pattern & write);
+                            let val = self.hw.read32(reg);
+                            self.hw.write32(reg, before);
+                            if val != pattern & write & read {
+                                return Err(reg);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// 1 if the link is down.
+    fn test_link(&self, st: &mut State) -> u64 {
+        st.vf.link_changed();
+        match st.vf.check_link(&self.hw) {
+            Ok(link) if link.up => 0,
+            _ => 1,
+        }
+    }
+
+    fn usecs(setting: u16) -> u32 {
+        if setting <= ITR_DYNAMIC {
+            setting.into()
+        } else {
+            u32::from(setting >> 2)
+        }
+    }
+}
+
+#[vtable]
+impl Ops for Adapter {
+    fn regs_len(_dev: &Device<Self>) -> usize {
+        REGS_LEN
+    }
+
+    fn get_regs(dev: &Device<Self>, _rtnl: &Rtnl, out: &mut [u32]) -> u32 {
+        let hw = &dev.data().hw;
+        let single = [
+            VFCTRL,
+            VFSTATUS,
+            VFLINKS,
+            VFRXMEMWRAP,
+            VFFRTIMER,
+            // Reading VTEICR would clear it; VTEICS shows the same.
+            VTEICS,
+            VTEICS,
+            VTEIMS,
+            VTEIMC,
+            VTEIAC,
+            VTEIAM,
+            vteitr(0),
+            vtivar(0),
+            VTIVAR_MISC,
+        ];
+        let rx: [fn(u32) -> u32; 7] = [vfrdbal, vfrdbah, vfrdlen, vfrdh, vfrdt, vfrxdctl, vfsrrctl];
+        let tx: [fn(u32) -> u32; 8] = [
+            vftdbal, vftdbah, vftdlen, vftdh, vftdt, vftxdctl, vftdwbal, vftdwbah,
+        ];
+        let both = |f: &fn(u32) -> u32| [f(0), f(1)];
+        let rings = chain(rx.iter().flat_map(both), [VFPSRTYPE]);
+        let all = chain(single, chain(rings, tx.iter().flat_map(both)));
+        for (to, reg) in out.iter_mut().zip(all) {
+            *to = hw.read32(reg);
+        }
+        let pdev = &dev.data().pdev;
+        1 << 24 | u32::from(pdev.revision_id()) << 16 | u32::from(pdev.device_id())
+    }
+
+    fn nway_reset(dev: &Device<Self>, rtnl: &Rtnl) -> Result {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        if st.want_up {
+            adapter.reinit(dev, rtnl, &mut st);
+        }
+        Ok(())
+    }
+
+    fn get_msglevel(dev: &Device<Self>) -> u32 {
+        // CAST: Set from a `u32`.
+        dev.data().msg_level.get() as u32
+    }
+
+    fn set_msglevel(dev: &Device<Self>, level: u32) {
+        dev.data().msg_level.set(level.into());
+    }
+
+    fn get_ringparam(dev: &Device<Self>, _rtnl: &Rtnl) -> RingParam {
+        let st = dev.data().state.lock();
+        RingParam {
+            rx_max: MAX_DESCS,
+            tx_max: MAX_DESCS,
+            rx: st.rx_ring_count,
+            tx: st.tx_ring_count,
+            ..RingParam::default()
+        }
+    }
+
+    fn set_ringparam(dev: &Device<Self>, rtnl: &Rtnl, ring: &RingParam) -> Result {
+        if ring.rx_mini != 0 || ring.rx_jumbo != 0 {
+            return Err(EINVAL);
+        }
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        let old = (st.tx_ring_count, st.rx_ring_count);
+        let new = (clamp_descs(ring.tx), clamp_descs(ring.rx));
+        if new == old {
+            return Ok(());
+        }
+        (st.tx_ring_count, st.rx_ring_count) = new;
+        if st.up.is_none() {
+            return Ok(());
+        }
+        adapter.down(dev, rtnl, &mut st);
+        let r = adapter.up(dev, rtnl, &mut st);
+        if r.is_err() {
+            // Without memory for the new rings the old ones do.
+            (st.tx_ring_count, st.rx_ring_count) = old;
+            adapter.reinit(dev, rtnl, &mut st);
+        }
+        r
+    }
+
+    fn get_coalesce(dev: &Device<Self>, _rtnl: &Rtnl) -> Result<Coalesce> {
+        let st = dev.data().state.lock();
+        Ok(Coalesce {
+            rx_usecs: Self::usecs(st.rx_itr_setting),
+            // Vectors serve a pair: the receive setting is that of both.
+            tx_usecs: 0,
+        })
+    }
+
+    fn set_coalesce(dev: &Device<Self>, _rtnl: &Rtnl, c: &Coalesce) -> Result {
+        if c.tx_usecs != 0 || c.rx_usecs > MAX_USECS {
+            return Err(EINVAL);
+        }
+        let mut st = dev.data().state.lock();
+        // CAST: At most `MAX_EITR`.
+        st.rx_itr_setting = if c.rx_usecs > 1 {
+            (c.rx_usecs << 2) as u16
+        } else {
+            c.rx_usecs as u16
+        };
+        let setting = st.rx_itr_setting;
+        if let Some(up) = &mut st.up {
+            for napi in up.napis.iter_mut() {
+                // The poll owns the vector's settings while it is enabled.
+                napi.disable();
+                if let Some(v) = napi.data_mut() {
+                    v.itr_setting = setting;
+                    v.itr = if setting == ITR_DYNAMIC {
+                        ITR_20K
+                    } else {
+                        setting.into()
+                    };
+                    v.write_eitr();
+                }
+                napi.enable();
+                napi.schedule();
+            }
+        }
+        Ok(())
+    }
+
+    fn self_test(
+        dev: &Device<Self>,
+        rtnl: &Rtnl,
+        offline: bool,
+        results: &mut [u64],
+    ) -> TestResult {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        let mut registers = 0;
+        let link;
+        if adapter.hw.removed() {
+            dev_err!(dev.parent(), "Adapter removed - test blocked\n");
+            (registers, link) = (1, 1);
+        } else if offline {
+            // The link first, since the reset takes it down.
+            link = adapter.test_link(&mut st);
+            adapter.down(dev, rtnl, &mut st);
+            adapter.reset(&mut st);
+            if let Err(reg) = adapter.test_registers() {
+                registers = reg.into();
+            }
+            adapter.reset(&mut st);
+            if st.want_up && adapter.up(dev, rtnl, &mut st).is_err() {
+                dev.schedule_service(crate::service::PERIOD_MS);
+            }
+        } else {
+            link = adapter.test_link(&mut st);
+        }
+        drop(st);
+        // The link needs a moment before the next test, as in C.
+        adapter.hw.msleep(4000);
+        for (to, from) in results.iter_mut().zip([registers, link]) {
+            *to = from;
+        }
+        if registers | link == 0 {
+            TestResult::Passed
+        } else {
+            TestResult::Failed
+        }
+    }
+
+    fn sset_count(dev: &Device<Self>, set: StringSet) -> Option<usize> {
+        match set {
+            StringSet::Test => Some(TESTS.len()),
+            StringSet::Stats => {
+                let queues = dev.data().state.lock().queues as usize;
+                Some(STATS.len() + 4 * queues)
+            }
+            StringSet::PrivFlags => None,
+        }
+    }
+
+    fn strings(dev: &Device<Self>, set: StringSet, out: &mut Strings<'_>) {
+        match set {
+            StringSet::Test => {
+                for name in TESTS {
+                    out.push(fmt!("{name}"));
+                }
+            }
+            StringSet::Stats => {
+                for name in STATS {
+                    out.push(fmt!("{name}"));
+                }
+                let queues = dev.data().state.lock().queues;
+                for dir in ["tx", "rx"] {
+                    for i in 0..queues {
+                        out.push(fmt!("{dir}_queue_{i}_packets"));
+                        out.push(fmt!("{dir}_queue_{i}_bytes"));
+                    }
+                }
+            }
+            StringSet::PrivFlags => {}
+        }
+    }
+
+    fn get_stats(dev: &Device<Self>, _rtnl: &Rtnl, out: &mut [u64]) {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        if st.up.is_some() {
+            st.hw_stats.update(&adapter.hw);
+            adapter.multicast.set(st.hw_stats.multicast());
+        }
+        let mut net = LinkStats::default();
+        Adapter::get_stats64(dev, &mut net);
+        let rx = |f: fn(&crate::stats::RxStats) -> &nic::net::Counter| {
+            adapter.rx_stats.iter().map(|s| f(s).get()).sum::<u64>()
+        };
+        let tx = |f: fn(&crate::stats::TxStats) -> &nic::net::Counter| {
+            adapter.tx_stats.iter().map(|s| f(s).get()).sum::<u64>()
+        };
+        let global: [u64; STATS.len()] = [
+            net.rx_packets,
+            net.tx_packets,
+            net.rx_bytes,
+            net.tx_bytes,
+            tx(|s| &s.busy),
+            tx(|s| &s.restart_queue),
+            st.tx_timeout_count,
+            net.multicast,
+            rx(|s| &s.csum_err),
+            rx(|s| &s.alloc_page),
+            rx(|s| &s.alloc_page_failed),
+            rx(|s| &s.alloc_buff_failed),
+            0,
+            0,
+            net.rx_dropped,
+            net.tx_dropped,
+            st.migration.migrations,
+            mark::buffers(),
+            mark::pages(),
+            st.migration.rearms,
+            st.migration.resets,
+        ];
+        let queues = st.queues as usize;
+        let per_tx = adapter
+            .tx_stats
+            .iter()
+            .take(queues)
+            .flat_map(|s| [s.packets.get(), s.bytes.get()]);
+        let per_rx = adapter
+            .rx_stats
+            .iter()
+            .take(queues)
+            .flat_map(|s| [s.packets.get(), s.bytes.get()]);
+        for (to, from) in out.iter_mut().zip(chain(global, chain(per_tx, per_rx))) {
+            *to = from;
+        }
+    }
+
+    fn rx_ring_count(dev: &Device<Self>) -> u32 {
+        dev.data().state.lock().queues
+    }
+
+    fn rxfh_indir_size(_dev: &Device<Self>) -> u32 {
+        RETA_SIZE as u32
+    }
+
+    fn rxfh_key_size(_dev: &Device<Self>) -> u32 {
+        RSS_KEY_SIZE as u32
+    }
+
+    fn get_rxfh(
+        dev: &Device<Self>,
+        _rtnl: &Rtnl,
+        indir: Option<&mut [u32]>,
+        key: Option<&mut [u8]>,
+    ) -> Result {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        let errno = |e| match e {
+            libixgbe::mbx::vf::Error::Nack => EPERM,
+            libixgbe::mbx::vf::Error::Unsupported => EOPNOTSUPP,
+            _ => EIO,
+        };
+        if let Some(indir) = indir {
+            let queues = st.queues;
+            let reta = st.vf.get_reta(&adapter.hw, queues).map_err(errno)?;
+            for (to, from) in indir.iter_mut().zip(reta) {
+                *to = from.into();
+            }
+        }
+        if let Some(key) = key {
+            let words = st.vf.get_rss_key(&adapter.hw).map_err(errno)?;
+            for (to, from) in key
+                .iter_mut()
+                .zip(words.into_iter().flat_map(u32::to_le_bytes))
+            {
+                *to = from;
+            }
+        }
+        Ok(())
+    }
+
+    fn get_link_settings(dev: &Device<Self>, _rtnl: &Rtnl) -> Result<LinkSettings> {
+        let st = dev.data().state.lock();
+        let up = st.link.up;
+        Ok(LinkSettings {
+            speed: up.then_some(if st.link.speed == 0 {
+                10_000
+            } else {
+                st.link.speed
+            }),
+            full_duplex: up.then_some(true),
+            port: Port::Other,
+            autoneg: false,
+            supported: LinkModes::T10000_FULL,
+            advertising: LinkModes::empty(),
+        })
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The guest's half of live migration (`libixgbe::mbx_ext`).
+//!
+//! To the PF: where the posted receive buffers are listed, queue by queue, before a queue is enabled. From the PF: mark
+//! the pages of received frames, stop marking, say where the rings stand, take up the rings again on another host.
+//! Nothing here is needed for a migration to succeed: without it all memory counts as written, and the PF makes the
+//! driver reset.
+
+use crate::{
+    adapter::{
+        Adapter,
+        State, //
+    },
+    updown, //
+};
+use kernel::prelude::*;
+use libixgbe::{
+    mbx_ext::{
+        self,
+        MarkingReply,
+        PfMessage,
+        RegisterQueue,
+        Restore,
+        RestoreDone,
+        SaveReply,
+        VfMessage,
+        Words,
+        EXT_VERSION,
+        FEATURE_MIGRATION,
+        MAX_QUEUES, //
+    },
+    ring::QueueRegs,
+    Delay, //
+};
+use nic::{
+    dma::mark::Marking,
+    net::Device, //
+};
+
+/// How often, a millisecond apart, the polls are given time to take what was received before a ring is re-armed.
+const DRAIN_TRIES: u32 = 200;
+
+/// What a migration needs to remember, and what it counts.
+#[derive(Default)]
+pub(crate) struct Migration {
+    marking: Option<Marking>,
+    /// Times that this function woke up on a host, by the PF's word.
+    pub(crate) migrations: u64,
+    /// Queue pairs re-armed.
+    pub(crate) rearms: u64,
+    /// Resets that the PF asked for by withdrawing clear-to-send.
+    pub(crate) resets: u64,
+}
+
+impl Migration {
+    /// Switches marking on or off. Once this returns, every frame that goes up was looked at in the new mode.
+    fn set_marking(&mut self, on: bool) {
+        match (on, self.marking.is_some()) {
+            (true, false) => self.marking = Some(Marking::new()),
+            (false, true) => self.marking = None,
+            _ => {}
+        }
+    }
+}
+
+impl Adapter {
+    /// Registers all receive queues, which are set up and not yet enabled. The answer says whether to mark.
+    pub(crate) fn register_queues(&self, dev: &Device<Adapter>, st: &mut State) {
+        if st.vf.features & FEATURE_MIGRATION == 0 {
+            st.migration.set_marking(false);
+            return;
+        }
+        let Some(up) = &mut st.up else { return };
+        let queues = st.queues;
+        let mut marking = 0;
+        for (i, napi) in (0..).zip(up.napis.iter_mut()) {
+            let Some(v) = napi.data_mut() else { continue };
+            let Some(shadow) = v.rx.shadow_address() else {
+                continue;
+            };
+            // CAST: The halves of an address.
+            let msg = VfMessage::RegisterQueue(RegisterQueue {
+                head: mbx_ext::VF_REGISTER_QUEUE,
+                version: EXT_VERSION,
+                queue: i,
+                queues,
+                caps: mbx_ext::CAPS_ALL,
+                entries: v.rx.ring.len(),
+                shadow_lo: shadow as u32,
+                shadow_hi: (shadow >> 32) as u32,
+                shadow_len: v.rx.ring.len() * 8,
+                buffer_len: crate::rx::BUFFER_LEN,
+                marking: 0,
+                reserved: [0; 5],
+            });
+            match st.vf.mbx.exchange_words(&self.hw, &msg.words()) {
+                Ok(answer) => marking |= answer.get(10).copied().unwrap_or(0),
+                Err(e) => {
+                    dev_warn!(
+                        dev.parent(),
+                        "PF refused queue {}: {:?}; migration falls back to all memory\n",
+                        i,
+                        e
+                    );
+                }
+            }
+        }
+        st.migration.set_marking(marking != 0);
+    }
+
+    /// Handles a message of the extension.
+    pub(crate) fn migration_message(&self, dev: &Device<Adapter>, st: &mut State, msg: &Words) {
+        let answer = match PfMessage::parse(msg) {
+            Ok(PfMessage::StartMarking(m)) => {
+                st.migration.set_marking(true);
+                Some(marking_reply(m.generation, 1))
+            }
+            Ok(PfMessage::StopMarking(m)) => {
+                st.migration.set_marking(false);
+                Some(marking_reply(m.generation, 0))
+            }
+            Ok(PfMessage::SaveRequest(m)) => Some(self.save_reply(st, m.generation)),
+            Ok(PfMessage::Restore(m)) => Some(self.restore(dev, st, &m)),
+            Err(e) => {
+                dev_warn!(
+                    dev.parent(),
+                    "PF message {:#x} not understood: {:?}\n",
+                    msg[0],
+                    e
+                );
+                None
+            }
+        };
+        if let Some(answer) = answer {
+            // Nobody waits for it but in PRE_COPY, where a missing answer costs the guest's help only.
+            let _ = st.vf.mbx.exchange_words(&self.hw, &answer.words());
+        }
+    }
+
+    /// Where software stands in its rings.
+    fn save_reply(&self, st: &State, generation: u32) -> VfMessage {
+        let mut next_to_clean = [0; MAX_QUEUES];
+        let queues = if st.up.is_some() { st.queues } else { 0 };
+        for (i, word) in next_to_clean.iter_mut().enumerate().take(queues as usize) {
+            let rx = self.rx_stats.get(i).map_or(0, |s| s.next_to_clean.get());
+            let tx = self.tx_stats.get(i).map_or(0, |s| s.next_to_clean.get());
+            // CAST: Ring indices are below 4096.
+            *word = rx as u32 & 0xFFFF | (tx as u32 & 0xFFFF) << 16;
+        }
+        VfMessage::SaveReply(SaveReply {
+            head: mbx_ext::VF_SAVE_REPLY,
+            version: EXT_VERSION,
+            generation,
+            queues,
+            next_to_clean,
+            reserved: [0; 4],
+        })
+    }
+
+    /// Takes up the rings on another host: a queue whose head was taken back goes on; one that starts at 0 is re-armed.
+    fn restore(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> VfMessage {
+        st.migration.migrations += 1;
+        st.vf.link_changed();
+        // The registers of this host count from elsewhere.
+        st.hw_stats.rebase(&self.hw);
+        let (mut rearmed, mut frames) = (0, 0);
+        if m.rearm_rx | m.rearm_tx != 0 && st.up.is_some() {
+            (rearmed, frames) = self.rearm(dev, st, m);
+            st.migration.rearms += u64::from(rearmed);
+        }
+        if let Some(up) = &st.up {
+            // An interrupt may have been lost on the way.
+            for napi in &up.napis {
+                napi.schedule();
+            }
+        }
+        VfMessage::RestoreDone(RestoreDone {
+            head: mbx_ext::VF_RESTORE_DONE,
+            version: EXT_VERSION,
+            generation: m.generation,
+            rearmed,
+            frames,
+            reserved: [0; 11],
+        })
+    }
+
+    /// Re-arms the queues that `m` names. Returns how many pairs, and how many frames were taken before.
+    fn rearm(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> (u32, u32) {
+        let (rx_count, tx_count) = (st.rx_ring_count, st.tx_ring_count);
+        let Some(up) = &mut st.up else {
+            return (0, 0);
+        };
+        let (mut pairs, mut frames) = (0u32, 0u32);
+
+        // The stack keeps its frames while rings change places.
+        dev.tx_disable();
+        for (i, napi) in (0u32..).zip(up.napis.iter_mut()) {
+            let bit = 1u32.checked_shl(i).unwrap_or(0);
+            let heads = m.heads.get(i as usize).copied().unwrap_or(0);
+            let (rx_head, tx_head) = (heads & 0xFFFF, heads >> 16);
+            let (rx, tx) = (m.rearm_rx & bit != 0, m.rearm_tx & bit != 0);
+            if !rx && !tx {
+                continue;
+            }
+            // First what was received before the stop: it lies in memory, the poll takes it as always.
+            if rx {
+                frames = frames.wrapping_add(self.drain(i, napi, rx_head, rx_count));
+            }
+            napi.disable();
+            let queue = dev.set_tx_queue(i, None);
+            if let Some(v) = napi.data_mut() {
+                if rx {
+                    v.rx.rearm(&self.hw, self.rx_stats.get(i as usize));
+                }
+                match queue {
+                    Some(mut queue) => {
+                        if tx && tx_head < tx_count {
+                            if v.tx.rearm(&mut queue.ring, tx_head).is_err() {
+                                dev_warn!(dev.parent(), "Tx queue {} not re-armed\n", i);
+                            }
+                            updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
+                            queue.tail.ring(v.tx.ring().next_to_use());
+                        }
+                        drop(dev.set_tx_queue(i, Some(queue)));
+                    }
+                    None => drop(queue),
+                }
+                pairs += 1;
+            }
+            napi.enable();
+        }
+        dev.tx_wake_all();
+        (pairs, frames)
+    }
+
+    /// Lets the poll take what was received, up to `head`; returns how many descriptors that were.
+    fn drain(
+        &self,
+        i: u32,
+        napi: &nic::net::Napi<crate::vector::Vector>,
+        head: u32,
+        count: u32,
+    ) -> u32 {
+        let Some(stats) = self.rx_stats.get(i as usize) else {
+            return 0;
+        };
+        // CAST: Ring indices are below 4096.
+        let start = stats.next_to_clean.get() as u32;
+        // TIMEOUT: a poll of 64 frames takes well under a millisecond; a ring has 4096 at most.
+        for _ in 0..DRAIN_TRIES {
+            if stats.next_to_clean.get() as u32 == head {
+                break;
+            }
+            napi.schedule();
+            self.hw.msleep(1);
+        }
+        let now = stats.next_to_clean.get() as u32;
+        if now >= start {
+            now - start
+        } else {
+            now.wrapping_add(count).wrapping_sub(start)
+        }
+    }
+}
+
+fn marking_reply(generation: u32, marking: u32) -> VfMessage {
+    VfMessage::MarkingReply(MarkingReply {
+        head: mbx_ext::VF_MARKING_REPLY,
+        version: EXT_VERSION,
+        generation,
+        marking,
+        reserved: [0; 12],
+    })
+}
