@@ -236,7 +236,7 @@ impl nic::pci::Driver for IxgbeDriver {
         pdev: &pci::Device<Core<'_>>,
         _info: Option<&()>,
     ) -> Result<impl PinInit<Self, Error>> {
-        let id = pdev.dev_id();
+        let id = pdev.device_id();
         if let Some(missing) = Media::of_device(id).missing() {
             dev_err!(pdev, "Device {:04x} is not supported: {}\n", id, missing);
             return Err(EOPNOTSUPP);
