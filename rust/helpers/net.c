@@ -155,6 +155,10 @@ void nic_init_delayed_work(struct delayed_work *work, work_func_t func)
 	INIT_DELAYED_WORK(work, func);
 }
 
+/*
+ * On any CPU: a VF driver of the same machine may spin for the PF's answer with preemption off, on the very CPU that the
+ * interrupt came in on.
+ */
 bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms)
 {
 	return mod_delayed_work(system_dfl_wq, work, msecs_to_jiffies(delay_ms));
