@@ -8,6 +8,7 @@
 //! | [`devlink`] | `include/net/devlink.h` | instance, ports, health reporters, parameters, region |
 //! | [`dma`] | `include/linux/dma-mapping.h` | descriptor rings, streaming mappings, the page-marking hook |
 //! | [`net`] | `include/linux/netdevice.h` | net_device, NAPI, sk_buff, transmit rings, page pools, XDP, ethtool |
+//! | [`sync`] | `include/linux/semaphore.h` | a lock that sleeps and that interrupts may try |
 //!
 //! All `unsafe` of the drivers is here: a driver crate on top is `#![deny(unsafe_code)]`. The shape follows
 //! `rust/kernel`: a driver implements a trait, the abstraction fills the C operations structure from it. Nothing here
@@ -19,3 +20,4 @@ pub mod dma;
 pub mod irq;
 pub mod net;
 pub mod pci;
+pub mod sync;

@@ -10,6 +10,7 @@
 #include <linux/interrupt.h>
 #include <linux/netdevice.h>
 #include <linux/pci.h>
+#include <linux/semaphore.h>
 #include <linux/workqueue.h>
 #include <net/page_pool/helpers.h>
 #include <net/xdp.h>
@@ -21,6 +22,16 @@ void __iomem *nic_pci_ioremap_bar(struct pci_dev *pdev, int bar);
 void nic_iounmap(void __iomem *addr);
 void nic_dma_rmb(void);
 void nic_smp_mb(void);
+
+/* sync.c */
+struct nic_sem {
+	struct semaphore sem;
+};
+
+void nic_sem_init(struct nic_sem *sem);
+void nic_sem_lock(struct nic_sem *sem);
+bool nic_sem_try_lock(struct nic_sem *sem);
+void nic_sem_unlock(struct nic_sem *sem);
 
 /* pci.c */
 int nic_pci_irq_vector(struct pci_dev *pdev, unsigned int nr);

@@ -103,11 +103,13 @@ use nic::{
         VfConfig,
         VfStats, //
     },
+    new_sem_lock,
     pci::{
         Bar,
         DeviceExt,
         Enabled, //
     },
+    sync::SemLock,
 };
 
 const DRIVER_NAME: &CStr = c"ixgbe";
@@ -148,7 +150,7 @@ pub(crate) struct Adapter {
     #[pin]
     pub(crate) rings: Mutex<Rings>,
     #[pin]
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: SemLock<State>,
     /// By queue pair.
     pub(crate) ring_stats: KVec<Arc<RingStats>>,
     /// Counters of the port as the service task saw them last, for readers that cannot sleep.
@@ -304,7 +306,7 @@ impl nic::pci::Driver for IxgbeDriver {
             try_pin_init!(Adapter {
                 hw,
                 rings <- new_mutex!(rings),
-                state <- new_mutex!(state),
+                state <- new_sem_lock!(state),
                 ring_stats,
                 port_stats: PortStats::default(),
                 events: AtomicU32::new(0),
@@ -491,7 +493,15 @@ impl net::Driver for Adapter {
             events |= EVENT_LINK;
         }
         if causes & regs::EICR_MAILBOX != 0 {
-            events |= EVENT_MAILBOX;
+            // At once, as a VF driver of this machine may spin for the answer on the CPU that the service task would
+            // need. Whoever holds the lock leaves it to that task.
+            let done = match a.state.try_lock() {
+                Some(mut state) => !ixgbe_sriov::msg_task(dev, &mut state),
+                None => false,
+            };
+            if !done {
+                events |= EVENT_MAILBOX;
+            }
         }
         if causes & regs::EICR_ECC != 0 {
             events |= EVENT_RESET;
