@@ -3,6 +3,8 @@
 //!
 //! A driver's part is reduced to what the device cannot do without: descriptors in memory and the tail.
 
+#![expect(missing_docs, reason = "criterion_group! makes a public function")]
+
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion, Throughput};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;

@@ -48,6 +48,8 @@ pub struct Device {
     pub(crate) rx_policy: Vec<RxPolicy>,
     pub(crate) tx: Vec<Ring>,
     pub(crate) tx_state: Vec<TxState>,
+    /// Work done since power-up: descriptors taken, frames sent and delivered.
+    pub(crate) spent: u64,
     /// Transmit queues that have something to do.
     pub(crate) tx_work: u128,
     /// Transmit queues that wait for their rate limit.
@@ -74,6 +76,7 @@ impl Device {
             rx_policy: vec![RxPolicy::default(); queues],
             tx: vec![Ring::default(); queues],
             tx_state: vec![TxState::default(); queues],
+            spent: 0,
             tx_work: 0,
             rate_waiting: 0,
             wire_busy: false,

@@ -157,7 +157,7 @@ impl Device {
     ) -> bool {
         let filter = Filter::new(&self.regs);
         let local = matches!(from, Origin::Pool(_));
-        if pools(&self.regs).is_none() {
+        let Some(count) = pools(&self.regs) else {
             if local || !filter.accepts(addresses) {
                 return false;
             }
@@ -165,8 +165,9 @@ impl Device {
                 self.to_pool(host, frame, &seen, None);
             }
             return true;
-        }
-        let mut targets = filter.pools(addresses, local);
+        };
+        // The filters have bits for 64 pools, of which some modes have fewer: the others have no queue.
+        let mut targets = filter.pools(addresses, local) & (u64::MAX >> (64 - count.min(64)));
         if let Origin::Pool(pool) = from {
             // A pool does not hear itself.
             targets &= !(1u64 << (pool & 63));
@@ -298,6 +299,7 @@ impl Device {
         if !ring.active() {
             return;
         }
+        self.spent += 1;
         let drops = policy.drop || ring.split_control & regs::SRRCTL_DROP_EN != 0;
         let mut frame = frame.to_vec();
         if tagged && (policy.hide_vlan || ring.control() & regs::RXDCTL_VME != 0) {
