@@ -139,7 +139,12 @@ impl<'a> Filter<'a> {
         if !self.vlan_table(frame) && !local {
             return 0;
         }
-        pools &= self.pools_by_vlan(frame.vlan);
+        pools &= match frame.vlan {
+            // A VLAN in the table that no pool entry names belongs to the default pool: ixgbe_set_vfta_generic
+            // leaves the PF's own VLANs out of VLVF (`vlvf_bypass`) and counts on that.
+            Some(vlan) if !self.has_pool_entry(vlan) && !local => self.default_pool(),
+            vlan => self.pools_by_vlan(vlan),
+        };
         if self.registers.any(regs::VT_CTL, regs::VT_CTL_REPLEN) {
             pools
         } else {
@@ -189,21 +194,28 @@ impl<'a> Filter<'a> {
         pools
     }
 
+    /// Valid VLVF entries of a VLAN.
+    fn pool_entries(&self, vlan: u16) -> impl Iterator<Item = u32> + '_ {
+        (0..regs::VLVF_ENTRIES).filter(move |i| {
+            let entry = self.registers.get(regs::vlvf(*i));
+            entry & regs::VLVF_VIEN != 0 && entry & regs::VLVF_VLANID_MASK == u32::from(vlan)
+        })
+    }
+
+    fn has_pool_entry(&self, vlan: u16) -> bool {
+        self.pool_entries(vlan).next().is_some()
+    }
+
     /// Pools that may see a VLAN; `None` is untagged.
     pub(crate) fn pools_by_vlan(&self, vlan: Option<u16>) -> u64 {
         let Some(vlan) = vlan else {
             return self.offload(regs::VMOLR_AUPE);
         };
-        (0..regs::VLVF_ENTRIES)
-            .filter(|i| {
-                let entry = self.registers.get(regs::vlvf(*i));
-                entry & regs::VLVF_VIEN != 0 && entry & regs::VLVF_VLANID_MASK == u32::from(vlan)
-            })
-            .fold(0, |pools, i| {
-                pools
-                    | self
-                        .registers
-                        .pair(regs::vlvfb(2 * i), regs::vlvfb(2 * i + 1))
-            })
+        self.pool_entries(vlan).fold(0, |pools, i| {
+            pools
+                | self
+                    .registers
+                    .pair(regs::vlvfb(2 * i), regs::vlvfb(2 * i + 1))
+        })
     }
 }

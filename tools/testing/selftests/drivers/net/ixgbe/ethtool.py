@@ -61,14 +61,13 @@ def rings(cfg, name):
     """ Ring sizes from the smallest to the largest; traffic after each; too large is refused. """
     end = _end(cfg, name)
     maximum, old = _numbers(end, "-g", "RX")
-    defer(cfg.settle)
+    defer(cfg.settle, end)
     defer(ethtool, f"-G {end.ifname} rx {old} tx {old}", ns=end.ns)
     for size in (64, 72, 1024, maximum):
         ethtool(f"-G {end.ifname} rx {size} tx {size}", ns=end.ns)
         ksft_eq(_numbers(end, "-g", "RX")[1], size)
         ksft_eq(_numbers(end, "-g", "TX")[1], size)
-        end.wait_carrier()
-        cfg.settle()
+        cfg.settle(end)
         verify_tcp(end, cfg.peer, 200000)
     _fails(end, f"-G {end.ifname} rx {maximum + 8}")
 
@@ -92,11 +91,11 @@ def pause(cfg):
     name = cfg.pf.ifname
     out = ethtool(f"-a {name}").stdout
     ksft_in("RX:", out)
-    defer(cfg.settle)
+    defer(cfg.settle, cfg.pf)
     defer(ethtool, f"-A {name} rx on tx on")
     for rx, tx in (("off", "off"), ("on", "on")):
         cmd(f"ethtool -A {name} autoneg off rx {rx} tx {tx}", fail=False)
-        cfg.settle()
+        cfg.settle(cfg.pf)
         out = ethtool(f"-a {name}").stdout
         ksft_eq(re.search(r"^RX:\s+(\w+)", out, re.M).group(1), rx)
         ksft_eq(re.search(r"^TX:\s+(\w+)", out, re.M).group(1), tx)
@@ -159,7 +158,7 @@ def nic_counters(cfg):
 def renegotiate(cfg):
     """ ethtool -r: the link goes down, comes back, and traffic with it. """
     ethtool(f"-r {cfg.pf.ifname}")
-    cfg.settle()
+    cfg.settle(cfg.pf)
 
 
 def identify(cfg):
@@ -175,13 +174,13 @@ def private_flags(cfg):
     ksft_in("legacy-rx", flags)
     for value in ("on", "off"):
         ethtool(f"--set-priv-flags {cfg.pf.ifname} legacy-rx {value}")
-        cfg.settle()
+        cfg.settle(cfg.pf)
         verify_tcp(cfg.peer, cfg.pf, 200000)
 
 
 def main():
     with IxgbeEnv(vfs=1) as cfg:
-        ksft_run([registers, eeprom, features, counters, nic_counters, coalesce, pause, rings,
+        ksft_run([registers, eeprom, features, counters, nic_counters, coalesce, rings, pause,
                   private_flags, renegotiate, identify], args=(cfg, ))
     ksft_exit()
 

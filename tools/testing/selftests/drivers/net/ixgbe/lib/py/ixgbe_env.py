@@ -227,7 +227,12 @@ class IxgbeEnv:
             vf.wait_carrier()
 
     def remove_vfs(self):
-        """ Remove all VFs and their namespaces. """
+        """
+        Remove all VFs and their namespaces. Their drivers go first: the PF does not
+        answer a VF that it is removing, which then waits a second for each message.
+        """
+        for vf in self.vfs:
+            vf.pci.unbind()
         if int(self.pci.read("sriov_numvfs")):
             self.pci.set_numvfs(0)
         for vf in self.vfs:
@@ -264,13 +269,14 @@ class IxgbeEnv:
             vf.set_addrs()
         self.settle()
 
-    def settle(self, deadline=30):
+    def settle(self, *ends, deadline=30):
         """
-        Wait until the PF and every VF really pass frames again: after a reset of the
-        PF its VFs re-initialise on their own, some time after their link came up.
+        Wait until these endpoints (the PF and all VFs, if none is named) really pass
+        frames again: after a reset of the PF its VFs re-initialise on their own, some
+        time after their link came up.
         """
         end = time.monotonic() + deadline
-        for one in [self.pf, *self.vfs]:
+        for one in ends or [self.pf, *self.vfs]:
             one.wait_carrier()
             while True:
                 res = cmd(f"ping -4 -q -n -c 1 -W 1 {self.peer.addr('4')}",
