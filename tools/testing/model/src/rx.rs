@@ -65,6 +65,8 @@ pub(crate) struct PacketBuffer {
     waiting: VecDeque<Delivery>,
     bytes: usize,
     xoff: bool,
+    /// Deliveries for which it had no space.
+    missed: u64,
 }
 
 /// Where a frame comes from.
@@ -113,8 +115,13 @@ impl Device {
         if self.pause_frame(&addresses) {
             return;
         }
+        let missed = self.packet_buffer.missed;
         if self.switch_in(host, frame, &addresses, Origin::Wire) {
             self.regs.count_good(frame, &addresses);
+        }
+        // The C driver takes MPC off GPRC, so that a frame counts once there, however many pools missed it.
+        if self.packet_buffer.missed != missed {
+            self.regs.add(regs::mpc(0), 1);
         }
     }
 
@@ -344,7 +351,7 @@ impl Device {
         let size = self.regs.get(regs::rxpbsize(0)) as usize;
         let bytes = self.packet_buffer.bytes + delivery.frame.len();
         if bytes > size {
-            self.regs.add(regs::mpc(0), 1);
+            self.packet_buffer.missed = self.packet_buffer.missed.wrapping_add(1);
             self.misc_event(host, regs::EICR_RX_MISS);
             return;
         }
@@ -356,7 +363,7 @@ impl Device {
             && self.regs.any(regs::FCCFG, regs::FCCFG_TFCE_802_3X);
         if controls && bytes >= high && !self.packet_buffer.xoff {
             self.packet_buffer.xoff = true;
-            self.regs.add(regs::LXOFFTXC, 1);
+            self.regs.count_pause(regs::LXOFFTXC);
         }
     }
 
@@ -379,7 +386,7 @@ impl Device {
         let low = (self.regs.get(regs::fcrtl(0)) & 0x7_FFF0) as usize;
         if self.packet_buffer.xoff && self.packet_buffer.bytes <= low {
             self.packet_buffer.xoff = false;
-            self.regs.add(regs::LXONTXC, 1);
+            self.regs.count_pause(regs::LXONTXC);
             host.receive_ready();
         }
     }
@@ -518,5 +525,87 @@ impl Device {
             policy.drop = value & regs::QDE_ENABLE != 0;
             policy.hide_vlan = value & regs::QDE_HIDE_VLAN != 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Machine;
+    use crate::HeadWrite;
+    use libixgbe::Regs;
+
+    const PF: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn broadcast(length: usize) -> Vec<u8> {
+        let mut frame = vec![0xff; 6];
+        frame.extend(PF);
+        frame.resize(length, 0);
+        frame
+    }
+
+    /// A machine whose pools all take broadcasts, in a mode with `count` pools; queue 0 of each has a ring without
+    /// descriptors.
+    fn pools_without_descriptors(mode: u32) -> Machine {
+        let machine = Machine::new(HeadWrite::Value, 1 << 16);
+        let pf = machine.pf();
+        pf.write32(regs::MRQC, mode);
+        pf.write32(regs::VT_CTL, regs::VT_CTL_VT_ENABLE | regs::VT_CTL_REPLEN);
+        pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
+        for half in 0..2 {
+            pf.write32(regs::vfre(half), u32::MAX);
+        }
+        for pool in 0..64 {
+            pf.write32(regs::vmolr(pool), regs::VMOLR_BAM | regs::VMOLR_AUPE);
+        }
+        for queue in 0..128 {
+            pf.write32(regs::rdlen(queue), 4096);
+            pf.write32(regs::srrctl(queue), 2 | regs::SRRCTL_DESCTYPE_ADV_ONEBUF);
+            pf.write32(regs::rxdctl(queue), regs::RXDCTL_ENABLE);
+        }
+        machine
+    }
+
+    #[test]
+    fn pools_beyond_their_number_get_nothing() {
+        for (mode, count) in [
+            (regs::MRQC_VMDQRT8TCEN, 16),
+            (regs::MRQC_VMDQRSS32EN, 32),
+            (regs::MRQC_VMDQRSS64EN, 64),
+        ] {
+            let machine = pools_without_descriptors(mode);
+            // Every queue may drop, and counts what it dropped: one for each pool that the frame reached.
+            for queue in 0..128 {
+                let drop = regs::QDE_ENABLE | regs::QDE_WRITE | queue << regs::QDE_IDX_SHIFT;
+                machine.pf().write32(regs::QDE, drop);
+            }
+            machine.receive(&broadcast(60));
+            assert_eq!(machine.pf().read32(regs::qprdc(0)), count);
+        }
+    }
+
+    #[test]
+    fn a_missed_frame_counts_once_and_pauses_as_frames() {
+        let machine = pools_without_descriptors(regs::MRQC_VMDQRSS64EN);
+        let pf = machine.pf();
+        pf.write32(regs::rxpbsize(0), 200 << 10);
+        pf.write32(regs::FCCFG, regs::FCCFG_TFCE_802_3X);
+        pf.write32(regs::fcrth(0), regs::FCRTH_FCEN | 100 << 10);
+        // 64 pools at 1514 bytes: the second frame passes the high mark, the third does not fit.
+        let mut taken = 0;
+        while machine.receive(&broadcast(1514)) {
+            taken += 1;
+        }
+        assert_eq!(taken, 2);
+        assert_eq!(pf.read32(regs::LXOFFTXC), 1);
+        assert_eq!(pf.read32(regs::GPTC), 1);
+        assert_eq!(pf.read32(regs::GOTCL), 64);
+
+        let machine = pools_without_descriptors(regs::MRQC_VMDQRSS64EN);
+        let pf = machine.pf();
+        pf.write32(regs::rxpbsize(0), 1024);
+        machine.receive(&broadcast(1514));
+        assert_eq!(pf.read32(regs::mpc(0)), 1);
+        assert_eq!(pf.read32(regs::GPRC), 1);
     }
 }

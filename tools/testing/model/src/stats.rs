@@ -7,10 +7,8 @@
 use libixgbe::regs;
 
 use crate::filter::Addresses;
+use crate::offload::fcs;
 use crate::regs_file::RegisterFile;
-
-/// Bytes of the frame check sequence.
-const FCS: usize = 4;
 
 /// Register of a size class, of the six that start with the one for 64 bytes.
 fn size_class(first: u32, length: usize) -> u32 {
@@ -27,7 +25,7 @@ fn size_class(first: u32, length: usize) -> u32 {
 
 /// Bytes on the wire.
 fn octets(frame: &[u8]) -> u64 {
-    (frame.len() + FCS) as u64
+    (frame.len() + fcs::LEN) as u64
 }
 
 impl RegisterFile {
@@ -41,7 +39,7 @@ impl RegisterFile {
     pub(crate) fn count_good(&mut self, frame: &[u8], addresses: &Addresses) {
         self.add(regs::GPRC, 1);
         self.add_wide(regs::GORCL, regs::GORCH, octets(frame));
-        self.add(size_class(regs::PRC64, frame.len() + FCS), 1);
+        self.add(size_class(regs::PRC64, frame.len() + fcs::LEN), 1);
         if addresses.broadcast() {
             self.add(regs::BPRC, 1);
         } else if addresses.multicast() {
@@ -54,12 +52,22 @@ impl RegisterFile {
         self.add(regs::GPTC, 1);
         self.add(regs::TPT, 1);
         self.add_wide(regs::GOTCL, regs::GOTCH, octets(frame));
-        self.add(size_class(regs::PTC64, frame.len() + FCS), 1);
+        self.add(size_class(regs::PTC64, frame.len() + fcs::LEN), 1);
         if addresses.broadcast() {
             self.add(regs::BPTC, 1);
         } else if addresses.multicast() {
             self.add(regs::MPTC, 1);
         }
+    }
+
+    /// A pause frame left, or would have. It counts as a frame too: the C driver takes it off again (K:
+    /// `ixgbe_update_stats`).
+    pub(crate) fn count_pause(&mut self, register: u32) {
+        self.add(register, 1);
+        for frames in [regs::GPTC, regs::MPTC, regs::TPT, regs::PTC64] {
+            self.add(frames, 1);
+        }
+        self.add_wide(regs::GOTCL, regs::GOTCH, (fcs::MIN_FRAME + fcs::LEN) as u64);
     }
 
     /// Counter set of a queue: four queues a register, a byte each.
