@@ -403,6 +403,65 @@ mod tests {
     }
 
     #[test]
+    fn an_inner_header_within_iplen_is_cancelled_out() {
+        // What GSO_PARTIAL makes of IPv4 in IPv4 (K: ixgbe_tso): IPLEN spans both headers, and the outer checksum field
+        // starts as the complement of the inner header's sum. The inner one is right already, for full segments.
+        const MSS: u16 = 50;
+        let sample = tcp();
+        let (plain, context, options) = prepare(&sample, MSS);
+        let ip = |protocol, len| {
+            let mut header =
+                etherparse::Ipv4Header::new(len, 64, protocol, [1, 2, 3, 4], [5, 6, 7, 8]).unwrap();
+            header.header_checksum = header.calc_header_checksum();
+            header.to_bytes().to_vec()
+        };
+        let mut inner = ip(etherparse::IpNumber::TCP, 20 + MSS);
+        // The TCP checksum is over the addresses of the inner header.
+        inner[12..20].copy_from_slice(&plain[26..34]);
+        inner[10..12].fill(0);
+        let sum = super::super::checksum::Sum::default().bytes(&inner);
+        inner[10..12].copy_from_slice(&sum.checksum().to_be_bytes());
+        let sum = super::super::checksum::Sum::default().bytes(&inner);
+        let mut outer = ip(etherparse::IpNumber::IPV4, 0);
+        outer[2..4].fill(0);
+        outer[10..12].copy_from_slice(&sum.checksum().to_be_bytes());
+        let mut frame = plain[..14].to_vec();
+        frame.extend(outer);
+        frame.extend(&inner);
+        frame.extend(&plain[34..]);
+
+        let context = Context {
+            ip_len: 40,
+            ..context
+        };
+        let mut count = 0;
+        advanced(
+            &mut frame,
+            &context,
+            &options,
+            None,
+            &Config::default(),
+            |out| {
+                let (outer, rest) = etherparse::Ipv4Header::from_slice(&out[14..]).unwrap();
+                assert_eq!(usize::from(outer.total_len), out.len() - 14);
+                assert_eq!(outer.header_checksum, outer.calc_header_checksum());
+                assert_eq!(rest[..20], inner);
+                let tcp = etherparse::TcpSlice::from_slice(&rest[20..]).unwrap();
+                let Addresses::V4(source, destination, _) = sample.addresses else {
+                    panic!()
+                };
+                let right =
+                    tcp.to_header()
+                        .calc_checksum_ipv4_raw(source, destination, tcp.payload());
+                assert_eq!(tcp.checksum(), right.unwrap());
+                count += 1;
+            },
+        )
+        .unwrap();
+        assert_eq!(count, 2);
+    }
+
+    #[test]
     fn snap_length_is_updated() {
         let sample = tcp();
         let (plain, context, options) = prepare(&sample, 64);
