@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A driver for tests: brings the device up the way the C driver does, and owns rings.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use ixgbe_model::host::Function;
+use ixgbe_model::testing::{Machine, Port};
+use ixgbe_model::HeadWrite;
+use libixgbe::{desc, regs, Regs};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// The machine's memory.
+pub const MEMORY: usize = 8 << 20;
+/// The address in the model's EEPROM.
+pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+/// A station on the wire.
+pub const PEER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
+
+/// A machine with receive and transmit units on, without VMDq.
+pub fn machine() -> Machine {
+    machine_with(HeadWrite::Value)
+}
+
+/// The same with a head policy.
+pub fn machine_with(policy: HeadWrite) -> Machine {
+    let machine = Machine::new(policy, MEMORY);
+    let pf = machine.pf();
+    pf.write32(regs::FCTRL, regs::FCTRL_BAM);
+    pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
+    pf.write32(
+        regs::DMATXCTL,
+        pf.read32(regs::DMATXCTL) | regs::DMATXCTL_TE,
+    );
+    machine
+}
+
+/// The address of VF v.
+pub fn vf_mac(vf: u8) -> [u8; 6] {
+    [0x02, 0, 0, 0, 1, vf]
+}
+
+/// Writes receive address `i`, for these pools.
+pub fn set_address(pf: Port<'_>, i: u32, mac: [u8; 6], pools: u64) {
+    let [a, b, c, d, e, f] = mac;
+    pf.write32(regs::ral(i), u32::from_le_bytes([a, b, c, d]));
+    pf.write32(
+        regs::rah(i),
+        regs::RAH_AV | u32::from(u16::from_le_bytes([e, f])),
+    );
+    pf.write32(regs::mpsar_lo(i), pools as u32);
+    pf.write32(regs::mpsar_hi(i), (pools >> 32) as u32);
+}
+
+/// SR-IOV with 64 pools of two queues, local switching, MSI-X; VF v has receive address 1 + v.
+pub fn sriov(vfs: u8) -> Machine {
+    let machine = machine();
+    let pf = machine.pf();
+    machine.set_vfs(vfs);
+    pf.write32(regs::GCR_EXT, regs::GCR_EXT_SRIOV);
+    pf.write32(
+        regs::GPIE,
+        regs::GPIE_MSIX_MODE | regs::GPIE_EIAME | regs::GPIE_PBA_SUPPORT | regs::GPIE_VTMODE_64,
+    );
+    let default_pool = u32::from(vfs) << regs::VT_CTL_POOL_SHIFT;
+    pf.write32(
+        regs::VT_CTL,
+        regs::VT_CTL_VT_ENABLE | regs::VT_CTL_REPLEN | default_pool,
+    );
+    pf.write32(regs::MRQC, regs::MRQC_VMDQRSS64EN);
+    pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
+    pf.write32(regs::PFDTXGSWC, regs::PFDTXGSWC_VT_LBEN);
+    for gate in 0..2 {
+        pf.write32(regs::vfre(gate), u32::MAX);
+        pf.write32(regs::vfte(gate), u32::MAX);
+    }
+    set_address(pf, 0, MAC, 1 << vfs);
+    pf.write32(
+        regs::vmolr(u32::from(vfs)),
+        regs::VMOLR_AUPE | regs::VMOLR_BAM,
+    );
+    for vf in 0..vfs {
+        set_address(pf, 1 + u32::from(vf), vf_mac(vf), 1 << vf);
+        pf.write32(
+            regs::vmolr(u32::from(vf)),
+            regs::VMOLR_AUPE | regs::VMOLR_BAM,
+        );
+    }
+    pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
+    machine
+}
+
+/// A frame with these addresses, ether type of the local experiment, and a payload that says its length.
+pub fn frame(destination: [u8; 6], source: [u8; 6], length: usize) -> Vec<u8> {
+    let mut frame = [&destination[..], &source[..], &[0x88, 0xB5]].concat();
+    frame.extend((frame.len()..length).map(|i| i as u8));
+    frame
+}
+
+/// A receive ring of one function.
+pub struct RxRing<'a> {
+    machine: &'a Machine,
+    port: Port<'a>,
+    queue: u32,
+    vf: bool,
+    pub base: u64,
+    pub count: u32,
+    buffers: Vec<u64>,
+    pub buffer_size: usize,
+    pub next: u32,
+}
+
+/// What came out of a receive ring.
+#[derive(Debug, PartialEq, Eq, Clone)]
+pub struct Received {
+    /// The frame, from as many buffers as it took.
+    pub frame: Vec<u8>,
+    /// Write-back of the last descriptor.
+    pub last: desc::AdvRxWb,
+    /// Descriptors used.
+    pub descriptors: u32,
+}
+
+impl<'a> RxRing<'a> {
+    /// Sets up a queue of the PF's space, or of a VF's, with advanced descriptors and 2 KiB buffers, all posted.
+    pub fn new(machine: &'a Machine, function: Function, queue: u32, count: u32) -> Self {
+        Self::with(
+            machine,
+            function,
+            queue,
+            count,
+            2,
+            regs::SRRCTL_DESCTYPE_ADV_ONEBUF,
+        )
+    }
+
+    /// The same with buffers of `kib` KiB and SRRCTL bits.
+    pub fn with(
+        machine: &'a Machine,
+        function: Function,
+        queue: u32,
+        count: u32,
+        kib: u32,
+        split_control: u32,
+    ) -> Self {
+        let port = machine.port(function);
+        let buffer_size = (kib as usize) << 10;
+        let ring = Self {
+            machine,
+            port,
+            queue,
+            vf: function != Function::Pf,
+            base: machine.allocate(count as usize * 16, 128),
+            count,
+            buffers: (0..count)
+                .map(|_| machine.allocate(buffer_size, 1024))
+                .collect(),
+            buffer_size,
+            next: 0,
+        };
+        ring.write(regs::vfrdbal(queue), regs::rdbal(queue), ring.base as u32);
+        ring.write(
+            regs::vfrdbah(queue),
+            regs::rdbah(queue),
+            (ring.base >> 32) as u32,
+        );
+        ring.write(regs::vfrdlen(queue), regs::rdlen(queue), count * 16);
+        ring.write(regs::vfrdh(queue), regs::rdh(queue), 0);
+        ring.write(regs::vfrdt(queue), regs::rdt(queue), 0);
+        ring.write(
+            regs::vfsrrctl(queue),
+            regs::srrctl(queue),
+            split_control | kib,
+        );
+        ring.write(
+            regs::vfrxdctl(queue),
+            regs::rxdctl(queue),
+            regs::RXDCTL_ENABLE,
+        );
+        for slot in 0..count {
+            ring.refill(slot);
+        }
+        ring.post();
+        ring
+    }
+
+    fn write(&self, own: u32, pf: u32, value: u32) {
+        self.port.write32(if self.vf { own } else { pf }, value);
+    }
+
+    fn read(&self, own: u32, pf: u32) -> u32 {
+        self.port.read32(if self.vf { own } else { pf })
+    }
+
+    /// The head.
+    pub fn head(&self) -> u32 {
+        self.read(regs::vfrdh(self.queue), regs::rdh(self.queue))
+    }
+
+    /// Switches VLAN stripping.
+    pub fn strip_vlan(&self, on: bool) {
+        let vme = if on { regs::RXDCTL_VME } else { 0 };
+        self.write(
+            regs::vfrxdctl(self.queue),
+            regs::rxdctl(self.queue),
+            regs::RXDCTL_ENABLE | vme,
+        );
+    }
+
+    /// Gives a buffer to the device; the tail says nothing of it yet.
+    fn refill(&self, slot: u32) {
+        let read = desc::AdvRxRead {
+            pkt_addr: self.buffers[slot as usize].into(),
+            hdr_addr: 0.into(),
+        };
+        self.machine
+            .store(self.base + u64::from(slot) * 16, read.as_bytes());
+    }
+
+    /// Posts all buffers but one: equal head and tail would mean none.
+    fn post(&self) {
+        let tail = (self.next + self.count - 1) % self.count;
+        self.write(regs::vfrdt(self.queue), regs::rdt(self.queue), tail);
+    }
+
+    /// Takes the next frame out, if there is one, and posts its buffers again.
+    pub fn take(&mut self) -> Option<Received> {
+        let mut frame = Vec::new();
+        let mut descriptors = 0;
+        loop {
+            let slot = (self.next + descriptors) % self.count;
+            let bytes = self.machine.load(self.base + u64::from(slot) * 16, 16);
+            let back = desc::AdvRxWb::read_from_bytes(&bytes).unwrap();
+            if back.status_error.get() & desc::RXD_STAT_DD == 0 {
+                assert_eq!(descriptors, 0, "a frame without its end");
+                return None;
+            }
+            let length = usize::from(back.length.get());
+            frame.extend(self.machine.load(self.buffers[slot as usize], length));
+            descriptors += 1;
+            if back.status_error.get() & desc::RXD_STAT_EOP != 0 {
+                for used in 0..descriptors {
+                    self.refill((self.next + used) % self.count);
+                }
+                self.next = (self.next + descriptors) % self.count;
+                self.post();
+                return Some(Received {
+                    frame,
+                    last: back,
+                    descriptors,
+                });
+            }
+            assert_eq!(
+                length, self.buffer_size,
+                "only the last buffer of a frame is partly filled"
+            );
+        }
+    }
+}
+
+/// A transmit ring of one function.
+pub struct TxRing<'a> {
+    machine: &'a Machine,
+    port: Port<'a>,
+    queue: u32,
+    vf: bool,
+    pub base: u64,
+    pub count: u32,
+    pub next: u32,
+}
+
+impl<'a> TxRing<'a> {
+    /// Sets up and enables a queue.
+    pub fn new(machine: &'a Machine, function: Function, queue: u32, count: u32) -> Self {
+        let ring = Self {
+            machine,
+            port: machine.port(function),
+            queue,
+            vf: function != Function::Pf,
+            base: machine.allocate(count as usize * 16, 128),
+            count,
+            next: 0,
+        };
+        ring.write(regs::vftdbal(queue), regs::tdbal(queue), ring.base as u32);
+        ring.write(
+            regs::vftdbah(queue),
+            regs::tdbah(queue),
+            (ring.base >> 32) as u32,
+        );
+        ring.write(regs::vftdlen(queue), regs::tdlen(queue), count * 16);
+        ring.write(regs::vftdh(queue), regs::tdh(queue), 0);
+        ring.write(regs::vftdt(queue), regs::tdt(queue), 0);
+        ring.write(
+            regs::vftxdctl(queue),
+            regs::txdctl(queue),
+            regs::TXDCTL_ENABLE,
+        );
+        ring
+    }
+
+    fn write(&self, own: u32, pf: u32, value: u32) {
+        self.port.write32(if self.vf { own } else { pf }, value);
+    }
+
+    /// The head.
+    pub fn head(&self) -> u32 {
+        let reg = if self.vf {
+            regs::vftdh(self.queue)
+        } else {
+            regs::tdh(self.queue)
+        };
+        self.port.read32(reg)
+    }
+
+    /// Bus address of descriptor `slot`.
+    pub fn slot(&self, slot: u32) -> u64 {
+        self.base + u64::from(slot % self.count) * 16
+    }
+
+    /// Puts descriptors into the ring without telling.
+    pub fn push(&mut self, descriptor: &[u8]) -> u32 {
+        let slot = self.next;
+        self.machine.store(self.slot(slot), descriptor);
+        self.next = (self.next + 1) % self.count;
+        slot
+    }
+
+    /// Tells the device.
+    pub fn kick(&self) {
+        self.write(regs::vftdt(self.queue), regs::tdt(self.queue), self.next);
+    }
+
+    /// A data descriptor for bytes that are put into memory.
+    pub fn data(&self, bytes: &[u8], command: u32, options: u32) -> desc::AdvTxData {
+        let address = self.machine.allocate(bytes.len().max(1), 1);
+        self.machine.store(address, bytes);
+        desc::AdvTxData {
+            buffer_addr: address.into(),
+            cmd_type_len: (bytes.len() as u32
+                | desc::ADVTXD_DCMD_DEXT
+                | desc::ADVTXD_DTYP_DATA
+                | desc::ADVTXD_DCMD_IFCS
+                | command)
+                .into(),
+            olinfo_status: options.into(),
+        }
+    }
+
+    /// Sends a frame in one advanced descriptor, no offloads, and returns its slot.
+    pub fn send(&mut self, frame: &[u8]) -> u32 {
+        let data = self.data(
+            frame,
+            desc::ADVTXD_DCMD_EOP | desc::ADVTXD_DCMD_RS,
+            (frame.len() as u32) << desc::ADVTXD_PAYLEN_SHIFT,
+        );
+        let slot = self.push(data.as_bytes());
+        self.kick();
+        slot
+    }
+
+    /// Whether a slot's descriptor is done.
+    pub fn done(&self, slot: u32) -> bool {
+        let back = desc::AdvTxWb::read_from_bytes(&self.machine.load(self.slot(slot), 16)).unwrap();
+        back.status.get() & desc::TXD_STAT_DD != 0
+    }
+}
