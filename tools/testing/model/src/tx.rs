@@ -300,6 +300,16 @@ impl Device {
         }
     }
 
+    /// A VF's queue was reset with its function: it starts anew, even if it had misbehaved. The C driver looks at WQBR on
+    /// X550 only, so that on an 82599 no other guest could ever use the VF if its reset did not do this.
+    pub(crate) fn release(&mut self, queue: u8) {
+        self.forget_partial(queue);
+        let register = regs::wqbr_tx(u32::from(queue / 32));
+        self.regs
+            .set(register, self.regs.get(register) & !(1 << (queue % 32)));
+        self.unblock();
+    }
+
     /// Forgets a frame of which not all descriptors came.
     pub(crate) fn forget_partial(&mut self, queue: u8) {
         if let Some(state) = self.tx_state.get_mut(usize::from(queue)) {

@@ -158,7 +158,7 @@ impl Device {
                 if let Some(ring) = self.tx.get_mut(usize::from(queue)) {
                     ring.halt();
                 }
-                self.forget_partial(queue);
+                self.release(queue);
             }
         }
         let vf_number = u32::from(vf);

@@ -130,4 +130,11 @@ fn an_endless_frame_stops_its_queue_only() {
         "it does it again at once"
     );
     assert!(bad.head() > stuck);
+    // The next guest finds a VF that works.
+    machine.reset(Function::Vf(0));
+    assert_eq!(pf.read32(regs::wqbr_tx(0)), 0);
+    pf.write32(regs::vfte(0), 3);
+    let mut next = common::TxRing::new(&machine, Function::Vf(0), 1, 8);
+    next.send(&frame(PEER, vf_mac(0), 64));
+    assert_eq!(machine.take_sent().len(), 1);
 }
