@@ -134,7 +134,7 @@ pub(crate) fn decode(address: u32) -> Reg {
         // Octets and packets of the 16 counter sets, high and low.
         0x8700..=0x877F => Reg::Counter(address),
         // VF transmit counters, PF side.
-        0x8300..=0x83FF | 0x8400..=0x85FF => Reg::ReadOnly(address),
+        0x8300..=0x85FF => Reg::ReadOnly(address),
         0x4B00..=0x4EFF => mailbox_block(address),
         0x8130..=0x813F | 0x2FB0..=0x2FBF => Reg::Wqbr(address),
         0x1_2000..=0x1_27FF => vectors_block(address),
@@ -149,6 +149,9 @@ pub(crate) fn decode(address: u32) -> Reg {
         other => Reg::Plain(other),
     }
 }
+
+/// Makes a register of its number in a row.
+type Variant = fn(u32) -> Reg;
 
 /// Interrupts, VF events and the PF's view of the VFs' interrupt blocks.
 fn events(address: u32) -> Reg {
@@ -166,7 +169,7 @@ fn events(address: u32) -> Reg {
     if let Some(reg) = fixed {
         return reg;
     }
-    let tables: [(u32, u32, fn(u32) -> Reg); 7] = [
+    let tables: [(u32, u32, Variant); 7] = [
         (regs::eics_ex(0), 2, |i| Reg::IntrEx(IntrReg::Set, i)),
         (regs::eims_ex(0), 2, |i| Reg::IntrEx(IntrReg::Mask, i)),
         (regs::eimc_ex(0), 2, |i| Reg::IntrEx(IntrReg::MaskClear, i)),
@@ -268,9 +271,12 @@ fn tx_block(address: u32) -> Reg {
 mod tests {
     use super::*;
 
+    /// The address of a VF's register.
+    type Row = fn(u32) -> u32;
+
     #[test]
     fn every_vf_has_its_row() {
-        let rows: [(fn(u32) -> u32, u32); 10] = [
+        let rows: [(Row, u32); 10] = [
             (regs::pvfctrl, regs::VFCTRL),
             (regs::pvteicr, regs::VTEICR),
             (regs::pvteics, regs::VTEICS),

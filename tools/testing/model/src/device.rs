@@ -361,5 +361,5 @@ impl Device {
 
 /// The free running timer, in microseconds.
 pub(crate) fn frtimer(host: &dyn Host) -> u32 {
-    (host.now() / 1000 & u64::from(u32::MAX)) as u32
+    ((host.now() / 1000) & u64::from(u32::MAX)) as u32
 }

@@ -169,7 +169,7 @@ impl Device {
                 return false;
             }
             if let Some(seen) = self.examine(frame, addresses, false) {
-                self.to_pool(host, frame, &seen, None);
+                self.give_to_pool(host, frame, &seen, None);
             }
             return true;
         };
@@ -191,7 +191,7 @@ impl Device {
         while targets != 0 {
             let pool = targets.trailing_zeros() as u8;
             targets &= targets - 1;
-            self.to_pool(host, frame, &seen, Some(pool));
+            self.give_to_pool(host, frame, &seen, Some(pool));
         }
         found
     }
@@ -242,13 +242,13 @@ impl Device {
     }
 
     /// Chooses the queue in a pool (or without pools), and delivers.
-    fn to_pool(&mut self, host: &mut dyn Host, frame: &[u8], seen: &Seen, pool: Option<u8>) {
+    fn give_to_pool(&mut self, host: &mut dyn Host, frame: &[u8], seen: &Seen, pool: Option<u8>) {
         let queue = match (seen.filter_queue, pool) {
             (Some(queue), _) => queue,
             (None, None) => seen.output,
             (None, Some(pool)) => self.queue_in_pool(pool, seen.output),
         };
-        self.to_queue(host, frame, queue, seen.info, seen.tagged);
+        self.give_to_queue(host, frame, queue, seen.info, seen.tagged);
     }
 
     fn toeplitz(&self) -> Toeplitz {
@@ -290,7 +290,7 @@ impl Device {
     }
 
     /// Puts a frame into a queue's descriptors, into the packet buffer, or nowhere.
-    fn to_queue(
+    fn give_to_queue(
         &mut self,
         host: &mut dyn Host,
         frame: &[u8],

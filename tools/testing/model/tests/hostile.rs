@@ -81,7 +81,7 @@ proptest! {
         let machine = sriov(3);
         let mut neighbour = RxRing::new(&machine, Function::Vf(1), 0, 8);
         // The hostile VF has memory of its own.
-        machine.map_only(Function::Vf(0), &[0..0x1000]);
+        machine.map_only(Function::Vf(0), std::slice::from_ref(&(0..0x1000)));
         let pf_before: Vec<u32> = [regs::GCR_EXT, regs::MRQC, regs::VT_CTL, regs::rdlen(2), regs::rdbal(2)]
             .iter()
             .map(|reg| machine.pf().read32(*reg))

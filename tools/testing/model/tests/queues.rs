@@ -242,7 +242,7 @@ fn a_vf_cannot_leave_its_memory() {
     let mut rx = RxRing::new(&machine, Function::Vf(0), 0, 8);
     let mut tx = TxRing::new(&machine, Function::Vf(0), 0, 8);
     let end = machine.allocate(0, 4096);
-    machine.map_only(Function::Vf(0), &[0..end]);
+    machine.map_only(Function::Vf(0), std::slice::from_ref(&(0..end)));
     // A buffer outside: the frame is lost, the error counted, the ring goes on.
     let mut stray = tx.data(&[0; 64], 0x0900_0000, 64 << 14);
     stray.buffer_addr = (end + 4096).into();

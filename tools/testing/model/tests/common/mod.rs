@@ -9,19 +9,19 @@ use libixgbe::{desc, regs, Regs};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The machine's memory.
-pub const MEMORY: usize = 8 << 20;
+pub(crate) const MEMORY: usize = 8 << 20;
 /// The address in the model's EEPROM.
-pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+pub(crate) const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 /// A station on the wire.
-pub const PEER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
+pub(crate) const PEER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 
 /// A machine with receive and transmit units on, without VMDq.
-pub fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     machine_with(HeadWrite::Value)
 }
 
 /// The same with a head policy.
-pub fn machine_with(policy: HeadWrite) -> Machine {
+pub(crate) fn machine_with(policy: HeadWrite) -> Machine {
     let machine = Machine::new(policy, MEMORY);
     let pf = machine.pf();
     pf.write32(regs::FCTRL, regs::FCTRL_BAM);
@@ -34,12 +34,12 @@ pub fn machine_with(policy: HeadWrite) -> Machine {
 }
 
 /// The address of VF v.
-pub fn vf_mac(vf: u8) -> [u8; 6] {
+pub(crate) fn vf_mac(vf: u8) -> [u8; 6] {
     [0x02, 0, 0, 0, 1, vf]
 }
 
 /// Writes receive address `i`, for these pools.
-pub fn set_address(pf: Port<'_>, i: u32, mac: [u8; 6], pools: u64) {
+pub(crate) fn set_address(pf: Port<'_>, i: u32, mac: [u8; 6], pools: u64) {
     let [a, b, c, d, e, f] = mac;
     pf.write32(regs::ral(i), u32::from_le_bytes([a, b, c, d]));
     pf.write32(
@@ -51,7 +51,7 @@ pub fn set_address(pf: Port<'_>, i: u32, mac: [u8; 6], pools: u64) {
 }
 
 /// SR-IOV with 64 pools of two queues, local switching, MSI-X; VF v has receive address 1 + v.
-pub fn sriov(vfs: u8) -> Machine {
+pub(crate) fn sriov(vfs: u8) -> Machine {
     let machine = machine();
     let pf = machine.pf();
     machine.set_vfs(vfs);
@@ -89,39 +89,39 @@ pub fn sriov(vfs: u8) -> Machine {
 }
 
 /// A frame with these addresses, ether type of the local experiment, and a payload that says its length.
-pub fn frame(destination: [u8; 6], source: [u8; 6], length: usize) -> Vec<u8> {
+pub(crate) fn frame(destination: [u8; 6], source: [u8; 6], length: usize) -> Vec<u8> {
     let mut frame = [&destination[..], &source[..], &[0x88, 0xB5]].concat();
     frame.extend((frame.len()..length).map(|i| i as u8));
     frame
 }
 
 /// A receive ring of one function.
-pub struct RxRing<'a> {
+pub(crate) struct RxRing<'a> {
     machine: &'a Machine,
     port: Port<'a>,
     queue: u32,
     vf: bool,
-    pub base: u64,
-    pub count: u32,
+    pub(crate) base: u64,
+    pub(crate) count: u32,
     buffers: Vec<u64>,
-    pub buffer_size: usize,
-    pub next: u32,
+    pub(crate) buffer_size: usize,
+    pub(crate) next: u32,
 }
 
 /// What came out of a receive ring.
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub struct Received {
+pub(crate) struct Received {
     /// The frame, from as many buffers as it took.
-    pub frame: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
     /// Write-back of the last descriptor.
-    pub last: desc::AdvRxWb,
+    pub(crate) last: desc::AdvRxWb,
     /// Descriptors used.
-    pub descriptors: u32,
+    pub(crate) descriptors: u32,
 }
 
 impl<'a> RxRing<'a> {
     /// Sets up a queue of the PF's space, or of a VF's, with advanced descriptors and 2 KiB buffers, all posted.
-    pub fn new(machine: &'a Machine, function: Function, queue: u32, count: u32) -> Self {
+    pub(crate) fn new(machine: &'a Machine, function: Function, queue: u32, count: u32) -> Self {
         Self::with(
             machine,
             function,
@@ -133,7 +133,7 @@ impl<'a> RxRing<'a> {
     }
 
     /// The same with buffers of `kib` KiB and SRRCTL bits.
-    pub fn with(
+    pub(crate) fn with(
         machine: &'a Machine,
         function: Function,
         queue: u32,
@@ -191,12 +191,12 @@ impl<'a> RxRing<'a> {
     }
 
     /// The head.
-    pub fn head(&self) -> u32 {
+    pub(crate) fn head(&self) -> u32 {
         self.read(regs::vfrdh(self.queue), regs::rdh(self.queue))
     }
 
     /// Switches VLAN stripping.
-    pub fn strip_vlan(&self, on: bool) {
+    pub(crate) fn strip_vlan(&self, on: bool) {
         let vme = if on { regs::RXDCTL_VME } else { 0 };
         self.write(
             regs::vfrxdctl(self.queue),
@@ -222,7 +222,7 @@ impl<'a> RxRing<'a> {
     }
 
     /// Takes the next frame out, if there is one, and posts its buffers again.
-    pub fn take(&mut self) -> Option<Received> {
+    pub(crate) fn take(&mut self) -> Option<Received> {
         let mut frame = Vec::new();
         let mut descriptors = 0;
         loop {
@@ -257,19 +257,19 @@ impl<'a> RxRing<'a> {
 }
 
 /// A transmit ring of one function.
-pub struct TxRing<'a> {
+pub(crate) struct TxRing<'a> {
     machine: &'a Machine,
     port: Port<'a>,
     queue: u32,
     vf: bool,
-    pub base: u64,
-    pub count: u32,
-    pub next: u32,
+    pub(crate) base: u64,
+    pub(crate) count: u32,
+    pub(crate) next: u32,
 }
 
 impl<'a> TxRing<'a> {
     /// Sets up and enables a queue.
-    pub fn new(machine: &'a Machine, function: Function, queue: u32, count: u32) -> Self {
+    pub(crate) fn new(machine: &'a Machine, function: Function, queue: u32, count: u32) -> Self {
         let ring = Self {
             machine,
             port: machine.port(function),
@@ -301,7 +301,7 @@ impl<'a> TxRing<'a> {
     }
 
     /// The head.
-    pub fn head(&self) -> u32 {
+    pub(crate) fn head(&self) -> u32 {
         let reg = if self.vf {
             regs::vftdh(self.queue)
         } else {
@@ -311,12 +311,12 @@ impl<'a> TxRing<'a> {
     }
 
     /// Bus address of descriptor `slot`.
-    pub fn slot(&self, slot: u32) -> u64 {
+    pub(crate) fn slot(&self, slot: u32) -> u64 {
         self.base + u64::from(slot % self.count) * 16
     }
 
     /// Puts descriptors into the ring without telling.
-    pub fn push(&mut self, descriptor: &[u8]) -> u32 {
+    pub(crate) fn push(&mut self, descriptor: &[u8]) -> u32 {
         let slot = self.next;
         self.machine.store(self.slot(slot), descriptor);
         self.next = (self.next + 1) % self.count;
@@ -324,12 +324,12 @@ impl<'a> TxRing<'a> {
     }
 
     /// Tells the device.
-    pub fn kick(&self) {
+    pub(crate) fn kick(&self) {
         self.write(regs::vftdt(self.queue), regs::tdt(self.queue), self.next);
     }
 
     /// A data descriptor for bytes that are put into memory.
-    pub fn data(&self, bytes: &[u8], command: u32, options: u32) -> desc::AdvTxData {
+    pub(crate) fn data(&self, bytes: &[u8], command: u32, options: u32) -> desc::AdvTxData {
         let address = self.machine.allocate(bytes.len().max(1), 1);
         self.machine.store(address, bytes);
         desc::AdvTxData {
@@ -345,7 +345,7 @@ impl<'a> TxRing<'a> {
     }
 
     /// Sends a frame in one advanced descriptor, no offloads, and returns its slot.
-    pub fn send(&mut self, frame: &[u8]) -> u32 {
+    pub(crate) fn send(&mut self, frame: &[u8]) -> u32 {
         let data = self.data(
             frame,
             desc::ADVTXD_DCMD_EOP | desc::ADVTXD_DCMD_RS,
@@ -357,7 +357,7 @@ impl<'a> TxRing<'a> {
     }
 
     /// Whether a slot's descriptor is done.
-    pub fn done(&self, slot: u32) -> bool {
+    pub(crate) fn done(&self, slot: u32) -> bool {
         let back = desc::AdvTxWb::read_from_bytes(&self.machine.load(self.slot(slot), 16)).unwrap();
         back.status.get() & desc::TXD_STAT_DD != 0
     }
