@@ -36,8 +36,19 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    release: Option<String>,
+    up: bool,
     gone: bool,
+}
+
+/// Whether a machine's agent has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// It has.
+    Yes,
+    /// Not yet.
+    NotYet,
+    /// It never will: the connection is closed.
+    Gone,
 }
 
 /// A machine's agent.
@@ -119,8 +130,8 @@ impl Guest {
         f.write_to(&mut *w).context("the machine's agent is gone")
     }
 
-    /// Waits until the agent is up and gives the kernel's release; `None` after `limit` or where the machine ended.
-    pub fn wait_up(&self, limit: Duration) -> Option<String> {
+    /// Waits until the agent is up, for at most `limit`.
+    pub fn wait_up(&self, limit: Duration) -> Up {
         let state = self
             .shared
             .state
@@ -129,9 +140,13 @@ impl Guest {
         let (state, _) = self
             .shared
             .changed
-            .wait_timeout_while(state, limit, |s| s.release.is_none() && !s.gone)
+            .wait_timeout_while(state, limit, |s| !s.up && !s.gone)
             .unwrap_or_else(PoisonError::into_inner);
-        state.release.clone()
+        match (state.up, state.gone) {
+            (_, true) => Up::Gone,
+            (true, false) => Up::Yes,
+            (false, false) => Up::NotYet,
+        }
     }
 
     /// Starts a command.
@@ -246,11 +261,7 @@ impl Shared {
                 return;
             }
             Kind::Hello => {
-                let release = String::from_utf8_lossy(&f.payload).into_owned();
-                self.state
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .release = Some(release);
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).up = true;
                 self.changed.notify_all();
                 return;
             }

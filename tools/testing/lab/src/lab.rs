@@ -136,6 +136,10 @@ impl HostSpec {
     }
 }
 
+/// How often a host is booted before the lab gives up: on a loaded machine a kernel hangs now and then while it calibrates its
+/// clocks, see [`crate::vm`].
+const TRIES: u32 = 3;
+
 /// MAC address of a host's card: locally administered, host and card in the last bytes.
 pub fn mac(host: u8, card: u8) -> String {
     format!("02:82:59:00:{host:02x}:{card:02x}")
@@ -184,7 +188,7 @@ impl Lab {
     /// Boots a host on a switch; its sockets and logs go to a folder of its own in `dir`.
     ///
     /// # Errors
-    /// If it does not come up.
+    /// If it does not come up, [`TRIES`] times.
     pub fn boot(
         &self,
         spec: &HostSpec,
@@ -192,9 +196,28 @@ impl Lab {
         switch: &Switch,
         dir: &TempDir,
     ) -> Result<Vm> {
+        let mut tries = 1;
+        loop {
+            let dir = dir.path().join(format!("h{}-{tries}", spec.number));
+            match self.boot_once(spec, kernel, switch, &dir) {
+                Err(e) if tries < TRIES => {
+                    eprintln!("trying again: {:.200}", format!("{e:#}"));
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn boot_once(
+        &self,
+        spec: &HostSpec,
+        kernel: &Kernel,
+        switch: &Switch,
+        dir: &Path,
+    ) -> Result<Vm> {
         let name = format!("h{}", spec.number);
-        let dir = dir.path().join(&name);
-        std::fs::create_dir_all(&dir)?;
+        std::fs::create_dir_all(dir)?;
         let mut nics = Vec::new();
         let mut cards = Vec::new();
         for card in 0..spec.cards {

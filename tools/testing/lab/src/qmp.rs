@@ -42,12 +42,25 @@ impl Qmp {
     /// If nothing answers there.
     pub fn connect(host: &Guest, path: &str) -> Result<Self> {
         let run = Run {
-            argv: ["socat", "-", &format!("UNIX-CONNECT:{path},retry=50,interval=0.1")].map(String::from).to_vec(),
+            argv: [
+                "socat",
+                "-",
+                &format!("UNIX-CONNECT:{path},retry=50,interval=0.1"),
+            ]
+            .map(String::from)
+            .to_vec(),
             ..Run::default()
         };
         let command = host.start(&run)?;
-        let mut qmp = Self { command, rest: Vec::new(), ready: VecDeque::new(), events: VecDeque::new() };
-        qmp.read(Instant::now() + ANSWER)?.get("QMP").context("no greeting from QMP")?;
+        let mut qmp = Self {
+            command,
+            rest: Vec::new(),
+            ready: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        qmp.read(Instant::now() + ANSWER)?
+            .get("QMP")
+            .context("no greeting from QMP")?;
         qmp.execute("qmp_capabilities", json!({}))?;
         Ok(qmp)
     }
@@ -57,15 +70,22 @@ impl Qmp {
             if let Some(v) = self.ready.pop_front() {
                 return Ok(v);
             }
-            match self.command.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .command
+                .events
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(Event::Stdout(b)) => self.rest.extend_from_slice(&b),
                 Ok(Event::Stderr(b)) => bail!("QMP: {}", String::from_utf8_lossy(&b)),
-                Ok(Event::Exit(_)) | Err(RecvTimeoutError::Disconnected) => bail!("QEMU closed its QMP socket"),
+                Ok(Event::Exit(_)) | Err(RecvTimeoutError::Disconnected) => {
+                    bail!("QEMU closed its QMP socket")
+                }
                 Err(RecvTimeoutError::Timeout) => bail!("QEMU does not answer"),
             }
             while let Some(n) = self.rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=n).collect();
-                self.ready.push_back(serde_json::from_slice(&line).context("QMP")?);
+                self.ready
+                    .push_back(serde_json::from_slice(&line).context("QMP")?);
             }
         }
     }
@@ -81,8 +101,12 @@ impl Qmp {
         loop {
             let mut v = self.read(end)?;
             if let Some(e) = v.get("error") {
-                let text = e.get("desc").and_then(Value::as_str).unwrap_or("unknown error");
-                return Err(Refused(text.to_owned())).with_context(|| format!("QEMU refused {command}"));
+                let text = e
+                    .get("desc")
+                    .and_then(Value::as_str)
+                    .unwrap_or("unknown error");
+                return Err(Refused(text.to_owned()))
+                    .with_context(|| format!("QEMU refused {command}"));
             }
             if let Some(r) = v.get_mut("return") {
                 return Ok(r.take());
@@ -102,7 +126,9 @@ impl Qmp {
         }
         let end = Instant::now() + limit;
         loop {
-            let v = self.read(end).with_context(|| format!("waiting for {name}"))?;
+            let v = self
+                .read(end)
+                .with_context(|| format!("waiting for {name}"))?;
             if is_it(&v) {
                 return Ok(v);
             }

@@ -13,7 +13,7 @@ use anyhow::{bail, Context, Result};
 use lab_agent::{PORT, STATION_PORT};
 
 use crate::cache::tail;
-use crate::guest::Guest;
+use crate::guest::{Guest, Up};
 use crate::process::{command, Child};
 use crate::switch::PortId;
 
@@ -271,13 +271,9 @@ impl Machine {
         let station = accept(&station, &mut child, &messages)?;
         let watchdog = watchdog(child.id(), self.deadline);
         let guest = Guest::new(agent)?;
-        // The debug kernel needs a minute or so under emulation.
-        if guest
-            .wait_up(self.deadline.min(Duration::from_secs(240)))
-            .is_none()
-        {
+        if let Err(why) = self.wait_up(&guest, &console) {
             bail!(
-                "{} did not come up; its console:\n{}\nQEMU says:\n{}",
+                "{} did not come up: {why}; its console:\n{}\nQEMU says:\n{}",
                 self.name,
                 tail(&console, 40),
                 tail(&messages, 10)
@@ -295,6 +291,36 @@ impl Machine {
         })
     }
 }
+
+impl Machine {
+    fn wait_up(&self, guest: &Guest, console: &Path) -> Result<(), String> {
+        // The debug kernel needs a minute or so under emulation.
+        let limit = self.deadline.min(Duration::from_secs(240));
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            match guest.wait_up(Duration::from_millis(500)) {
+                Up::Yes => return Ok(()),
+                Up::Gone => return Err("QEMU ended".into()),
+                Up::NotYet => {}
+            }
+            let text = fs::read(console).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            if let Some(sign) = SIGNS_OF_A_HANG.iter().find(|s| text.contains(**s)) {
+                return Err(format!("\"{sign}\""));
+            }
+        }
+        Err(format!("it took more than {} s", limit.as_secs()))
+    }
+}
+
+/// What a kernel prints that will never come up. The first two happen where this machine is so loaded that the emulated timer
+/// interrupt is late while the kernel calibrates its clocks by it.
+const SIGNS_OF_A_HANG: &[&str] = &[
+    "detected stalls on CPUs",
+    "timer doesn't work",
+    "Kernel panic",
+    "Attempted to kill init",
+];
 
 /// Kills the process group of `pid` at the deadline, unless the sender is dropped before.
 fn watchdog(pid: u32, deadline: Duration) -> Sender<()> {
