@@ -29,11 +29,18 @@ def _features(cfg):
 
 
 def _flr(cfg):
-    # The C driver has no reset_prepare(): the interface must be down meanwhile.
+    # The C driver has no reset_prepare(): the interface must be down meanwhile. The
+    # reset clears VF Enable, and with it the configuration space of every VF (PCIe 6.0,
+    # section 9.2.2.2): their drivers have to enable the devices anew.
     cfg.pf.down()
+    driver = [vf.pci.unbind() for vf in cfg.vfs]
     cfg.pci.reset()
     cfg.pf.set_addrs()
     cfg.pf.up()
+    for vf in cfg.vfs:
+        vf.pci.bind(driver[0])
+        vf.claim()
+        vf.up()
 
 
 @ksft_variants([KsftNamedVariant("down_up", _down_up),
@@ -45,7 +52,7 @@ def under_vfs(cfg, action):
     """ After the reset, both VFs and the PF pass verified traffic again. """
     log = KernelLog()
     action(cfg)
-    cfg.settle(deadline=30)
+    cfg.settle()
     for vf in cfg.vfs:
         verify_tcp(vf, cfg.peer, 200000)
     verify_tcp(cfg.vfs[0], cfg.vfs[1], 200000)
@@ -61,7 +68,7 @@ def settings_survive(cfg):
     cfg.vf_set(1, "max_tx_rate 500")
     before = {k: v for k, v in cfg.vf_info(1).items() if k != "stats"}
     _down_up(cfg)
-    cfg.settle(deadline=30)
+    cfg.settle()
     ksft_eq({k: v for k, v in cfg.vf_info(1).items() if k != "stats"}, before)
     verify_tcp(cfg.vfs[1], cfg.peer, 200000)
 

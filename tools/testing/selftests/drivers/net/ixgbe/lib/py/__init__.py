@@ -37,7 +37,7 @@ from .stream import iperf3, ping, verify_tcp, verify_udp
 from .wire import Frame, PacketSocket, arp_free_mac, crosses
 from .ixgbe_env import Endpoint, IxgbeEnv
 
-__all__ = ["CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailEx",
+__all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailEx",
            "NetNSEnter",
            "bkg", "cmd", "defer", "ethtool", "ip", "tool", "wait_port_listen",
            "ksft_busy_wait", "ksft_exit", "ksft_pr", "ksft_run",

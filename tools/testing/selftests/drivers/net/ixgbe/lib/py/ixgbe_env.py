@@ -257,16 +257,16 @@ class IxgbeEnv:
         receive path of a VF whose frames are larger than the PF's.
         """
         self.peer.set_mtu(mtu)
-        for vf in self.vfs:
-            vf.down()
+        # The PF resets itself and does not listen to a VF until that has done so too. A
+        # VF driver notices by itself, up to ten seconds later; pfreset.py waits for that.
+        driver = [vf.pci.unbind() for vf in self.vfs]
         self.pf.set_mtu(mtu)
         self.pf.wait_carrier()
-        # A VF that was up would notice the PF's reset by itself, but only up to ten
-        # seconds later (ixgbevf_watchdog_update_link); pfreset.py waits for that.
         for vf in self.vfs:
-            vf.link("up")
+            vf.pci.bind(driver[0])
+            vf.claim()
             vf.set_mtu(mtu)
-            vf.set_addrs()
+            vf.link("up")
         self.settle()
 
     def settle(self, *ends, deadline=30):

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+The kernel's own tests of any NIC (tools/testing/selftests/drivers/net), run on the
+PF and on a VF with the peer as their remote end.
+
+Prints each of their cases as one of ours. A case that cannot pass here is listed
+with the reason, and is a failure if it passes after all, so that the list stays true.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+from lib.py import KSFT_DIR, IxgbeEnv, KsftSkipEx, ip
+
+# Programs to run: on which interface, and how long each may take.
+PROGRAMS = (
+    ("ping.py", ("pf", "vf0"), 240),
+    ("stats.py", ("pf", "vf0"), 120),
+    ("queues.py", ("pf", "vf0"), 120),
+    ("ring_reconfig.py", ("pf", "vf0"), 240),
+    ("napi_id.py", ("pf", "vf0"), 60),
+    ("napi_threaded.py", ("pf", "vf0"), 120),
+    ("xdp.py", ("pf", "vf0"), 300),
+    ("hw/csum.py", ("pf", "vf0"), 240),
+    ("hw/tso.py", ("pf", "vf0"), 240),
+    ("hw/irq.py", ("pf", "vf0"), 60),
+    ("hw/rss_api.py", ("pf", ), 60),
+    ("hds.py", ("pf", ), 120),
+    ("shaper.py", ("pf", ), 120),
+)
+
+# Programs that do not apply to this device, whatever drives it.
+NOT_APPLICABLE = {
+    "gro.py": "needs two machines' worth of packet timing, or ntuple filters on every GRO case",
+    "macsec.py": "no MACsec offload in the 82599's Linux driver",
+    "psp.py": "no PSP offload",
+    "so_txtime.py": "no launch time in the hardware",
+    "netpoll_basic.py": "needs bpftrace",
+    "hw/devlink_port_split.py": "ports cannot be split",
+    "hw/devmem.py": "no memory provider queues",
+    "hw/iou-zcrx.py": "no header split with a separate page pool",
+    "hw/nic_timestamp.py": "no hardware time stamps on the KX4 variant (82599 has none in Linux)",
+    "hw/toeplitz.py": "needs RPS masks of more CPUs than the host has",
+    "hw/rss_ctx.py": "no additional RSS contexts",
+    "hw/rss_flow_label.py": "the hash does not take the flow label",
+    "hw/rss_input_xfrm.py": "no symmetric hashing",
+    "hw/uso.py": "no UDP segmentation with more than one payload descriptor",
+    "hw/gro_hw.py": "RSC is off as soon as VFs exist",
+    "hw/xdp_metadata.py": "no XDP metadata kfuncs in the driver",
+}
+
+# Cases that fail on the mainline C drivers as well: regular expression, reason.
+KNOWN = (
+)
+
+
+class Ktap:
+    """ Result lines in one sequence. """
+
+    def __init__(self):
+        self.count = 0
+        self.failed = False
+        print("TAP version 13", flush=True)
+
+    def result(self, ok, name, comment=""):
+        """ One case. """
+        self.count += 1
+        self.failed |= not ok
+        suffix = f" # {comment}" if comment else ""
+        print(f"{'' if ok else 'not '}ok {self.count} {name}{suffix}", flush=True)
+
+    def done(self):
+        """ The plan, which is only known now. """
+        print(f"1..{self.count}", flush=True)
+        return 1 if self.failed else 0
+
+
+def known(name):
+    """ Why a case cannot pass here, or None. """
+    for pattern, reason in KNOWN:
+        if re.search(pattern, name):
+            return reason
+    return None
+
+
+def run(ktap, program, end, cfg, limit):
+    """ Run one of the kernel's programs on one interface. """
+    env = dict(os.environ,
+               NETIF=end.ifname,
+               LOCAL_V4=end.addr("4"), REMOTE_V4=cfg.peer.addr("4"),
+               LOCAL_V6=end.addr("6"), REMOTE_V6=cfg.peer.addr("6"),
+               REMOTE_TYPE="netns", REMOTE_ARGS=cfg.peer.ns, NO_COLOR="1")
+    path = KSFT_DIR / "drivers/net" / program
+    label = f"{end.name}.{program.removesuffix('.py').replace('/', '.')}"
+    seen = 0
+    with subprocess.Popen(["timeout", "-k", "5", str(limit), sys.executable, path.as_posix()],
+                          cwd=path.parent, env=env, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as proc:
+        for line in proc.stdout:
+            line = line.rstrip("\n")
+            m = re.match(r"(not )?ok \d+ (\S+)(?: # (.*))?$", line)
+            if not m:
+                print("# " + line, flush=True)
+                continue
+            seen += 1
+            case = f"{label}.{m.group(2).split('.', 1)[-1]}"
+            ok, comment, reason = not m.group(1), m.group(3) or "", known(case)
+            if reason and ok and not comment.startswith("SKIP"):
+                ktap.result(False, case, f"passes, though it is listed as: {reason}")
+            elif reason:
+                ktap.result(True, case, f"SKIP {reason}")
+            else:
+                ktap.result(ok, case, comment)
+        code = proc.wait()
+    if not seen or code == 124:
+        reason = known(label)
+        ktap.result(bool(reason), label,
+                    f"SKIP {reason}" if reason else f"no result, exit status {code}")
+
+
+def main():
+    ktap = Ktap()
+    only = sys.argv[1:]
+    try:
+        with IxgbeEnv() as cfg:
+            for name in ("pf", "vf0"):
+                if name == "vf0":
+                    cfg.create_vfs(1)
+                    # The kernel's tests look for the interface in their own namespace.
+                    vf = cfg.vfs[0]
+                    ip(f"link set dev {vf.ifname} netns 1", ns=vf.ns)
+                    vf.ns = None
+                    # Two interfaces of one namespace must not share a network.
+                    cfg.pf.down()
+                    cfg.pf.link("up")
+                    ip(f"addr flush dev {cfg.pf.ifname}")
+                    vf.set_addrs()
+                    vf.up()
+                    cfg.settle(vf)
+                for program, ends, limit in PROGRAMS:
+                    if name in ends and (not only or program in only):
+                        run(ktap, program, cfg.endpoint(name), cfg, limit)
+            for program, reason in sorted(NOT_APPLICABLE.items()):
+                if not only:
+                    ktap.result(True, program.removesuffix(".py").replace("/", "."),
+                                f"SKIP {reason}")
+    except KsftSkipEx as e:
+        ktap.result(True, "upstream", f"SKIP {e}")
+    sys.exit(ktap.done())
+
+
+if __name__ == "__main__":
+    main()
