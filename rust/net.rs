@@ -19,6 +19,7 @@ mod page_pool;
 mod skb;
 mod stats;
 mod tx;
+pub mod xdp;
 
 pub use self::device::{
     DevRef,
@@ -46,7 +47,9 @@ pub use self::ops::{
 };
 pub use self::page_pool::{
     PagePool,
+    Passed,
     RxBuf,
+    Verdict,
     RX_HEADROOM,
     RX_TAILROOM, //
 };

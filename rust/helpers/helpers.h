@@ -141,4 +141,29 @@ void nic_page_pool_put(struct page *page, u32 offset, u32 len);
 void nic_page_pool_sync(struct page_pool *pool, struct page *page, u32 offset, u32 len);
 void *nic_page_va(struct page *page);
 
+
+/* xdp.c */
+enum nic_xdp_verdict {
+	NIC_XDP_PASS,
+	NIC_XDP_DROP,
+	NIC_XDP_TX,
+	NIC_XDP_REDIRECT,
+};
+
+struct nic_xdp_pass {
+	u32 headroom;
+	u32 len;
+	u32 metasize;
+};
+
+int nic_xdp_rxq_reg(struct xdp_rxq_info *rxq, struct net_device *netdev, u32 queue, struct page_pool *pool);
+enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct xdp_rxq_info *rxq, struct net_device *netdev,
+				 struct page_pool *pool, struct page *page, u32 offset, u32 headroom, u32 len,
+				 u32 truesize, struct nic_xdp_pass *out, struct xdp_frame **frame);
+struct sk_buff *nic_xdp_build(struct page *page, u32 offset, u32 headroom, u32 len, u32 metasize, u32 truesize);
+void nic_bpf_prog_inc(struct bpf_prog *prog);
+void nic_bpf_prog_put(struct bpf_prog *prog);
+void nic_xdp_features_set_redirect_target(struct net_device *netdev, bool on);
+int nic_smp_processor_id(void);
+
 #endif /* _RUST_NIC_HELPERS_H */

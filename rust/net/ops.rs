@@ -11,6 +11,7 @@ use super::{
         SkBuff,
         SkbRef, //
     },
+    xdp,
     MacAddr, //
 };
 use core::{
@@ -171,6 +172,18 @@ pub trait Driver: Sized + Send + Sync + 'static {
         kernel::irq::IrqReturn::None
     }
 
+    /// Takes a new XDP program, or none. The old one is dropped by the driver.
+    fn xdp_setup(dev: &Device<Self>, rtnl: &Rtnl, prog: Option<xdp::Prog>) -> Result {
+        let _ = (dev, rtnl, prog);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Sends frames that other devices redirect to this one; rings the doorbell if `flush`. Softirq context.
+    fn xdp_xmit(dev: &Device<Self>, frames: &mut xdp::XdpFrames<'_>, flush: bool) -> Result {
+        let _ = (dev, frames, flush);
+        Err(EOPNOTSUPP)
+    }
+
     /// Sets the address of a VF.
     fn set_vf_mac(dev: &Device<Self>, rtnl: &Rtnl, vf: u32, mac: &MacAddr) -> Result {
         let _ = (dev, rtnl, vf, mac);
@@ -305,6 +318,12 @@ impl<D: Driver> Ops<D> {
         if D::HAS_SET_FEATURES {
             o.ndo_set_features = Some(Self::set_features);
         }
+        if D::HAS_XDP_SETUP {
+            o.ndo_bpf = Some(Self::bpf);
+        }
+        if D::HAS_XDP_XMIT {
+            o.ndo_xdp_xmit = Some(Self::xdp_xmit);
+        }
         if D::HAS_SET_VF_MAC {
             o.ndo_set_vf_mac = Some(Self::set_vf_mac);
         }
@@ -366,6 +385,52 @@ impl<D: Driver> Ops<D> {
     });
 
     op!(set_features(dev: D, features: u64) => |dev, rtnl| D::set_features(dev, rtnl, features));
+
+    op!(bpf(dev: D, bpf: *mut raw::netdev_bpf) => |dev, rtnl| {
+        // SAFETY: The core passes a valid command; the program is that of `XDP_SETUP_PROG` only.
+        unsafe {
+            if (*bpf).command == raw::bpf_netdev_command_XDP_SETUP_PROG {
+                let prog = NonNull::new((*bpf).__bindgen_anon_1.__bindgen_anon_1.prog);
+                // The core's reference becomes the driver's if this succeeds, so lend the driver one of its own.
+                let own = prog.map(|p| {
+                    raw::nic_bpf_prog_inc(p.as_ptr());
+                    xdp::Prog::from_raw(p)
+                });
+                let r = D::xdp_setup(dev, rtnl, own);
+                if r.is_ok() {
+                    drop(prog.map(|p| xdp::Prog::from_raw(p)));
+                }
+                r
+            } else {
+                Err(EINVAL)
+            }
+        }
+    });
+
+    unsafe extern "C" fn xdp_xmit(
+        dev: *mut raw::net_device,
+        n: c_int,
+        frames: *mut *mut raw::xdp_frame,
+        flags: u32,
+    ) -> c_int {
+        // SAFETY: The core makes this callback for a device of this driver, with `n` frames.
+        let (dev, mut frames) = unsafe {
+            (
+                Device::<D>::from_raw(dev),
+                xdp::XdpFrames::new(core::slice::from_raw_parts(
+                    frames,
+                    usize::try_from(n).unwrap_or(0),
+                )),
+            )
+        };
+        from_result(|| {
+            if flags & !raw::RUST_CONST_HELPER_XDP_XMIT_FLUSH != 0 {
+                return Err(EINVAL);
+            }
+            D::xdp_xmit(dev, &mut frames, flags != 0)?;
+            Ok(c_int::try_from(frames.taken())?)
+        })
+    }
 
     op!(set_vf_mac(dev: D, vf: c_int, mac: *mut u8) => |dev, rtnl| {
         // SAFETY: The core passes an address.

@@ -6,13 +6,19 @@
 use super::{
     napi::NapiRef,
     skb::SkBuff,
+    xdp::{
+        ProgRef,
+        XdpFrame, //
+    },
     Device,
     Driver, //
 };
 use core::ptr::NonNull;
 use kernel::{
     dma::DmaAddress,
-    prelude::*, //
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
 };
 use nic_bindings as raw;
 
@@ -29,6 +35,8 @@ pub const RX_TAILROOM: u32 = raw::RUST_CONST_HELPER_SKB_TAILROOM;
 /// `pool` is a page pool that this object created and has not destroyed.
 pub struct PagePool {
     pool: NonNull<raw::page_pool>,
+    /// Registered with the pool as its memory model. In a box of its own since C keeps a pointer.
+    rxq: KBox<Opaque<raw::xdp_rxq_info>>,
     truesize: u32,
     headroom: u32,
     len: u32,
@@ -82,9 +90,28 @@ impl PagePool {
             )
         };
         let pool = kernel::error::from_err_ptr(pool)?;
+        let pool = NonNull::new(pool).ok_or(ENOMEM)?;
+        // SAFETY: All are valid; a box does not move. If this fails nothing is registered.
+        let registered = KBox::new(Opaque::zeroed(), GFP_KERNEL)
+            .map_err(Error::from)
+            .and_then(|rxq| {
+                to_result(unsafe {
+                    raw::nic_xdp_rxq_reg(rxq.get(), dev.as_raw(), queue, pool.as_ptr())
+                })?;
+                Ok(rxq)
+            });
+        let rxq = match registered {
+            Ok(rxq) => rxq,
+            Err(e) => {
+                // SAFETY: Just created.
+                unsafe { raw::page_pool_destroy(pool.as_ptr()) };
+                return Err(e);
+            }
+        };
         // INVARIANT: Just created.
         Ok(Self {
-            pool: NonNull::new(pool).ok_or(ENOMEM)?,
+            pool,
+            rxq,
             truesize,
             headroom,
             len,
@@ -158,6 +185,75 @@ impl PagePool {
         done
     }
 
+    /// Runs an XDP program on a buffer that the device has written `len` bytes into.
+    ///
+    /// Synchronises and marks it first. Called from a NAPI poll.
+    #[inline]
+    pub fn run_xdp<D: Driver>(
+        &mut self,
+        dev: &Device<D>,
+        prog: ProgRef<'_>,
+        buf: RxBuf,
+        len: u32,
+    ) -> Verdict {
+        let len = len.min(buf.len);
+        let buf = core::mem::ManuallyDrop::new(buf);
+        let mut out = raw::nic_xdp_pass::default();
+        let mut frame = core::ptr::null_mut();
+        // SAFETY: `buf` owns one reference of a page of this pool, with room as the pool was created for. This is a NAPI
+        // poll, so a read-side critical section that the program outlives.
+        let verdict = unsafe {
+            raw::nic_xdp_run(
+                prog.as_raw(),
+                self.rxq.get(),
+                dev.as_raw(),
+                self.pool.as_ptr(),
+                buf.page.as_ptr(),
+                buf.offset - self.headroom,
+                self.headroom,
+                len,
+                self.truesize,
+                &mut out,
+                &mut frame,
+            )
+        };
+        match verdict {
+            raw::nic_xdp_verdict_NIC_XDP_PASS => Verdict::Pass(Passed {
+                buf: core::mem::ManuallyDrop::into_inner(buf),
+                pass: out,
+            }),
+            raw::nic_xdp_verdict_NIC_XDP_TX => match NonNull::new(frame) {
+                // SAFETY: C passes the ownership of the frame.
+                Some(frame) => Verdict::Tx(unsafe { XdpFrame::from_raw(frame) }),
+                None => Verdict::Drop,
+            },
+            raw::nic_xdp_verdict_NIC_XDP_REDIRECT => Verdict::Redirect,
+            _ => Verdict::Drop,
+        }
+    }
+
+    /// Turns a frame that a program has passed into a socket buffer. `None` if there is no memory.
+    pub fn build_passed(&mut self, passed: Passed) -> Option<SkBuff> {
+        let buf = core::mem::ManuallyDrop::new(passed.buf);
+        // SAFETY: As for `build_skb`; C has kept the frame inside the buffer.
+        let skb = unsafe {
+            raw::nic_xdp_build(
+                buf.page.as_ptr(),
+                buf.offset - self.headroom,
+                passed.pass.headroom,
+                passed.pass.len,
+                passed.pass.metasize,
+                self.truesize,
+            )
+        };
+        let Some(skb) = NonNull::new(skb) else {
+            drop(core::mem::ManuallyDrop::into_inner(buf));
+            return None;
+        };
+        // SAFETY: Ownership of the new skb, which has taken over the page reference.
+        Some(unsafe { SkBuff::from_raw(skb) })
+    }
+
     /// Bytes that the device may write into each buffer.
     pub fn buf_len(&self) -> u32 {
         self.len
@@ -171,14 +267,36 @@ impl PagePool {
 
 impl Drop for PagePool {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant. Pages that are still in the stack keep the C object alive.
-        unsafe { raw::page_pool_destroy(self.pool.as_ptr()) }
+        // SAFETY: By the type invariant. The registration is a user of the pool of its own, so both are released. Pages
+        // that are still in the stack keep the C object alive.
+        unsafe {
+            raw::xdp_rxq_info_unreg(self.rxq.get());
+            raw::page_pool_destroy(self.pool.as_ptr());
+        }
     }
+}
+
+/// A received frame that an XDP program has passed, where it may have moved the start and the end.
+pub struct Passed {
+    buf: RxBuf,
+    pass: raw::nic_xdp_pass,
+}
+
+/// What an XDP program wants done with a frame.
+pub enum Verdict {
+    /// Up to the stack, by [`PagePool::build_passed`].
+    Pass(Passed),
+    /// It is gone.
+    Drop,
+    /// Out of the interface that it came from.
+    Tx(XdpFrame),
+    /// It went elsewhere; [`super::xdp::flush`] is due at the end of the poll.
+    Redirect,
 }
 
 /// A receive buffer that the device owns, or will.
 ///
-/// The only ways on are [`PagePool::build_skb`] and [`PagePool::add_frag`], which synchronise and mark it. Dropping it
+/// The only ways on are [`PagePool::build_skb`], [`PagePool::add_frag`] and [`PagePool::run_xdp`], which synchronise and mark it. Dropping it
 /// marks it too: the device may have begun to write.
 ///
 /// # Invariants

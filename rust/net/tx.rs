@@ -5,7 +5,10 @@
 //! CPU. [`TxRing::new`] makes one handle for each, [`TxProducer`] and [`TxConsumer`]. A descriptor and what belongs to
 //! it (the mapping, the frame) are the producer's while outside `next_to_clean..next_to_use`, the consumer's inside.
 
-use super::skb::SkBuff;
+use super::{
+    skb::SkBuff,
+    xdp::XdpFrame, //
+};
 use crate::dma::{
     Descriptor,
     Ring, //
@@ -40,7 +43,7 @@ const MAX_SEGS: usize = raw::RUST_CONST_HELPER_MAX_SKB_FRAGS + 1;
 #[derive(Clone, Copy)]
 struct Slot {
     /// Frame that ends its use when this one's last descriptor is done; in the first descriptor of a frame.
-    skb: Option<NonNull<raw::sk_buff>>,
+    frame: Frame,
     /// Mapping, if `len` is not 0.
     addr: DmaAddress,
     len: u32,
@@ -51,8 +54,38 @@ struct Slot {
     segs: u16,
 }
 
+/// What is being sent.
+#[derive(Clone, Copy)]
+enum Frame {
+    None,
+    Skb(NonNull<raw::sk_buff>),
+    Xdp(NonNull<raw::xdp_frame>),
+}
+
+impl Frame {
+    fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// Frees a frame that was sent.
+    ///
+    /// # Safety
+    ///
+    /// The ring owned the frame, and gives it up.
+    #[inline]
+    unsafe fn consume(self, napi_budget: i32) {
+        match self {
+            Self::None => {}
+            // SAFETY: By the safety requirement.
+            Self::Skb(skb) => unsafe { raw::napi_consume_skb(skb.as_ptr(), napi_budget) },
+            // SAFETY: By the safety requirement.
+            Self::Xdp(frame) => drop(unsafe { XdpFrame::from_raw(frame) }),
+        }
+    }
+}
+
 const EMPTY: Slot = Slot {
-    skb: None,
+    frame: Frame::None,
     addr: 0,
     len: 0,
     eop: 0,
@@ -161,9 +194,9 @@ impl TxRing {
     #[inline]
     unsafe fn free_frame(&self, mut i: u32, napi_budget: i32) -> u32 {
         // SAFETY: By the safety requirement.
-        let (skb, eop) = unsafe {
+        let (frame, eop) = unsafe {
             let head = &mut *self.slot(i);
-            (head.skb.take(), head.eop)
+            (core::mem::replace(&mut head.frame, Frame::None), head.eop)
         };
         loop {
             // SAFETY: By the safety requirement.
@@ -179,10 +212,8 @@ impl TxRing {
                 break;
             }
         }
-        if let Some(skb) = skb {
-            // SAFETY: The ring owned the frame.
-            unsafe { raw::napi_consume_skb(skb.as_ptr(), napi_budget) };
-        }
+        // SAFETY: The ring owned the frame.
+        unsafe { frame.consume(napi_budget) };
         i
     }
 
@@ -219,9 +250,13 @@ impl Drop for TxRing {
                 // that it frees.
                 unsafe { raw::nic_tx_unmap(dev, slot.addr, slot.len) };
             }
-            if let Some(skb) = slot.skb {
+            match slot.frame {
                 // SAFETY: The ring owns the frame.
-                unsafe { SkBuff::from_raw(skb) }.free(super::DropReason::DEV_READY);
+                Frame::Skb(skb) => {
+                    unsafe { SkBuff::from_raw(skb) }.free(super::DropReason::DEV_READY)
+                }
+                // SAFETY: The ring owns the frame.
+                frame => unsafe { frame.consume(0) },
             }
             i = self.next(i);
         }
@@ -304,13 +339,59 @@ impl TxProducer {
         }
         // SAFETY: As above.
         let head = unsafe { &mut *ring.slot(first) };
-        head.skb = Some(skb.into_raw());
+        head.frame = Frame::Skb(skb.into_raw());
         head.eop = last;
         head.bytes = wire_bytes;
         head.segs = segs;
         self.cursor = i;
         // Everything above is visible to the consumer before the slots are its.
         ring.next_to_use.store(i, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl TxProducer {
+    /// Puts a frame without socket buffer into the ring: `ctx`, if there is one, then one data descriptor made by `make`
+    /// from address and length. The rest as for [`TxProducer::send`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the frame if it cannot be mapped.
+    pub fn send_xdp<C: Descriptor, D: Descriptor>(
+        &mut self,
+        frame: XdpFrame,
+        ctx: Option<C>,
+        make: impl FnOnce(DmaAddress, u32) -> D,
+    ) -> core::result::Result<(), XdpFrame> {
+        let ring = &*self.ring;
+        let (dev, len) = (ring.dev_raw(), frame.len());
+        let dir = bindings::dma_data_direction::DMA_TO_DEVICE;
+        // SAFETY: The frame has `len` bytes in the linear mapping.
+        let addr = unsafe { raw::nic_dma_map_single(dev, frame.data(), len as usize, dir) };
+        // SAFETY: `dev` is valid.
+        if unsafe { raw::nic_dma_mapping_error(dev, addr) } != 0 {
+            return Err(frame);
+        }
+        let first = self.cursor;
+        let mut i = first;
+        if let Some(ctx) = ctx {
+            ring.desc.write(i, ctx);
+            // SAFETY: The slot is the producer's, since the caller made sure that there is room.
+            unsafe { *ring.slot(i) = EMPTY };
+            i = ring.next(i);
+        }
+        ring.desc.write(i, make(addr, len));
+        // SAFETY: As above. The first slot may be the context's, whose other fields stay empty.
+        unsafe {
+            *ring.slot(i) = Slot { addr, len, ..EMPTY };
+            let head = &mut *ring.slot(first);
+            head.frame = Frame::Xdp(frame.into_raw());
+            head.eop = i;
+            head.bytes = len;
+            head.segs = 1;
+        }
+        self.cursor = ring.next(i);
+        ring.next_to_use.store(self.cursor, Ordering::Release);
         Ok(())
     }
 }
@@ -431,7 +512,7 @@ impl TxConsumer {
         }
         let pending = distance(start, end);
         for slot in slots.iter_mut().take(pending as usize) {
-            if slot.skb.is_some() {
+            if slot.frame.is_some() {
                 slot.eop = distance(start, slot.eop);
             }
         }

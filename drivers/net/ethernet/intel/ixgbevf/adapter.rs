@@ -41,6 +41,7 @@ use libixgbe::{
 use nic::{
     irq::Vectors,
     net::{
+        xdp::ProgSlot,
         Counter,
         HwAddrs,
         Interrupt,
@@ -177,6 +178,8 @@ pub(crate) struct State {
     pub(crate) vf: Vf,
     /// Queue pairs in use.
     pub(crate) queues: u32,
+    /// Queues for XDP: none, or one per pair.
+    pub(crate) xdp_queues: u32,
     pub(crate) vectors: Option<Arc<Vectors>>,
     pub(crate) up: Option<Up>,
     /// The stack wants the interface up, even if a reset has failed so far.
@@ -207,8 +210,11 @@ pub(crate) struct Adapter {
     /// Bit of the mailbox vector, for its handler.
     pub(crate) eims_other: AtomicU32,
     pub(crate) vlans: Vlans,
+    pub(crate) xdp_prog: ProgSlot,
     pub(crate) tx_stats: [TxStats; MAX_QUEUES],
     pub(crate) rx_stats: [RxStats; MAX_QUEUES],
+    /// Of the queues for XDP.
+    pub(crate) xdp_stats: [TxStats; MAX_QUEUES],
     /// Message level, kept for the user only: messages are few and go by `dev_dbg`.
     pub(crate) msg_level: Counter,
     /// Multicast frames received, copied out of the state for `get_stats64`, which may not sleep.
@@ -229,6 +235,8 @@ impl Adapter {
             events: Events::default(),
             eims_other: AtomicU32::new(0),
             vlans: Vlans::new(),
+            xdp_prog: ProgSlot::new(),
+            xdp_stats: Default::default(),
             tx_stats: Default::default(),
             rx_stats: Default::default(),
             msg_level: Counter::new(),

@@ -325,8 +325,8 @@ impl Ops for Adapter {
         match set {
             StringSet::Test => Some(TESTS.len()),
             StringSet::Stats => {
-                let queues = dev.data().state.lock().queues as usize;
-                Some(STATS.len() + 4 * queues)
+                let st = dev.data().state.lock();
+                Some(STATS.len() + 4 * st.queues as usize + 2 * st.xdp_queues as usize)
             }
             StringSet::PrivFlags => None,
         }
@@ -343,9 +343,12 @@ impl Ops for Adapter {
                 for name in STATS {
                     out.push(fmt!("{name}"));
                 }
-                let queues = dev.data().state.lock().queues;
-                for dir in ["tx", "rx"] {
-                    for i in 0..queues {
+                let (queues, xdp) = {
+                    let st = dev.data().state.lock();
+                    (st.queues, st.xdp_queues)
+                };
+                for (dir, n) in [("tx", queues), ("xdp", xdp), ("rx", queues)] {
+                    for i in 0..n {
                         out.push(fmt!("{dir}_queue_{i}_packets"));
                         out.push(fmt!("{dir}_queue_{i}_bytes"));
                     }
@@ -399,12 +402,20 @@ impl Ops for Adapter {
             .iter()
             .take(queues)
             .flat_map(|s| [s.packets.get(), s.bytes.get()]);
+        let per_xdp = adapter
+            .xdp_stats
+            .iter()
+            .take(st.xdp_queues as usize)
+            .flat_map(|s| [s.packets.get(), s.bytes.get()]);
         let per_rx = adapter
             .rx_stats
             .iter()
             .take(queues)
             .flat_map(|s| [s.packets.get(), s.bytes.get()]);
-        for (to, from) in out.iter_mut().zip(chain(global, chain(per_tx, per_rx))) {
+        for (to, from) in out
+            .iter_mut()
+            .zip(chain(global, chain(per_tx, chain(per_xdp, per_rx))))
+        {
             *to = from;
         }
     }

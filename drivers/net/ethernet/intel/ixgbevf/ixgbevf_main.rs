@@ -13,6 +13,7 @@
 //! | `updown` | `ixgbevf_up`, `ixgbevf_down`, `ixgbevf_reinit_locked` |
 //! | `service` | `ixgbevf_service_task` and its subtasks |
 //! | `rx`, `tx`, `vector` | `ixgbevf_clean_rx_irq`, `ixgbevf_xmit_frame_ring`, `ixgbevf_poll` |
+//! | `xdp` | `ixgbevf_run_xdp`, `ixgbevf_xdp_setup` |
 //! | `hw` | `ixgbevf_read_reg` |
 //! | `migration` | none |
 #![deny(unsafe_code)]
@@ -29,6 +30,7 @@ mod stats;
 mod tx;
 mod updown;
 mod vector;
+mod xdp;
 
 nic::module_pci_driver! {
     type: pci::Ixgbevf,

@@ -225,6 +225,19 @@ impl Adapter {
                     }
                     None => drop(queue),
                 }
+                if let Some(xdp) = &mut v.xdp {
+                    let head = m.heads.get(xdp.reg_idx as usize).map_or(0, |h| h >> 16);
+                    let bit = 1u32.checked_shl(xdp.reg_idx).unwrap_or(0);
+                    if m.rearm_tx & bit != 0 && xdp.consumer.rearm(&mut xdp.producer, head).is_ok()
+                    {
+                        updown::enable_tx(
+                            &self.hw,
+                            QueueRegs::vf(xdp.reg_idx),
+                            xdp.producer.ring(),
+                        );
+                        xdp.tail.ring(xdp.producer.ring().next_to_use());
+                    }
+                }
                 pairs += 1;
             }
             napi.enable();

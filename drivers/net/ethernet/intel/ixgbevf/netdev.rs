@@ -11,7 +11,10 @@ use crate::{
         TxQueue, //
     },
 };
-use core::sync::atomic::Ordering;
+use core::{
+    iter::chain,
+    sync::atomic::Ordering, //
+};
 use kernel::{
     irq::IrqReturn,
     prelude::*, //
@@ -22,6 +25,7 @@ use libixgbe::{
     Regs, //
 };
 use nic::net::{
+    xdp::Prog,
     AddrLists,
     Device,
     Driver,
@@ -91,6 +95,13 @@ impl Driver for Adapter {
 
     fn change_mtu(dev: &Device<Self>, _rtnl: &Rtnl, mtu: u32) -> Result {
         let adapter = dev.data();
+        if adapter.xdp_prog.is_some() {
+            dev_warn!(
+                dev.parent(),
+                "MTU cannot be changed while XDP program is loaded\n"
+            );
+            return Err(EPERM);
+        }
         let mut st = adapter.state.lock();
         adapter.change_mtu(&mut st, mtu)
     }
@@ -108,7 +119,7 @@ impl Driver for Adapter {
             stats.rx_bytes = stats.rx_bytes.wrapping_add(rx.bytes.get());
             stats.rx_dropped = stats.rx_dropped.wrapping_add(rx.dropped.get());
         }
-        for tx in &adapter.tx_stats {
+        for tx in chain(&adapter.tx_stats, &adapter.xdp_stats) {
             stats.tx_packets = stats.tx_packets.wrapping_add(tx.packets.get());
             stats.tx_bytes = stats.tx_bytes.wrapping_add(tx.bytes.get());
             stats.tx_dropped = stats.tx_dropped.wrapping_add(tx.dropped.get());
@@ -122,6 +133,10 @@ impl Driver for Adapter {
 
     fn vlan_rx_kill_vid(dev: &Device<Self>, _rtnl: &Rtnl, vid: u16) -> Result {
         dev.data().set_vlan(vid, false)
+    }
+
+    fn xdp_setup(dev: &Device<Self>, rtnl: &Rtnl, prog: Option<Prog>) -> Result {
+        dev.data().xdp_setup(dev, rtnl, prog)
     }
 
     fn service(dev: &Device<Self>) {

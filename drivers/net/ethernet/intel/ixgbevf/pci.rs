@@ -114,6 +114,7 @@ fn setup(address: nic::net::MacAddr, jumbo: bool) -> Setup {
         },
         address,
         perm_address: address,
+        xdp_features: features::XDP_BASIC | features::XDP_REDIRECT,
         watchdog_ms: 5000,
         unicast_filter: true,
         ..Setup::default()
@@ -138,6 +139,7 @@ impl Driver for Ixgbevf {
         let state = State {
             vf: Vf::new(),
             queues: 1,
+            xdp_queues: 0,
             vectors: None,
             up: None,
             want_up: false,

@@ -5,7 +5,8 @@ use crate::{
     adapter::Adapter,
     hw::Hw,
     stats::RxStats,
-    updown, //
+    updown,
+    xdp::Xdp, //
 };
 use kernel::prelude::*;
 use libixgbe::{
@@ -26,9 +27,11 @@ use nic::{
         HashType,
         NapiRef,
         PagePool,
+        Passed,
         RxBuf,
         RxMeta,
-        SkbSlot, //
+        SkbSlot,
+        Verdict, //
     },
     pci::Doorbell,
 };
@@ -150,6 +153,7 @@ impl RxQueue {
         napi: &NapiRef,
         stats: &RxStats,
         budget: u32,
+        xdp: &mut Xdp<'_>,
     ) -> Cleaned {
         let wanted = dev.features();
         let (mut packets, mut bytes) = (0, 0u32);
@@ -171,8 +175,26 @@ impl RxQueue {
             self.idx.take_clean();
 
             let len32 = u32::from(len);
+            // CAST: The status is the lower half.
+            let status_error = status as u32;
             let skb = match self.partial.take() {
-                None => self.pool.build_skb(buf, len32),
+                None => match xdp.prog {
+                    None => self.pool.build_skb(buf, len32),
+                    // With a program attached the MTU keeps frames in one buffer; a longer one is none of its.
+                    Some(_) if status_error & RXD_STAT_EOP == 0 => None,
+                    Some(prog) => {
+                        let verdict = self.pool.run_xdp(dev, prog, buf, len32);
+                        match self.obey(i, xdp, verdict) {
+                            Some(passed) => self.pool.build_passed(passed),
+                            None => {
+                                packets += 1;
+                                bytes = bytes.wrapping_add(len32);
+                                work += 1;
+                                continue;
+                            }
+                        }
+                    }
+                },
                 Some(mut skb) => {
                     if self.pool.add_frag(&mut skb, buf, len32) {
                         Some(skb)
@@ -190,8 +212,6 @@ impl RxQueue {
                 stats.alloc_buff_failed.inc();
                 continue;
             };
-            // CAST: The status is the lower half.
-            let status_error = status as u32;
             if status_error & RXD_STAT_EOP == 0 {
                 self.partial.put(skb);
                 continue;
@@ -258,6 +278,25 @@ impl RxQueue {
     /// First descriptor that was not looked at.
     pub(crate) fn next_to_clean(&self) -> u32 {
         self.idx.next_to_clean
+    }
+
+    /// Does what an XDP program wants done with the frame of descriptor `i`; returns it if it goes up.
+    fn obey(&mut self, i: u32, xdp: &mut Xdp<'_>, verdict: Verdict) -> Option<Passed> {
+        match verdict {
+            Verdict::Pass(passed) => return Some(passed),
+            Verdict::Tx(frame) => {
+                if let Some(queue) = &mut xdp.queue {
+                    // A full ring drops, as in C.
+                    drop(queue.send(frame));
+                }
+            }
+            Verdict::Redirect => xdp.redirected = true,
+            Verdict::Drop => {}
+        }
+        if let Some(shadow) = &self.shadow {
+            shadow.write(i, 0);
+        }
+        None
     }
 
     /// What the descriptor says about the frame (`ixgbevf_process_skb_fields`).

@@ -15,7 +15,8 @@ use crate::{
         BUFFER_LEN, //
     },
     tx::TxQueue,
-    vector::Vector, //
+    vector::Vector,
+    xdp::XdpQueue, //
 };
 use core::sync::atomic::Ordering;
 use kernel::{
@@ -105,22 +106,31 @@ impl Adapter {
         true
     }
 
-    /// Queue pairs that CPUs and PF allow for (`ixgbevf_set_num_queues`).
-    pub(crate) fn wanted_queues(&self, st: &mut State) -> u32 {
-        match st.vf.get_queues(&self.hw) {
+    /// Queue pairs and XDP queues that CPUs and PF allow for (`ixgbevf_set_num_queues`).
+    pub(crate) fn wanted_queues(&self, st: &mut State) -> (u32, u32) {
+        let xdp = self.xdp_prog.is_some();
+        let pairs = match st.vf.get_queues(&self.hw) {
             // With traffic classes each has a queue; this driver uses the default one only.
             Ok(q) if q.trans_vlan <= 1 && st.vf.api >= mbx::ApiVersion::V11 => {
-                num_online_cpus().min(MAX_RSS_QUEUES).min(q.tx).min(q.rx)
+                // Each pair needs a second transmit queue for XDP.
+                let tx = if xdp { q.tx / 2 } else { q.tx };
+                num_online_cpus()
+                    .min(MAX_RSS_QUEUES)
+                    .min(tx)
+                    .min(q.rx)
+                    .max(1)
             }
             _ => 1,
-        }
+        };
+        // Before API 1.1 nobody says how many queues there are, but two there always were.
+        (pairs, if xdp { pairs } else { 0 })
     }
 
     /// Allocates vectors: one per queue pair and one for the mailbox (`ixgbevf_set_interrupt_capability`). The VF has
     /// MSI-X only.
     pub(crate) fn alloc_vectors(&self, st: &mut State) -> Result {
         st.vectors = None;
-        let queues = self.wanted_queues(st);
+        let (queues, _) = self.wanted_queues(st);
         let vectors = Vectors::realloc(&self.pdev, 2, queues + 1, Kinds::MSIX)?;
         st.queues = queues.min(vectors.count() - 1);
         st.vectors = Some(vectors);
@@ -156,10 +166,11 @@ impl Adapter {
             );
             return Err(EIO);
         }
-        let queues = self.wanted_queues(st);
+        let (queues, xdp_queues) = self.wanted_queues(st);
         if st.vectors.is_none() || queues != st.queues {
             self.alloc_vectors(st)?;
         }
+        st.xdp_queues = xdp_queues.min(st.queues);
         dev.set_real_num_queues(rtnl, st.queues, st.queues)?;
         dev.set_address(rtnl, &st.mac);
         let _ = st.vf.set_rar(&self.hw, st.mac);
@@ -210,6 +221,10 @@ impl Adapter {
             set_ivar(hw, vtivar(i >> 1), shift, i);
             set_ivar(hw, vtivar(i >> 1), shift + 8, i);
         }
+        for i in 0..st.xdp_queues {
+            let queue = st.queues + i;
+            set_ivar(hw, vtivar(queue >> 1), 16 * (queue & 1) + 8, i);
+        }
         set_ivar(hw, VTIVAR_MISC, 0, other);
 
         // Rings before buffers: the tail may only be written once the queue is enabled.
@@ -225,6 +240,11 @@ impl Adapter {
             v.write_eitr();
             if !enable_tx(hw, QueueRegs::vf(i), v.tx.ring()) {
                 dev_warn!(dev.parent(), "Could not enable Tx Queue {}\n", i);
+            }
+            if let Some(xdp) = &v.xdp {
+                if !enable_tx(hw, QueueRegs::vf(xdp.reg_idx), xdp.producer.ring()) {
+                    dev_warn!(dev.parent(), "Could not enable XDP Queue {}\n", i);
+                }
             }
             if !enable_rx(hw, QueueRegs::vf(i), &v.rx.ring) {
                 dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
@@ -276,6 +296,17 @@ impl Adapter {
             },
             GFP_KERNEL,
         )?;
+        let xdp = if i < st.xdp_queues {
+            // Behind the queues of the stack.
+            let reg_idx = st.queues + i;
+            Some(XdpQueue::new(
+                TxRing::new(dev.parent(), st.tx_ring_count)?,
+                hw.doorbell(vftdt(reg_idx))?,
+                reg_idx,
+            ))
+        } else {
+            None
+        };
         let napi = Napi::new(dev, |napi| {
             Ok(Vector::new(
                 RxQueue::new(
@@ -287,6 +318,7 @@ impl Adapter {
                     st.vf.features & mbx_ext::FEATURE_MIGRATION != 0,
                 )?,
                 consumer,
+                xdp,
                 i,
                 st.rx_itr_setting,
                 hw.doorbell(VTEIMS)?,
@@ -324,7 +356,7 @@ impl Adapter {
             napi.disable();
             napi.clear_queues(rtnl, Some(i), Some(i));
         }
-        for i in 0..st.queues {
+        for i in 0..st.queues + st.xdp_queues {
             hw.write32(vftxdctl(i), TXDCTL_SWFLSH);
         }
         // After the reset the device touches no memory: rings and buffers can go.

@@ -11,6 +11,10 @@ use crate::{
         is_done,
         WAKE_THRESHOLD, //
     },
+    xdp::{
+        Xdp,
+        XdpQueue, //
+    },
 };
 use libixgbe::{
     itr::{
@@ -87,6 +91,8 @@ impl Moderation {
 pub(crate) struct Vector {
     pub(crate) rx: RxQueue,
     pub(crate) tx: TxConsumer,
+    /// With an XDP program attached.
+    pub(crate) xdp: Option<XdpQueue>,
     pub(crate) index: u32,
     /// Minimum time between interrupts, in quarter microseconds.
     pub(crate) itr: u32,
@@ -101,9 +107,11 @@ pub(crate) struct Vector {
 }
 
 impl Vector {
+    #[expect(clippy::too_many_arguments, reason = "one per part")]
     pub(crate) fn new(
         rx: RxQueue,
         tx: TxConsumer,
+        xdp: Option<XdpQueue>,
         index: u32,
         itr_setting: u16,
         eims: Doorbell,
@@ -112,6 +120,7 @@ impl Vector {
         Self {
             rx,
             tx,
+            xdp,
             index,
             itr: if itr_setting == ITR_DYNAMIC {
                 ITR_20K
@@ -154,7 +163,16 @@ impl Vector {
                 }
             }
         }
-        r.done
+        let mut done = r.done;
+        if let Some(xdp) = &mut self.xdp {
+            let r = xdp.consumer.clean(budget, napi_budget, is_done);
+            if let Some(s) = dev.data().xdp_stats.get(self.index as usize) {
+                s.packets.add(r.packets.into());
+                s.bytes.add(r.bytes.into());
+            }
+            done &= r.done;
+        }
+        done
     }
 
     /// Adapts the moderation to the traffic (`ixgbevf_set_itr`).
@@ -189,7 +207,13 @@ impl Poll for Vector {
         let Some(stats) = dev.data().rx_stats.get(self.index as usize) else {
             return 0;
         };
-        let r = self.rx.clean(dev, napi, stats, budget32);
+        let mut xdp = Xdp {
+            prog: dev.data().xdp_prog.get(napi),
+            queue: self.xdp.as_mut(),
+            redirected: false,
+        };
+        let r = self.rx.clean(dev, napi, stats, budget32, &mut xdp);
+        xdp.finish(napi);
         stats.packets.add(r.packets.into());
         stats.bytes.add(r.bytes.into());
         stats.next_to_clean.set(self.rx.next_to_clean().into());
