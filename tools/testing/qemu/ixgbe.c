@@ -77,6 +77,8 @@ struct IxgbeState {
     NICConf conf;
     char *head_write;
     char *dma_log;
+    bool has_msix;
+    bool has_msi;
 
     MemoryRegion mmio;
     MemoryRegion io;
@@ -503,8 +505,8 @@ static void ixgbe_realize(PCIDevice *dev, Error **errp)
 
     /* The list of capabilities is made from its end. */
     if (!ixgbe_add_pcie(dev, errp) ||
-        !ixgbe_add_msix(dev, &s->msix, IXGBE_MSIX_BAR, IXGBE_MSIX_VECTORS, errp) ||
-        msi_init(dev, IXGBE_MSI_CAP, 1, true, true, errp) || !ixgbe_add_pm(dev, errp) ||
+        (s->has_msix && !ixgbe_add_msix(dev, &s->msix, IXGBE_MSIX_BAR, IXGBE_MSIX_VECTORS, errp)) ||
+        (s->has_msi && msi_init(dev, IXGBE_MSI_CAP, 1, true, true, errp)) || !ixgbe_add_pm(dev, errp) ||
         pcie_aer_init(dev, 1, IXGBE_AER_CAP, PCI_ERR_SIZEOF, errp) < 0) {
         return;
     }
@@ -541,8 +543,10 @@ static void ixgbe_exit(PCIDevice *dev)
     pcie_aer_exit(dev);
     pcie_cap_exit(dev);
     msi_uninit(dev);
-    msix_unuse_all_vectors(dev);
-    msix_uninit(dev, &s->msix, &s->msix);
+    if (s->has_msix) {
+        msix_unuse_all_vectors(dev);
+        msix_uninit(dev, &s->msix, &s->msix);
+    }
     qemu_bh_delete(s->work);
     qemu_bh_delete(s->flush);
     timer_free(s->timer);
@@ -607,6 +611,8 @@ static const Property ixgbe_properties[] = {
     DEFINE_NIC_PROPERTIES(IxgbeState, conf),
     DEFINE_PROP_STRING("head-write", IxgbeState, head_write),
     DEFINE_PROP_STRING("dma-log", IxgbeState, dma_log),
+    DEFINE_PROP_BOOL("msix", IxgbeState, has_msix, true),
+    DEFINE_PROP_BOOL("msi", IxgbeState, has_msi, true),
 };
 
 static void ixgbe_class_init(ObjectClass *class, void *data)
