@@ -41,6 +41,7 @@ pub use self::ops::{
     Driver,
     HwAddrs,
     LinkStats,
+    QueueStats,
     TxResult,
     VfConfig,
     VfStats, //

@@ -410,7 +410,18 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_netif_device_present(self.as_raw()) }
     }
 
-    /// How many queues are used.
+    /// How many transmit and receive queues are used.
+    pub fn real_num_queues(&self) -> (u32, u32) {
+        // SAFETY: Plain reads; the core writes them under RTNL, and the drivers in C read them likewise.
+        unsafe {
+            (
+                (*self.as_raw()).real_num_tx_queues,
+                (*self.as_raw()).real_num_rx_queues,
+            )
+        }
+    }
+
+    /// Sets how many queues are used.
     pub fn set_real_num_queues(&self, _rtnl: &Rtnl, tx: u32, rx: u32) -> Result {
         // SAFETY: RTNL is held; C checks the numbers.
         to_result(unsafe { raw::netif_set_real_num_queues(self.as_raw(), tx, rx) })
@@ -653,6 +664,9 @@ impl<D: Driver> Registration<D> {
                 return Err(e.into());
             }
             (*netdev.as_ptr()).netdev_ops = &raw const Ops::<D>::TABLE.0;
+            if let Some(ops) = Ops::<D>::STAT_OPS {
+                (*netdev.as_ptr()).stat_ops = &raw const ops.0;
+            }
         }
         // INVARIANT: All of `Private` is initialised.
         Ok(Self {

@@ -30,6 +30,17 @@ pub type LinkStats = raw::rtnl_link_stats64;
 /// Statistics of a virtual function (`struct ifla_vf_stats`).
 pub type VfStats = raw::ifla_vf_stats;
 
+/// Statistics of one queue, for netdev-genl.
+#[derive(Clone, Copy, Default)]
+pub struct QueueStats {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Receive: buffers or socket buffers that could not be had.
+    pub alloc_fail: u64,
+}
+
 /// What became of a frame that was to be sent.
 pub enum TxResult {
     /// It is in the ring, or was dropped.
@@ -136,6 +147,19 @@ pub trait Driver: Sized + Send + Sync + 'static {
 
     /// Adds up statistics. May be called in atomic context.
     fn get_stats64(dev: &Device<Self>, stats: &mut LinkStats);
+
+    /// Statistics of receive queue `queue`, or with `None` of what no queue that is now in use has counted, so that all add
+    /// up to [`Driver::get_stats64`].
+    fn rx_queue_stats(dev: &Device<Self>, queue: Option<u32>) -> QueueStats {
+        let _ = (dev, queue);
+        QueueStats::default()
+    }
+
+    /// The same for transmit queues.
+    fn tx_queue_stats(dev: &Device<Self>, queue: Option<u32>) -> QueueStats {
+        let _ = (dev, queue);
+        QueueStats::default()
+    }
 
     /// Receives a VLAN from now on.
     fn vlan_rx_add_vid(dev: &Device<Self>, rtnl: &Rtnl, vid: u16) -> Result {
@@ -353,6 +377,61 @@ impl<D: Driver> Ops<D> {
         }
         o
     });
+
+    /// `None` if the driver has no statistics of queues.
+    pub(super) const STAT_OPS: Option<&'static Table<raw::netdev_stat_ops>> =
+        if D::HAS_RX_QUEUE_STATS && D::HAS_TX_QUEUE_STATS {
+            Some(&Table({
+                let mut o: raw::netdev_stat_ops = pin_init::zeroed();
+                o.get_queue_stats_rx = Some(Self::queue_stats_rx);
+                o.get_queue_stats_tx = Some(Self::queue_stats_tx);
+                o.get_base_stats = Some(Self::base_stats);
+                o
+            }))
+        } else {
+            None
+        };
+
+    unsafe extern "C" fn queue_stats_rx(
+        dev: *mut raw::net_device,
+        index: c_int,
+        stats: *mut raw::netdev_queue_stats_rx,
+    ) {
+        // SAFETY: The core makes this callback for a device of this driver, with a structure to fill in.
+        let (dev, stats) = unsafe { (Device::<D>::from_raw(dev), &mut *stats) };
+        let s = D::rx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX)));
+        stats.packets = s.packets;
+        stats.bytes = s.bytes;
+        stats.alloc_fail = s.alloc_fail;
+    }
+
+    unsafe extern "C" fn queue_stats_tx(
+        dev: *mut raw::net_device,
+        index: c_int,
+        stats: *mut raw::netdev_queue_stats_tx,
+    ) {
+        // SAFETY: As above.
+        let (dev, stats) = unsafe { (Device::<D>::from_raw(dev), &mut *stats) };
+        let s = D::tx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX)));
+        stats.packets = s.packets;
+        stats.bytes = s.bytes;
+    }
+
+    unsafe extern "C" fn base_stats(
+        dev: *mut raw::net_device,
+        rx: *mut raw::netdev_queue_stats_rx,
+        tx: *mut raw::netdev_queue_stats_tx,
+    ) {
+        // SAFETY: As above.
+        let (dev, rx, tx) = unsafe { (Device::<D>::from_raw(dev), &mut *rx, &mut *tx) };
+        let s = D::rx_queue_stats(dev, None);
+        rx.packets = s.packets;
+        rx.bytes = s.bytes;
+        rx.alloc_fail = s.alloc_fail;
+        let s = D::tx_queue_stats(dev, None);
+        tx.packets = s.packets;
+        tx.bytes = s.bytes;
+    }
 
     op!(open(dev: D) => |dev, rtnl| D::open(dev, rtnl));
 

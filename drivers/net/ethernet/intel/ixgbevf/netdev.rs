@@ -4,8 +4,10 @@
 use crate::{
     adapter::{
         Adapter,
-        Events, //
+        Events,
+        MAX_QUEUES, //
     },
+    stats::RxStats,
     tx::{
         self,
         TxQueue, //
@@ -31,6 +33,7 @@ use nic::net::{
     Driver,
     LinkStats,
     MacAddr,
+    QueueStats,
     Rtnl,
     SkBuff,
     SkbRef,
@@ -125,6 +128,39 @@ impl Driver for Adapter {
             stats.tx_dropped = stats.tx_dropped.wrapping_add(tx.dropped.get());
         }
         stats.multicast = adapter.multicast.get();
+    }
+
+    fn rx_queue_stats(dev: &Device<Self>, queue: Option<u32>) -> QueueStats {
+        let adapter = dev.data();
+        let first = dev.real_num_queues().1 as usize;
+        let sum = |stats: &[RxStats]| {
+            stats.iter().fold(QueueStats::default(), |s, q| QueueStats {
+                packets: s.packets.wrapping_add(q.packets.get()),
+                bytes: s.bytes.wrapping_add(q.bytes.get()),
+                alloc_fail: s
+                    .alloc_fail
+                    .wrapping_add(q.alloc_page_failed.get())
+                    .wrapping_add(q.alloc_buff_failed.get()),
+            })
+        };
+        let own = queue.map_or(first..MAX_QUEUES, |q| q as usize..q as usize + 1);
+        sum(adapter.rx_stats.get(own).unwrap_or_default())
+    }
+
+    fn tx_queue_stats(dev: &Device<Self>, queue: Option<u32>) -> QueueStats {
+        let adapter = dev.data();
+        let first = dev.real_num_queues().0 as usize;
+        let own = queue.map_or(first..MAX_QUEUES, |q| q as usize..q as usize + 1);
+        // The queues for XDP are not the stack's.
+        let xdp = queue.map_or(adapter.xdp_stats.as_slice(), |_| &[]);
+        chain(adapter.tx_stats.get(own).unwrap_or_default(), xdp).fold(
+            QueueStats::default(),
+            |s, q| QueueStats {
+                packets: s.packets.wrapping_add(q.packets.get()),
+                bytes: s.bytes.wrapping_add(q.bytes.get()),
+                alloc_fail: 0,
+            },
+        )
     }
 
     fn vlan_rx_add_vid(dev: &Device<Self>, _rtnl: &Rtnl, vid: u16) -> Result {
