@@ -84,8 +84,15 @@ impl Rings {
         }
     }
 
+    /// Most queue pairs with the pools as they are (`ixgbe_max_channels`).
+    pub(crate) fn max_queues(&self, state: &State) -> u32 {
+        let vectors = self.vectors.count().saturating_sub(1);
+        let limit = state.sw.pools.map_or(vectors, |p| p.queues().min(4));
+        vectors.min(limit).max(1)
+    }
+
     /// Queue pairs that can be used with the pools as they are.
-    fn usable(&self, state: &State) -> u32 {
+    pub(crate) fn usable(&self, state: &State) -> u32 {
         let limit = match state.sw.pools {
             // RSS within a pool takes a power of two.
             Some(p) => p.queues().min(if self.queues > 3 {
@@ -249,7 +256,11 @@ fn configure(
     } else {
         n
     };
-    state.sw.rss.spread(spread);
+    let fits = state.sw.rss.table.iter().all(|q| u32::from(*q) < spread);
+    if !state.rss_set_by_user || !fits {
+        state.rss_set_by_user = false;
+        state.sw.rss.spread(spread);
+    }
     state.sw.rss.configure(hw, state.sw.pools);
     mac::set_max_frame(hw, max_frame(dev.mtu()));
     let strip = dev.features() & features::HW_VLAN_CTAG_RX != 0;
@@ -415,6 +426,23 @@ pub(crate) fn reinit(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
         up(dev, rtnl)?;
     }
     Ok(())
+}
+
+/// Puts the moderation that was set into force.
+pub(crate) fn apply_itr(dev: &net::Device<Adapter>) {
+    let a = dev.data();
+    let rings = &mut *a.rings.lock();
+    let itr = rings.itr;
+    for (v, napi) in (0u32..).zip(&mut rings.napis) {
+        // Stopped for a moment, since a poll may be changing it.
+        napi.disable();
+        if let Some(vector) = napi.data_mut() {
+            vector.set_itr(itr);
+            itr::write_eitr(&a.hw, v, vector.itr());
+        }
+        napi.enable();
+        napi.schedule();
+    }
 }
 
 /// Changes the MTU: the buffers' size depends on it.

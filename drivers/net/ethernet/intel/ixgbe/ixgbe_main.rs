@@ -5,6 +5,7 @@
 //! |---|---|
 //! | here | PCI driver, probe and removal, callbacks of the network device |
 //! | [`ixgbe_common`] | registers and time for `libixgbe` |
+//! | [`ixgbe_ethtool`], [`ixgbe_diag`] | what `ethtool` asks for; self tests |
 //! | [`ixgbe_lib`] | rings and vectors: open, close, reset |
 //! | [`ixgbe_txrx`] | what runs per frame |
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
@@ -20,6 +21,8 @@
 
 mod ixgbe_common;
 mod ixgbe_devlink;
+mod ixgbe_diag;
+mod ixgbe_ethtool;
 mod ixgbe_lib;
 mod ixgbe_migration;
 mod ixgbe_service;
@@ -120,6 +123,9 @@ const ETH_OVERHEAD: u32 = 18;
 /// Queue pairs that the device is registered with; RSS uses up to 16 of them.
 const MAX_QUEUES: u32 = MAX_RSS_QUEUES;
 
+/// `NETIF_MSG_DRV | NETIF_MSG_PROBE | NETIF_MSG_LINK`
+const DEFAULT_MSG_ENABLE: u32 = 7;
+
 /// Something for the service task: the link changed.
 pub(crate) const EVENT_LINK: u32 = 1 << 0;
 /// A VF wants something.
@@ -141,6 +147,10 @@ pub(crate) struct State {
     pub(crate) uc: KVec<MacAddr>,
     pub(crate) rx_mode: RxMode,
     pub(crate) hw_stats: KBox<HwStats>,
+    /// The RSS table is the user's: it stays for as long as its queues are there.
+    pub(crate) rss_set_by_user: bool,
+    /// LEDCTL while the identification light is on.
+    pub(crate) led_orig: Option<u32>,
 }
 
 /// Private data of the network device.
@@ -159,6 +169,10 @@ pub(crate) struct Adapter {
     events: AtomicU32,
     /// Resets after a hang of transmission.
     pub(crate) tx_timeout_count: AtomicU32,
+    /// Interrupts that announced a change of the link.
+    pub(crate) lsc_count: AtomicU32,
+    /// `NETIF_MSG_*`.
+    pub(crate) msg_enable: AtomicU32,
 }
 
 impl Adapter {
@@ -296,6 +310,8 @@ impl nic::pci::Driver for IxgbeDriver {
             uc: KVec::new(),
             rx_mode: RxMode::default(),
             hw_stats: KBox::new(HwStats::default(), GFP_KERNEL)?,
+            rss_set_by_user: false,
+            led_orig: None,
         };
         let real_queues = rings.queues;
 
@@ -311,9 +327,12 @@ impl nic::pci::Driver for IxgbeDriver {
                 port_stats: PortStats::default(),
                 events: AtomicU32::new(0),
                 tx_timeout_count: AtomicU32::new(0),
+                lsc_count: AtomicU32::new(0),
+                msg_enable: AtomicU32::new(DEFAULT_MSG_ENABLE),
             }? Error),
         )?;
         netdev.setup(&setup(addr));
+        netdev.set_ethtool();
         {
             let rtnl = Rtnl::lock();
             netdev.set_real_num_queues(&rtnl, real_queues, real_queues)?;
@@ -490,6 +509,7 @@ impl net::Driver for Adapter {
         if causes & regs::EICR_LSC != 0 {
             // Masked until the service task has looked.
             a.hw.write32(regs::EIMC, regs::EICR_LSC);
+            a.lsc_count.fetch_add(1, Ordering::Relaxed);
             events |= EVENT_LINK;
         }
         if causes & regs::EICR_MAILBOX != 0 {

@@ -82,6 +82,8 @@ pub(crate) struct RingStats {
     pub(crate) rx_dropped: Counter,
     /// Frames with a wrong checksum.
     pub(crate) rx_csum_err: Counter,
+    /// Buffers taken from the pool.
+    pub(crate) rx_alloc: Counter,
     /// Buffers that could not be had.
     pub(crate) rx_alloc_failed: Counter,
     /// Descriptors of frames that span several.
@@ -366,6 +368,7 @@ impl RxQueue {
     pub(crate) fn post(&mut self, count: u32) -> bool {
         let mut ok = true;
         let start = self.at.next_to_use;
+        let mut posted = 0u64;
         for _ in 0..count {
             let Some(buf) = self.pool.alloc() else {
                 self.stats.rx_alloc_failed.inc();
@@ -373,6 +376,7 @@ impl RxQueue {
                 break;
             };
             let i = self.at.take_use();
+            posted = posted.wrapping_add(1);
             self.ring.write(
                 i,
                 AdvRxRead {
@@ -385,6 +389,7 @@ impl RxQueue {
             }
         }
         if self.at.next_to_use != start {
+            self.stats.rx_alloc.add(posted);
             // The next descriptor must not look done when the indices meet.
             self.ring.clear_status(self.at.next_to_use);
             self.tail.ring(self.at.next_to_use);
@@ -594,6 +599,12 @@ impl Vector {
             drop_en,
             vlan_strip,
         }
+    }
+
+    /// Sets a fixed moderation in EITR's units, or none.
+    pub(crate) fn set_itr(&mut self, itr: Option<u32>) {
+        self.itr = itr.unwrap_or(itr::ITR_20K);
+        self.adaptive = itr.is_none();
     }
 
     /// Moderation in EITR's units.

@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod desc;
+pub mod diag;
+pub mod dump;
 pub mod eeprom;
 pub mod filter;
 pub mod io;

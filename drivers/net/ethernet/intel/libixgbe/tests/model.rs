@@ -774,3 +774,38 @@ fn too_many_multicast_addresses_are_cut() {
         .unwrap();
     assert!(bench.vfs.borrow()[0].mc.is_empty());
 }
+
+/// The register test of the C driver passes on the model, and it finds a register that does not hold.
+#[test]
+fn register_test() {
+    struct Broken<'a>(Io<'a>);
+    impl Regs for Broken<'_> {
+        fn read32(&self, reg: u32) -> u32 {
+            let stuck = if reg == regs::mta(77) { 4 } else { 0 };
+            self.0.read32(reg) | stuck
+        }
+        fn write32(&self, reg: u32, val: u32) {
+            self.0.write32(reg, val);
+        }
+    }
+    let bench = Bench::new(0);
+    assert_eq!(libixgbe::diag::test_registers(&bench.pf()), Ok(()));
+    let broken = Broken(bench.pf());
+    assert_eq!(libixgbe::diag::test_registers(&broken), Err(regs::mta(77)));
+}
+
+#[test]
+fn dump_has_the_layout_of_the_c_driver() {
+    let bench = Bench::new(0);
+    let mut out = vec![1; libixgbe::dump::REGS_LEN];
+    let stats = libixgbe::stats::HwStats {
+        gorc: 0x5_0000_0007,
+        ..Default::default()
+    };
+    libixgbe::dump::dump(&bench.pf(), &stats, &mut out);
+    assert_eq!(out[1065], bench.reg(regs::LINKS));
+    assert_eq!(out[482], bench.reg(regs::ral(0)));
+    assert_eq!((out[942], out[943]), (7, 5));
+    assert_eq!(out[1144], bench.reg(regs::SECRXSTAT));
+    assert_eq!(out[946], 0);
+}

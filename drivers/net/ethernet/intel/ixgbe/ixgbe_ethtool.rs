@@ -1,0 +1,748 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What `ethtool` shows and changes (`ixgbe_ethtool_ops_82599`), by the names of the C driver.
+
+use crate::{
+    ixgbe_diag,
+    ixgbe_lib,
+    ixgbe_service,
+    Adapter,
+    MAX_QUEUES, //
+};
+use core::{
+    iter::chain,
+    sync::atomic::Ordering, //
+};
+use kernel::{
+    fmt,
+    prelude::*, //
+};
+use libixgbe::{
+    dump::{
+        self,
+        REGS_LEN, //
+    },
+    eeprom,
+    itr::{
+        usecs_to_eitr,
+        ITR_100K, //
+    },
+    link::{
+        self,
+        Pause,
+        SPEED_10GB_FULL,
+        SPEED_1GB_FULL, //
+    },
+    mbx::{
+        RETA_SIZE,
+        RSS_KEY_SIZE, //
+    },
+    regs::*,
+    ring::{
+        clamp_descs,
+        MAX_DESCS, //
+    },
+    Regs, //
+};
+use nic::net::{
+    ethtool::{
+        Channels,
+        Coalesce,
+        LinkModes,
+        LinkSettings,
+        Ops,
+        PauseParam,
+        PhysId,
+        Port,
+        RingParam,
+        RxfhFields,
+        RxfhSet,
+        StringSet,
+        Strings,
+        TestResult,
+        RXH_IP,
+        RXH_L4, //
+    },
+    Device,
+    Driver as _,
+    LinkStats,
+    Rtnl, //
+};
+
+/// Names of the counters before those of queues and classes, in the order of [`Adapter::counters`].
+const STATS: [&str; 57] = [
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_pkts_nic",
+    "tx_pkts_nic",
+    "rx_bytes_nic",
+    "tx_bytes_nic",
+    "lsc_int",
+    "tx_busy",
+    "non_eop_descs",
+    "rx_errors",
+    "tx_errors",
+    "rx_dropped",
+    "tx_dropped",
+    "multicast",
+    "broadcast",
+    "rx_no_buffer_count",
+    "collisions",
+    "rx_over_errors",
+    "rx_crc_errors",
+    "rx_frame_errors",
+    "hw_rsc_aggregated",
+    "hw_rsc_flushed",
+    "fdir_match",
+    "fdir_miss",
+    "fdir_overflow",
+    "rx_fifo_errors",
+    "rx_missed_errors",
+    "tx_aborted_errors",
+    "tx_carrier_errors",
+    "tx_fifo_errors",
+    "tx_heartbeat_errors",
+    "tx_timeout_count",
+    "tx_restart_queue",
+    "rx_length_errors",
+    "rx_long_length_errors",
+    "rx_short_length_errors",
+    "tx_flow_control_xon",
+    "rx_flow_control_xon",
+    "tx_flow_control_xoff",
+    "rx_flow_control_xoff",
+    "rx_csum_offload_errors",
+    "alloc_rx_page",
+    "alloc_rx_page_failed",
+    "alloc_rx_buff_failed",
+    "rx_no_dma_resources",
+    "os2bmc_rx_by_bmc",
+    "os2bmc_tx_by_bmc",
+    "os2bmc_tx_by_host",
+    "os2bmc_rx_by_host",
+    "tx_hwtstamp_timeouts",
+    "tx_hwtstamp_skipped",
+    "rx_hwtstamp_cleared",
+    "tx_ipsec",
+    "rx_ipsec",
+    // This driver's own: frames of VFs that the spoof check dropped.
+    "vf_spoofed_packets",
+];
+
+/// Traffic classes that have pause counters.
+const CLASSES: usize = 8;
+/// Counters of each queue pair: packets and bytes, both ways.
+const PER_QUEUE: usize = 4;
+
+/// Names of the self tests.
+const TESTS: [&str; 5] = [
+    "Register test  (offline)",
+    "Eeprom test    (offline)",
+    "Interrupt test (offline)",
+    "Loopback test  (offline)",
+    "Link test   (on/offline)",
+];
+
+/// Vectors for causes other than queues.
+const NON_Q_VECTORS: u32 = 1;
+/// Longest moderation in microseconds.
+const MAX_USECS: u32 = MAX_EITR >> 2;
+
+/// Flow types (`TCP_V4_FLOW`, …).
+mod flow {
+    pub(super) const TCP_V4: u32 = 1;
+    pub(super) const UDP_V4: u32 = 2;
+    pub(super) const SCTP_V4: u32 = 3;
+    pub(super) const AH_ESP_V4: u32 = 4;
+    pub(super) const TCP_V6: u32 = 5;
+    pub(super) const UDP_V6: u32 = 6;
+    pub(super) const SCTP_V6: u32 = 7;
+    pub(super) const AH_ESP_V6: u32 = 8;
+    pub(super) const AH_V4: u32 = 9;
+    pub(super) const ESP_V4: u32 = 10;
+    pub(super) const AH_V6: u32 = 11;
+    pub(super) const ESP_V6: u32 = 12;
+    pub(super) const IPV4: u32 = 16;
+    pub(super) const IPV6: u32 = 17;
+}
+
+impl Adapter {
+    /// Values of [`STATS`].
+    fn counters(dev: &Device<Self>) -> [u64; STATS.len()] {
+        let a = dev.data();
+        let mut net = LinkStats::default();
+        Self::get_stats64(dev, &mut net);
+        let sum = |f: fn(&crate::RingStats) -> u64| {
+            a.ring_stats
+                .iter()
+                .fold(0u64, |acc, s| acc.wrapping_add(f(s)))
+        };
+        let state = &mut *a.state.lock();
+        ixgbe_service::update_stats(dev, state);
+        let hw = &*state.hw_stats;
+        let timeouts = a.tx_timeout_count.load(Ordering::Relaxed);
+        let lsc = a.lsc_count.load(Ordering::Relaxed);
+        [
+            net.rx_packets,
+            net.tx_packets,
+            net.rx_bytes,
+            net.tx_bytes,
+            hw.gprc,
+            hw.gptc,
+            hw.gorc,
+            hw.gotc,
+            lsc.into(),
+            sum(|s| s.tx_busy.get()),
+            sum(|s| s.rx_non_eop.get()),
+            hw.crcerrs.wrapping_add(hw.rlec),
+            net.tx_errors,
+            net.rx_dropped,
+            net.tx_dropped,
+            hw.mprc,
+            hw.bprc,
+            0,
+            0,
+            0,
+            hw.crcerrs,
+            0,
+            0,
+            0,
+            hw.fdirmatch,
+            hw.fdirmiss,
+            0,
+            0,
+            hw.mpc,
+            0,
+            0,
+            0,
+            0,
+            timeouts.into(),
+            sum(|s| s.tx_restart.get()),
+            hw.rlec,
+            hw.roc,
+            hw.ruc,
+            hw.lxontxc,
+            hw.lxonrxc,
+            hw.lxofftxc,
+            hw.lxoffrxc,
+            sum(|s| s.rx_csum_err.get()),
+            sum(|s| s.rx_alloc.get()),
+            sum(|s| s.rx_alloc_failed.get()),
+            0,
+            hw.qprdc,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            hw.ssvpc,
+        ]
+    }
+
+    /// Modes of 10 Gb/s for this device id (`ixgbe_set_supported_10gtypes`).
+    fn modes_10g(id: u16) -> LinkModes {
+        match id {
+            0x10F7 | 0x1514 => LinkModes::KX4_10000_FULL,
+            0x1517 => LinkModes::KR10000_FULL,
+            0x10F9 => LinkModes::T10000_FULL,
+            _ => LinkModes::KX4_10000_FULL.union(LinkModes::KR10000_FULL),
+        }
+    }
+
+    /// Modes of these speeds.
+    fn modes(id: u16, speeds: u32) -> LinkModes {
+        let mut modes = LinkModes::empty();
+        if speeds & SPEED_10GB_FULL != 0 {
+            modes = modes.union(Self::modes_10g(id));
+        }
+        if speeds & SPEED_1GB_FULL != 0 {
+            modes = modes.union(LinkModes::KX1000_FULL);
+        }
+        modes
+    }
+}
+
+#[vtable]
+impl Ops for Adapter {
+    fn fw_version(dev: &Device<Self>, out: &mut dyn fmt::Write) {
+        // A device that does not answer has no version.
+        if let Ok(id) = eeprom::etrack_id(&dev.data().hw) {
+            let _ = out.write_fmt(fmt!("0x{:08x}", id));
+        }
+    }
+
+    fn regs_len(_dev: &Device<Self>) -> usize {
+        REGS_LEN
+    }
+
+    fn get_regs(dev: &Device<Self>, _rtnl: &Rtnl, out: &mut [u32]) -> u32 {
+        let a = dev.data();
+        let state = a.state.lock();
+        dump::dump(&a.hw, &state.hw_stats, out);
+        // `ixgbe_mac_82599EB` in the top byte tells ethtool's decoder what it looks at.
+        let (id, revision) =
+            ixgbe_lib::pdev(dev).map_or((0, 0), |p| (p.device_id(), p.revision_id()));
+        2 << 24 | u32::from(revision) << 16 | u32::from(id)
+    }
+
+    fn eeprom_len(dev: &Device<Self>) -> usize {
+        (eeprom::words(&dev.data().hw) as usize).saturating_mul(2)
+    }
+
+    fn get_eeprom(dev: &Device<Self>, _rtnl: &Rtnl, offset: u32, out: &mut [u8]) -> Result<u32> {
+        let a = dev.data();
+        if out.is_empty() {
+            return Err(EINVAL);
+        }
+        let _state = a.state.lock();
+        for (at, byte) in (offset..=u32::MAX).zip(out) {
+            let [low, high] = eeprom::read(&a.hw, at >> 1).map_err(|_| EIO)?.to_le_bytes();
+            *byte = if at & 1 == 0 { low } else { high };
+        }
+        let pdev = ixgbe_lib::pdev(dev)?;
+        Ok(0x8086 | u32::from(pdev.device_id()) << 16)
+    }
+
+    fn nway_reset(dev: &Device<Self>, rtnl: &Rtnl) -> Result {
+        ixgbe_lib::reinit(dev, rtnl)
+    }
+
+    fn get_msglevel(dev: &Device<Self>) -> u32 {
+        dev.data().msg_enable.load(Ordering::Relaxed)
+    }
+
+    fn set_msglevel(dev: &Device<Self>, level: u32) {
+        dev.data().msg_enable.store(level, Ordering::Relaxed);
+    }
+
+    fn get_ringparam(dev: &Device<Self>, _rtnl: &Rtnl) -> RingParam {
+        let rings = dev.data().rings.lock();
+        RingParam {
+            rx_max: MAX_DESCS,
+            tx_max: MAX_DESCS,
+            rx: rings.rx_descs,
+            tx: rings.tx_descs,
+            ..RingParam::default()
+        }
+    }
+
+    fn set_ringparam(dev: &Device<Self>, rtnl: &Rtnl, ring: &RingParam) -> Result {
+        if ring.rx_mini != 0 || ring.rx_jumbo != 0 {
+            return Err(EINVAL);
+        }
+        let new = (clamp_descs(ring.rx), clamp_descs(ring.tx));
+        let old = {
+            let rings = &mut *dev.data().rings.lock();
+            let old = (rings.rx_descs, rings.tx_descs);
+            (rings.rx_descs, rings.tx_descs) = new;
+            old
+        };
+        if new == old {
+            return Ok(());
+        }
+        ixgbe_lib::reinit(dev, rtnl).or_else(|e| {
+            // Not enough memory: the rings that there were fitted.
+            {
+                let rings = &mut *dev.data().rings.lock();
+                (rings.rx_descs, rings.tx_descs) = old;
+            }
+            ixgbe_lib::up(dev, rtnl)?;
+            Err(e)
+        })
+    }
+
+    fn get_coalesce(dev: &Device<Self>, _rtnl: &Rtnl) -> Result<Coalesce> {
+        let rings = dev.data().rings.lock();
+        // Vectors serve both directions, so only the receive side is reported.
+        Ok(Coalesce {
+            rx_usecs: rings.itr.map_or(1, |itr| itr >> 2),
+            tx_usecs: 0,
+        })
+    }
+
+    fn set_coalesce(dev: &Device<Self>, rtnl: &Rtnl, c: &Coalesce) -> Result {
+        if c.tx_usecs != 0 || c.rx_usecs > MAX_USECS {
+            return Err(EINVAL);
+        }
+        let new = (c.rx_usecs != 1).then(|| usecs_to_eitr(c.rx_usecs));
+        let fast = |itr: Option<u32>| itr.is_some_and(|itr| itr < ITR_100K);
+        let old = {
+            let rings = &mut *dev.data().rings.lock();
+            core::mem::replace(&mut rings.itr, new)
+        };
+        if fast(old) != fast(new) {
+            // The write-back threshold of transmit queues depends on it.
+            return ixgbe_lib::reinit(dev, rtnl);
+        }
+        ixgbe_lib::apply_itr(dev);
+        Ok(())
+    }
+
+    fn get_channels(dev: &Device<Self>, _rtnl: &Rtnl) -> Channels {
+        let rings = dev.data().rings.lock();
+        let state = dev.data().state.lock();
+        Channels {
+            max_other: NON_Q_VECTORS,
+            other: NON_Q_VECTORS,
+            max_combined: rings.max_queues(&state),
+            combined: rings.usable(&state),
+            ..Channels::default()
+        }
+    }
+
+    fn set_channels(dev: &Device<Self>, rtnl: &Rtnl, c: &Channels) -> Result {
+        if c.combined == 0 || c.rx != 0 || c.tx != 0 || c.other != NON_Q_VECTORS {
+            return Err(EINVAL);
+        }
+        let old = {
+            let rings = &mut *dev.data().rings.lock();
+            let state = dev.data().state.lock();
+            if c.combined > rings.max_queues(&state) {
+                return Err(EINVAL);
+            }
+            core::mem::replace(&mut rings.queues, c.combined)
+        };
+        if old == c.combined {
+            return Ok(());
+        }
+        let n = c.combined;
+        if !dev.data().rings.lock().is_up() {
+            return dev.set_real_num_queues(rtnl, n, n);
+        }
+        ixgbe_lib::reinit(dev, rtnl).or_else(|e| {
+            dev.data().rings.lock().queues = old;
+            ixgbe_lib::up(dev, rtnl)?;
+            Err(e)
+        })
+    }
+
+    fn get_pauseparam(dev: &Device<Self>, _rtnl: &Rtnl) -> PauseParam {
+        let state = dev.data().state.lock();
+        PauseParam {
+            autoneg: state.fc.autoneg,
+            rx: state.fc.current.rx,
+            tx: state.fc.current.tx,
+        }
+    }
+
+    fn set_pauseparam(dev: &Device<Self>, rtnl: &Rtnl, p: &PauseParam) -> Result {
+        let changed = {
+            let fc = &mut dev.data().state.lock().fc;
+            let old = (fc.autoneg, fc.requested);
+            fc.autoneg = p.autoneg;
+            fc.requested = if p.autoneg {
+                Pause::FULL
+            } else {
+                Pause { rx: p.rx, tx: p.tx }
+            };
+            old != (fc.autoneg, fc.requested)
+        };
+        if !changed {
+            return Ok(());
+        }
+        if dev.running() {
+            return ixgbe_lib::reinit(dev, rtnl);
+        }
+        let state = &mut *dev.data().state.lock();
+        state.fc.current = state.fc.requested;
+        ixgbe_lib::reset(dev, state);
+        Ok(())
+    }
+
+    fn get_pause_stats(dev: &Device<Self>) -> (u64, u64) {
+        let state = dev.data().state.lock();
+        let hw = &state.hw_stats;
+        (
+            hw.lxontxc.wrapping_add(hw.lxofftxc),
+            hw.lxonrxc.wrapping_add(hw.lxoffrxc),
+        )
+    }
+
+    fn self_test(
+        dev: &Device<Self>,
+        rtnl: &Rtnl,
+        offline: bool,
+        results: &mut [u64],
+    ) -> TestResult {
+        ixgbe_diag::run(dev, rtnl, offline, results)
+    }
+
+    fn sset_count(_dev: &Device<Self>, set: StringSet) -> Option<usize> {
+        match set {
+            StringSet::Stats => Some(STATS.len() + PER_QUEUE * MAX_QUEUES as usize + 4 * CLASSES),
+            StringSet::Test => Some(TESTS.len()),
+            StringSet::PrivFlags => None,
+        }
+    }
+
+    fn strings(_dev: &Device<Self>, set: StringSet, out: &mut Strings<'_>) {
+        let names: &[&str] = match set {
+            StringSet::Stats => &STATS,
+            StringSet::Test => &TESTS,
+            StringSet::PrivFlags => &[],
+        };
+        for name in names {
+            out.push(fmt!("{}", *name));
+        }
+        if set != StringSet::Stats {
+            return;
+        }
+        for way in ["tx", "rx"] {
+            for q in 0..MAX_QUEUES {
+                out.push(fmt!("{}_queue_{}_packets", way, q));
+                out.push(fmt!("{}_queue_{}_bytes", way, q));
+            }
+        }
+        for way in ["tx", "rx"] {
+            for class in 0..CLASSES {
+                out.push(fmt!("{}_pb_{}_pxon", way, class));
+                out.push(fmt!("{}_pb_{}_pxoff", way, class));
+            }
+        }
+    }
+
+    fn get_stats(dev: &Device<Self>, _rtnl: &Rtnl, out: &mut [u64]) {
+        let a = dev.data();
+        let common = Self::counters(dev);
+        let state = a.state.lock();
+        let hw = &*state.hw_stats;
+        let tx = a
+            .ring_stats
+            .iter()
+            .flat_map(|s| [s.tx_packets.get(), s.tx_bytes.get()]);
+        let rx = a
+            .ring_stats
+            .iter()
+            .flat_map(|s| [s.rx_packets.get(), s.rx_bytes.get()]);
+        let pause = |on: &[u64; CLASSES], off: &[u64; CLASSES]| {
+            let mut both = [0; 2 * CLASSES];
+            for (to, (on, off)) in both.chunks_exact_mut(2).zip(on.iter().zip(off)) {
+                to.copy_from_slice(&[*on, *off]);
+            }
+            both
+        };
+        let classes = chain(
+            pause(&hw.pxontxc, &hw.pxofftxc),
+            pause(&hw.pxonrxc, &hw.pxoffrxc),
+        );
+        let all = chain(chain(common, tx), chain(rx, classes));
+        for (to, from) in out.iter_mut().zip(all) {
+            *to = from;
+        }
+    }
+
+    fn set_phys_id(dev: &Device<Self>, _rtnl: &Rtnl, what: PhysId) -> Result<u32> {
+        let a = dev.data();
+        let state = &mut *a.state.lock();
+        let now = a.hw.read32(LEDCTL);
+        // The light that shows link and activity, as the EEPROM chose (`ixgbe_init_led_link_act_generic`).
+        let orig = state.led_orig.unwrap_or(now);
+        let led = (0..4)
+            .find(|i| orig >> (8 * i) & LED_MODE_MASK_BASE == LED_LINK_ACTIVE)
+            .unwrap_or(2);
+        let mode = |mode: u32| {
+            let clear = (LED_MODE_MASK_BASE | LED_BLINK_BASE) << (8 * led);
+            now & !clear | mode << (8 * led)
+        };
+        match what {
+            PhysId::Active => {
+                state.led_orig = Some(now);
+                return Ok(2);
+            }
+            PhysId::On => a.hw.write32(LEDCTL, mode(LED_ON)),
+            PhysId::Off => a.hw.write32(LEDCTL, mode(LED_OFF)),
+            PhysId::Inactive => {
+                if let Some(orig) = state.led_orig.take() {
+                    a.hw.write32(LEDCTL, orig);
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    fn rx_ring_count(dev: &Device<Self>) -> u32 {
+        let rings = dev.data().rings.lock();
+        let state = dev.data().state.lock();
+        rings.usable(&state)
+    }
+
+    fn rxfh_indir_size(_dev: &Device<Self>) -> u32 {
+        RETA_SIZE as u32
+    }
+
+    fn rxfh_key_size(_dev: &Device<Self>) -> u32 {
+        RSS_KEY_SIZE as u32
+    }
+
+    fn get_rxfh(
+        dev: &Device<Self>,
+        _rtnl: &Rtnl,
+        indir: Option<&mut [u32]>,
+        key: Option<&mut [u8]>,
+    ) -> Result {
+        let state = dev.data().state.lock();
+        let rss = &state.sw.rss;
+        if let Some(indir) = indir {
+            for (to, from) in indir.iter_mut().zip(rss.table) {
+                *to = from.into();
+            }
+        }
+        if let Some(key) = key {
+            for (to, from) in key.chunks_exact_mut(4).zip(rss.key) {
+                to.copy_from_slice(&from.to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    fn set_rxfh(dev: &Device<Self>, _rtnl: &Rtnl, set: &RxfhSet<'_>) -> Result {
+        let a = dev.data();
+        let rings = a.rings.lock();
+        let state = &mut *a.state.lock();
+        if let Some(indir) = set.indir {
+            // VFs share the table and have at least two queues.
+            let mut max = rings.usable(state);
+            if state.sw.pools.is_some() {
+                max = max.max(2);
+            }
+            if indir.iter().any(|q| *q >= max) {
+                return Err(EINVAL);
+            }
+            for (to, from) in state.sw.rss.table.iter_mut().zip(indir) {
+                *to = *from as u8;
+            }
+            state.rss_set_by_user = true;
+            state.sw.rss.store_table(&a.hw);
+        }
+        if let Some(key) = set.key {
+            for (to, from) in state.sw.rss.key.iter_mut().zip(key.chunks_exact(4)) {
+                *to = from.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
+            }
+            state.sw.rss.store_key(&a.hw);
+        }
+        Ok(())
+    }
+
+    fn get_rxfh_fields(dev: &Device<Self>, _rtnl: &Rtnl, flow_type: u32) -> Result<u64> {
+        let state = dev.data().state.lock();
+        let rss = &state.sw.rss;
+        let ports = |on: bool| if on { RXH_IP | RXH_L4 } else { RXH_IP };
+        Ok(match flow_type {
+            flow::TCP_V4 | flow::TCP_V6 => ports(true),
+            flow::UDP_V4 => ports(rss.udp4),
+            flow::UDP_V6 => ports(rss.udp6),
+            flow::SCTP_V4
+            | flow::SCTP_V6
+            | flow::AH_ESP_V4
+            | flow::AH_ESP_V6
+            | flow::AH_V4
+            | flow::AH_V6
+            | flow::ESP_V4
+            | flow::ESP_V6
+            | flow::IPV4
+            | flow::IPV6 => RXH_IP,
+            _ => return Err(EINVAL),
+        })
+    }
+
+    fn set_rxfh_fields(dev: &Device<Self>, _rtnl: &Rtnl, fields: &RxfhFields) -> Result {
+        let a = dev.data();
+        let state = &mut *a.state.lock();
+        let want = fields.data;
+        let rss = &mut state.sw.rss;
+        let udp = match want {
+            RXH_IP => Ok(false),
+            w if w == RXH_IP | RXH_L4 => Ok(true),
+            _ => Err(EINVAL),
+        };
+        match fields.flow_type {
+            flow::TCP_V4 | flow::TCP_V6 if want == RXH_IP | RXH_L4 => return Ok(()),
+            flow::SCTP_V4
+            | flow::SCTP_V6
+            | flow::AH_ESP_V4
+            | flow::AH_ESP_V6
+            | flow::AH_V4
+            | flow::AH_V6
+            | flow::ESP_V4
+            | flow::ESP_V6
+                if want == RXH_IP =>
+            {
+                return Ok(())
+            }
+            flow::UDP_V4 => rss.udp4 = udp?,
+            flow::UDP_V6 => rss.udp6 = udp?,
+            _ => return Err(EINVAL),
+        }
+        if udp == Ok(true) {
+            dev_warn!(
+                dev.parent(),
+                "enabling UDP RSS: fragmented packets may arrive out of order to the stack above\n"
+            );
+        }
+        let pools = state.sw.pools;
+        state.sw.rss.store_mode(&a.hw, pools);
+        Ok(())
+    }
+
+    fn get_link_settings(dev: &Device<Self>, _rtnl: &Rtnl) -> Result<LinkSettings> {
+        let a = dev.data();
+        let id = ixgbe_lib::pdev(dev)?.device_id();
+        let state = a.state.lock();
+        let autoc = state.mac.orig_autoc.unwrap_or_else(|| a.hw.read32(AUTOC));
+        let can = link::capabilities(autoc).map_err(|_| EIO)?;
+        let mut supported = Self::modes(id, can.speeds);
+        let mut advertising = match state.advertised {
+            0 => supported,
+            speeds => Self::modes(id, speeds),
+        };
+        if can.autoneg {
+            supported = supported.union(LinkModes::AUTONEG);
+            advertising = advertising.union(LinkModes::AUTONEG);
+        }
+        // Without a PHY nothing is known of what is plugged in, which the C driver reports as other.
+        supported = supported.union(LinkModes::FIBRE).union(LinkModes::PAUSE);
+        advertising = advertising.union(LinkModes::FIBRE);
+        let pause = match state.fc.requested {
+            Pause { rx: true, tx: true } => LinkModes::PAUSE,
+            Pause {
+                rx: true,
+                tx: false,
+            } => LinkModes::PAUSE.union(LinkModes::ASYM_PAUSE),
+            Pause {
+                rx: false,
+                tx: true,
+            } => LinkModes::ASYM_PAUSE,
+            Pause {
+                rx: false,
+                tx: false,
+            } => LinkModes::empty(),
+        };
+        let up = dev.carrier_ok();
+        Ok(LinkSettings {
+            speed: up.then(|| state.link.mbps()),
+            full_duplex: up.then_some(true),
+            port: Port::Other,
+            autoneg: can.autoneg,
+            supported,
+            advertising: advertising.union(pause),
+        })
+    }
+
+    fn set_link_settings(_dev: &Device<Self>, _rtnl: &Rtnl, s: &LinkSettings) -> Result {
+        // A backplane has what its EEPROM says: only what is in force already is accepted.
+        let same = !s.autoneg
+            && s.advertising.contains(LinkModes::T10000_FULL)
+            && s.speed == Some(10_000)
+            && s.full_duplex == Some(true);
+        if same {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+}
