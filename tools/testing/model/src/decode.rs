@@ -126,7 +126,7 @@ pub(crate) fn decode(address: u32) -> Reg {
         regs::QDE => Reg::Qde,
         regs::RTTBCNRC => Reg::Rttbcnrc,
         regs::LVMMC_RX | regs::LVMMC_TX => Reg::Lvmmc(address),
-        regs::SSVPC => Reg::Counter(address),
+        regs::SSVPC | regs::TXDGPC => Reg::Counter(address),
         0x01C0 | 0x0600 | 0x0300..=0x0FFF => events(address),
         0x1000..=0x1FFF | 0xD000..=0xDFFF => rx_block(address),
         0x6000..=0x7FFF => tx_block(address),

@@ -91,6 +91,8 @@ impl RegisterFile {
 
     /// A queue sent a frame.
     pub(crate) fn count_queue_transmit(&mut self, queue: u8, frame: &[u8]) {
+        // The C driver searches the VFs for PCIe errors whenever this stands still (K: `ixgbe_check_for_bad_vf`).
+        self.add(regs::TXDGPC, 1);
         let set = self.counter_set(regs::tqsm(0), queue);
         self.add(regs::qptc(set), 1);
         self.add_wide(regs::qbtc_l(set), regs::qbtc_h(set), octets(frame));

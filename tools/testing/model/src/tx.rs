@@ -447,12 +447,9 @@ impl Device {
             && filter.pools_by_vlan(addresses.vlan) >> (pool & 63) & 1 == 0;
         let spoofed = mac || vlan;
         // VMECM chooses the pools whose events SSVPC counts.
-        if spoofed && self.regs.table_bit(VMECM, u32::from(pool)) {
+        if spoofed && self.regs.table_bit(regs::vmecm(0), u32::from(pool)) {
             self.regs.add(regs::SSVPC, 1);
         }
         spoofed
     }
 }
-
-/// Count enable of SSVPC, a bit for each pool (K: `IXGBE_VMECM`).
-const VMECM: u32 = 0x8790;

@@ -208,3 +208,5 @@ pub const fn pvfgotc_msb(i: u32) -> u32 {
 pub const fn pvfmprc(i: u32) -> u32 {
     at(0xD01C, 0x40, i)
 }
+/// Good packets that the transmit DMA sent, all functions together.
+pub const TXDGPC: u32 = 0x87A0;
