@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::kernel::Flavour;
 use crate::lab::Lab;
+use crate::migrate::{migrate, MigrateArgs};
 use crate::process;
 use crate::shell::{shell, ShellArgs};
 use crate::test::{test, TestArgs};
@@ -32,6 +33,8 @@ enum Command {
     Shell(ShellArgs),
     /// Run test suites.
     Test(TestArgs),
+    /// Migrate a running VM with its VF from one emulated host to another, and report what its peer saw.
+    Migrate(MigrateArgs),
 }
 
 /// Runs the command line of this process and gives its exit status.
@@ -66,5 +69,6 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Shell(args) => shell(&args),
         Command::Test(args) => test(&args),
+        Command::Migrate(args) => migrate(&args),
     }
 }

@@ -286,6 +286,14 @@ pub struct Input {
 }
 
 impl Input {
+    /// Kills the command with all that it started.
+    ///
+    /// # Errors
+    /// If the agent is gone.
+    pub fn kill(&self) -> Result<()> {
+        self.guest.send(Kind::Kill, self.id, Vec::new())
+    }
+
     /// Writes.
     ///
     /// # Errors
@@ -318,13 +326,5 @@ impl Command {
     /// If the agent is gone.
     pub fn close_stdin(&self) -> Result<()> {
         self.stdin(&[])
-    }
-
-    /// Kills the command with all that it started.
-    ///
-    /// # Errors
-    /// If the agent is gone.
-    pub fn kill(&self) -> Result<()> {
-        self.guest.send(Kind::Kill, self.id, Vec::new())
     }
 }

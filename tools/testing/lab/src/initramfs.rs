@@ -142,3 +142,28 @@ pub fn host(cache: &Cache, tree: &Path) -> Result<PathBuf> {
     }
     Ok(path)
 }
+
+/// Builds the initramfs of an inner VM: agent, busybox, and modules, given in the order in which they are loaded.
+///
+/// # Errors
+/// Those of building the agent, reading and writing.
+pub fn inner(
+    cache: &Cache,
+    tree: &Path,
+    busybox: &Path,
+    modules: &[PathBuf],
+    to: &Path,
+) -> Result<()> {
+    let agent = agent(cache, tree)?;
+    let mut a = Archive::create(to)?;
+    for dir in ["bin", "dev", "modules"] {
+        a.dir(dir)?;
+    }
+    a.file("init", &agent)?;
+    a.file("bin/busybox", busybox)?;
+    for m in modules {
+        let name = m.file_name().context("a module's path")?.to_string_lossy();
+        a.file(&format!("modules/{name}"), m)?;
+    }
+    a.finish()
+}

@@ -113,6 +113,8 @@ pub struct HostSpec {
     pub deadline: Duration,
     /// Folder of this project's modules, shared as `rust`.
     pub modules: Option<PathBuf>,
+    /// Folder with kernel and initramfs of an inner VM, shared as `inner`.
+    pub inner: Option<PathBuf>,
     /// Folder of installed tests, shared as `selftests`.
     pub selftests: Option<PathBuf>,
 }
@@ -131,6 +133,7 @@ impl HostSpec {
             cards: 1,
             deadline: Duration::from_secs(24 * 3600),
             modules: None,
+            inner: None,
             selftests: None,
         }
     }
@@ -254,6 +257,7 @@ impl Lab {
             share("linux", &kernel.source, false),
             share("tree", &self.tree, false),
         ];
+        shares.extend(spec.inner.iter().map(|i| share("inner", i, false)));
         shares.extend(spec.modules.iter().map(|m| share("rust", m, false)));
         shares.extend(spec.selftests.iter().map(|p| share("selftests", p, false)));
         let machine = Machine {
@@ -274,9 +278,7 @@ impl Lab {
                 .to_vec(),
             deadline: spec.deadline,
         };
-        machine
-            .boot(&dir)
-            .with_context(|| format!("booting {name}"))
+        machine.boot(dir).with_context(|| format!("booting {name}"))
     }
 
     fn accel(&self, kernel: &Kernel) -> Accel {

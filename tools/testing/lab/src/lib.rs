@@ -4,7 +4,8 @@
 //! How the parts stand on each other, lowest first: [`cache`] and [`process`]; [`apt`], [`toolchain`], [`kernel`], [`qemu`],
 //! [`rootfs`] and [`initramfs`] make what is booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine and
 //! [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and [`klog`] judge what a machine prints; [`lab`] puts
-//! them together; [`shell`] and [`test`] (with [`suites`] and [`runner`]) are commands of the command line, [`cli`].
+//! them together; [`shell`] and [`test`] (with [`suites`] and [`runner`]) are commands of the command line,
+//! [`cli`], and so is [`migrate`], which speaks [`qmp`] with the hosts' own QEMU.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod kernel;
 pub mod klog;
 pub mod ktap;
 pub mod lab;
+pub mod migrate;
 pub mod process;
 pub mod qemu;
 pub mod qmp;

@@ -19,8 +19,8 @@ pub struct Qmp {
     command: Command,
     rest: Vec<u8>,
     ready: VecDeque<Value>,
-    /// Events that came while something else was waited for, oldest first.
-    pub events: VecDeque<Value>,
+    /// Events that came while something else was waited for, oldest first, with the time at which the lab had them.
+    pub events: VecDeque<(Instant, Value)>,
 }
 
 /// An error that QEMU itself reported: the command was understood and refused.
@@ -45,7 +45,7 @@ impl Qmp {
             argv: [
                 "socat",
                 "-",
-                &format!("UNIX-CONNECT:{path},retry=50,interval=0.1"),
+                &format!("UNIX-CONNECT:{path},retry=600,interval=0.1"),
             ]
             .map(String::from)
             .to_vec(),
@@ -111,18 +111,18 @@ impl Qmp {
             if let Some(r) = v.get_mut("return") {
                 return Ok(r.take());
             }
-            self.events.push_back(v);
+            self.events.push_back((Instant::now(), v));
         }
     }
 
-    /// Waits for an event by name.
+    /// Waits for an event by name and gives the time at which the lab had it.
     ///
     /// # Errors
     /// If it does not come in time.
-    pub fn wait_event(&mut self, name: &str, limit: Duration) -> Result<Value> {
+    pub fn wait_event(&mut self, name: &str, limit: Duration) -> Result<Instant> {
         let is_it = |v: &Value| v.get("event").and_then(Value::as_str) == Some(name);
-        if let Some(i) = self.events.iter().position(is_it) {
-            return self.events.remove(i).context("the event is gone");
+        if let Some(i) = self.events.iter().position(|(_, v)| is_it(v)) {
+            return Ok(self.events.remove(i).context("the event is gone")?.0);
         }
         let end = Instant::now() + limit;
         loop {
@@ -130,9 +130,9 @@ impl Qmp {
                 .read(end)
                 .with_context(|| format!("waiting for {name}"))?;
             if is_it(&v) {
-                return Ok(v);
+                return Ok(Instant::now());
             }
-            self.events.push_back(v);
+            self.events.push_back((Instant::now(), v));
         }
     }
 }

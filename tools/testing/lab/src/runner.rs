@@ -178,6 +178,7 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
         ("KSFT_DIR", "/lab/selftests".to_owned()),
         ("KSFT_PF_MODULE", module(boot.drivers.0, "ixgbe")),
         ("KSFT_VF_MODULE", module(boot.drivers.1, "ixgbevf")),
+        ("KSFT_VFIO_MODULE", module(boot.drivers.0, "ixgbe-vfio-pci")),
         ("STATION_V4", V4.to_string()),
         ("LAB_HEAD_WRITE", boot.head.name().to_owned()),
         // The share is read-only; compiling the libraries again for each test would take seconds each time.

@@ -141,8 +141,8 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
     let lab = Lab::open()?;
     let mut kernels: BTreeMap<Flavour, Kernel> = BTreeMap::new();
     for b in boots {
-        if !kernels.contains_key(&b.kernel) {
-            kernels.insert(b.kernel, lab.kernel(b.kernel)?);
+        if let std::collections::btree_map::Entry::Vacant(e) = kernels.entry(b.kernel) {
+            e.insert(lab.kernel(b.kernel)?);
         }
     }
     let mut products = BTreeMap::new();

@@ -89,6 +89,9 @@ fn run(argv: &[&str]) {
 /// Sets the machine up, starts the server, and reaps until it ends; then powers off.
 pub(crate) fn init() -> Result<()> {
     let none = MsFlags::empty();
+    std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    std::env::set_var("HOME", "/root");
+    std::env::set_var("LANG", "C.UTF-8");
     mnt("proc", "/proc", "proc", none, "")?;
     // Already there where the kernel mounts it by itself.
     let _ = mnt("dev", "/dev", "devtmpfs", none, "");
@@ -105,6 +108,8 @@ pub(crate) fn init() -> Result<()> {
         mnt("dev", "/dev", "devtmpfs", none, "")?;
         true
     } else {
+        // An inner VM: its only programs are busybox's.
+        run(&["/bin/busybox", "--install", "-s", "/bin"]);
         false
     };
     mnt("sys", "/sys", "sysfs", none, "")?;
@@ -135,10 +140,6 @@ pub(crate) fn init() -> Result<()> {
         fs::create_dir_all("/etc")?;
         fs::write("/etc/hosts", format!("127.0.0.1 localhost {name}\n"))?;
     }
-    std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    std::env::set_var("HOME", "/root");
-    std::env::set_var("LANG", "C.UTF-8");
-
     for share in values("lab.share=") {
         let (tag, flags, cache) = match share.strip_suffix(":rw") {
             Some(tag) => (tag, none, "none"),

@@ -47,7 +47,7 @@ pub struct Sample {
 /// A flow. Times are in ns after its start.
 #[derive(Debug, Default)]
 pub struct Flow {
-    sent: u64,
+    sent_at: Vec<u64>,
     seen: HashSet<u64>,
     duplicated: u64,
     corrupted: u64,
@@ -62,12 +62,20 @@ pub struct Flow {
 impl Flow {
     /// Number of the next datagram to send.
     pub fn next_seq(&self) -> u64 {
-        self.sent
+        self.sent_at.len() as u64
     }
 
     /// Notes that the next datagram was sent.
-    pub fn sent(&mut self) {
-        self.sent += 1;
+    pub fn sent(&mut self, now_ns: u64) {
+        self.sent_at.push(now_ns);
+    }
+
+    /// Of the datagrams from `from` on and before `to`, the times in ns at which those were sent that did not come back.
+    pub fn lost_between(&self, from: u64, to: u64) -> Vec<u64> {
+        (from..to)
+            .filter(|seq| !self.seen.contains(seq))
+            .filter_map(|seq| self.sent_at.get(usize::try_from(seq).ok()?).copied())
+            .collect()
     }
 
     /// Notes an arrival.
@@ -76,7 +84,7 @@ impl Flow {
             self.corrupted += 1;
             return;
         }
-        if d.seq >= self.sent {
+        if d.seq >= self.next_seq() {
             self.unknown += 1;
             return;
         }
@@ -137,9 +145,9 @@ impl Flow {
         let rtts = || self.samples.iter().map(|s| s.rtt_us);
         let received = self.seen.len() as u64;
         Stats {
-            sent: self.sent,
+            sent: self.next_seq(),
             received,
-            lost: self.sent.saturating_sub(received),
+            lost: self.next_seq().saturating_sub(received),
             duplicated: self.duplicated,
             corrupted: self.corrupted,
             reordered: self.reordered,
@@ -168,7 +176,7 @@ mod tests {
             seq: f.next_seq(),
             sent_ns,
         };
-        f.sent();
+        f.sent(sent_ns);
         (d, d.encode(100))
     }
 

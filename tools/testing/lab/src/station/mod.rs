@@ -169,6 +169,36 @@ impl Station {
         Ok(f.flow.longest_gap_since(f.ns(from)))
     }
 
+    /// Number of the flow's next datagram.
+    ///
+    /// # Errors
+    /// If there is no such flow.
+    pub fn next_seq(&self, id: u32) -> Result<u64> {
+        Ok(self
+            .lock()
+            .flows
+            .get(&id)
+            .context("no such flow")?
+            .flow
+            .next_seq())
+    }
+
+    /// Of a flow's datagrams from `from` on and before `to`, when those were sent that did not come back, in µs after the
+    /// flow's start.
+    ///
+    /// # Errors
+    /// If there is no such flow.
+    pub fn lost_between(&self, id: u32, from: u64, to: u64) -> Result<Vec<u64>> {
+        let core = self.lock();
+        let lost = core
+            .flows
+            .get(&id)
+            .context("no such flow")?
+            .flow
+            .lost_between(from, to);
+        Ok(lost.into_iter().map(|ns| ns / 1000).collect())
+    }
+
     /// Every TCP connection so far.
     pub fn streams(&self) -> Vec<Stream> {
         self.lock().stack.streams.clone()
@@ -254,15 +284,16 @@ impl Core {
             // A station that was not scheduled for long does not flood the wire afterwards.
             let burst = due.saturating_sub(f.flow.next_seq()).min(256);
             for _ in 0..burst {
+                let sent_ns = f.ns(Instant::now());
                 let d = Datagram {
                     flow: *id,
                     seq: f.flow.next_seq(),
-                    sent_ns: f.ns(Instant::now()),
+                    sent_ns,
                 };
                 if let Some(frame) = frame_of(&f.spec, *id, &d) {
                     frames.push(frame);
                 }
-                f.flow.sent();
+                f.flow.sent(sent_ns);
             }
         }
         frames

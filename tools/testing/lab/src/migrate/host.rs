@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A host of the demonstration: its drivers, its VF, its place on the network.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::inner;
+use crate::vm::Vm;
+
+/// The 82599 in a host: the function behind its first root port.
+pub const PF: &str = "0000:01:00.0";
+
+/// Its first VF: offset 128 in the routing id (82599 datasheet, SR-IOV capability).
+pub const VF: &str = "0000:01:10.0";
+
+/// TCP port of the migration stream.
+pub const PORT: u16 = 4444;
+
+const SHORT: Duration = Duration::from_secs(60);
+
+/// A host that runs.
+pub struct Host {
+    /// 1 or 2.
+    pub number: u8,
+    /// The machine.
+    pub vm: Vm,
+    started: AtomicU32,
+}
+
+/// How a host is prepared.
+pub struct Preparation<'a> {
+    /// Whether it has a VF to give.
+    pub card: inner::Card,
+    /// devlink parameter `head_restore`, where it is forced.
+    pub restore: Option<&'a str>,
+    /// Whether the VF may be migrated.
+    pub migratable: bool,
+}
+
+impl Host {
+    /// Takes a host that has just booted.
+    pub fn new(number: u8, vm: Vm) -> Self {
+        Self {
+            number,
+            vm,
+            started: AtomicU32::new(0),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        format!("h{}", self.number)
+    }
+
+    /// Address of its virtio card, which carries the migration stream.
+    pub fn address(&self) -> String {
+        format!("192.0.2.{}", 10 + self.number)
+    }
+
+    /// A number that no QEMU of this host has had.
+    pub fn next_id(&self) -> u32 {
+        self.started.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn sh(&self, what: &str, script: &str) -> Result<String> {
+        let out = self.vm.guest.sh(&format!("set -e; {script}"), SHORT)?;
+        out.ok().with_context(|| format!("{}: {what}", self.name()))
+    }
+
+    /// Loads KVM and, for a VF, this project's drivers; makes the VF and gives it to the variant driver.
+    ///
+    /// # Errors
+    /// If a step fails; the message says which.
+    pub fn prepare(&self, p: &Preparation<'_>) -> Result<()> {
+        self.sh(
+            "loading KVM",
+            "modprobe kvm-amd || modprobe kvm-intel; test -e /dev/kvm",
+        )?;
+        self.sh(
+            "joining the network",
+            &format!(
+                "for n in /sys/class/net/*; do case $(readlink $n/device/driver) in */virtio_net) peer=${{n##*/}};; esac; done
+                 ip link add br0 type bridge forward_delay 0; ip link set $peer mtu 1500 master br0 up
+                 ip addr add {}/24 dev br0; ip link set br0 up",
+                self.address()
+            ),
+        )?;
+        if p.card == inner::Card::Virtio {
+            return Ok(());
+        }
+        self.sh(
+            "loading the drivers",
+            "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
+        )?;
+        self.sh(
+            "making the VF",
+            &format!(
+                "pf=/sys/bus/pci/devices/{PF}; echo 0 >$pf/sriov_drivers_autoprobe
+                 net=$(ls $pf/net); ip link set $net up
+                 for i in $(seq 100); do [ \"$(cat /sys/class/net/$net/carrier)\" = 1 ] && break; sleep 0.1; done
+                 echo 1 >$pf/sriov_numvfs; ip link set $net vf 0 mac {}",
+                inner::MAC
+            ),
+        )?;
+        if let Some(way) = p.restore {
+            self.sh(
+                "setting the way of restore",
+                &format!(
+                    "devlink dev param set pci/{PF} name head_restore value {way} cmode runtime"
+                ),
+            )?;
+        }
+        if p.migratable {
+            self.sh(
+                "making the VF migratable",
+                &format!(
+                    "port=$(devlink -j port show | jq -r '.port | to_entries[] | select((.key | startswith(\"pci/{PF}/\")) and \
+                     .value.flavour == \"pcivf\" and .value.vfnum == 0) | .key')
+                     devlink port function set $port migratable enable"
+                ),
+            )?;
+        }
+        self.sh(
+            "giving the VF to VFIO",
+            &format!(
+                "vf=/sys/bus/pci/devices/{VF}; echo ixgbe_vfio_pci >$vf/driver_override
+                 echo {VF} >/sys/bus/pci/drivers_probe; test -e $vf/driver"
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Makes a tap on the bridge.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn add_tap(&self, name: &str) -> Result<()> {
+        self.sh(
+            "making a tap",
+            &format!("ip tuntap add {name} mode tap; ip link set {name} master br0 up"),
+        )?;
+        Ok(())
+    }
+
+    /// Figures of the variant driver about its last save or load, by name.
+    ///
+    /// # Errors
+    /// If the host does not answer.
+    pub fn figures(&self) -> Result<BTreeMap<String, String>> {
+        let text = self
+            .vm
+            .guest
+            .sh(
+                &format!("cat $(find /sys/kernel/debug -path '*{VF}/report')"),
+                SHORT,
+            )?
+            .stdout;
+        Ok(text
+            .lines()
+            .filter_map(|l| l.split_once(' '))
+            .map(|(k, v)| (k.to_owned(), v.trim().to_owned()))
+            .collect())
+    }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The inner VM: run by the host's own, unmodified QEMU with the VF assigned, driven through the same agent as a host.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use lab_agent::{Run, PORT};
+use serde_json::json;
+
+use super::host::{Host, VF};
+use crate::guest::{Command, Event, Guest, Up};
+use crate::qmp::Qmp;
+
+/// Memory of the inner VM in MiB.
+pub const MEMORY_MIB: u32 = 256;
+
+/// Its address.
+pub const ADDRESS: &str = "192.0.2.100";
+
+/// Its card's MAC address.
+pub const MAC: &str = "02:82:59:00:64:00";
+
+/// Which card the inner VM has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Card {
+    /// The host's first VF, assigned by VFIO.
+    Vf,
+    /// virtio-net on a bridge: what a VM without a VF has.
+    Virtio,
+}
+
+/// An inner VM, or the place that waits for one.
+pub struct Inner {
+    /// QEMU in the host; it is killed on drop.
+    qemu: Killed,
+    /// What QEMU said.
+    messages: Arc<Mutex<String>>,
+    /// Its QMP.
+    pub qmp: Qmp,
+    /// The agent in the VM; silent until the VM has arrived.
+    pub agent: Guest,
+}
+
+/// A command that is killed on drop.
+struct Killed(crate::guest::Input);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // The host may be gone already.
+        let _ = self.0.kill();
+    }
+}
+
+/// Joins a unix socket in a host with one in this process.
+fn bridge(host: &Guest, path: &str) -> Result<UnixStream> {
+    let argv = [
+        "socat",
+        "-",
+        &format!("UNIX-CONNECT:{path},retry=1200,interval=0.05"),
+    ]
+    .map(String::from)
+    .to_vec();
+    let command = host.start(&Run {
+        argv,
+        ..Run::default()
+    })?;
+    let (near, far) = UnixStream::pair()?;
+    let (mut reader, mut writer) = (far.try_clone()?, far);
+    let input = command.input();
+    thread::spawn(move || {
+        let mut buf = [0u8; 16384];
+        while let Ok(n @ 1..) = reader.read(&mut buf) {
+            if input.send(buf.get(..n).unwrap_or_default()).is_err() {
+                return;
+            }
+        }
+    });
+    thread::spawn(move || {
+        for event in command.events {
+            match event {
+                Event::Stdout(b) => {
+                    if writer.write_all(&b).is_err() {
+                        break;
+                    }
+                }
+                Event::Stderr(_) => {}
+                Event::Exit(_) => break,
+            }
+        }
+        let _ = writer.shutdown(std::net::Shutdown::Both);
+    });
+    Ok(near)
+}
+
+fn collect(command: Command) -> Arc<Mutex<String>> {
+    let messages = Arc::<Mutex<String>>::default();
+    let to = messages.clone();
+    thread::spawn(move || {
+        for event in command.events {
+            let text = match event {
+                Event::Stdout(b) | Event::Stderr(b) => String::from_utf8_lossy(&b).into_owned(),
+                Event::Exit(e) => format!("QEMU ended: {e:?}\n"),
+            };
+            to.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push_str(&text);
+        }
+    });
+    messages
+}
+
+impl Inner {
+    /// Starts QEMU in a host, with the VM or (`incoming`) waiting for it.
+    ///
+    /// # Errors
+    /// If QEMU does not answer; the message has what it said.
+    pub fn start(host: &Host, card: Card, driver: &str, incoming: bool) -> Result<Self> {
+        let guest = &host.vm.guest;
+        let id = host.next_id();
+        let (qmp, agent, console) = (
+            format!("/run/vm{id}.qmp"),
+            format!("/run/vm{id}.agent"),
+            format!("/run/vm{id}.console"),
+        );
+        let mut argv = vec!["qemu-system-x86_64".to_owned()];
+        let mut add = |args: &[&str]| argv.extend(args.iter().map(ToString::to_string));
+        add(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-vga",
+            "none",
+            "-no-reboot",
+            "-monitor",
+            "none",
+        ]);
+        add(&[
+            "-M",
+            "q35",
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host",
+            "-m",
+            &MEMORY_MIB.to_string(),
+        ]);
+        add(&[
+            "-kernel",
+            "/lab/inner/vmlinux",
+            "-initrd",
+            "/lab/inner/initrd",
+        ]);
+        add(&[
+            "-append",
+            &format!(
+                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={driver}"
+            ),
+        ]);
+        add(&[
+            "-serial",
+            &format!("file:{console}"),
+            "-qmp",
+            &format!("unix:{qmp},server=on,wait=off"),
+        ]);
+        add(&[
+            "-device",
+            "virtio-serial-pci",
+            "-chardev",
+            &format!("socket,id=agent,path={agent},server=on,wait=off"),
+        ]);
+        add(&[
+            "-device",
+            &format!("virtserialport,chardev=agent,name={PORT}"),
+        ]);
+        match card {
+            Card::Vf => {
+                // A root port, so that the card can be unplugged.
+                add(&["-device", "pcie-root-port,id=rp0,chassis=1,slot=1"]);
+                add(&["-device", &format!("vfio-pci,id=vf0,host={VF},bus=rp0")]);
+            }
+            Card::Virtio => {
+                add(&[
+                    "-netdev",
+                    &format!("tap,id=n0,ifname=tap{id},script=no,downscript=no"),
+                ]);
+                add(&["-device", &format!("virtio-net-pci,netdev=n0,mac={MAC}")]);
+            }
+        }
+        if card == Card::Virtio {
+            host.add_tap(&format!("tap{id}"))?;
+        }
+        if incoming {
+            add(&["-incoming", "defer"]);
+        }
+        let command = guest.start(&Run {
+            argv,
+            ..Run::default()
+        })?;
+        let qemu = Killed(command.input());
+        let messages = collect(command);
+        let said = || {
+            messages
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        };
+        let agent = Guest::new(bridge(guest, &agent)?)?;
+        let mut qmp = Qmp::connect(guest, &qmp)
+            .with_context(|| format!("starting QEMU in {}: {}", host.name(), said()))?;
+        let capabilities = json!([{ "capability": "events", "state": true }]);
+        qmp.execute(
+            "migrate-set-capabilities",
+            json!({ "capabilities": capabilities }),
+        )?;
+        let inner = Self {
+            qemu,
+            messages,
+            qmp,
+            agent,
+        };
+        if !incoming {
+            let start = Instant::now();
+            while inner.agent.wait_up(Duration::from_millis(500)) != Up::Yes {
+                if start.elapsed() > Duration::from_secs(120) || inner.said().contains("QEMU ended")
+                {
+                    let console = guest
+                        .run(&["tail", "-n", "30", &console], Duration::from_secs(20))?
+                        .stdout;
+                    bail!(
+                        "the inner VM did not come up; QEMU says: {}\nits console:\n{console}",
+                        inner.said()
+                    );
+                }
+            }
+        }
+        Ok(inner)
+    }
+
+    /// What QEMU said.
+    pub fn said(&self) -> String {
+        self.messages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Gives the VM's card its address.
+    ///
+    /// # Errors
+    /// If the card does not come up in time.
+    pub fn configure(&self) -> Result<()> {
+        let script = format!(
+            "for i in $(seq 100); do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done
+             ip addr add {ADDRESS}/24 dev eth0 && ip link set eth0 up || exit 1
+             for i in $(seq 200); do [ \"$(cat /sys/class/net/eth0/carrier 2>/dev/null)\" = 1 ] && exit 0; sleep 0.1; done
+             echo no carrier; exit 1"
+        );
+        self.agent
+            .sh(&script, Duration::from_secs(60))?
+            .ok()
+            .context("configuring the inner VM's card")?;
+        Ok(())
+    }
+
+    /// Ends QEMU.
+    pub fn quit(mut self) {
+        // Whatever it answers, dropping kills what is left of it.
+        let _ = self.qmp.execute("quit", json!({}));
+        let end = Instant::now() + Duration::from_secs(10);
+        while !self.said().contains("QEMU ended") && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(self.qemu);
+    }
+}
