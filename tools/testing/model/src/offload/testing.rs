@@ -5,6 +5,7 @@ use etherparse::{IpNumber, PacketBuilder, TcpHeader, UdpHeader};
 use proptest::prelude::*;
 
 use super::parse::Packet;
+use super::tx::{advanced, Config, Context, DataOptions, Error, L4Type};
 
 /// IP version, addresses and options of a generated packet.
 #[derive(Clone, Debug)]
@@ -42,6 +43,50 @@ impl Sample {
         14 + self.ip_len() + if self.tcp.is_some() { 16 } else { 6 }
     }
 
+    /// What a driver hands to the device for the packet: the frame with its checksums left open, and segmented if there is
+    /// an MSS (K: `ixgbe_tx_csum`, `ixgbe_tso`).
+    pub(crate) fn request(&self, mss: Option<u16>) -> (Vec<u8>, Context, DataOptions) {
+        let mut frame = self.frame.clone();
+        let v4 = matches!(self.addresses, Addresses::V4(..));
+        if v4 {
+            frame[24..26].fill(0);
+        }
+        if mss.is_some() {
+            // The IP length is the device's to fill in.
+            let length = if v4 { 16 } else { 18 };
+            frame[length..length + 2].fill(0);
+        }
+        let at = self.checksum_at();
+        frame[at..at + 2].copy_from_slice(&self.seed(mss.is_none()).to_be_bytes());
+        let payload = if mss.is_some() {
+            self.payload.len()
+        } else {
+            frame.len()
+        };
+        let context = Context {
+            mac_len: 14,
+            ip_len: self.ip_len() as u16,
+            l4_len: self.l4_len() as u8,
+            mss: mss.unwrap_or_default(),
+            ipv4: v4,
+            l4: if self.tcp.is_some() {
+                L4Type::Tcp
+            } else {
+                L4Type::Udp
+            },
+            ..Default::default()
+        };
+        let options = DataOptions {
+            ip_checksum: v4,
+            l4_checksum: true,
+            segment: mss.is_some(),
+            insert_fcs: true,
+            payload_len: payload as u32,
+            ..Default::default()
+        };
+        (frame, context, options)
+    }
+
     /// The sum of the pseudo-header, computed plainly, as a driver seeds it.
     pub(crate) fn seed(&self, with_length: bool) -> u16 {
         let protocol = if self.tcp.is_some() { 6 } else { 17 };
@@ -61,6 +106,22 @@ impl Sample {
         let sum = (sum & 0xffff) + (sum >> 16);
         u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap()
     }
+}
+
+/// Sends a frame of advanced descriptors without registers to heed; returns what is on the wire then.
+pub(crate) fn send(
+    frame: &[u8],
+    context: &Context,
+    options: &DataOptions,
+    tag: Option<u16>,
+    config: &Config,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let mut wire = Vec::new();
+    let sent = advanced(&mut frame.to_vec(), context, options, tag, config, |out| {
+        wire.push(out.to_vec())
+    })?;
+    assert_eq!(sent as usize, wire.len());
+    Ok(wire)
 }
 
 /// Parses a frame that was just built.

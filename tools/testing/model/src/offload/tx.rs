@@ -336,7 +336,7 @@ pub(super) fn insert_l4_checksum(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{sample, Addresses};
+    use super::super::testing::{sample, send};
     use super::*;
     use proptest::prelude::*;
 
@@ -351,44 +351,21 @@ mod tests {
     proptest! {
         #[test]
         fn checksums_equal_the_packet_crate_s(sample in sample(2000), tag: Option<u16>) {
-            let mut frame = sample.frame.clone();
-            let v4 = matches!(sample.addresses, Addresses::V4(..));
-            if v4 {
-                frame[24..26].fill(0);
-            }
-            let at = sample.checksum_at();
-            frame[at..at + 2].copy_from_slice(&sample.seed(true).to_be_bytes());
-            let context = Context {
-                mac_len: 14,
-                ip_len: sample.ip_len() as u16,
-                ipv4: v4,
-                l4: if sample.tcp.is_some() { L4Type::Tcp } else { L4Type::Udp },
-                ..Default::default()
-            };
-            let options = DataOptions {
-                ip_checksum: v4,
-                l4_checksum: true,
-                ..plain(frame.len())
-            };
+            let (frame, context, options) = sample.request(None);
             let mut want = sample.frame.clone();
             if let Some(tci) = tag {
                 vlan::insert(&mut want, 0x8100, tci);
             }
-            let mut wire = Vec::new();
-            let config = Config::default();
-            let sent = advanced(&mut frame, &context, &options, tag, &config, |out| {
-                wire.push(out.to_vec())
-            });
-            prop_assert_eq!(sent, Ok(1));
-            prop_assert_eq!(wire, [want]);
+            let wire = send(&frame, &context, &options, tag, &Config::default());
+            prop_assert_eq!(wire, Ok(vec![want]));
         }
 
         #[test]
         fn legacy_checksum_equals_the_packet_crate_s(sample in sample(2000), tag: Option<u16>) {
             // Without a translation of 0 to 0xffff, UDP is not for legacy descriptors.
             prop_assume!(sample.tcp.is_some());
-            let mut frame = sample.frame.clone();
             let at = sample.checksum_at();
+            let mut frame = sample.frame.clone();
             frame[at..at + 2].copy_from_slice(&sample.seed(true).to_be_bytes());
             let descriptor = desc::LegacyTx {
                 cso: at as u8,
@@ -516,17 +493,8 @@ mod tests {
             l4_checksum: true,
             ..plain(frame.len())
         };
-        let mut seen = Vec::new();
-        advanced(
-            &mut frame,
-            &context,
-            &options,
-            None,
-            &Config::default(),
-            |out| seen = out[42..46].to_vec(),
-        )
-        .unwrap();
-        assert_eq!(seen, crc32c::crc32c(&zeroed).to_le_bytes());
+        let wire = send(&frame, &context, &options, None, &Config::default()).unwrap();
+        assert_eq!(wire[0][42..46], crc32c::crc32c(&zeroed).to_le_bytes());
     }
 
     #[test]
@@ -543,17 +511,8 @@ mod tests {
             l4_checksum: true,
             ..plain(frame.len())
         };
-        advanced(
-            &mut frame,
-            &context,
-            &options,
-            None,
-            &Config::default(),
-            |out| {
-                assert_eq!(out[40..42], [0xff, 0xff]);
-            },
-        )
-        .unwrap();
+        let wire = send(&frame, &context, &options, None, &Config::default()).unwrap();
+        assert_eq!(wire[0][40..42], [0xff, 0xff]);
     }
 
     #[test]
@@ -567,19 +526,10 @@ mod tests {
         };
         let context = Context::default();
         let config = Config::default();
-        let mut wire = Vec::new();
-        advanced(
-            &mut frame.clone(),
-            &context,
-            &options,
-            None,
-            &config,
-            |out| wire = out.to_vec(),
-        )
-        .unwrap();
-        assert_eq!(wire, body);
+        let wire = send(&frame, &context, &options, None, &config);
+        assert_eq!(wire, Ok(vec![body]));
         frame[3] ^= 1;
-        let sent = advanced(&mut frame, &context, &options, None, &config, |_| {});
-        assert_eq!(sent, Err(Error::Fcs));
+        let wire = send(&frame, &context, &options, None, &config);
+        assert_eq!(wire, Err(Error::Fcs));
     }
 }
