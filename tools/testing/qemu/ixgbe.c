@@ -127,7 +127,11 @@ static bool ixgbe_bus_master(void *opaque, uint32_t function)
 {
     PCIDevice *dev = ixgbe_function(opaque, function);
 
-    return dev && (pci_get_word(dev->config + PCI_COMMAND) & PCI_COMMAND_MASTER);
+    if (!dev || !(pci_get_word(dev->config + PCI_COMMAND) & PCI_COMMAND_MASTER)) {
+        return false;
+    }
+    /* Only the PF has power management; in D3 it masters nothing. */
+    return function || !(pci_get_word(dev->config + IXGBE_PM_CAP + PCI_PM_CTRL) & PCI_PM_CTRL_STATE_MASK);
 }
 
 static void ixgbe_msix(void *opaque, uint32_t function, uint32_t vector)
@@ -409,7 +413,8 @@ static void ixgbe_write_config(PCIDevice *dev, uint32_t addr, uint32_t val, int 
         s->vfs = vfs;
         ixgbe_model_set_vfs(s->model, vfs);
     }
-    if (range_covers_byte(addr, len, PCI_COMMAND) && (dev->config[PCI_COMMAND] & PCI_COMMAND_MASTER)) {
+    if ((range_covers_byte(addr, len, PCI_COMMAND) || range_covers_byte(addr, len, IXGBE_PM_CAP + PCI_PM_CTRL)) &&
+        ixgbe_bus_master(s, 0)) {
         ixgbe_model_bus_master_changed(s->model);
     }
 }

@@ -54,6 +54,8 @@ pub struct Device {
     pub(crate) tx_work: u128,
     /// Transmit queues that wait for their rate limit.
     pub(crate) rate_waiting: u128,
+    /// What the host's timer was last set to.
+    armed: Option<u64>,
     /// The wire has asked to wait.
     pub(crate) wire_busy: bool,
     pub(crate) packet_buffer: PacketBuffer,
@@ -79,6 +81,7 @@ impl Device {
             spent: 0,
             tx_work: 0,
             rate_waiting: 0,
+            armed: None,
             wire_busy: false,
             packet_buffer: PacketBuffer::default(),
             link: true,
@@ -322,6 +325,7 @@ impl Device {
 
     /// What [`crate::host::Clock::arm`] asked for.
     pub fn timer(&mut self, host: &mut dyn Host) {
+        self.armed = None;
         self.interrupt_timer(host);
         self.rate_timer(host);
         self.rearm(host);
@@ -350,7 +354,11 @@ impl Device {
             .into_iter()
             .flatten()
             .min();
-        host.arm(deadline);
+        // Most interrupts leave nothing behind, and a timer of the host is not free.
+        if deadline != self.armed {
+            self.armed = deadline;
+            host.arm(deadline);
+        }
     }
 
     /// Counters for tests and benchmarks.

@@ -63,6 +63,8 @@ pub(crate) struct PfInterrupts {
     throttle: [Throttle; EITRS],
     /// Vectors that wait for their interval to end.
     waiting: u64,
+    /// VFs that have such vectors.
+    vfs_waiting: u64,
     /// The level outside MSI-X mode.
     level: bool,
 }
@@ -80,6 +82,7 @@ impl Default for PfInterrupts {
             misc_edge: false,
             throttle: [Throttle::default(); EITRS],
             waiting: 0,
+            vfs_waiting: 0,
             level: false,
         }
     }
@@ -265,6 +268,7 @@ impl Device {
             };
             if now < throttle.next {
                 state.intr.waiting |= bit;
+                self.intr.vfs_waiting |= 1 << vf;
                 continue;
             }
             throttle.restart(now);
@@ -285,6 +289,9 @@ impl Device {
 
     /// Times at which vectors become due.
     pub(crate) fn interrupt_deadline(&self) -> Option<u64> {
+        if self.intr.waiting == 0 && self.intr.vfs_waiting == 0 {
+            return None;
+        }
         let pf = (0..PF_VECTORS)
             .filter(|v| self.intr.waiting >> v & 1 == 1)
             .filter_map(|v| self.intr.throttle.get(usize::from(v)));
@@ -308,7 +315,10 @@ impl Device {
             self.intr.waiting = 0;
             self.pf_update(host);
         }
-        for vf in 0..MAX_VFS {
+        let mut vfs = std::mem::take(&mut self.intr.vfs_waiting);
+        while vfs != 0 {
+            let vf = vfs.trailing_zeros() as u8;
+            vfs &= vfs - 1;
             let state = self.vfs.get_mut(usize::from(vf));
             if state.is_some_and(|state| std::mem::take(&mut state.intr.waiting) != 0) {
                 self.vf_update(host, vf);

@@ -84,6 +84,9 @@ impl Device {
 
     /// When the first waiting queue may go on.
     pub(crate) fn rate_deadline(&self) -> Option<u64> {
+        if self.rate_waiting == 0 {
+            return None;
+        }
         (0..crate::QUEUES)
             .filter(|queue| self.rate_waiting >> queue & 1 == 1)
             .filter_map(|queue| self.tx_state.get(usize::from(queue)))
