@@ -9,6 +9,8 @@ use crate::Device;
 
 /// Bits per second of the link.
 const LINK: u64 = 10_000_000_000;
+/// Nanoseconds that a queue may make up for, where the host's timer came late: the average is right, a burst is bounded.
+const SLACK: u64 = 5_000_000;
 /// Fraction bits of the rate factor.
 const FRACTION: u32 = regs::RTTBCNRC_RF_INT_SHIFT;
 
@@ -63,7 +65,11 @@ impl Device {
         if let Some(state) = self.tx_state.get_mut(usize::from(queue)) {
             let time = state.rate.time(bytes);
             if time > 0 {
-                state.rate.next = state.rate.next.max(host.now()).saturating_add(time);
+                state.rate.next = state
+                    .rate
+                    .next
+                    .max(host.now().saturating_sub(SLACK))
+                    .saturating_add(time);
             }
         }
     }
