@@ -4,12 +4,13 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::cache::Cache;
 use crate::kernel::Flavour;
 use crate::lab::Lab;
 use crate::migrate::{migrate, MigrateArgs};
-use crate::process;
 use crate::shell::{shell, ShellArgs};
 use crate::test::{test, TestArgs};
+use crate::{kernel, process, qemu, rootfs, toolchain};
 
 /// Builds kernel, QEMU with a software 82599, and modules; boots hosts; runs tests.
 #[derive(Parser, Debug)]
@@ -51,9 +52,18 @@ pub fn main() -> i32 {
     }
 }
 
+fn setup() -> Result<()> {
+    let cache = Cache::open()?;
+    toolchain::ensure(&cache)?;
+    kernel::source(&cache)?;
+    qemu::source(&cache)?;
+    rootfs::ensure(&cache)?;
+    Ok(())
+}
+
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup => Lab::open().map(|_| ()),
+        Command::Setup => setup(),
         Command::Build { kernel } => {
             let lab = Lab::open()?;
             let flavours = if kernel.is_empty() {

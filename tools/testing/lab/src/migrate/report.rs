@@ -141,6 +141,8 @@ pub struct Report {
     pub head: String,
     /// Traffic.
     pub traffic: Traffic,
+    /// Datagrams per second.
+    pub rate: u32,
     /// Each migration.
     pub rounds: Vec<Round>,
     /// Median of the rounds' blackouts.
@@ -179,6 +181,7 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
 impl Report {
     pub(super) fn new(
         plan: &Plan<'_>,
+        rate: u32,
         rounds: Vec<Round>,
         stats: Stats,
         streams: Vec<Stream>,
@@ -233,6 +236,7 @@ impl Report {
             },
             head: plan.head.name().into(),
             traffic: plan.traffic,
+            rate,
             median_blackout_ms: median(rounds.iter().map(|r| r.blackout_ms)),
             rounds,
             guest_alive: alive,
