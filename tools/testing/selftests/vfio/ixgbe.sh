@@ -9,14 +9,17 @@
 #
 # Variables:
 #   KSFT_PF_MODULE    PF driver, name or .ko (default ixgbe)
-#   KSFT_VFIO_MODULE  variant driver, name or .ko (default ixgbe-vfio-pci)
+#   KSFT_VFIO_MODULE  variant driver, name or .ko (default: ixgbe-vfio-pci, from where the PF driver is)
 #   KSFT_RESTORE      devlink head_restore to set: write, rearm, reset (default: leave it)
 #   KSFT_PEER_IF      interface at the other end of the wire; found if there is one virtio-net
 set -u
 
 KSFT_SKIP=4
 PF_MODULE=${KSFT_PF_MODULE:-ixgbe}
-VFIO_MODULE=${KSFT_VFIO_MODULE:-ixgbe-vfio-pci}
+case $PF_MODULE in
+*/*) VFIO_MODULE=${KSFT_VFIO_MODULE:-$(dirname "$PF_MODULE")/ixgbe-vfio-pci.ko} ;;
+*) VFIO_MODULE=${KSFT_VFIO_MODULE:-ixgbe-vfio-pci} ;;
+esac
 DRIVER=
 BOTH_OF_ONE=
 
@@ -74,13 +77,14 @@ virtio_netdev()
 }
 
 modprobe vfio-pci || skip "no vfio-pci"
+# First: the variant driver uses its symbols.
+load "$PF_MODULE" || skip "no $PF_MODULE"
 if [ -z "$DRIVER" ]; then
 	load "$VFIO_MODULE" || skip "no $VFIO_MODULE"
 	# A driver is named as its module is in the kernel, with underscores.
 	DRIVER=$(basename "$VFIO_MODULE" .ko)
 	DRIVER=${DRIVER//-/_}
 fi
-load "$PF_MODULE" || skip "no $PF_MODULE"
 
 # An earlier test may have moved it away.
 if [ -z "$(virtio_netdev)" ] && [ -e /run/netns/peer ]; then
