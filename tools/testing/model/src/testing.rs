@@ -315,6 +315,15 @@ impl Machine {
         start
     }
 
+    /// Takes over all memory of another machine, and what of it is handed out.
+    pub fn copy_memory(&self, from: &Self) {
+        self.world
+            .borrow_mut()
+            .memory
+            .clone_from(&from.world.borrow().memory);
+        self.free.set(from.free.get());
+    }
+
     /// Copies from memory; panics outside it.
     pub fn load(&self, address: u64, bytes: usize) -> Vec<u8> {
         let start = address as usize;

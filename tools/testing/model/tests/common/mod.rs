@@ -190,6 +190,21 @@ impl<'a> RxRing<'a> {
         self.port.read32(if self.vf { own } else { pf })
     }
 
+    /// The same ring, in another machine with the same memory: what a guest's driver has after its VM moved.
+    pub(crate) fn moved<'b>(&self, machine: &'b Machine, function: Function) -> RxRing<'b> {
+        RxRing {
+            machine,
+            port: machine.port(function),
+            queue: self.queue,
+            vf: self.vf,
+            base: self.base,
+            count: self.count,
+            buffers: self.buffers.clone(),
+            buffer_size: self.buffer_size,
+            next: self.next,
+        }
+    }
+
     /// The head.
     pub(crate) fn head(&self) -> u32 {
         self.read(regs::vfrdh(self.queue), regs::rdh(self.queue))
@@ -298,6 +313,19 @@ impl<'a> TxRing<'a> {
 
     fn write(&self, own: u32, pf: u32, value: u32) {
         self.port.write32(if self.vf { own } else { pf }, value);
+    }
+
+    /// The same ring, in another machine with the same memory.
+    pub(crate) fn moved<'b>(&self, machine: &'b Machine, function: Function) -> TxRing<'b> {
+        TxRing {
+            machine,
+            port: machine.port(function),
+            queue: self.queue,
+            vf: self.vf,
+            base: self.base,
+            count: self.count,
+            next: self.next,
+        }
     }
 
     /// The head.

@@ -76,10 +76,15 @@ void test_env_close(struct test_env *env)
 
 void test_env_map(struct test_env *env, struct dma_region *region, u64 size)
 {
+	u64 room = getpagesize();
+
 	region->vaddr = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	VFIO_ASSERT_NE(region->vaddr, MAP_FAILED);
-	region->iova = iova_allocator_alloc(env->allocator, size);
+	/* The allocator gives out powers of two, aligned to themselves. */
+	while (room < size)
+		room <<= 1;
+	region->iova = iova_allocator_alloc(env->allocator, room);
 	region->size = size;
 	iommu_map(env->iommu, region);
 }

@@ -610,12 +610,14 @@ impl Mover {
             // Filters ran out: the VF is left as after a reset, its queues untouched.
             pf.switch.vf_reset_event(io, pf.vfs, pf.vf);
             let rars = rars(pf);
-            steering_off(io, &pf.place(&rars));
+            steering_off(io, &pf.place(&rars), io.read32(regs::vmolr(pf.vf)));
             return Err(refusal.into());
         }
         let vmolr = io.read32(regs::vmolr(pf.vf));
         let rars = rars(pf);
-        program(io, &pf.place(&rars), &state);
+        let place = pf.place(&rars);
+        steering_off(io, &place, vmolr);
+        program(io, &place, &state);
         let vf = pf.this_mut()?;
         let open = state.filters.enabled && vf.link_enable;
         let api = vf.api;
@@ -656,6 +658,7 @@ impl Mover {
             this.stats.gptc = s.tx_packets;
             this.stats.gotc = s.tx_bytes;
         }
+        pf.switch.admit(io, pf.vfs, vf);
         let mut ask = |request: Request, kind: u16| {
             pf.switch
                 .apply(io, pf.vfs, vf, &request)
@@ -756,7 +759,7 @@ impl Mover {
             head: mbx_ext::PF_RESTORE,
             version: mbx_ext::EXT_VERSION,
             generation: self.coop.next_generation(),
-            queues: self.state.pairs() as u32,
+            queues: self.state.used_pairs(),
             rearm_rx: restored.rearm_rx,
             rearm_tx: restored.rearm_tx,
             heads,
@@ -794,7 +797,10 @@ impl Mover {
         let _ = self.apply(io, pf, &state);
         let vmolr = io.read32(regs::vmolr(pf.vf));
         let rars = rars(pf);
-        program(io, &pf.place(&rars), &self.state);
+        let place = pf.place(&rars);
+        restore::close_gates(io, &place);
+        steering_off(io, &place, vmolr);
+        program(io, &place, &self.state);
         self.phase = Phase::Loaded(Quiesced { vmolr, ..was });
     }
 

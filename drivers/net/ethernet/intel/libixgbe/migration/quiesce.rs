@@ -67,13 +67,13 @@ fn gone(io: &impl Regs) -> bool {
     io.read32(regs::STATUS) == u32::MAX
 }
 
-/// Keeps every frame of the wire and of other pools out of the pool.
-pub(super) fn steering_off(io: &impl Regs, place: &Place<'_>) {
+/// Keeps every frame of the wire and of other pools out of the pool, whose VMOLR is `vmolr`.
+pub(super) fn steering_off(io: &impl Regs, place: &Place<'_>, vmolr: u32) {
     for rar in place.rars {
-        let (reg, bit) = place.mpsar(*rar);
-        io::modify(io, reg, bit, 0);
+        // An address of a VF leads to that VF's pool alone, see `filter::MacTable`.
+        io.write32(place.mpsar(*rar).0, 0);
     }
-    io::modify(io, regs::vmolr(place.vf), VMOLR_ACCEPT, 0);
+    io.write32(regs::vmolr(place.vf), vmolr & !VMOLR_ACCEPT);
 }
 
 fn drain(io: &(impl Regs + Delay), place: &Place<'_>, txdctl: &[u32; MAX_QUEUES]) -> bool {
@@ -131,7 +131,7 @@ pub fn quiesce(
         return Err((was, QuiesceError::Gone));
     }
 
-    steering_off(io, place);
+    steering_off(io, place, was.vmolr);
     io.usleep(STEERING_SETTLE_US);
     was.drained = drain(io, place, &was.txdctl);
 

@@ -4,7 +4,6 @@
 //! No public source says whether a head register takes a value other than 0, so it is tried and read back, queue by
 //! queue; what cannot be taken back is re-armed by a guest that offered it, or the whole VF is made to reset itself.
 
-use super::quiesce::steering_off;
 use super::state::RxQueue;
 use super::state::TxQueue;
 use super::state::VfState;
@@ -82,36 +81,46 @@ impl Queue {
         false
     }
 
-    /// Stops the queue with an empty ring at index 0, ready for a driver to program it.
+    fn running(&self, io: &impl Regs) -> bool {
+        io.read32(self.dctl) & self.enable != 0
+    }
+
+    /// Leaves an empty ring at index 0, stopped, ready for a driver to program it.
     fn park(&self, io: &(impl Regs + Delay)) {
-        io::modify(io, self.dctl, self.enable, 0);
-        // A queue that will not stop stays behind its closed gate until the VF is reset.
-        let _ = self.reached(io, false);
+        self.ensure_off(io);
         io.write32(self.head, 0);
         io.write32(self.tail, 0);
     }
 
-    /// Stops a queue that a former user of the VF may have left running; a VF's FLR does not.
+    /// Stops a queue that runs; a former user of the VF may have left it so, since a VF's FLR does not stop it.
     fn ensure_off(&self, io: &(impl Regs + Delay)) {
-        if io.read32(self.dctl) & self.enable != 0 {
-            self.park(io);
+        if self.running(io) {
+            io::modify(io, self.dctl, self.enable, 0);
+            // A queue that will not stop stays behind its closed gate until the VF is reset.
+            let _ = self.reached(io, false);
         }
     }
 
     /// Whether the stopped queue's head takes `head`. A register that ignores writes may hold it by chance, so two
-    /// values are tried; every driver writes 0, so 0 alone needs no second one.
-    fn takes(&self, io: &impl Regs, head: u32) -> bool {
+    /// values are tried until one queue has shown that it takes any (`sure`); every driver writes 0, so 0 needs none.
+    fn takes(&self, io: &impl Regs, head: u32, sure: &mut bool) -> bool {
         let sticks = |value| {
             io.write32(self.head, value);
             io.read32(self.head) == value
         };
-        (head == 0 || sticks(head ^ 1)) && sticks(head)
+        if head != 0 && !*sure {
+            *sure = sticks(head ^ 1);
+            if !*sure {
+                return false;
+            }
+        }
+        sticks(head)
     }
 
     /// Starts the queue at `head` with an empty ring: the gates are closed and the tail is not yet the guest's, so that
     /// a head which starting throws away does no harm.
-    fn start_at(&self, io: &(impl Regs + Delay), head: u32, dctl: u32) -> bool {
-        if !self.takes(io, head) {
+    fn start_at(&self, io: &(impl Regs + Delay), head: u32, dctl: u32, sure: &mut bool) -> bool {
+        if !self.takes(io, head, sure) {
             return false;
         }
         io.write32(self.tail, head);
@@ -126,36 +135,35 @@ fn write_address(io: &impl Regs, low: u32, high: u32, address: u64) {
 }
 
 fn program_rx(io: &(impl Regs + Delay), q: u32, rx: &RxQueue) {
-    Queue::rx(q).park(io);
     write_address(io, regs::rdbal(q), regs::rdbah(q), rx.base);
     io.write32(regs::rdlen(q), rx.length);
     io.write32(regs::srrctl(q), rx.srrctl);
 }
 
 fn program_tx(io: &(impl Regs + Delay), q: u32, tx: &TxQueue) {
-    Queue::tx(q).park(io);
     write_address(io, regs::tdbal(q), regs::tdbah(q), tx.base);
     io.write32(regs::tdlen(q), tx.length);
-    write_address(io, regs::tdwbal(q), regs::tdwbah(q), tx.writeback);
+    if tx.writeback & 1 != 0 {
+        write_address(io, regs::tdwbal(q), regs::tdwbah(q), tx.writeback);
+    } else {
+        // No reset of a VF switches it off, and the address does not matter then.
+        io.write32(regs::tdwbal(q), 0);
+    }
 }
 
-/// Writes everything of a checked `state` that makes nothing happen: rings, interrupt routing, mailbox memory. The VF
-/// stays stopped behind closed gates, without steering.
+/// Writes everything of a checked `state` that makes nothing happen: rings, interrupt routing, mailbox memory. The VF is
+/// behind closed gates and without steering, and stays so.
 pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
     let vf = place.vf;
-    close_gates(io, place);
-    steering_off(io, place);
     for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
         let q = place.queue(i);
+        Queue::rx(q).ensure_off(io);
+        Queue::tx(q).ensure_off(io);
         if rx.enabled() {
             program_rx(io, q, rx);
-        } else {
-            Queue::rx(q).ensure_off(io);
         }
         if tx.enabled() {
             program_tx(io, q, tx);
-        } else {
-            Queue::tx(q).ensure_off(io);
         }
     }
     let n = &state.interrupts;
@@ -170,7 +178,8 @@ pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
     }
 }
 
-fn close_gates(io: &impl Regs, place: &Place<'_>) {
+/// Keeps a VF from receiving and sending.
+pub(super) fn close_gates(io: &impl Regs, place: &Place<'_>) {
     let (row, bit) = place.gate();
     io::modify(io, regs::vfre(row), bit, 0);
     io::modify(io, regs::vfte(row), bit, 0);
@@ -184,14 +193,16 @@ fn start_queues(
     write: bool,
 ) -> (u32, u32) {
     let (mut rearm_rx, mut rearm_tx) = (0, 0);
+    // RDH and TDH are documented apart, so each must show it.
+    let (mut sure_rx, mut sure_tx) = (false, false);
     for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
         let queue = Queue::rx(place.queue(i));
-        if rx.enabled() && !(write && queue.start_at(io, rx.head, rx.rxdctl)) {
+        if rx.enabled() && !(write && queue.start_at(io, rx.head, rx.rxdctl, &mut sure_rx)) {
             queue.park(io);
             rearm_rx |= 1 << i;
         }
         let queue = Queue::tx(place.queue(i));
-        if tx.enabled() && !(write && queue.start_at(io, tx.head, tx.txdctl)) {
+        if tx.enabled() && !(write && queue.start_at(io, tx.head, tx.txdctl, &mut sure_tx)) {
             queue.park(io);
             rearm_tx |= 1 << i;
         }
@@ -199,10 +210,11 @@ fn start_queues(
     (rearm_rx, rearm_tx)
 }
 
-fn park_all(io: &(impl Regs + Delay), place: &Place<'_>) {
+/// Stops whatever runs; a driver that resets itself programs everything anew.
+fn stop_all(io: &(impl Regs + Delay), place: &Place<'_>) {
     for i in 0..place.queues_per_pool {
-        Queue::rx(place.queue(i)).park(io);
-        Queue::tx(place.queue(i)).park(io);
+        Queue::rx(place.queue(i)).ensure_off(io);
+        Queue::tx(place.queue(i)).ensure_off(io);
     }
 }
 
@@ -220,7 +232,7 @@ pub fn resume(
 ) -> Restored {
     let may_write = matches!(wanted, HeadRestore::Auto | HeadRestore::Write);
     let (mut rearm_rx, mut rearm_tx) = if wanted == HeadRestore::Reset {
-        park_all(io, place);
+        stop_all(io, place);
         (0, 0)
     } else {
         start_queues(io, place, state, may_write)
@@ -236,7 +248,7 @@ pub fn resume(
         way = HeadRestore::Rearm;
     }
     if way == HeadRestore::Reset {
-        park_all(io, place);
+        stop_all(io, place);
         (rearm_rx, rearm_tx) = (0, 0);
     }
 
@@ -261,7 +273,7 @@ pub fn resume(
     io.write32(regs::vmolr(place.vf), vmolr);
     for rar in place.rars {
         let (reg, bit) = place.mpsar(*rar);
-        io::modify(io, reg, bit, bit);
+        io.write32(reg, bit);
     }
     io.write32(regs::pvteims(place.vf), state.interrupts.eims);
     io.write32(regs::pvteics(place.vf), (1 << super::VECTORS) - 1);

@@ -365,6 +365,13 @@ impl VfState {
         self.tx.get(..self.pairs()).unwrap_or(&[])
     }
 
+    /// Queue pairs up to the last that ran.
+    pub fn used_pairs(&self) -> u32 {
+        let queues = (1u32..).zip(self.rx.iter().zip(&self.tx));
+        let used = queues.filter(|(_, (rx, tx))| rx.enabled() || tx.enabled());
+        used.last().map_or(0, |(n, _)| n)
+    }
+
     /// Whether the guest registered every running Rx queue with all of `caps`.
     pub fn guest_offers(&self, caps: u32) -> bool {
         let pairs = self.rx_queues().iter().zip(&self.registrations);

@@ -514,6 +514,21 @@ impl Switch {
         }
     }
 
+    /// Sets for a VF that comes from another host what a reset message sets here: what every VF receives, and that a VF
+    /// whose rings are full drops its frames instead of holding up everybody's.
+    pub fn admit(&self, io: &impl Regs, vfs: &[VfState], vf: u32) {
+        let (Some(pools), Some(state)) = (self.pools, vfs.get(vf as usize)) else {
+            return;
+        };
+        let untagged = state.pf_vlan == 0;
+        let aupe = if untagged { VMOLR_AUPE } else { 0 };
+        let filters = VMOLR_ROMPE | VMOLR_MPE | VMOLR_UPE | VMOLR_VPE | VMOLR_BAM | VMOLR_AUPE;
+        modify(io, vmolr(vf), filters, VMOLR_BAM | aupe);
+        let hide = if untagged { 0 } else { QDE_HIDE_VLAN };
+        super::write_qde(io, pools, vf, QDE_ENABLE | hide);
+        super::count_spoofed(io, vf);
+    }
+
     /// Does what a VF asked for on its last host, at this host's limits.
     ///
     /// # Errors

@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A VF moves from one device to another: the code that the PF module runs, against the model, with each head policy.
+
+mod common;
+
+use common::{frame, machine_with, RxRing, TxRing, MAC, PEER};
+use ixgbe_model::host::Function;
+use ixgbe_model::testing::Machine;
+use ixgbe_model::HeadWrite;
+use libixgbe::mbx::{pf as mailbox, Request, Words, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
+use libixgbe::mbx_ext::{self, RegisterQueue, VfMessage};
+use libixgbe::migration::pf::{Error, Mover, Pf};
+use libixgbe::migration::{format, Counted, HeadRestore, Marking, Refusal};
+use libixgbe::rss::Rss;
+use libixgbe::sriov::vf::{Handled, Switch, VfState};
+use libixgbe::sriov::Pools;
+use libixgbe::{regs, Regs};
+
+const VF: u8 = 1;
+const VF_MAC: [u8; 6] = [0x02, 0, 0, 0, 7, 7];
+
+/// A PF with two VFs and the migration of the second.
+struct Host<'a> {
+    machine: &'a Machine,
+    switch: Switch,
+    vfs: Vec<VfState>,
+    mover: Mover,
+    head_restore: HeadRestore,
+}
+
+impl<'a> Host<'a> {
+    fn new(machine: &'a Machine) -> Self {
+        machine.set_vfs(2);
+        let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
+        switch.num_vfs = 2;
+        switch.pools = Some(Pools::P64);
+        switch.up = true;
+        switch.features = mbx_ext::FEATURE_MIGRATION;
+        let vfs = vec![VfState::new(); 2];
+        {
+            let pf = machine.pf();
+            pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
+            switch.macs.reset(&pf, &MAC, 2);
+            switch.configure(&pf, &vfs);
+            switch.rss.configure(&pf, switch.pools);
+            pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
+            pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
+        }
+        Self {
+            machine,
+            switch,
+            vfs,
+            mover: Mover::new(),
+            head_restore: HeadRestore::Auto,
+        }
+    }
+
+    fn with<R>(
+        &mut self,
+        f: impl FnOnce(&mut Mover, &Counted<ixgbe_model::testing::Port<'_>>, &mut Pf<'_>) -> R,
+    ) -> (R, u32) {
+        let io = Counted::new(self.machine.pf());
+        let mut pf = Pf {
+            switch: &mut self.switch,
+            vfs: &mut self.vfs,
+            vf: VF.into(),
+            device: 0x10ed,
+            head_restore: self.head_restore,
+        };
+        let result = f(&mut self.mover, &io, &mut pf);
+        (result, io.accesses())
+    }
+
+    /// Serves what VFs announced, as `msg_task` does.
+    fn serve(&mut self) {
+        let pf = self.machine.pf();
+        let events = mailbox::events(&pf);
+        if events.messages >> VF & 1 != 0 && !self.mover.active() {
+            let what = self.switch.handle_message(&pf, &mut self.vfs, VF.into());
+            self.with(|m, io, pf| m.handled(io, pf, &what));
+        }
+        if events.acks >> VF & 1 != 0 {
+            mailbox::clear_ack(&self.machine.pf(), VF.into());
+            self.with(|m, io, pf| m.acknowledged(io, pf));
+        }
+        self.with(|m, io, pf| m.flush(io, pf));
+    }
+
+    /// The VF writes a message, without waiting for anybody.
+    fn vf_says(&self, words: &Words) {
+        let vf = self.machine.vf(VF);
+        vf.write32(regs::VFMAILBOX, regs::VFMAILBOX_VFU);
+        for (i, word) in (0..).zip(words) {
+            vf.write32(regs::vfmbmem(i), *word);
+        }
+        vf.write32(regs::VFMAILBOX, regs::VFMAILBOX_REQ);
+    }
+
+    /// The VF reads what the PF sent, and acknowledges it.
+    fn vf_hears(&self) -> Option<Words> {
+        let vf = self.machine.vf(VF);
+        if vf.read32(regs::VFMAILBOX) & regs::VFMAILBOX_PFSTS == 0 {
+            return None;
+        }
+        let words = core::array::from_fn(|i| vf.read32(regs::vfmbmem(i as u32)));
+        vf.write32(regs::VFMAILBOX, regs::VFMAILBOX_ACK);
+        Some(words)
+    }
+
+    fn ask(&mut self, words: &Words) -> Words {
+        self.vf_says(words);
+        self.serve();
+        let answer = self.vf_hears().expect("the PF answers");
+        self.serve();
+        answer
+    }
+
+    fn request(&mut self, request: Request) -> u32 {
+        self.ask(&request.encode())[0]
+    }
+
+    /// What a driver does in probe and open.
+    fn bring_up(&mut self, cooperates: bool) {
+        self.request(Request::Reset);
+        assert!(self.request(Request::ApiNegotiate(8)) & VT_MSGTYPE_ACK != 0);
+        let features = if cooperates {
+            mbx_ext::FEATURE_MIGRATION
+        } else {
+            0
+        };
+        assert!(self.request(Request::FeaturesNegotiate(features)) & VT_MSGTYPE_ACK != 0);
+        assert!(self.request(Request::SetMac(VF_MAC)) & VT_MSGTYPE_ACK != 0);
+        assert!(
+            self.request(Request::SetVlan {
+                add: true,
+                vid: 100
+            }) & VT_MSGTYPE_ACK
+                != 0
+        );
+        for queue in (0..2).filter(|_| cooperates) {
+            let words = VfMessage::RegisterQueue(registration(queue)).words();
+            assert!(self.ask(&words)[0] & VT_MSGTYPE_ACK != 0);
+        }
+        let vf = self.machine.vf(VF);
+        vf.write32(regs::VTIVAR_MISC, 0x82);
+        vf.write32(regs::vtivar(0), 0x8181_8080);
+        vf.write32(regs::VTEIAC, 7);
+        vf.write32(regs::VTEIMS, 7);
+    }
+
+    /// A frame for the VF from the wire.
+    fn receive(&self, n: usize) -> Vec<u8> {
+        let frame = frame(VF_MAC, PEER, 64 + n);
+        assert!(self.machine.receive(&frame));
+        frame
+    }
+}
+
+fn registration(queue: u32) -> RegisterQueue {
+    RegisterQueue {
+        head: mbx_ext::VF_REGISTER_QUEUE,
+        version: mbx_ext::EXT_VERSION,
+        queue,
+        queues: 2,
+        caps: mbx_ext::CAPS_ALL,
+        entries: 64,
+        shadow_lo: 0x1000 * (queue + 1),
+        shadow_hi: 0,
+        shadow_len: 512,
+        buffer_len: 2048,
+        marking: 0,
+        reserved: [0; 5],
+    }
+}
+
+/// The rings of the VF's driver.
+struct Rings<'a> {
+    rx: [RxRing<'a>; 2],
+    tx: [TxRing<'a>; 2],
+}
+
+impl<'a> Rings<'a> {
+    fn new(machine: &'a Machine) -> Self {
+        let f = Function::Vf(VF);
+        Self {
+            rx: [0, 1].map(|q| RxRing::new(machine, f, q, 64)),
+            tx: [0, 1].map(|q| TxRing::new(machine, f, q, 64)),
+        }
+    }
+
+    fn moved<'b>(&self, machine: &'b Machine) -> Rings<'b> {
+        let f = Function::Vf(VF);
+        Rings {
+            rx: [self.rx[0].moved(machine, f), self.rx[1].moved(machine, f)],
+            tx: [self.tx[0].moved(machine, f), self.tx[1].moved(machine, f)],
+        }
+    }
+
+    fn take_all(&mut self) -> Vec<Vec<u8>> {
+        let mut got: Vec<Vec<u8>> = Vec::new();
+        for rx in &mut self.rx {
+            while let Some(r) = rx.take() {
+                got.push(r.frame);
+            }
+        }
+        got
+    }
+}
+
+fn save(host: &mut Host<'_>) -> (Vec<u8>, u32) {
+    let (result, mmio) = host.with(|m, io, pf| m.suspend(io, pf));
+    result.unwrap();
+    let mut blob = vec![0; format::MAX_BYTES];
+    let (result, more) = host.with(|m, io, pf| m.save(io, pf, &mut blob));
+    blob.truncate(result.unwrap());
+    (blob, mmio + more)
+}
+
+fn load(host: &mut Host<'_>, blob: &[u8]) -> (Result<(), Error>, u32) {
+    host.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+    host.with(|m, io, pf| m.load(io, pf, blob))
+}
+
+fn resume(host: &mut Host<'_>) -> (libixgbe::migration::pf::Resumed, u32) {
+    let (result, mmio) = host.with(|m, io, pf| m.resume(io, pf));
+    (result.unwrap().unwrap(), mmio)
+}
+
+/// Moves a VF with both queues busy: frames taken, frames received and not taken, frames sent.
+fn move_busy_vf(
+    policy: HeadWrite,
+    cooperates: bool,
+    check: impl FnOnce(&mut Host<'_>, &mut Rings<'_>, Vec<Vec<u8>>),
+) {
+    let (ma, mb) = (machine_with(policy), machine_with(policy));
+    let mut a = Host::new(&ma);
+    let mut b = Host::new(&mb);
+    a.bring_up(cooperates);
+    let mut rings = Rings::new(&ma);
+    let taken: Vec<_> = (0..70)
+        .map(|n| {
+            let f = a.receive(n);
+            assert_eq!(rings.take_all(), [f.clone()]);
+            f
+        })
+        .collect();
+    assert_eq!(taken.len(), 70);
+    for n in 0..70 {
+        rings.tx[n % 2].send(&frame(PEER, VF_MAC, 100 + n));
+    }
+    assert_eq!(ma.take_sent().len(), 70);
+    let untaken: Vec<_> = (0..5).map(|n| a.receive(n)).collect();
+    ma.take_messages();
+
+    let (blob, mmio) = save(&mut a);
+    assert!(
+        blob.len() <= 4096 && mmio <= 150,
+        "{} bytes, {mmio} accesses to save",
+        blob.len()
+    );
+    // Stopped means stopped.
+    ma.take_written();
+    a.receive(9);
+    rings.tx[0].kick();
+    assert!(
+        ma.take_written().is_empty() && ma.take_sent().is_empty() && ma.take_messages().is_empty()
+    );
+
+    mb.copy_memory(&ma);
+    let mut rings = rings.moved(&mb);
+    mb.take_written();
+    let (loaded, more) = load(&mut b, &blob);
+    loaded.unwrap();
+    b.receive(9);
+    assert!(
+        mb.take_written().is_empty(),
+        "a loaded VF does nothing before it runs"
+    );
+    let (resumed, mmio) = resume(&mut b);
+    assert!(resumed.arrived);
+    assert!(mmio + more <= 200, "{} accesses to load", mmio + more);
+    b.serve();
+    check(&mut b, &mut rings, untaken);
+}
+
+#[test]
+fn heads_are_written_back_where_they_can_be_and_nobody_notices() {
+    for cooperates in [false, true] {
+        move_busy_vf(HeadWrite::Value, cooperates, |b, rings, mut want| {
+            want.extend((20..90).map(|n| b.receive(n)));
+            let mut got = rings.take_all();
+            got.extend(rings.take_all());
+            // 70 frames do not fit at once in a ring of 64 of which 5 are used.
+            assert!(
+                got.len() >= 60 && got[..] == want[..got.len()],
+                "{} frames",
+                got.len()
+            );
+            let later = b.receive(200);
+            assert_eq!(rings.take_all(), [later]);
+            for n in 0..10 {
+                rings.tx[n % 2].send(&frame(PEER, VF_MAC, 300 + n));
+            }
+            let sent = b.machine.take_sent();
+            assert_eq!(sent.len(), 10);
+            assert!((0..10).all(|n| sent.contains(&frame(PEER, VF_MAC, 300 + n))));
+            let vectors: Vec<_> = b.machine.take_messages();
+            assert!(
+                vectors.contains(&(Function::Vf(VF), 0))
+                    && vectors.contains(&(Function::Vf(VF), 2))
+            );
+            match b.vf_hears() {
+                Some(words) if cooperates => {
+                    let Ok(mbx_ext::PfMessage::Restore(r)) = mbx_ext::PfMessage::parse(&words)
+                    else {
+                        panic!("{words:x?}");
+                    };
+                    assert_eq!((r.queues, r.rearm_rx, r.rearm_tx), (2, 0, 0));
+                }
+                None if !cooperates => (),
+                other => panic!("{other:x?}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_cooperating_driver_is_told_to_rearm() {
+    for policy in [HeadWrite::Zero, HeadWrite::Ignore] {
+        move_busy_vf(policy, true, |b, rings, _| {
+            let words = b.vf_hears().expect("a restore message");
+            assert!(words[0] & VT_MSGTYPE_CTS != 0);
+            let Ok(mbx_ext::PfMessage::Restore(r)) = mbx_ext::PfMessage::parse(&words) else {
+                panic!("{words:x?}");
+            };
+            // Nothing had come to queue 1: its head is 0 on every device.
+            assert_eq!((r.queues, r.rearm_rx, r.rearm_tx), (2, 1, 3));
+            let [rx0, ..] = r.heads;
+            assert_eq!(rx0 >> 16, 35, "70 frames were sent by two queues");
+            // What had been received is in memory, whatever became of the rings.
+            assert_eq!(rings.take_all().len(), 5);
+            let pf = b.machine.pf();
+            // The first queue of VF 1.
+            let q = 2;
+            assert_eq!(pf.read32(regs::rxdctl(q)) & regs::RXDCTL_ENABLE, 0);
+            assert_eq!(pf.read32(regs::rdh(q)), 0);
+        });
+    }
+}
+
+#[test]
+fn an_unknowing_driver_is_made_to_reset_where_heads_cannot_be_written() {
+    for policy in [HeadWrite::Zero, HeadWrite::Ignore] {
+        move_busy_vf(policy, false, |b, _, _| {
+            assert_eq!(
+                b.vf_hears().expect("a ping")[0] & VT_MSGTYPE_CTS,
+                0,
+                "clear-to-send is withdrawn"
+            );
+            assert!(!b.vfs[1].clear_to_send);
+            b.bring_up(false);
+            assert_eq!(b.vfs[1].mac, VF_MAC);
+        });
+    }
+}
+
+#[test]
+fn a_source_resumes_under_each_policy() {
+    for (policy, way) in [
+        (HeadWrite::Value, HeadRestore::Write),
+        (HeadWrite::Zero, HeadRestore::Rearm),
+        (HeadWrite::Ignore, HeadRestore::Rearm),
+    ] {
+        let machine = machine_with(policy);
+        let mut a = Host::new(&machine);
+        a.bring_up(true);
+        let mut rings = Rings::new(&machine);
+        let f = a.receive(1);
+        assert_eq!(rings.take_all(), [f]);
+        save(&mut a);
+        let (resumed, _) = resume(&mut a);
+        assert!(!resumed.arrived);
+        assert_eq!(resumed.restored.way, way);
+        if way == HeadRestore::Write {
+            let f = a.receive(2);
+            assert_eq!(rings.take_all(), [f]);
+        }
+    }
+}
+
+#[test]
+fn filters_arrive_and_neighbours_stay() {
+    move_busy_vf(HeadWrite::Value, false, |b, rings, untaken| {
+        assert_eq!(rings.take_all(), untaken);
+        let tagged = |vid: u8| {
+            let mut f = [&VF_MAC[..], &PEER[..], &[0x81, 0, 0, vid], &[0x88, 0xb5]].concat();
+            f.resize(80, 0x5a);
+            f
+        };
+        assert!(b.machine.receive(&tagged(100)) && b.machine.receive(&tagged(101)));
+        assert_eq!(
+            rings.take_all().len(),
+            1,
+            "VLAN 100 was asked for, 101 was not"
+        );
+        assert_eq!(b.vfs[0].mac, [0; 6]);
+        let pf = b.machine.pf();
+        assert_eq!(pf.read32(regs::rxdctl(0)) & regs::RXDCTL_ENABLE, 0);
+    });
+}
+
+#[test]
+fn a_half_done_mailbox_exchange_is_finished_by_the_destination() {
+    let (ma, mb) = (
+        machine_with(HeadWrite::Value),
+        machine_with(HeadWrite::Value),
+    );
+    let mut a = Host::new(&ma);
+    let mut b = Host::new(&mb);
+    a.bring_up(false);
+    a.vf_says(&Request::SetVlan { add: true, vid: 7 }.encode());
+    let (blob, _) = save(&mut a);
+    load(&mut b, &blob).0.unwrap();
+    assert!(b.vf_hears().is_none());
+    resume(&mut b);
+    let answer = b.vf_hears().expect("the answer that the source owed");
+    assert_eq!(answer[0] & 0xff, 4);
+    assert!(answer[0] & VT_MSGTYPE_ACK != 0);
+
+    // An answer that the VF had not read yet.
+    let (ma, mb) = (
+        machine_with(HeadWrite::Value),
+        machine_with(HeadWrite::Value),
+    );
+    let mut a = Host::new(&ma);
+    let mut b = Host::new(&mb);
+    a.bring_up(false);
+    a.vf_says(&Request::GetQueues.encode());
+    a.serve();
+    let (blob, _) = save(&mut a);
+    load(&mut b, &blob).0.unwrap();
+    resume(&mut b);
+    assert_eq!(b.vf_hears().expect("the unread answer")[0] & 0xff, 9);
+}
+
+#[test]
+fn a_refused_state_leaves_no_trace() {
+    let (ma, mb) = (
+        machine_with(HeadWrite::Value),
+        machine_with(HeadWrite::Value),
+    );
+    let mut a = Host::new(&ma);
+    let mut b = Host::new(&mb);
+    a.bring_up(true);
+    let _rings = Rings::new(&ma);
+    let (blob, _) = save(&mut a);
+    b.vfs[1].pf_set_mac = true;
+    b.vfs[1].mac = [2, 0, 0, 0, 0, 77];
+    let before = (b.vfs.clone(), mb.pf().read32(regs::rdbal(2)));
+    let (result, mmio) = load(&mut b, &blob);
+    assert_eq!(result, Err(Error::Refused(Refusal::AdminMac)));
+    assert_eq!(mmio, 0);
+    assert_eq!(
+        format!("{before:?}"),
+        format!("{:?}", (b.vfs.clone(), mb.pf().read32(regs::rdbal(2))))
+    );
+    for (i, byte) in blob.iter().enumerate() {
+        let mut bad = blob.clone();
+        bad[i] = !byte;
+        let (result, mmio) = b.with(|m, io, pf| m.load(io, pf, &bad));
+        assert!(matches!(result, Err(Error::Refused(_))));
+        assert_eq!(mmio, 0, "nothing is touched before all is checked");
+    }
+}
+
+#[test]
+fn another_functions_address_is_refused() {
+    let (ma, mb) = (
+        machine_with(HeadWrite::Value),
+        machine_with(HeadWrite::Value),
+    );
+    let mut a = Host::new(&ma);
+    a.bring_up(true);
+    let (blob, _) = save(&mut a);
+    let mut b = Host::new(&mb);
+    b.switch.macs.add(&mb.pf(), &VF_MAC, 0).unwrap();
+    assert_eq!(
+        load(&mut b, &blob).0,
+        Err(Error::Refused(Refusal::MacInUse))
+    );
+}
+
+#[test]
+fn marking_is_asked_for_and_confirmed() {
+    let machine = machine_with(HeadWrite::Value);
+    let mut a = Host::new(&machine);
+    a.bring_up(true);
+    let _rings = Rings::new(&machine);
+    a.with(|m, io, pf| m.start_marking(io, pf));
+    assert_eq!(a.mover.marking(), Marking::Asked);
+    let words = a.vf_hears().expect("a request to mark");
+    let Ok(mbx_ext::PfMessage::StartMarking(m)) = mbx_ext::PfMessage::parse(&words) else {
+        panic!("{words:x?}");
+    };
+    a.serve();
+    let reply = mbx_ext::MarkingReply {
+        head: mbx_ext::VF_MARKING_REPLY,
+        version: mbx_ext::EXT_VERSION,
+        generation: m.generation,
+        marking: 1,
+        reserved: [0; 12],
+    };
+    assert!(a.ask(&VfMessage::MarkingReply(reply).words())[0] & VT_MSGTYPE_ACK != 0);
+    assert_eq!(a.mover.give_up_waiting(), Marking::On);
+    a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+    assert_eq!(a.with(|m, io, pf| m.rings(io, pf)).0, Ok(true));
+    assert_eq!(a.mover.state().rx[0].entries(), 64);
+}
+
+#[test]
+fn without_help_everything_is_dirty() {
+    let machine = machine_with(HeadWrite::Value);
+    let mut a = Host::new(&machine);
+    a.bring_up(false);
+    a.with(|m, io, pf| m.start_marking(io, pf));
+    assert_eq!(a.mover.give_up_waiting(), Marking::Lost);
+    assert_eq!(
+        a.with(|m, io, pf| m.rings(io, pf)).0,
+        Err(Error::NotSuspended)
+    );
+    a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+    assert_eq!(a.with(|m, io, pf| m.rings(io, pf)).0, Ok(false));
+}
+
+#[test]
+fn a_pf_reset_does_not_cost_a_stopped_vf() {
+    let machine = machine_with(HeadWrite::Value);
+    let mut a = Host::new(&machine);
+    a.bring_up(false);
+    let mut rings = Rings::new(&machine);
+    let f = a.receive(1);
+    assert_eq!(rings.take_all(), [f]);
+    a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+    a.with(|m, io, pf| m.before_pf_reset(io, pf));
+    machine.pf().write32(regs::CTRL, regs::CTRL_RST);
+    // What the PF does to come up again.
+    let pf = machine.pf();
+    pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
+    a.switch.macs.reset(&pf, &MAC, 2);
+    let vfs = a.vfs.clone();
+    a.switch.configure(&pf, &vfs);
+    a.switch.rss.configure(&pf, a.switch.pools);
+    pf.write32(regs::FCTRL, regs::FCTRL_BAM);
+    pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
+    pf.write32(
+        regs::DMATXCTL,
+        pf.read32(regs::DMATXCTL) | regs::DMATXCTL_TE,
+    );
+    pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
+    pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
+    a.with(|m, io, pf| m.after_pf_reset(io, pf));
+    let (resumed, _) = resume(&mut a);
+    assert_eq!(resumed.restored.way, HeadRestore::Write);
+    let f = a.receive(3);
+    assert_eq!(rings.take_all(), [f]);
+}
+
+#[test]
+fn a_handled_message_that_is_not_for_us_changes_nothing() {
+    let machine = machine_with(HeadWrite::Value);
+    let mut a = Host::new(&machine);
+    a.bring_up(false);
+    let before = format!("{:?}", a.mover);
+    a.with(|m, io, pf| m.handled(io, pf, &Handled::Ignored));
+    assert_eq!(format!("{:?}", a.mover), before);
+}
