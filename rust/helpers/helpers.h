@@ -82,6 +82,7 @@ bool nic_tx_stop(struct net_device *netdev, unsigned int queue);
 void nic_tx_start(struct net_device *netdev, unsigned int queue);
 void nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes);
 bool nic_tx_wake(struct net_device *netdev, unsigned int queue);
+int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu);
 void nic_tx_reset(struct net_device *netdev, unsigned int queue);
 void nic_init_delayed_work(struct delayed_work *work, work_func_t func);
 bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms);

@@ -145,6 +145,14 @@ bool nic_tx_wake(struct net_device *netdev, unsigned int queue)
 	return true;
 }
 
+int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu)
+{
+	if (cpu >= nr_cpu_ids)
+		return -EINVAL;
+
+	return netif_set_xps_queue(netdev, cpumask_of(cpu), queue);
+}
+
 void nic_tx_reset(struct net_device *netdev, unsigned int queue)
 {
 	netdev_tx_reset_queue(netdev_get_tx_queue(netdev, queue));

@@ -427,6 +427,14 @@ impl<D: Driver> Device<D> {
         to_result(unsafe { raw::netif_set_real_num_queues(self.as_raw(), tx, rx) })
     }
 
+    /// Has frames sent on CPU `cpu` leave by transmit queue `queue`, until the user says otherwise
+    /// (`netif_set_xps_queue`).
+    pub fn set_xps_queue(&self, queue: u32, cpu: u32) -> Result {
+        let queue = u16::try_from(queue)?;
+        // SAFETY: A valid device; C checks the queue and the CPU.
+        to_result(unsafe { raw::nic_set_xps_queue(self.as_raw(), queue, cpu) })
+    }
+
     /// Computes the features anew, after what [`Driver::fix_features`] depends on has changed.
     pub fn update_features(&self, _rtnl: &Rtnl) {
         // SAFETY: RTNL is held.

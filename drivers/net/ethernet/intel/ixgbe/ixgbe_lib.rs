@@ -10,6 +10,10 @@ use crate::{
         TxQueue,
         Vector, //
     },
+    ixgbe_xdp::{
+        self,
+        XdpQueue, //
+    },
     reset_hw,
     Adapter,
     State,
@@ -60,6 +64,10 @@ pub(crate) struct Rings {
     napis: KVec<Napi<Vector>>,
     other: Option<Interrupt>,
     vectors: Arc<Vectors>,
+    /// Queues that CPUs were assigned to, see [`net::Device::set_xps_queue`].
+    spread_over: u32,
+    /// Transmit queues for XDP: one a vector or none.
+    xdp_queues: u32,
     /// Queue pairs that are wanted; pools may allow fewer.
     pub(crate) queues: u32,
     /// Descriptors of each receive ring.
@@ -77,6 +85,8 @@ impl Rings {
             napis: KVec::new(),
             other: None,
             vectors,
+            spread_over: 0,
+            xdp_queues: 0,
             queues,
             rx_descs: DEFAULT_DESCS,
             tx_descs: DEFAULT_DESCS,
@@ -149,6 +159,13 @@ pub(crate) fn up(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
     state.sw.up = true;
     configure(dev, rings, state, n, &layout);
     complete(dev, rtnl, rings, state, queues);
+    if rings.spread_over != n {
+        rings.spread_over = n;
+        // Each CPU has a queue until the user says otherwise; without, the stack goes by a hash.
+        for q in 0..n {
+            let _ = dev.set_xps_queue(q, q);
+        }
+    }
     Ok(())
 }
 
@@ -163,6 +180,7 @@ fn allocate(
     let a = dev.data();
     let first = Rings::first_queue(state);
     let mut queues = KVec::with_capacity(n as usize, GFP_KERNEL)?;
+    rings.xdp_queues = if a.xdp_prog.is_some() { n } else { 0 };
     for (q, stats) in (0..n).zip(&a.ring_stats) {
         let regs = QueueRegs::pf(first.wrapping_add(q));
         let (producer, consumer) = TxRing::new(dev.parent(), rings.tx_descs)?;
@@ -170,6 +188,12 @@ fn allocate(
         let tx = TxQueue::new(&a.hw, producer, &regs, q, cc, stats.clone())?;
         queues.push(tx, GFP_KERNEL)?;
         let (rx_descs, itr) = (rings.rx_descs, rings.itr);
+        let xdp = if q < rings.xdp_queues {
+            let regs = QueueRegs::pf(first.wrapping_add(n).wrapping_add(q));
+            Some(XdpQueue::new(&a.hw, dev, &regs, rings.tx_descs)?)
+        } else {
+            None
+        };
         let napi = Napi::new(dev, |napi| {
             let rx = RxQueue::new(
                 dev,
@@ -181,7 +205,7 @@ fn allocate(
                 layout,
                 stats.clone(),
             )?;
-            Ok(Vector::new(&a.hw, q, consumer, rx, itr, stats.clone()))
+            Ok(Vector::new(&a.hw, q, consumer, rx, xdp, itr, stats.clone()))
         })?;
         rings.napis.push(napi, GFP_KERNEL)?;
     }
@@ -244,6 +268,10 @@ fn configure(
             {
                 dev_err!(dev.parent(), "Could not enable Tx Queue {}\n", q);
             }
+            let regs = QueueRegs::pf(first.wrapping_add(n).wrapping_add(q));
+            if v.xdp_setup(regs).is_some_and(|r| r.enable(hw).is_err()) {
+                dev_err!(dev.parent(), "Could not enable XDP Queue {}\n", q);
+            }
         }
     }
 
@@ -302,6 +330,9 @@ fn complete(
         let q = first.wrapping_add(v);
         itr::set_ivar(hw, Direction::Rx, q, v);
         itr::set_ivar(hw, Direction::Tx, q, v);
+        if v < rings.xdp_queues {
+            itr::set_ivar(hw, Direction::Tx, q.wrapping_add(n), v);
+        }
         if let Some(vector) = napi.data_mut() {
             itr::write_eitr(hw, v, vector.itr());
         }
@@ -396,7 +427,7 @@ fn stop_hw(dev: &net::Device<Adapter>, rings: &Rings, state: &mut State) {
     // Accesses of the rings end within 100 us (datasheet 4.6.7.1.2).
     hw.udelay(100);
     itr::disable(hw);
-    for q in 0..rings.napis.len() as u32 {
+    for q in 0..(rings.napis.len() as u32).wrapping_add(rings.xdp_queues) {
         let regs = QueueRegs::pf(first.wrapping_add(q));
         if ring::tx_disable(hw, &regs).is_err() && link::check_link(hw).up {
             dev_err!(
@@ -428,6 +459,18 @@ pub(crate) fn reinit(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
     Ok(())
 }
 
+/// Whether frames of the PF or of a VF wait in the device (`ixgbe_ring_tx_pending`, `ixgbe_vf_tx_pending`).
+pub(crate) fn tx_pending(hw: &Hw, state: &State, queues: u32) -> bool {
+    let first = Rings::first_queue(state);
+    let vfs = state
+        .sw
+        .pools
+        .map_or(0, |p| p.queues().saturating_mul(state.sw.num_vfs));
+    let mut own = first..first.saturating_add(queues);
+    let pending = |q| ring::tx_pending(hw, &QueueRegs::pf(q));
+    own.any(pending) || (0..vfs).any(pending)
+}
+
 /// Puts the moderation that was set into force.
 pub(crate) fn apply_itr(dev: &net::Device<Adapter>) {
     let a = dev.data();
@@ -454,6 +497,13 @@ pub(crate) fn change_mtu(dev: &net::Device<Adapter>, rtnl: &Rtnl, mtu: u32) -> R
         if state.sw.num_vfs != 0 && max_frame(mtu) > 1518 {
             dev_warn!(dev.parent(), "Setting MTU > 1500 will disable legacy VFs\n");
         }
+    }
+    if a.xdp_prog.is_some() && !ixgbe_xdp::mtu_fits(mtu) {
+        dev_warn!(
+            dev.parent(),
+            "Requested MTU size is not supported with XDP\n"
+        );
+        return Err(EINVAL);
     }
     let old = dev.mtu();
     dev.set_mtu(rtnl, mtu);

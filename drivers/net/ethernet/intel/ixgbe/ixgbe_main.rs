@@ -8,6 +8,7 @@
 //! | [`ixgbe_ethtool`], [`ixgbe_diag`] | what `ethtool` asks for; self tests |
 //! | [`ixgbe_lib`] | rings and vectors: open, close, reset |
 //! | [`ixgbe_txrx`] | what runs per frame |
+//! | [`ixgbe_xdp`] | XDP programs |
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
 //! | [`ixgbe_sriov`] | virtual functions |
 //! | [`ixgbe_devlink`] | devlink |
@@ -28,6 +29,7 @@ mod ixgbe_migration;
 mod ixgbe_service;
 mod ixgbe_sriov;
 mod ixgbe_txrx;
+mod ixgbe_xdp;
 
 use core::sync::atomic::{
     AtomicU32,
@@ -94,6 +96,11 @@ use nic::{
     net::{
         self,
         features,
+        xdp::{
+            Prog,
+            ProgSlot,
+            XdpFrames, //
+        },
         AddrLists,
         LinkStats,
         MacAddr,
@@ -161,6 +168,7 @@ pub(crate) struct Adapter {
     pub(crate) rings: Mutex<Rings>,
     #[pin]
     pub(crate) state: SemLock<State>,
+    pub(crate) xdp_prog: ProgSlot,
     /// By queue pair.
     pub(crate) ring_stats: KVec<Arc<RingStats>>,
     /// Counters of the port as the service task saw them last, for readers that cannot sleep.
@@ -323,6 +331,7 @@ impl nic::pci::Driver for IxgbeDriver {
                 hw,
                 rings <- new_mutex!(rings),
                 state <- new_sem_lock!(state),
+                xdp_prog: ProgSlot::new(),
                 ring_stats,
                 port_stats: PortStats::default(),
                 events: AtomicU32::new(0),
@@ -395,7 +404,7 @@ fn setup(addr: MacAddr) -> Setup {
         hw_enc_features: offloads | TSO_MANGLEID,
         mpls_features: SG | TSO | TSO6 | HW_CSUM,
         gso_partial_features: partial,
-        xdp_features: 0,
+        xdp_features: XDP_BASIC | XDP_REDIRECT,
         min_mtu: 68,
         max_mtu: MAX_JUMBO_FRAME_SIZE - ETH_OVERHEAD,
         address: addr,
@@ -458,6 +467,14 @@ impl net::Driver for Adapter {
 
     fn change_mtu(dev: &net::Device<Self>, rtnl: &Rtnl, mtu: u32) -> Result {
         ixgbe_lib::change_mtu(dev, rtnl, mtu)
+    }
+
+    fn xdp_setup(dev: &net::Device<Self>, rtnl: &Rtnl, prog: Option<Prog>) -> Result {
+        ixgbe_xdp::setup(dev, rtnl, prog)
+    }
+
+    fn xdp_xmit(dev: &net::Device<Self>, frames: &mut XdpFrames<'_>, flush: bool) -> Result {
+        ixgbe_xdp::xmit(dev, frames, flush)
     }
 
     fn tx_timeout(dev: &net::Device<Self>, _queue: u32) {

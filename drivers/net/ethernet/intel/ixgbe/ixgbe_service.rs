@@ -12,6 +12,7 @@ use crate::{
 };
 use kernel::prelude::*;
 use libixgbe::{
+    itr,
     link::{
         self,
         Pause, //
@@ -78,6 +79,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
     }
     let mut period = PERIOD_MS;
     let running = dev.running();
+    let mut reset = false;
     {
         let state = &mut *a.state.lock();
         if events & EVENT_MAILBOX != 0 || state.sw.num_vfs != 0 {
@@ -93,8 +95,27 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             if !state.link.up {
                 period = period.min(LINK_PERIOD_MS);
             }
+            let spoofed = state.hw_stats.ssvpc;
             update_stats(dev, state);
+            let spoofed = state.hw_stats.ssvpc.wrapping_sub(spoofed);
+            if spoofed != 0 {
+                dev_warn!(dev.parent(), "{} Spoofed packets detected\n", spoofed);
+            }
+            let (queues, _) = dev.real_num_queues();
+            if !state.link.up && ixgbe_lib::tx_pending(&a.hw, state, queues) {
+                // Without a link the device does not send, and nobody else frees what waits.
+                dev_warn!(
+                    dev.parent(),
+                    "initiating reset to clear Tx work after link loss\n"
+                );
+                reset = true;
+            }
+            // An interrupt that was lost, or that had no memory to post buffers with, must not stop a queue.
+            itr::fire(&a.hw, queues);
         }
+    }
+    if reset {
+        Adapter::raise(dev, EVENT_RESET);
     }
     if running || a.has_events() {
         dev.schedule_service(period);

@@ -3,6 +3,11 @@
 
 use crate::{
     ixgbe_common::Hw,
+    ixgbe_xdp::{
+        self,
+        Xdp,
+        XdpQueue, //
+    },
     Adapter, //
 };
 use kernel::{
@@ -27,6 +32,10 @@ use nic::{
     net::{
         self,
         features,
+        xdp::{
+            ProgRef,
+            XdpFrames, //
+        },
         Counter,
         DropReason,
         HashType,
@@ -38,6 +47,7 @@ use nic::{
         TxConsumer,
         TxProducer,
         TxResult,
+        Verdict,
         RX_HEADROOM, //
     },
     pci::Doorbell, //
@@ -271,6 +281,32 @@ impl TxQueue {
         TxResult::Done
     }
 
+    /// Sends what other devices have redirected here, until there is no room (`ixgbe_xdp_xmit`).
+    pub(crate) fn xmit_xdp(
+        &mut self,
+        dev: &net::Device<Adapter>,
+        frames: &mut XdpFrames<'_>,
+        flush: bool,
+    ) {
+        let mut bytes = 0u32;
+        // The stack's frames keep the room that they count on.
+        while self.producer.ring().unused() > DESC_NEEDED {
+            let Some(frame) = frames.take() else { break };
+            let len = frame.len();
+            let sent = self
+                .producer
+                .send_xdp(frame, None::<AdvTxContext>, ixgbe_xdp::descriptor);
+            if let Err(frame) = sent {
+                frames.refuse(frame);
+                break;
+            }
+            bytes = bytes.wrapping_add(len);
+        }
+        if dev.tx_sent(self.index, bytes) || flush {
+            self.tail.ring(self.producer.ring().next_to_use());
+        }
+    }
+
     /// Stops the queue, unless the other half has made room meanwhile (`__ixgbe_maybe_stop_tx`).
     #[cold]
     fn make_room(&self, dev: &net::Device<Adapter>, needed: u32) -> bool {
@@ -429,6 +465,7 @@ impl RxQueue {
         dev: &net::Device<Adapter>,
         napi: &NapiRef,
         budget: i32,
+        xdp: &mut Xdp<'_>,
     ) -> (i32, u32, bool) {
         let want = dev.features();
         let mut packets = 0;
@@ -441,7 +478,17 @@ impl RxQueue {
             }
             let Some(n) = self.frame_ready() else { break };
             packets += 1;
-            let Some((skb, wb)) = self.take_frame(n) else {
+            let taken = match xdp.prog {
+                None => self.take_frame(n),
+                Some(prog) => match self.run_xdp(dev, prog, n, xdp) {
+                    Ok(taken) => taken,
+                    Err(len) => {
+                        bytes = bytes.wrapping_add(len);
+                        continue;
+                    }
+                },
+            };
+            let Some((skb, wb)) = taken else {
                 self.stats.rx_dropped.inc();
                 continue;
             };
@@ -481,6 +528,44 @@ impl RxQueue {
             }
         }
         Some((skb, wb))
+    }
+
+    /// Runs a program on the frame of `n` descriptors. An error is the length of a frame that goes no further.
+    fn run_xdp(
+        &mut self,
+        dev: &net::Device<Adapter>,
+        prog: ProgRef<'_>,
+        n: u32,
+        xdp: &mut Xdp<'_>,
+    ) -> core::result::Result<Option<(SkBuff, AdvRxWb)>, u32> {
+        let Some((buf, wb)) = self.take_one() else {
+            return Ok(None);
+        };
+        if n > 1 {
+            // The MTU keeps frames in one buffer; a longer one is none that a program could see whole.
+            for _ in 1..n {
+                self.take_one();
+            }
+            return Ok(None);
+        }
+        let len = wb.length.get().into();
+        match self.pool.run_xdp(dev, prog, buf, len) {
+            Verdict::Pass(passed) => {
+                let skb = self.pool.build_passed(passed);
+                if skb.is_none() {
+                    self.stats.rx_alloc_failed.inc();
+                }
+                return Ok(skb.map(|skb| (skb, wb)));
+            }
+            Verdict::Tx(frame) => {
+                if let Some(queue) = &mut xdp.queue {
+                    queue.send(frame);
+                }
+            }
+            Verdict::Redirect => xdp.redirected = true,
+            Verdict::Drop => {}
+        }
+        Err(len)
     }
 
     #[inline]
@@ -540,6 +625,8 @@ pub(crate) struct Vector {
     index: u32,
     tx: TxConsumer,
     rx: RxQueue,
+    /// With an XDP program attached.
+    xdp: Option<XdpQueue>,
     /// Moderation in EITR's units.
     itr: u32,
     /// Moderation follows the traffic.
@@ -553,6 +640,7 @@ impl Vector {
         index: u32,
         tx: TxConsumer,
         rx: RxQueue,
+        xdp: Option<XdpQueue>,
         itr: Option<u32>,
         stats: Arc<RingStats>,
     ) -> Self {
@@ -561,6 +649,7 @@ impl Vector {
             index,
             tx,
             rx,
+            xdp,
             itr: itr.unwrap_or(itr::ITR_20K),
             adaptive: itr.is_none(),
             stats,
@@ -581,6 +670,11 @@ impl Vector {
             // A threshold above 1 with fast interrupts makes the stack believe in a hang (`ixgbe_configure_tx_ring`).
             wthresh: if self.itr < itr::ITR_100K { 1 } else { 8 },
         }
+    }
+
+    /// Transmit ring for XDP.
+    pub(crate) fn xdp_setup(&self, regs: QueueRegs) -> Option<TxRing> {
+        Some(self.xdp.as_ref()?.setup(regs))
     }
 
     /// Receive ring for the hardware.
@@ -613,9 +707,8 @@ impl Vector {
     }
 
     fn clean_tx(&mut self, dev: &net::Device<Adapter>, budget: i32) -> bool {
-        let done = self.tx.clean(TX_WORK, budget, |status| {
-            status & u64::from(ADVTXD_STAT_DD) << 32 != 0
-        });
+        let is_done = |status| status & u64::from(ADVTXD_STAT_DD) << 32 != 0;
+        let done = self.tx.clean(TX_WORK, budget, is_done);
         if done.packets != 0 {
             self.stats.tx_packets.add(done.packets.into());
             self.stats.tx_bytes.add(done.bytes.into());
@@ -624,7 +717,13 @@ impl Vector {
                 self.stats.tx_restart.inc();
             }
         }
-        done.done
+        let Some(xdp) = &mut self.xdp else {
+            return done.done;
+        };
+        let sent_back = xdp.consumer.clean(TX_WORK, budget, is_done);
+        self.stats.tx_packets.add(sent_back.packets.into());
+        self.stats.tx_bytes.add(sent_back.bytes.into());
+        done.done && sent_back.done
     }
 }
 
@@ -636,7 +735,13 @@ impl net::Poll for Vector {
         if budget <= 0 {
             return 0;
         }
-        let (work, bytes, memory) = self.rx.clean(dev, napi, budget);
+        let mut xdp = Xdp {
+            prog: dev.data().xdp_prog.get(napi),
+            queue: self.xdp.as_mut(),
+            redirected: false,
+        };
+        let (work, bytes, memory) = self.rx.clean(dev, napi, budget, &mut xdp);
+        xdp.finish(napi);
         if work >= budget {
             complete = false;
         }

@@ -138,6 +138,17 @@ pub fn enable_queues(io: &impl Regs, mask: u64) {
     }
 }
 
+/// Makes the first `n` vectors interrupt as if their queues had work (`ixgbe_irq_rearm_queues`).
+pub fn fire(io: &impl Regs, n: u32) {
+    let mask = match n {
+        0 => return,
+        1..=63 => (1u64 << n) - 1,
+        _ => !0,
+    };
+    // The PF has 16 queue pairs at most, so the upper word is for others.
+    io.write32(eics_ex(0), mask as u32);
+}
+
 /// Masks everything; the caller then waits for handlers that run (`ixgbe_irq_disable`).
 pub fn disable(io: &impl Regs) {
     io.write32(EIMC, 0xFFFF_0000);

@@ -310,6 +310,11 @@ pub fn rx_disable(io: &(impl Regs + Delay), regs: &QueueRegs) -> Result<(), Queu
     wait(io, regs.rxdctl, RXDCTL_ENABLE, false, 10, 100)
 }
 
+/// Whether a transmit queue has descriptors that the device has not fetched.
+pub fn tx_pending(io: &impl Regs, regs: &QueueRegs) -> bool {
+    io.read32(regs.tdh()) != io.read32(regs.tdt)
+}
+
 /// Asks a transmit queue to stop, with what is done written back, and waits until it has (datasheet 4.6.8.2).
 ///
 /// # Errors
