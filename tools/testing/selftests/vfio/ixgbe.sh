@@ -3,14 +3,16 @@
 #
 # Prepares VFs of one or two 82599 for user space and runs a test program on them.
 #
-# usage: ixgbe.sh [-v] [-2] PROGRAM [ARG...]
+# usage: ixgbe.sh [-v] [-2] [-r WAY | -e WAY] PROGRAM [ARG...]
 #   -v  bind the VFs to vfio-pci instead of the variant driver
 #   -2  two VFs of the first PF, instead of one VF of each PF
+#   -r  set head_restore to this: write, rearm or reset
+#   -e  leave head_restore as it is, and expect that this comes of it
 #
 # Variables:
 #   KSFT_PF_MODULE    PF driver, name or .ko (default ixgbe)
 #   KSFT_VFIO_MODULE  variant driver, name or .ko (default: ixgbe-vfio-pci, from where the PF driver is)
-#   KSFT_RESTORE      devlink head_restore to set: write, rearm, reset (default: leave it)
+#   KSFT_RESTORE      what the program expects; set by -r and -e
 #   KSFT_PEER_IF      interface at the other end of the wire; found if there is one virtio-net
 set -u
 
@@ -23,10 +25,14 @@ esac
 DRIVER=
 BOTH_OF_ONE=
 
-while getopts "v2" opt; do
+HEAD_RESTORE=
+
+while getopts "v2r:e:" opt; do
 	case $opt in
 	v) DRIVER=vfio-pci ;;
 	2) BOTH_OF_ONE=y ;;
+	r) HEAD_RESTORE=$OPTARG; export KSFT_RESTORE=$OPTARG ;;
+	e) export KSFT_RESTORE=$OPTARG ;;
 	*) exit 1 ;;
 	esac
 done
@@ -132,8 +138,10 @@ for pf in $(printf '%s\n' "${PFS[@]}" | sort -u); do
 	# The 82599 shuts out a VF whose frames are larger than the PF's, and the reverse.
 	ip link set "$netdev" mtu 1500
 	echo 2 > "/sys/bus/pci/devices/$pf/sriov_numvfs"
-	[ -n "${KSFT_RESTORE:-}" ] && devlink dev param show "pci/$pf" name head_restore >/dev/null 2>&1 &&
-		devlink dev param set "pci/$pf" name head_restore value "$KSFT_RESTORE" cmode runtime
+	if [ -n "$HEAD_RESTORE" ]; then
+		devlink dev param set "pci/$pf" name head_restore value "$HEAD_RESTORE" \
+			cmode runtime || skip "no parameter head_restore"
+	fi
 done
 
 VFS=()

@@ -6,16 +6,18 @@ Interrupts by MSI-X, by MSI and by a pin.
 
 The mainline driver has no parameter for it. The pin can be forced at run time: the
 PCI core refuses any MSI while `msi_bus` of the function is 0. For MSI alone the
-function must have no MSI-X capability, so the boot decides: KSFT_IRQ_MODE=msi says
-that it does.
+function must have no MSI-X capability, so the boot decides: KSFT_IRQ_MODE=msi, or the
+argument "msi", says that it does.
 """
 
 import os
+import sys
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_in, ksft_true
 from lib.py import IxgbeEnv, KsftSkipEx, defer, ethtool, module_name, ping, verify_tcp, verify_udp
 
-MODE = os.environ.get("KSFT_IRQ_MODE", "msix")
+MODE = sys.argv[1] if sys.argv[1:2] and sys.argv[1][0] != "-" \
+    else os.environ.get("KSFT_IRQ_MODE", "msix")
 
 
 def _count(pci):
