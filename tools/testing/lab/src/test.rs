@@ -66,9 +66,22 @@ pub fn test(args: &TestArgs) -> Result<()> {
             println!("{HOST}");
         }
         for b in &boots {
-            println!("{}", b.name());
+            match b.pending.as_str() {
+                "" => println!("{}", b.name()),
+                why => println!("{}  # pending: {why}", b.name()),
+            }
         }
         return Ok(());
+    }
+    // Whoever names a pending boot wants to see it; a run of everything says that it was left out.
+    let mut pending = Vec::new();
+    if pattern.is_none() {
+        boots.retain(|b| {
+            if !b.pending.is_empty() {
+                pending.push(left_out(b));
+            }
+            b.pending.is_empty()
+        });
     }
     if boots.is_empty() && !host {
         bail!(
@@ -83,11 +96,26 @@ pub fn test(args: &TestArgs) -> Result<()> {
     if !boots.is_empty() {
         reports.extend(boot_all(&boots, args.jobs)?);
     }
+    reports.extend(pending);
     sum_up(
         &reports,
         args.json.as_deref(),
         start.elapsed().as_secs_f64(),
     )
+}
+
+fn left_out(boot: &Boot) -> Report {
+    println!("[{}] # SKIP pending: {}", boot.name(), boot.pending);
+    Report {
+        name: boot.name(),
+        seconds: 0.0,
+        results: vec![TestResult {
+            name: boot.boot.clone(),
+            status: Status::Skip,
+            comment: format!("pending: {}", boot.pending),
+        }],
+        faults: vec![],
+    }
 }
 
 fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
