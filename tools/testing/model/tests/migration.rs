@@ -267,6 +267,8 @@ fn move_busy_vf(
     );
 
     mb.copy_memory(&ma);
+    // As VFIO does when the destination opens the VF.
+    mb.reset(Function::Vf(VF));
     let mut rings = rings.moved(&mb);
     mb.take_written();
     let (loaded, more) = load(&mut b, &blob);
@@ -279,6 +281,17 @@ fn move_busy_vf(
     let (resumed, mmio) = resume(&mut b);
     assert!(resumed.arrived);
     assert!(mmio + more <= 200, "{} accesses to load", mmio + more);
+    let notes = mb.vf(VF).read32(regs::VFMAILBOX);
+    assert_eq!(
+        notes & (regs::VFMAILBOX_RSTD | regs::VFMAILBOX_RSTI),
+        0,
+        "the guest sees no reset"
+    );
+    // That look has taken the note of a message of the PF, which is sent once more here.
+    if notes & regs::VFMAILBOX_PFSTS != 0 {
+        mb.pf()
+            .write32(regs::pfmailbox(VF.into()), regs::PFMAILBOX_STS);
+    }
     b.serve();
     check(&mut b, &mut rings, untaken);
 }

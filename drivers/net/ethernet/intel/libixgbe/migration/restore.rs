@@ -166,6 +166,9 @@ pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
             program_tx(io, q, tx);
         }
     }
+    // The reset of this host's VF before the move is none of the guest's: RSTD, cleared by reading, would make its driver
+    // take the PF for reset. INF: that the alias clears it too; if not, the driver looks at its link once more.
+    io.read32(regs::pvfmailbox(vf));
     let n = &state.interrupts;
     io.write32(regs::pvteimc(vf), (1 << super::VECTORS) - 1);
     io.write32(regs::pvteiac(vf), n.eiac);
