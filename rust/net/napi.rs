@@ -13,6 +13,7 @@ use crate::irq::{
 };
 use core::{
     cell::UnsafeCell,
+    ffi::c_void,
     marker::{
         PhantomData,
         PhantomPinned, //
@@ -20,6 +21,7 @@ use core::{
     mem::offset_of,
 };
 use kernel::{
+    irq::IrqReturn,
     prelude::*,
     str::CString,
     sync::Arc,
@@ -174,6 +176,28 @@ impl<P: Poll> Napi<P> {
         Ok(())
     }
 
+    /// Requests the only vector, MSI or a line, for this instance and everything else: [`Driver::interrupt`] looks at the
+    /// causes, and if it says that they are the device's a poll is scheduled. `shared` for a line.
+    pub fn request_only_irq(
+        &mut self,
+        vectors: &Arc<Vectors>,
+        name: CString,
+        shared: bool,
+    ) -> Result {
+        let inner = self.inner_mut();
+        let napi = inner.napi.get();
+        // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the interrupt first.
+        let irq = unsafe {
+            let handler = only_irq_callback::<P>;
+            Requested::new(vectors, 0, name, shared, Some(handler), napi.cast())?
+        };
+        // CAST: Linux interrupt numbers are positive.
+        // SAFETY: Added; the number belongs to this instance.
+        unsafe { raw::nic_napi_set_irq(napi, irq.irq() as c_int) };
+        inner.irq = Some(irq);
+        Ok(())
+    }
+
     /// Frees the interrupt; waits for a running handler.
     pub fn free_irq(&mut self) {
         let inner = self.inner_mut();
@@ -224,6 +248,17 @@ impl<P: Poll> Drop for Napi<P> {
         *inner.data.get_mut() = None;
         // SAFETY: Added in `new`.
         unsafe { raw::nic_netif_napi_del(inner.napi.get()) };
+    }
+}
+
+unsafe extern "C" fn only_irq_callback<P: Poll>(irq: c_int, napi: *mut c_void) -> raw::irqreturn_t {
+    // SAFETY: `Napi::request_only_irq` passes an instance that was added to a device of this driver.
+    unsafe {
+        let dev = Device::<P::Driver>::from_raw((*napi.cast::<raw::napi_struct>()).dev);
+        match P::Driver::interrupt(dev) {
+            IrqReturn::None => raw::irqreturn::IRQ_NONE,
+            IrqReturn::Handled => raw::nic_napi_irq(irq, napi),
+        }
     }
 }
 

@@ -267,6 +267,12 @@ impl Adapter {
     }
 }
 
+/// Private flags, by the C driver's names. Offload of IPsec for VFs is not supported, nor is a VF switched off whose
+/// DMA went wrong.
+const PRIV_FLAGS: [&str; 3] = ["legacy-rx", "vf-ipsec", "mdd-disable-vf"];
+/// Bit of `legacy-rx`.
+const PRIV_FLAG_LEGACY_RX: u32 = 1 << 0;
+
 #[vtable]
 impl Ops for Adapter {
     fn fw_version(dev: &Device<Self>, out: &mut dyn fmt::Write) {
@@ -476,7 +482,7 @@ impl Ops for Adapter {
         match set {
             StringSet::Stats => Some(STATS.len() + PER_QUEUE * MAX_QUEUES as usize + 4 * CLASSES),
             StringSet::Test => Some(TESTS.len()),
-            StringSet::PrivFlags => None,
+            StringSet::PrivFlags => Some(PRIV_FLAGS.len()),
         }
     }
 
@@ -484,7 +490,7 @@ impl Ops for Adapter {
         let names: &[&str] = match set {
             StringSet::Stats => &STATS,
             StringSet::Test => &TESTS,
-            StringSet::PrivFlags => &[],
+            StringSet::PrivFlags => &PRIV_FLAGS,
         };
         for name in names {
             out.push(fmt!("{}", *name));
@@ -596,6 +602,22 @@ impl Ops for Adapter {
             for (to, from) in key.chunks_exact_mut(4).zip(rss.key) {
                 to.copy_from_slice(&from.to_le_bytes());
             }
+        }
+        Ok(())
+    }
+
+    fn get_priv_flags(dev: &Device<Self>, _rtnl: &Rtnl) -> u32 {
+        u32::from(dev.data().rings.lock().legacy_rx) * PRIV_FLAG_LEGACY_RX
+    }
+
+    fn set_priv_flags(dev: &Device<Self>, rtnl: &Rtnl, flags: u32) -> Result {
+        if flags & !PRIV_FLAG_LEGACY_RX != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let want = flags != 0;
+        let old = core::mem::replace(&mut dev.data().rings.lock().legacy_rx, want);
+        if old != want {
+            ixgbe_lib::reinit(dev, rtnl)?;
         }
         Ok(())
     }

@@ -20,7 +20,10 @@ use crate::{
     ETH_OVERHEAD, //
 };
 use kernel::{
-    device::Bound,
+    device::{
+        Bound,
+        Core, //
+    },
     pci,
     prelude::*,
     str::CString,
@@ -47,7 +50,10 @@ use libixgbe::{
     Regs, //
 };
 use nic::{
-    irq::Vectors,
+    irq::{
+        Kinds,
+        Vectors, //
+    },
     net::{
         self,
         features,
@@ -64,6 +70,10 @@ pub(crate) struct Rings {
     napis: KVec<Napi<Vector>>,
     other: Option<Interrupt>,
     vectors: Arc<Vectors>,
+    /// How interrupts come.
+    pub(crate) mode: Mode,
+    /// The only one is a line that other devices may share.
+    line: bool,
     /// Queues that CPUs were assigned to, see [`net::Device::set_xps_queue`].
     spread_over: u32,
     /// Transmit queues for XDP: one a vector or none.
@@ -74,24 +84,54 @@ pub(crate) struct Rings {
     pub(crate) rx_descs: u32,
     /// Descriptors of each transmit ring.
     pub(crate) tx_descs: u32,
+    /// The private flag `legacy-rx`.
+    pub(crate) legacy_rx: bool,
     /// Fixed moderation in EITR's units, or none: it follows the traffic.
     pub(crate) itr: Option<u32>,
 }
 
 impl Rings {
-    pub(crate) fn new(vectors: Arc<Vectors>, wanted: u32) -> Self {
+    /// Allocates interrupt vectors: MSI-X if it can be had, else MSI or the line (`ixgbe_set_interrupt_capability`).
+    pub(crate) fn new(pdev: &pci::Device<Core<'_>>, wanted: u32) -> Result<Self> {
+        // A vector a queue pair, and one for everything else.
+        let msix = Vectors::alloc(pdev, 2, wanted.saturating_add(1), Kinds::MSIX);
+        let mode = if msix.is_ok() {
+            Mode::Msix
+        } else {
+            Mode::Single
+        };
+        let mut line = false;
+        let vectors = msix
+            .or_else(|_| {
+                dev_warn!(
+                    pdev,
+                    "Failed to allocate MSI-X interrupts. Falling back to MSI interrupts\n"
+                );
+                Vectors::alloc(pdev, 1, 1, Kinds::MSI)
+            })
+            .or_else(|_| {
+                dev_warn!(
+                    pdev,
+                    "Failed to allocate MSI interrupt, falling back to legacy\n"
+                );
+                line = true;
+                Vectors::alloc(pdev, 1, 1, Kinds::INTX)
+            })?;
         let queues = wanted.min(vectors.count().saturating_sub(1)).max(1);
-        Self {
+        Ok(Self {
             napis: KVec::new(),
             other: None,
             vectors,
+            mode,
+            line,
             spread_over: 0,
             xdp_queues: 0,
             queues,
             rx_descs: DEFAULT_DESCS,
             tx_descs: DEFAULT_DESCS,
+            legacy_rx: false,
             itr: None,
-        }
+        })
     }
 
     /// Most queue pairs with the pools as they are (`ixgbe_max_channels`).
@@ -145,7 +185,7 @@ pub(crate) fn up(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
     let rings = &mut *a.rings.lock();
     let state = &mut *a.state.lock();
     let n = rings.usable(state);
-    let layout = BufLayout::new(max_frame(dev.mtu()));
+    let layout = BufLayout::new(max_frame(dev.mtu()), rings.legacy_rx);
     let result = allocate(dev, rings, state, n, &layout)
         .and_then(|queues| dev.set_real_num_queues(rtnl, n, n).map(|()| queues));
     let queues = match result {
@@ -210,6 +250,13 @@ fn allocate(
         rings.napis.push(napi, GFP_KERNEL)?;
     }
     let name = dev.name();
+    if rings.mode == Mode::Single {
+        for napi in &mut rings.napis {
+            let name = CString::try_from_fmt(fmt!("{}", name))?;
+            napi.request_only_irq(&rings.vectors, name, rings.line)?;
+        }
+        return Ok(queues);
+    }
     for (q, napi) in (0u32..).zip(&mut rings.napis) {
         let name = CString::try_from_fmt(fmt!("{}-TxRx-{}", name, q))?;
         napi.request_irq(&rings.vectors, q, name)?;
@@ -324,7 +371,7 @@ fn complete(
     let hw = &dev.data().hw;
     let first = Rings::first_queue(state);
     mac::set_hw_control(hw, true);
-    itr::setup_gpie(hw, Mode::Msix, state.sw.pools);
+    itr::setup_gpie(hw, rings.mode, state.sw.pools);
     let n = rings.napis.len() as u32;
     for (v, napi) in (0u32..).zip(&mut rings.napis) {
         let q = first.wrapping_add(v);
@@ -337,7 +384,9 @@ fn complete(
             itr::write_eitr(hw, v, vector.itr());
         }
     }
-    itr::configure_msix_other(hw, n, state.sw.num_vfs);
+    if rings.mode == Mode::Msix {
+        itr::configure_msix_other(hw, n, state.sw.num_vfs);
+    }
 
     for (q, queue) in (0u32..).zip(queues) {
         dev.tx_reset(q);

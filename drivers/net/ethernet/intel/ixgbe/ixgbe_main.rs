@@ -89,10 +89,6 @@ use libixgbe::{
 };
 use nic::{
     devlink,
-    irq::{
-        Kinds,
-        Vectors, //
-    },
     net::{
         self,
         features,
@@ -116,8 +112,10 @@ use nic::{
     new_sem_lock,
     pci::{
         Bar,
+        ChannelState,
         DeviceExt,
-        Enabled, //
+        Enabled,
+        ErsResult, //
     },
     sync::SemLock,
 };
@@ -164,6 +162,8 @@ pub(crate) struct State {
 #[pin_data]
 pub(crate) struct Adapter {
     pub(crate) hw: Hw,
+    /// One vector has all causes.
+    pub(crate) single_vector: bool,
     #[pin]
     pub(crate) rings: Mutex<Rings>,
     #[pin]
@@ -204,7 +204,7 @@ impl Adapter {
 /// Private data of the PCI device. Fields are dropped in this order.
 struct IxgbeDriver {
     netdev: devlink::Registration<Adapter>,
-    _enabled: Enabled,
+    enabled: Enabled,
 }
 
 kernel::pci_device_table!(
@@ -287,9 +287,8 @@ impl nic::pci::Driver for IxgbeDriver {
             return Err(EIO);
         }
 
-        // A vector a queue pair, and one for everything else.
-        let queues = net::num_online_cpus().clamp(1, MAX_QUEUES);
-        let vectors = Vectors::alloc(pdev, 2, queues.saturating_add(1), Kinds::MSIX)?;
+        let rings = Rings::new(pdev, net::num_online_cpus().clamp(1, MAX_QUEUES))?;
+        let single_vector = rings.mode == itr::Mode::Single;
         if let Err(e) = pdev.set_totalvfs(libixgbe::sriov::MAX_VFS as u16) {
             dev_warn!(pdev, "Cannot limit the number of VFs ({:?})\n", e);
         }
@@ -300,7 +299,6 @@ impl nic::pci::Driver for IxgbeDriver {
         for (k, b) in key.iter_mut().zip(key_bytes.chunks_exact(4)) {
             *k = b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
         }
-        let rings = Rings::new(vectors, queues);
         let mut sw = KBox::new(Switch::new(Rss::new(key, rings.queues)), GFP_KERNEL)?;
         sw.features = FEATURE_MIGRATION;
         let mut ring_stats = KVec::with_capacity(MAX_QUEUES as usize, GFP_KERNEL)?;
@@ -329,6 +327,7 @@ impl nic::pci::Driver for IxgbeDriver {
             MAX_QUEUES,
             try_pin_init!(Adapter {
                 hw,
+                single_vector,
                 rings <- new_mutex!(rings),
                 state <- new_sem_lock!(state),
                 xdp_prog: ProgSlot::new(),
@@ -359,10 +358,7 @@ impl nic::pci::Driver for IxgbeDriver {
             netdev.name(), real_queues, addr[0], addr[1], addr[2], addr[3], addr[4], addr[5]
         );
 
-        Ok(Ok::<_, Error>(Self {
-            netdev,
-            _enabled: enabled,
-        }))
+        Ok(Ok::<_, Error>(Self { netdev, enabled }))
     }
 
     fn remove(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
@@ -378,14 +374,79 @@ impl nic::pci::Driver for IxgbeDriver {
         ixgbe_sriov::configure(pdev, &data.netdev, num_vfs)
     }
 
-    fn shutdown(_pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+    fn error_detected(
+        pdev: &pci::Device<Core<'_>>,
+        data: Pin<&Self>,
+        state: ChannelState,
+    ) -> ErsResult {
+        data.quiesce();
+        if state == ChannelState::PermFailure {
+            return ErsResult::Disconnect;
+        }
+        data.enabled.disable(pdev);
+        ErsResult::NeedReset
+    }
+
+    fn slot_reset(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) -> ErsResult {
+        if data.enabled.reenable(pdev).is_err() {
+            dev_err!(pdev, "Cannot re-enable PCI device after reset.\n");
+            return ErsResult::Disconnect;
+        }
         let dev = &*data.netdev;
+        ixgbe_lib::reset(dev, &mut dev.data().state.lock());
+        ErsResult::Recovered
+    }
+
+    fn error_resume(_pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+        // Said by `restart`; the core has no use for an error here.
+        let _ = data.restart();
+    }
+
+    fn suspend(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) -> Result {
+        data.quiesce();
+        mac::set_hw_control(&data.netdev.data().hw, false);
+        data.enabled.disable(pdev);
+        Ok(())
+    }
+
+    fn resume(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) -> Result {
+        data.enabled.reenable(pdev)?;
+        let dev = &*data.netdev;
+        ixgbe_lib::reset(dev, &mut dev.data().state.lock());
+        data.restart()
+    }
+
+    fn shutdown(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+        data.quiesce();
+        mac::set_hw_control(&data.netdev.data().hw, false);
+        if !pdev.channel_offline() {
+            data.enabled.disable(pdev);
+        }
+    }
+}
+
+impl IxgbeDriver {
+    /// Detaches the interface and stops all DMA (`ixgbe_close_suspend`).
+    fn quiesce(&self) {
+        let dev = &*self.netdev;
         let rtnl = Rtnl::lock();
         dev.detach(&rtnl);
         if dev.running() {
             ixgbe_lib::down(dev, &rtnl);
         }
-        mac::set_hw_control(&dev.data().hw, false);
+    }
+
+    /// Lets traffic flow again.
+    fn restart(&self) -> Result {
+        let dev = &*self.netdev;
+        let rtnl = Rtnl::lock();
+        if dev.running() {
+            ixgbe_lib::up(dev, &rtnl).inspect_err(|e| {
+                dev_err!(dev.parent(), "Cannot bring the interface up: {:?}\n", e);
+            })?;
+        }
+        dev.attach(&rtnl);
+        Ok(())
     }
 }
 
@@ -521,7 +582,18 @@ impl net::Driver for Adapter {
 
     fn interrupt(dev: &net::Device<Self>) -> IrqReturn {
         let a = dev.data();
-        let causes = itr::take_other(&a.hw);
+        let causes = if a.single_vector {
+            let causes = itr::take_all(&a.hw);
+            if causes == 0 {
+                // Masked for nothing, as the line is shared.
+                itr::enable_queues(&a.hw, !0);
+                itr::enable_other(&a.hw, true);
+                return IrqReturn::None;
+            }
+            causes
+        } else {
+            itr::take_other(&a.hw)
+        };
         let mut events = 0;
         if causes & regs::EICR_LSC != 0 {
             // Masked until the service task has looked.

@@ -58,6 +58,10 @@ pub(crate) fn configure(
         dev_err!(pdev, "Creating more than {} VFs is not allowed\n", MAX_VFS);
         return Err(EPERM);
     }
+    if num_vfs != 0 && dev.data().single_vector {
+        dev_warn!(pdev, "SR-IOV needs MSI-X\n");
+        return Err(EOPNOTSUPP);
+    }
     if num_vfs != 0 && dev.data().xdp_prog.is_some() {
         dev_warn!(pdev, "SRIOV is not supported with XDP\n");
         return Err(EINVAL);

@@ -344,8 +344,10 @@ pub(crate) struct BufLayout {
 impl BufLayout {
     /// Standard frames share a page by two: the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in
     /// the C driver. Larger frames get 3 KiB of a page each.
-    pub(crate) const fn new(max_frame: u32) -> Self {
-        if max_frame <= MAX_2K_FRAME {
+    ///
+    /// With the private flag `legacy-rx` no two frames share a page.
+    pub(crate) const fn new(max_frame: u32, legacy_rx: bool) -> Self {
+        if max_frame <= MAX_2K_FRAME && !legacy_rx {
             Self {
                 truesize: 2048,
                 len: 1536,

@@ -166,6 +166,14 @@ pub fn take_other(io: &impl Regs) -> u32 {
     causes
 }
 
+/// Takes all causes where one vector has them, which it masks (`ixgbe_intr`). The line may be another device's: then
+/// there are none.
+pub fn take_all(io: &impl Regs) -> u32 {
+    // Erratum: masked before EICR is read, or causes get lost.
+    io.write32(EIMC, !0);
+    io.read32(EICR)
+}
+
 /// Moderation that follows the traffic: small frames want latency, bulk wants few interrupts.
 ///
 /// The three classes of the C driver before 4.15, `ixgbe_update_itr`, which need one comparison a poll.
