@@ -223,8 +223,8 @@ class IxgbeEnv:
         for vf in self.vfs[:claim]:
             vf.claim()
             vf.link("up")
-        for vf in self.vfs[:claim]:
-            vf.wait_carrier()
+        # The first frame of a VF tells the peer its new MAC address.
+        self.settle(*self.vfs[:claim])
 
     def remove_vfs(self):
         """
@@ -276,7 +276,7 @@ class IxgbeEnv:
         time after their link came up.
         """
         end = time.monotonic() + deadline
-        for one in ends or [self.pf, *self.vfs]:
+        for one in ends or [self.pf, *(vf for vf in self.vfs if vf.ifname)]:
             one.wait_carrier()
             while True:
                 res = cmd(f"ping -4 -q -n -c 1 -W 1 {self.peer.addr('4')}",
