@@ -5,8 +5,8 @@
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_gt, ksft_in, ksft_lt, ksft_true, \
     ksft_variants, KsftNamedVariant
-from lib.py import CmdExitFailure, IxgbeEnv, arp_free_mac, cmd, defer, ethtool, iperf3, ping, \
-    verify_tcp
+from lib.py import CmdExitFailure, IxgbeEnv, arp_free_mac, cmd, defer, ethtool, ip, iperf3, \
+    ping, verify_tcp
 
 MAC = "02:82:59:90:00:01"
 
@@ -66,6 +66,8 @@ def mac_guest_own(cfg):
     vf.link(f"address {mac}")
     ksft_eq(cfg.vf_info(1)["address"], mac)
     ping(vf, cfg.peer)
+    # The other VF may still know the old address.
+    ip(f"neigh flush dev {cfg.vfs[0].ifname}", ns=cfg.vfs[0].ns)
     ping(cfg.vfs[0], vf)
 
 
