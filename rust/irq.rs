@@ -136,7 +136,7 @@ impl<H: Handler> Registration<H> {
     }
 }
 
-unsafe extern "C" fn callback<H: Handler>(_irq: c_int, data: *mut c_void) -> raw::irqreturn_t {
+extern "C" fn callback<H: Handler>(_irq: c_int, data: *mut c_void) -> raw::irqreturn_t {
     // SAFETY: `Registration::new` passes a pinned `H` that lives until `free_irq` has returned.
     let handler = unsafe { &*data.cast::<H>() };
     match handler.handle() {

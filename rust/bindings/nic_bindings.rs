@@ -21,7 +21,13 @@
     unused_imports
 )]
 
-#[allow(clippy::undocumented_unsafe_blocks)]
+#[allow(
+    clippy::as_underscore,
+    clippy::cast_lossless,
+    clippy::ptr_as_ptr,
+    clippy::ref_as_ptr,
+    clippy::undocumented_unsafe_blocks
+)]
 mod raw {
     use kernel::ffi;
     use pin_init::{

@@ -19,7 +19,8 @@ use core::{
 use kernel::{
     error::from_result,
     fmt,
-    prelude::*, //
+    prelude::*,
+    str::as_char_ptr_in_const_context, //
 };
 use nic_bindings as raw;
 
@@ -114,7 +115,9 @@ impl<D: Ops> Tables<D> {
                 [pin_init::zeroed(); MAX_REPORTERS];
             let mut i = 0;
             while i < D::REPORTERS.len() {
-                t[i].name = D::REPORTERS[i].name.as_ptr().cast_mut().cast();
+                t[i].name = as_char_ptr_in_const_context(D::REPORTERS[i].name)
+                    .cast_mut()
+                    .cast();
                 if D::HAS_HEALTH_DUMP {
                     t[i].dump = Some(Self::dump);
                 }
@@ -135,7 +138,7 @@ impl<D: Ops> Tables<D> {
         let mut i = 0;
         while i < D::PARAMS.len() {
             t[i].id = PARAM_ID_BASE + i as u32;
-            t[i].name = D::PARAMS[i].name.as_ptr().cast();
+            t[i].name = as_char_ptr_in_const_context(D::PARAMS[i].name).cast();
             t[i].type_ = raw::devlink_param_type_DEVLINK_PARAM_TYPE_STRING;
             t[i].supported_cmodes = 1 << raw::devlink_param_cmode_DEVLINK_PARAM_CMODE_RUNTIME;
             t[i].get = Some(Self::param_get);
@@ -148,14 +151,14 @@ impl<D: Ops> Tables<D> {
     pub(super) const REGION: &'static Table<raw::devlink_region_ops> = &Table({
         let mut o: raw::devlink_region_ops = pin_init::zeroed();
         if let Some(region) = D::REGION {
-            o.name = region.name.as_ptr().cast();
+            o.name = as_char_ptr_in_const_context(region.name).cast();
             o.destructor = Some(Self::region_destructor);
             o.snapshot = Some(Self::region_snapshot);
         }
         o
     });
 
-    unsafe extern "C" fn info_get(
+    extern "C" fn info_get(
         devlink: *mut raw::devlink,
         req: *mut raw::devlink_info_req,
         _extack: *mut raw::netlink_ext_ack,
@@ -168,7 +171,7 @@ impl<D: Ops> Tables<D> {
         })
     }
 
-    unsafe extern "C" fn hw_addr_get(
+    extern "C" fn hw_addr_get(
         port: *mut raw::devlink_port,
         addr: *mut u8,
         len: *mut c_int,
@@ -186,7 +189,7 @@ impl<D: Ops> Tables<D> {
         }
     }
 
-    unsafe extern "C" fn hw_addr_set(
+    extern "C" fn hw_addr_set(
         port: *mut raw::devlink_port,
         addr: *const u8,
         len: c_int,
@@ -204,7 +207,7 @@ impl<D: Ops> Tables<D> {
         }
     }
 
-    unsafe extern "C" fn migratable_get(
+    extern "C" fn migratable_get(
         port: *mut raw::devlink_port,
         on: *mut bool,
         _extack: *mut raw::netlink_ext_ack,
@@ -219,7 +222,7 @@ impl<D: Ops> Tables<D> {
         }
     }
 
-    unsafe extern "C" fn migratable_set(
+    extern "C" fn migratable_set(
         port: *mut raw::devlink_port,
         on: bool,
         _extack: *mut raw::netlink_ext_ack,
@@ -248,7 +251,7 @@ impl<D: Ops> Tables<D> {
         Some((dev, index))
     }
 
-    unsafe extern "C" fn dump(
+    extern "C" fn dump(
         reporter: *mut raw::devlink_health_reporter,
         fmsg: *mut raw::devlink_fmsg,
         _ctx: *mut c_void,
@@ -262,7 +265,7 @@ impl<D: Ops> Tables<D> {
         })
     }
 
-    unsafe extern "C" fn diagnose(
+    extern "C" fn diagnose(
         reporter: *mut raw::devlink_health_reporter,
         fmsg: *mut raw::devlink_fmsg,
         _extack: *mut raw::netlink_ext_ack,
@@ -275,7 +278,7 @@ impl<D: Ops> Tables<D> {
         })
     }
 
-    unsafe extern "C" fn recover(
+    extern "C" fn recover(
         reporter: *mut raw::devlink_health_reporter,
         _ctx: *mut c_void,
         _extack: *mut raw::netlink_ext_ack,
@@ -295,7 +298,7 @@ impl<D: Ops> Tables<D> {
             .ok_or(EINVAL)
     }
 
-    unsafe extern "C" fn param_get(
+    extern "C" fn param_get(
         devlink: *mut raw::devlink,
         id: u32,
         ctx: *mut raw::devlink_param_gset_ctx,
@@ -312,7 +315,7 @@ impl<D: Ops> Tables<D> {
         }
     }
 
-    unsafe extern "C" fn param_set(
+    extern "C" fn param_set(
         devlink: *mut raw::devlink,
         id: u32,
         ctx: *mut raw::devlink_param_gset_ctx,
@@ -321,7 +324,7 @@ impl<D: Ops> Tables<D> {
         // SAFETY: Callback of an instance of this driver, for a string parameter, which C has made sure to end in time.
         unsafe {
             let dev = of_devlink::<D>(devlink);
-            let value = CStr::from_ptr((&raw const (*ctx).val.vstr).cast());
+            let value = CStr::from_char_ptr((&raw const (*ctx).val.vstr).cast());
             from_result(|| {
                 let value = value.to_str().map_err(|_| EINVAL)?;
                 D::param_set(dev, Self::param_index(id)?, value).map(|()| 0)
@@ -329,7 +332,7 @@ impl<D: Ops> Tables<D> {
         }
     }
 
-    unsafe extern "C" fn region_snapshot(
+    extern "C" fn region_snapshot(
         devlink: *mut raw::devlink,
         _ops: *const raw::devlink_region_ops,
         _extack: *mut raw::netlink_ext_ack,
@@ -348,7 +351,7 @@ impl<D: Ops> Tables<D> {
         })
     }
 
-    unsafe extern "C" fn region_destructor(data: *const c_void) {
+    extern "C" fn region_destructor(data: *const c_void) {
         // SAFETY: `data` comes from `region_snapshot`, where the capacity is the length: `kvfree` does not need it.
         unsafe { kernel::bindings::kvfree(data) };
     }

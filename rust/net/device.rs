@@ -570,10 +570,7 @@ impl Interrupt {
     }
 }
 
-unsafe extern "C" fn interrupt_callback<D: Driver>(
-    _irq: c_int,
-    dev: *mut c_void,
-) -> raw::irqreturn_t {
+extern "C" fn interrupt_callback<D: Driver>(_irq: c_int, dev: *mut c_void) -> raw::irqreturn_t {
     // SAFETY: `Device::request_irq` passes its device.
     match D::interrupt(unsafe { Device::from_raw(dev.cast()) }) {
         IrqReturn::None => raw::irqreturn::IRQ_NONE,
@@ -791,7 +788,7 @@ impl<D: Driver> Drop for Registration<D> {
     }
 }
 
-unsafe extern "C" fn service_callback<D: Driver>(work: *mut raw::work_struct) {
+extern "C" fn service_callback<D: Driver>(work: *mut raw::work_struct) {
     // SAFETY: `work` is the first field of the delayed work in `Private<D>`.
     unsafe {
         let dwork = kernel::container_of!(work, raw::delayed_work, work);

@@ -614,7 +614,7 @@ impl<D: Ops> EthtoolOps<D> {
         o
     });
 
-    unsafe extern "C" fn get_drvinfo(dev: *mut raw::net_device, info: *mut raw::ethtool_drvinfo) {
+    extern "C" fn get_drvinfo(dev: *mut raw::net_device, info: *mut raw::ethtool_drvinfo) {
         // SAFETY: The core makes this callback under RTNL, with a zeroed structure.
         let ((dev, _), info) = unsafe { (locked::<D>(dev), &mut *info) };
         let mut text = [0u8; 32];
@@ -629,13 +629,13 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn get_regs_len(dev: *mut raw::net_device) -> c_int {
+    extern "C" fn get_regs_len(dev: *mut raw::net_device) -> c_int {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         c_int::try_from(D::regs_len(dev).saturating_mul(4)).unwrap_or(0)
     }
 
-    unsafe extern "C" fn get_regs(
+    extern "C" fn get_regs(
         dev: *mut raw::net_device,
         regs: *mut raw::ethtool_regs,
         out: *mut c_void,
@@ -650,13 +650,13 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn get_eeprom_len(dev: *mut raw::net_device) -> c_int {
+    extern "C" fn get_eeprom_len(dev: *mut raw::net_device) -> c_int {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         c_int::try_from(D::eeprom_len(dev)).unwrap_or(0)
     }
 
-    unsafe extern "C" fn get_eeprom(
+    extern "C" fn get_eeprom(
         dev: *mut raw::net_device,
         eeprom: *mut raw::ethtool_eeprom,
         out: *mut u8,
@@ -673,25 +673,25 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn nway_reset(dev: *mut raw::net_device) -> c_int {
+    extern "C" fn nway_reset(dev: *mut raw::net_device) -> c_int {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, rtnl) = unsafe { locked::<D>(dev) };
         from_result(|| D::nway_reset(dev, &rtnl).map(|()| 0))
     }
 
-    unsafe extern "C" fn get_msglevel(dev: *mut raw::net_device) -> u32 {
+    extern "C" fn get_msglevel(dev: *mut raw::net_device) -> u32 {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         D::get_msglevel(dev)
     }
 
-    unsafe extern "C" fn set_msglevel(dev: *mut raw::net_device, level: u32) {
+    extern "C" fn set_msglevel(dev: *mut raw::net_device, level: u32) {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         D::set_msglevel(dev, level)
     }
 
-    unsafe extern "C" fn get_ringparam(
+    extern "C" fn get_ringparam(
         dev: *mut raw::net_device,
         ring: *mut raw::ethtool_ringparam,
         _kernel_ring: *mut raw::kernel_ethtool_ringparam,
@@ -706,7 +706,7 @@ impl<D: Ops> EthtoolOps<D> {
         ring.tx_pending = r.tx;
     }
 
-    unsafe extern "C" fn set_ringparam(
+    extern "C" fn set_ringparam(
         dev: *mut raw::net_device,
         ring: *mut raw::ethtool_ringparam,
         _kernel_ring: *mut raw::kernel_ethtool_ringparam,
@@ -725,7 +725,7 @@ impl<D: Ops> EthtoolOps<D> {
         from_result(|| D::set_ringparam(dev, &rtnl, &r).map(|()| 0))
     }
 
-    unsafe extern "C" fn get_coalesce(
+    extern "C" fn get_coalesce(
         dev: *mut raw::net_device,
         ec: *mut raw::ethtool_coalesce,
         _kernel: *mut raw::kernel_ethtool_coalesce,
@@ -741,7 +741,7 @@ impl<D: Ops> EthtoolOps<D> {
         })
     }
 
-    unsafe extern "C" fn set_coalesce(
+    extern "C" fn set_coalesce(
         dev: *mut raw::net_device,
         ec: *mut raw::ethtool_coalesce,
         _kernel: *mut raw::kernel_ethtool_coalesce,
@@ -756,7 +756,7 @@ impl<D: Ops> EthtoolOps<D> {
         from_result(|| D::set_coalesce(dev, &rtnl, &c).map(|()| 0))
     }
 
-    unsafe extern "C" fn get_channels(dev: *mut raw::net_device, ch: *mut raw::ethtool_channels) {
+    extern "C" fn get_channels(dev: *mut raw::net_device, ch: *mut raw::ethtool_channels) {
         // SAFETY: The core makes this callback under RTNL.
         let ((dev, rtnl), ch) = unsafe { (locked::<D>(dev), &mut *ch) };
         let c = D::get_channels(dev, &rtnl);
@@ -770,10 +770,7 @@ impl<D: Ops> EthtoolOps<D> {
         ch.combined_count = c.combined;
     }
 
-    unsafe extern "C" fn set_channels(
-        dev: *mut raw::net_device,
-        ch: *mut raw::ethtool_channels,
-    ) -> c_int {
+    extern "C" fn set_channels(dev: *mut raw::net_device, ch: *mut raw::ethtool_channels) -> c_int {
         // SAFETY: The core makes this callback under RTNL.
         let ((dev, rtnl), ch) = unsafe { (locked::<D>(dev), &*ch) };
         let c = Channels {
@@ -789,10 +786,7 @@ impl<D: Ops> EthtoolOps<D> {
         from_result(|| D::set_channels(dev, &rtnl, &c).map(|()| 0))
     }
 
-    unsafe extern "C" fn get_pauseparam(
-        dev: *mut raw::net_device,
-        pause: *mut raw::ethtool_pauseparam,
-    ) {
+    extern "C" fn get_pauseparam(dev: *mut raw::net_device, pause: *mut raw::ethtool_pauseparam) {
         // SAFETY: The core makes this callback under RTNL.
         let ((dev, rtnl), pause) = unsafe { (locked::<D>(dev), &mut *pause) };
         let p = D::get_pauseparam(dev, &rtnl);
@@ -801,7 +795,7 @@ impl<D: Ops> EthtoolOps<D> {
         pause.tx_pause = p.tx.into();
     }
 
-    unsafe extern "C" fn set_pauseparam(
+    extern "C" fn set_pauseparam(
         dev: *mut raw::net_device,
         pause: *mut raw::ethtool_pauseparam,
     ) -> c_int {
@@ -815,10 +809,7 @@ impl<D: Ops> EthtoolOps<D> {
         from_result(|| D::set_pauseparam(dev, &rtnl, &p).map(|()| 0))
     }
 
-    unsafe extern "C" fn get_pause_stats(
-        dev: *mut raw::net_device,
-        stats: *mut raw::ethtool_pause_stats,
-    ) {
+    extern "C" fn get_pause_stats(dev: *mut raw::net_device, stats: *mut raw::ethtool_pause_stats) {
         // SAFETY: The core makes this callback under RTNL; both views of the union are two `u64`s.
         unsafe {
             let (dev, _) = locked::<D>(dev);
@@ -828,7 +819,7 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn self_test(
+    extern "C" fn self_test(
         dev: *mut raw::net_device,
         test: *mut raw::ethtool_test,
         out: *mut u64,
@@ -845,7 +836,7 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn get_sset_count(dev: *mut raw::net_device, set: c_int) -> c_int {
+    extern "C" fn get_sset_count(dev: *mut raw::net_device, set: c_int) -> c_int {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         from_result(|| {
@@ -858,7 +849,7 @@ impl<D: Ops> EthtoolOps<D> {
         })
     }
 
-    unsafe extern "C" fn get_strings(dev: *mut raw::net_device, set: u32, out: *mut u8) {
+    extern "C" fn get_strings(dev: *mut raw::net_device, set: u32, out: *mut u8) {
         // SAFETY: The core makes this callback under RTNL, with a buffer for as many strings as `get_sset_count` said
         // under the same lock.
         unsafe {
@@ -873,7 +864,7 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn get_ethtool_stats(
+    extern "C" fn get_ethtool_stats(
         dev: *mut raw::net_device,
         stats: *mut raw::ethtool_stats,
         out: *mut u64,
@@ -887,19 +878,19 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn get_priv_flags(dev: *mut raw::net_device) -> u32 {
+    extern "C" fn get_priv_flags(dev: *mut raw::net_device) -> u32 {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, rtnl) = unsafe { locked::<D>(dev) };
         D::get_priv_flags(dev, &rtnl)
     }
 
-    unsafe extern "C" fn set_priv_flags(dev: *mut raw::net_device, flags: u32) -> c_int {
+    extern "C" fn set_priv_flags(dev: *mut raw::net_device, flags: u32) -> c_int {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, rtnl) = unsafe { locked::<D>(dev) };
         from_result(|| D::set_priv_flags(dev, &rtnl, flags).map(|()| 0))
     }
 
-    unsafe extern "C" fn set_phys_id(
+    extern "C" fn set_phys_id(
         dev: *mut raw::net_device,
         state: raw::ethtool_phys_id_state,
     ) -> c_int {
@@ -922,28 +913,25 @@ impl<D: Ops> EthtoolOps<D> {
         })
     }
 
-    unsafe extern "C" fn get_rx_ring_count(dev: *mut raw::net_device) -> u32 {
+    extern "C" fn get_rx_ring_count(dev: *mut raw::net_device) -> u32 {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         D::rx_ring_count(dev)
     }
 
-    unsafe extern "C" fn get_rxfh_indir_size(dev: *mut raw::net_device) -> u32 {
+    extern "C" fn get_rxfh_indir_size(dev: *mut raw::net_device) -> u32 {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         D::rxfh_indir_size(dev)
     }
 
-    unsafe extern "C" fn get_rxfh_key_size(dev: *mut raw::net_device) -> u32 {
+    extern "C" fn get_rxfh_key_size(dev: *mut raw::net_device) -> u32 {
         // SAFETY: The core makes this callback under RTNL.
         let (dev, _) = unsafe { locked::<D>(dev) };
         D::rxfh_key_size(dev)
     }
 
-    unsafe extern "C" fn get_rxfh(
-        dev: *mut raw::net_device,
-        p: *mut raw::ethtool_rxfh_param,
-    ) -> c_int {
+    extern "C" fn get_rxfh(dev: *mut raw::net_device, p: *mut raw::ethtool_rxfh_param) -> c_int {
         // SAFETY: The core makes this callback under RTNL; table and key have the sizes that the driver named.
         unsafe {
             let (dev, rtnl) = locked::<D>(dev);
@@ -954,7 +942,7 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn set_rxfh(
+    extern "C" fn set_rxfh(
         dev: *mut raw::net_device,
         p: *mut raw::ethtool_rxfh_param,
         _extack: *mut raw::netlink_ext_ack,
@@ -976,7 +964,7 @@ impl<D: Ops> EthtoolOps<D> {
         }
     }
 
-    unsafe extern "C" fn get_rxfh_fields(
+    extern "C" fn get_rxfh_fields(
         dev: *mut raw::net_device,
         f: *mut raw::ethtool_rxfh_fields,
     ) -> c_int {
@@ -989,7 +977,7 @@ impl<D: Ops> EthtoolOps<D> {
         })
     }
 
-    unsafe extern "C" fn set_rxfh_fields(
+    extern "C" fn set_rxfh_fields(
         dev: *mut raw::net_device,
         f: *const raw::ethtool_rxfh_fields,
         _extack: *mut raw::netlink_ext_ack,
@@ -1003,7 +991,7 @@ impl<D: Ops> EthtoolOps<D> {
         from_result(|| D::set_rxfh_fields(dev, &rtnl, &fields).map(|()| 0))
     }
 
-    unsafe extern "C" fn get_link_ksettings(
+    extern "C" fn get_link_ksettings(
         dev: *mut raw::net_device,
         cmd: *mut raw::ethtool_link_ksettings,
     ) -> c_int {
@@ -1021,7 +1009,7 @@ impl<D: Ops> EthtoolOps<D> {
         })
     }
 
-    unsafe extern "C" fn set_link_ksettings(
+    extern "C" fn set_link_ksettings(
         dev: *mut raw::net_device,
         cmd: *const raw::ethtool_link_ksettings,
     ) -> c_int {

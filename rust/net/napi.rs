@@ -251,7 +251,7 @@ impl<P: Poll> Drop for Napi<P> {
     }
 }
 
-unsafe extern "C" fn only_irq_callback<P: Poll>(irq: c_int, napi: *mut c_void) -> raw::irqreturn_t {
+extern "C" fn only_irq_callback<P: Poll>(irq: c_int, napi: *mut c_void) -> raw::irqreturn_t {
     // SAFETY: `Napi::request_only_irq` passes an instance that was added to a device of this driver.
     unsafe {
         let dev = Device::<P::Driver>::from_raw((*napi.cast::<raw::napi_struct>()).dev);
@@ -262,7 +262,7 @@ unsafe extern "C" fn only_irq_callback<P: Poll>(irq: c_int, napi: *mut c_void) -
     }
 }
 
-unsafe extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int) -> c_int {
+extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int) -> c_int {
     const { assert!(size_of::<Opaque<raw::napi_struct>>() == size_of::<raw::napi_struct>()) };
     // SAFETY: `napi` is embedded in an `Inner<P>`, see `Napi::new`.
     let inner = unsafe { napi.byte_sub(offset_of!(Inner<P>, napi)).cast::<Inner<P>>() };

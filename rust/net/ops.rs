@@ -297,7 +297,7 @@ fn vf_index(vf: c_int) -> Result<u32> {
 macro_rules! op {
     // A callback under RTNL that returns an errno.
     ($name:ident($dev:ident: $d:ident $(, $arg:ident: $ty:ty)*) => |$ndev:ident, $rtnl:ident| $body:expr) => {
-        unsafe extern "C" fn $name($dev: *mut raw::net_device $(, $arg: $ty)*) -> c_int {
+        extern "C" fn $name($dev: *mut raw::net_device $(, $arg: $ty)*) -> c_int {
             // SAFETY: The core makes this callback for a device of this driver and under RTNL.
             let ($ndev, token) = unsafe { locked::<$d>($dev) };
             let $rtnl = &token;
@@ -392,7 +392,7 @@ impl<D: Driver> Ops<D> {
             None
         };
 
-    unsafe extern "C" fn queue_stats_rx(
+    extern "C" fn queue_stats_rx(
         dev: *mut raw::net_device,
         index: c_int,
         stats: *mut raw::netdev_queue_stats_rx,
@@ -405,7 +405,7 @@ impl<D: Driver> Ops<D> {
         stats.alloc_fail = s.alloc_fail;
     }
 
-    unsafe extern "C" fn queue_stats_tx(
+    extern "C" fn queue_stats_tx(
         dev: *mut raw::net_device,
         index: c_int,
         stats: *mut raw::netdev_queue_stats_tx,
@@ -417,7 +417,7 @@ impl<D: Driver> Ops<D> {
         stats.bytes = s.bytes;
     }
 
-    unsafe extern "C" fn base_stats(
+    extern "C" fn base_stats(
         dev: *mut raw::net_device,
         rx: *mut raw::netdev_queue_stats_rx,
         tx: *mut raw::netdev_queue_stats_tx,
@@ -486,7 +486,7 @@ impl<D: Driver> Ops<D> {
         }
     });
 
-    unsafe extern "C" fn xdp_xmit(
+    extern "C" fn xdp_xmit(
         dev: *mut raw::net_device,
         n: c_int,
         frames: *mut *mut raw::xdp_frame,
@@ -568,7 +568,7 @@ impl<D: Driver> Ops<D> {
         vf_index(vf).and_then(|vf| D::get_vf_stats(dev, rtnl, vf, stats))
     });
 
-    unsafe extern "C" fn start_xmit(
+    extern "C" fn start_xmit(
         skb: *mut raw::sk_buff,
         dev: *mut raw::net_device,
     ) -> raw::netdev_tx_t {
@@ -592,7 +592,7 @@ impl<D: Driver> Ops<D> {
         }
     }
 
-    unsafe extern "C" fn features_check(
+    extern "C" fn features_check(
         skb: *mut raw::sk_buff,
         dev: *mut raw::net_device,
         features: u64,
@@ -601,7 +601,7 @@ impl<D: Driver> Ops<D> {
         unsafe { D::features_check(Device::from_raw(dev), SkbRef::from_raw(skb), features) }
     }
 
-    unsafe extern "C" fn set_rx_mode(
+    extern "C" fn set_rx_mode(
         dev: *mut raw::net_device,
         uc: *mut raw::netdev_hw_addr_list,
         mc: *mut raw::netdev_hw_addr_list,
@@ -615,20 +615,17 @@ impl<D: Driver> Ops<D> {
         from_result(|| D::set_rx_mode(dev, &addrs).map(|()| 0))
     }
 
-    unsafe extern "C" fn tx_timeout(dev: *mut raw::net_device, queue: c_uint) {
+    extern "C" fn tx_timeout(dev: *mut raw::net_device, queue: c_uint) {
         // SAFETY: The core makes this callback for a device of this driver.
         D::tx_timeout(unsafe { Device::from_raw(dev) }, queue)
     }
 
-    unsafe extern "C" fn get_stats64(
-        dev: *mut raw::net_device,
-        stats: *mut raw::rtnl_link_stats64,
-    ) {
+    extern "C" fn get_stats64(dev: *mut raw::net_device, stats: *mut raw::rtnl_link_stats64) {
         // SAFETY: The core makes this callback for a device of this driver, with zeroed statistics.
         unsafe { D::get_stats64(Device::from_raw(dev), &mut *stats) }
     }
 
-    unsafe extern "C" fn fix_features(dev: *mut raw::net_device, features: u64) -> u64 {
+    extern "C" fn fix_features(dev: *mut raw::net_device, features: u64) -> u64 {
         // SAFETY: The core makes this callback for a device of this driver and under RTNL.
         let (dev, rtnl) = unsafe { locked::<D>(dev) };
         D::fix_features(dev, &rtnl, features)

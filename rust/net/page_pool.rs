@@ -91,10 +91,10 @@ impl PagePool {
         };
         let pool = kernel::error::from_err_ptr(pool)?;
         let pool = NonNull::new(pool).ok_or(ENOMEM)?;
-        // SAFETY: All are valid; a box does not move. If this fails nothing is registered.
         let registered = KBox::new(Opaque::zeroed(), GFP_KERNEL)
             .map_err(Error::from)
             .and_then(|rxq| {
+                // SAFETY: All are valid; a box does not move. If this fails nothing is registered.
                 to_result(unsafe {
                     raw::nic_xdp_rxq_reg(rxq.get(), dev.as_raw(), queue, pool.as_ptr())
                 })?;

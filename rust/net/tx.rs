@@ -115,6 +115,7 @@ unsafe impl Sync for TxRing {}
 
 impl TxRing {
     /// Allocates a ring of `len` descriptors, and its two ends.
+    #[expect(clippy::new_ret_no_self, reason = "a ring exists by its two ends only")]
     pub fn new(dev: &device::Device<Bound>, len: u32) -> Result<(TxProducer, TxConsumer)> {
         let n = usize::try_from(len)?;
         let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;
@@ -251,8 +252,8 @@ impl Drop for TxRing {
                 unsafe { raw::nic_tx_unmap(dev, slot.addr, slot.len) };
             }
             match slot.frame {
-                // SAFETY: The ring owns the frame.
                 Frame::Skb(skb) => {
+                    // SAFETY: The ring owns the frame.
                     unsafe { SkBuff::from_raw(skb) }.free(super::DropReason::DEV_READY)
                 }
                 // SAFETY: The ring owns the frame.

@@ -107,7 +107,6 @@ pub(crate) struct Vector {
 }
 
 impl Vector {
-    #[expect(clippy::too_many_arguments, reason = "one per part")]
     pub(crate) fn new(
         rx: RxQueue,
         tx: TxConsumer,
