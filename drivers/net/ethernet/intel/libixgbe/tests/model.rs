@@ -604,7 +604,7 @@ fn rss_query_needs_leave() {
     assert!(table
         .iter()
         .enumerate()
-        .all(|(i, e)| usize::from(*e) == i % 4 & 1));
+        .all(|(i, e)| usize::from(*e) == (i % 4) & 1));
 }
 
 #[test]
