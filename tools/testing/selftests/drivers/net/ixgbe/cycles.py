@@ -77,9 +77,12 @@ def vf_flr(cfg):
     cfg.create_vfs(2)
     vf = cfg.vfs[0]
     for _ in range(CYCLES):
-        vf.down()
+        # ixgbevf has no reset_prepare(), and opens an interface without resetting the VF:
+        # only a probe does that.
+        driver = vf.pci.unbind()
         vf.pci.reset()
-        vf.set_addrs()
+        vf.pci.bind(driver)
+        vf.claim()
         vf.up()
         ping(vf, cfg.peer)
         ping(cfg.vfs[1], cfg.peer)
