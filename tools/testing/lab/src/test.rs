@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::ktap::{Status, TestResult};
 use crate::lab::{find_tree, Drivers, Lab};
+use crate::migrate::suite;
 use crate::process::{command, run_logged, Child};
 use crate::runner::{self, Products, Report};
 use crate::suites::{self, Boot, HOST};
@@ -61,6 +62,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
         suites::is_chosen(&b.name(), pattern) && args.kernel.is_none_or(|k| k == b.kernel)
     });
     let host = suites::is_chosen(HOST, pattern);
+    let mut migrations = suite::chosen(pattern, args.kernel);
     if args.list {
         if host {
             println!("{HOST}");
@@ -71,6 +73,9 @@ pub fn test(args: &TestArgs) -> Result<()> {
                 why => println!("{}  # pending: {why}", b.name()),
             }
         }
+        for c in &migrations {
+            println!("{}  # pending: {}", c.name(), suite::PENDING);
+        }
         return Ok(());
     }
     // Whoever names a pending boot wants to see it; a run of everything says that it was left out.
@@ -78,12 +83,17 @@ pub fn test(args: &TestArgs) -> Result<()> {
     if pattern.is_none() {
         boots.retain(|b| {
             if !b.pending.is_empty() {
-                pending.push(left_out(b));
+                pending.push(left_out(b.name(), &b.pending));
             }
             b.pending.is_empty()
         });
+        pending.extend(
+            migrations
+                .drain(..)
+                .map(|c| left_out(c.name(), suite::PENDING)),
+        );
     }
-    if boots.is_empty() && !host {
+    if boots.is_empty() && migrations.is_empty() && !host {
         bail!(
             "nothing is called {}: `cargo lab test --list` shows what there is",
             pattern.unwrap_or_default()
@@ -96,6 +106,9 @@ pub fn test(args: &TestArgs) -> Result<()> {
     if !boots.is_empty() {
         reports.extend(boot_all(&boots, args.jobs)?);
     }
+    if !migrations.is_empty() {
+        reports.extend(suite::run_all(&migrations)?);
+    }
     reports.extend(pending);
     sum_up(
         &reports,
@@ -104,16 +117,16 @@ pub fn test(args: &TestArgs) -> Result<()> {
     )
 }
 
-fn left_out(boot: &Boot) -> Report {
-    println!("[{}] # SKIP pending: {}", boot.name(), boot.pending);
+fn left_out(name: String, why: &str) -> Report {
+    println!("[{name}] # SKIP pending: {why}");
     Report {
-        name: boot.name(),
-        seconds: 0.0,
         results: vec![TestResult {
-            name: boot.boot.clone(),
+            name: "all of it".into(),
             status: Status::Skip,
-            comment: format!("pending: {}", boot.pending),
+            comment: format!("pending: {why}"),
         }],
+        name,
+        seconds: 0.0,
         faults: vec![],
     }
 }

@@ -81,8 +81,10 @@ impl Host {
         )?;
         self.sh(
             "joining the network",
+            // The PF is on the same wire: without arp_ignore it would answer for the bridge's address.
             &format!(
-                "for n in /sys/class/net/*; do case $(readlink $n/device/driver) in */virtio_net) peer=${{n##*/}};; esac; done
+                "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+                 for n in /sys/class/net/*; do case $(readlink $n/device/driver) in */virtio_net) peer=${{n##*/}};; esac; done
                  ip link add br0 type bridge forward_delay 0; ip link set $peer mtu 1500 master br0 up
                  ip addr add {}/24 dev br0; ip link set br0 up",
                 self.address()

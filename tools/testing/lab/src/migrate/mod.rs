@@ -5,6 +5,7 @@
 pub mod host;
 pub mod inner;
 pub mod report;
+pub mod suite;
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -25,6 +26,7 @@ use crate::kernel::{self, Flavour, Kernel};
 use crate::klog::Scanner;
 use crate::lab::{Drivers, Head, HostSpec, Lab};
 use crate::process::TempDir;
+use crate::qmp::Refused;
 use crate::station::control::parse_mac;
 use crate::station::{FlowSpec, Station, V4};
 use crate::switch::Switch;
@@ -95,6 +97,8 @@ pub struct Plan<'a> {
     pub rate: u32,
     /// Forced way of restore.
     pub restore: Option<&'a str>,
+    /// Whether the VF may be migrated.
+    pub migratable: bool,
 }
 
 /// Runs the command.
@@ -116,6 +120,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
             args.rate.min(100)
         },
         restore: args.restore.as_deref(),
+        migratable: true,
     };
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
     let report = run(&lab, &plan, capture)?;
@@ -226,7 +231,7 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, capture: Option<Capture>) -> Result<Repor
         host.prepare(&Preparation {
             card: plan.card,
             restore: plan.restore,
-            migratable: true,
+            migratable: plan.migratable,
         })?;
         Ok(host)
     };
@@ -273,6 +278,9 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, capture: Option<Capture>) -> Result<Repor
     }
     let alive = boot_id == self::boot_id(&vm).unwrap_or_default();
     say("taking the figures");
+    let before = station.stats(flow)?.received;
+    thread::sleep(Duration::from_secs(1));
+    let answers_at_the_end = station.stats(flow)?.received > before;
     station.stop_flow(flow);
     thread::sleep(Duration::from_millis(500));
     let (_, samples) = station.samples(flow)?;
@@ -291,11 +299,14 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, capture: Option<Capture>) -> Result<Repor
         plan,
         rate,
         rounds,
-        station.stats(flow)?,
-        station.streams(),
-        samples,
-        alive,
-        faults,
+        report::Seen {
+            stats: station.stats(flow)?,
+            streams: station.streams(),
+            samples,
+            alive,
+            answers_at_the_end,
+            faults,
+        },
     );
     vm.quit();
     for h in hosts {
@@ -383,10 +394,20 @@ fn one_round(
         "migrate-incoming",
         json!({ "uri": format!("tcp:0.0.0.0:{PORT}") }),
     )?;
-    source.qmp.execute(
-        "migrate",
-        json!({ "uri": format!("tcp:{}:{PORT}", to.address()) }),
-    )?;
+    let mut round = Round {
+        from: from.name(),
+        to: to.name(),
+        ..Round::default()
+    };
+    let uri = json!({ "uri": format!("tcp:{}:{PORT}", to.address()) });
+    if let Err(e) = source.qmp.execute("migrate", uri) {
+        if e.downcast_ref::<Refused>().is_none() {
+            return Err(e);
+        }
+        round.error = Some(format!("{e:#}"));
+        target.quit();
+        return Ok((round, source));
+    }
     let info = loop {
         let info = source.qmp.execute("query-migrate", json!({}))?;
         match info.get("status").and_then(Value::as_str) {
@@ -396,11 +417,6 @@ fn one_round(
             }
             _ => thread::sleep(Duration::from_millis(20)),
         }
-    };
-    let mut round = Round {
-        from: from.name(),
-        to: to.name(),
-        ..Round::default()
     };
     round.take_qemu(&info);
     if info.get("status").and_then(Value::as_str) != Some("completed") {
@@ -420,27 +436,56 @@ fn one_round(
     let resumed = target.qmp.wait_event("RESUME", Duration::from_secs(60))?;
     // What is still under way after the VM runs again, and the first gap's end.
     let last_seq = station.next_seq(flow)?;
-    settle(station, flow, last_seq)?;
+    let settled = settle(station, flow, last_seq)?;
     round.take_station(station, flow, first_seq..station.next_seq(flow)?, begin)?;
     round.stop_at_ms = ms(stopped.saturating_duration_since(begin));
     round.run_at_ms = ms(resumed.saturating_duration_since(begin));
     round.take_driver(&from.figures()?, &to.figures()?);
+    if !settled {
+        round.error = Some(format!(
+            "the VM does not answer from {}:\n{}",
+            to.name(),
+            diagnose(to, &target)
+        ));
+    }
     source.quit();
     Ok((round, target))
 }
 
-/// Waits until the flow runs as before: some datagrams sent after `seq` came back, and the last ones had time to.
-fn settle(station: &Station, flow: u32, seq: u64) -> Result<()> {
+/// Waits until the flow runs as before: some datagrams sent after `seq` came back, and the last ones had time to. Gives
+/// whether it does.
+fn settle(station: &Station, flow: u32, seq: u64) -> Result<bool> {
     let end = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < end {
+    loop {
         let now = station.next_seq(flow)?;
-        if now > seq + 20 && station.lost_between(flow, seq, now)?.len() as u64 * 2 < now - seq {
-            break;
+        if now > seq + 20 && station.lost_between(flow, now - 20, now)?.len() < 10 {
+            thread::sleep(Duration::from_millis(300));
+            return Ok(true);
+        }
+        if Instant::now() > end {
+            return Ok(false);
         }
         thread::sleep(Duration::from_millis(20));
     }
-    thread::sleep(Duration::from_millis(300));
-    Ok(())
+}
+
+/// What helps to understand why a VM that has arrived does not answer.
+fn diagnose(to: &Host, vm: &Inner) -> String {
+    let limit = Duration::from_secs(20);
+    let vm_state = "grep -E 'CPU|eth0|ixgbevf|virtio' /proc/interrupts; cd /sys/class/net/eth0/statistics; grep . rx_packets \
+                    tx_packets rx_dropped rx_errors; dmesg | tail -n 5";
+    let host_state = "ip -s -s link; for n in $(ls /sys/bus/pci/devices/0000:01:00.0/net); do ethtool -S $n | grep -v ': 0'; done; \
+                      grep vfio /proc/interrupts; dmesg | tail -n 10";
+    let said = |what: &str, out: Result<crate::guest::Output>| match out {
+        Ok(o) => format!("{what}:\n{}{}", o.stdout, o.stderr),
+        Err(e) => format!("{what}: {e:#}\n"),
+    };
+    said("in the VM", vm.agent.sh(vm_state, limit))
+        + &said(
+            "a second later",
+            vm.agent.sh(&format!("sleep 1; {vm_state}"), limit),
+        )
+        + &said("in the host", to.vm.guest.sh(host_state, limit))
 }
 
 /// A duration in milliseconds, to 0.1.

@@ -130,6 +130,16 @@ fn to_ms(us: u64) -> f64 {
     (us as f64 / 100.0).round() / 10.0
 }
 
+/// What was seen over the whole run.
+pub(super) struct Seen {
+    pub(super) stats: Stats,
+    pub(super) streams: Vec<Stream>,
+    pub(super) samples: Vec<Sample>,
+    pub(super) alive: bool,
+    pub(super) answers_at_the_end: bool,
+    pub(super) faults: Vec<String>,
+}
+
 /// All rounds.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -149,6 +159,8 @@ pub struct Report {
     pub median_blackout_ms: f64,
     /// Whether the VM went on to the end, without a restart.
     pub guest_alive: bool,
+    /// Whether it still answered the station then.
+    pub answers_at_the_end: bool,
     /// Over the whole run.
     pub frames_sent: u64,
     /// Not answered.
@@ -179,20 +191,22 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 impl Report {
-    pub(super) fn new(
-        plan: &Plan<'_>,
-        rate: u32,
-        rounds: Vec<Round>,
-        stats: Stats,
-        streams: Vec<Stream>,
-        samples: Vec<Sample>,
-        alive: bool,
-        faults: Vec<String>,
-    ) -> Self {
+    pub(super) fn new(plan: &Plan<'_>, rate: u32, rounds: Vec<Round>, seen: Seen) -> Self {
+        let Seen {
+            stats,
+            streams,
+            samples,
+            alive,
+            answers_at_the_end,
+            faults,
+        } = seen;
         let mut wrong = Vec::new();
         wrong.extend(rounds.iter().filter_map(|r| r.error.clone()));
         if !alive {
             wrong.push("the VM did not survive".into());
+        }
+        if !answers_at_the_end {
+            wrong.push("the VM does not answer the station any more".into());
         }
         if stats.corrupted > 0 {
             wrong.push(format!("{} datagrams came back changed", stats.corrupted));
@@ -240,6 +254,7 @@ impl Report {
             median_blackout_ms: median(rounds.iter().map(|r| r.blackout_ms)),
             rounds,
             guest_alive: alive,
+            answers_at_the_end,
             frames_sent: stats.sent,
             frames_lost: stats.lost,
             frames_duplicated: stats.duplicated,
