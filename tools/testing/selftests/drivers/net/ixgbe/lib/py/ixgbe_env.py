@@ -278,13 +278,15 @@ class IxgbeEnv:
         end = time.monotonic() + deadline
         for one in ends or [self.pf, *(vf for vf in self.vfs if vf.ifname)]:
             one.wait_carrier()
-            while True:
-                res = cmd(f"ping -4 -q -n -c 1 -W 1 {self.peer.addr('4')}",
-                          ns=one.ns, fail=False)
-                if res.ret == 0:
-                    break
-                if time.monotonic() > end:
-                    raise TimeoutError(f"{one}: no traffic: {res.stdout}")
+            # Over both: the peer keeps a neighbour's address by protocol, and a new VF has a new MAC.
+            for ver in ("4", "6"):
+                while True:
+                    res = cmd(f"ping -{ver} -q -n -c 1 -W 1 {self.peer.addr(ver)}",
+                              ns=one.ns, fail=False)
+                    if res.ret == 0:
+                        break
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"{one}: no IPv{ver} traffic: {res.stdout}")
 
     def vf_set(self, index, args):
         """ ip link set PF vf @index … """
