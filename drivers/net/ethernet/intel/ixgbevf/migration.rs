@@ -160,6 +160,8 @@ impl Adapter {
     /// Takes up the rings on another host: a queue whose head was taken back goes on; one that starts at 0 is re-armed.
     fn restore(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> VfMessage {
         st.migration.migrations += 1;
+        // The logging session was that of the host left behind; this one asks anew if it needs marks.
+        st.migration.set_marking(false);
         st.vf.link_changed();
         // The registers of this host count from elsewhere.
         st.hw_stats.rebase(&self.hw);
