@@ -16,7 +16,7 @@ use super::{Plan, Traffic};
 use crate::station::flow::{Sample, Stats};
 use crate::station::{Station, Stream};
 
-/// Datagrams that a moment without a sender or a receiver may cost at the edges of the blackout, in µs before and after it.
+/// How long after the first answer of the destination a datagram may still belong to the blackout, in µs.
 const EDGE_US: u64 = 20_000;
 
 /// One migration. Times are in ms after the command to migrate where the name says `at`.
@@ -95,7 +95,15 @@ impl Round {
         self.blackout_ms = to_ms(gap_us);
         self.blackout_at_ms = to_ms(at_us.saturating_sub(begin_us));
         let lost = station.lost_between(flow, seqs.start, seqs.end)?;
-        let dark = at_us.saturating_sub(EDGE_US)..=at_us + gap_us + EDGE_US;
+        // What was sent after the last datagram that the source answered was sent may have reached the wire when no PF
+        // served the VM, however late that answer was.
+        let (_, samples) = station.samples(flow)?;
+        let last = samples
+            .iter()
+            .filter(|s| s.sent_us + s.rtt_us <= at_us)
+            .map(|s| s.sent_us)
+            .max();
+        let dark = last.unwrap_or(at_us)..=at_us + gap_us + EDGE_US;
         self.frames_sent = seqs.end - seqs.start;
         self.frames_lost = lost.len() as u64;
         self.frames_lost_outside = lost.iter().filter(|us| !dark.contains(us)).count() as u64;

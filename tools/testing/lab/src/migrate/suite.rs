@@ -12,7 +12,8 @@ use crate::lab::{Drivers, Head, Lab};
 use crate::runner::Report;
 
 /// Why these cases are not yet among those that a run of everything makes.
-pub const PENDING: &str = "a VM that moved was seen to stop receiving a second after it ran";
+pub const PENDING: &str =
+    "a VM was seen to move three times to and fro and to stop answering after the fourth";
 
 /// One run of the demonstration.
 #[derive(Clone, Copy, Debug)]
