@@ -13,7 +13,7 @@ use crate::runner::Report;
 
 /// Why these cases are not yet among those that a run of everything makes.
 pub const PENDING: &str =
-    "a VM was seen to move three times to and fro and to stop answering after the fourth";
+    "under nested emulation the inner KVM stops now and then (internal error, suberror 3), seen after the fourth migration";
 
 /// One run of the demonstration.
 #[derive(Clone, Copy, Debug)]
