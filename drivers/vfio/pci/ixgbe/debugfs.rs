@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `/sys/kernel/debug/ixgbe-vfio-pci/<VF>/report`: figures of the last suspend, save, load and resume, one name and
+//! `/sys/kernel/debug/<VF>/report`, the VF by its PCI address: figures of the last suspend, save, load and resume, one name and
 //! number a line. The state itself is in `/sys/kernel/debug/vfio/<VF>/migration`, from VFIO core.
 
 use ixgbe_migration::{
