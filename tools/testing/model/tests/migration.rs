@@ -240,7 +240,7 @@ fn move_busy_vf(
     let taken: Vec<_> = (0..70)
         .map(|n| {
             let f = a.receive(n);
-            assert_eq!(rings.take_all(), [f.clone()]);
+            assert_eq!(rings.take_all(), std::slice::from_ref(&f));
             f
         })
         .collect();

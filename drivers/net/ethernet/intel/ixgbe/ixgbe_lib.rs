@@ -238,8 +238,7 @@ fn allocate(
             let rx = RxQueue::new(
                 dev,
                 napi,
-                &a.hw,
-                &regs,
+                a.hw.doorbell(regs.rdt)?,
                 q as u16,
                 rx_descs,
                 layout,

@@ -367,8 +367,7 @@ impl RxQueue {
     pub(crate) fn new(
         dev: &net::Device<Adapter>,
         napi: &NapiRef,
-        hw: &Hw,
-        regs: &QueueRegs,
+        tail: Doorbell,
         index: u16,
         count: u32,
         layout: &BufLayout,
@@ -391,7 +390,7 @@ impl RxQueue {
                 RX_HEADROOM,
                 layout.len,
             )?,
-            tail: hw.doorbell(regs.rdt)?,
+            tail,
             index,
             stats,
         })
