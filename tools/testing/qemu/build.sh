@@ -3,7 +3,7 @@
 # Builds QEMU with the software 82599.
 #
 # Usage: build.sh SOURCE BUILD_DIR
-#   SOURCE     QEMU 10.x source tarball, or an unpacked tree (which gets three small changes, see below)
+#   SOURCE     QEMU 10.x source tarball, or an unpacked tree (which gets a few small changes, see below)
 #   BUILD_DIR  where things are built; a tarball is unpacked to BUILD_DIR/../../src
 #
 # Run again after any change: only what changed is built. Prints the path of qemu-system-x86_64 as the last line.
@@ -47,6 +47,23 @@ fi
 # Debian's tarball lacks the edk2 blobs, for which configure looks even if they are not to be installed.
 sed -n "s/^    '\(edk2-.*\.fd\)',$/\1/p" "$tree/pc-bios/meson.build" | while read -r blob; do
     [ -e "$tree/pc-bios/$blob.bz2" ] || bzip2 </dev/null >"$tree/pc-bios/$blob.bz2"
+done
+
+# Defects of QEMU itself that the lab meets; each patch argues for itself. A file that a patch of this or of another checkout has
+# touched is kept in .pristine as it was, so that every build starts from that.
+sed -n 's|^+++ b/||p' "$here"/patches/*.patch | sort -u | while read -r file; do
+    [ -e "$tree/.pristine/$file" ] || {
+        mkdir -p "$tree/.pristine/$(dirname "$file")"
+        cp "$tree/$file" "$tree/.pristine/$file"
+    }
+done
+rm -rf "$build/patched"
+cp -r "$tree/.pristine" "$build/patched"
+for patch in "$here"/patches/*.patch; do
+    patch --quiet --strip=1 --directory="$build/patched" <"$patch" >&2
+done
+(cd "$build/patched" && find . -type f) | while read -r file; do
+    place "$build/patched/$file" "$tree/$file"
 done
 
 # The three changes: the device's file, its option, its line in the build.

@@ -41,6 +41,7 @@ const PACKAGES: &[&str] = &[
     "libglib2.0-dev",
     "libslirp-dev",
     "ninja-build",
+    "patch",
     "pkgconf",
     "python3-venv",
     // root file system, and processes that die with the lab
