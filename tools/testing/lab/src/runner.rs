@@ -154,6 +154,13 @@ fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -
                 let comment = format!("{e:#}\n{}", tail(&vm.console, 30));
                 say(boot, &format!("not ok {test} # {comment}"));
                 report.results.push(result(test, Some(comment)));
+                let path = log_path(lab, boot, "cpus");
+                std::fs::write(&path, vm.processor_state()?)
+                    .with_context(|| format!("writing {}", path.display()))?;
+                say(
+                    boot,
+                    &format!("# state of its processors: {}", path.display()),
+                );
                 break;
             }
         }
@@ -294,6 +301,12 @@ impl Lines {
     }
 }
 
+/// Where something that is kept of a boot goes.
+fn log_path(lab: &Lab, boot: &Boot, what: &str) -> PathBuf {
+    let name = boot.name().replace(['/', ' '], "_");
+    lab.cache.path(format!("logs/{what}-{name}.log"))
+}
+
 /// The lab's own checks after the tests: leaked processes, leaked memory, the kernel log.
 fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()> {
     if vm.is_running() {
@@ -318,7 +331,6 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
         }
     }
     let log = vm.guest.kernel_log(0);
-    let name = boot.name().replace(['/', ' '], "_");
     let text: String = log
         .iter()
         .map(|r| {
@@ -330,7 +342,7 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
             )
         })
         .collect();
-    let path = lab.cache.path(format!("logs/kmsg-{name}.log"));
+    let path = log_path(lab, boot, "kmsg");
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     report.faults = Scanner::new()?.scan(&log);
     if !vm.is_running() {

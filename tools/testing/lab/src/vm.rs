@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Boots a virtual machine under QEMU.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use lab_agent::{PORT, STATION_PORT};
+use serde_json::{json, Value};
 
 use crate::cache::tail;
 use crate::guest::{Guest, Up};
@@ -112,6 +115,8 @@ pub struct Vm {
     pub messages: PathBuf,
     /// QMP socket.
     pub qmp: PathBuf,
+    /// Virtual CPUs.
+    cpus: u32,
     /// Ports of its cards on the switch.
     pub cards: Vec<PortId>,
     child: Child,
@@ -285,6 +290,7 @@ impl Machine {
             console,
             messages,
             qmp: dir.join("qmp"),
+            cpus: self.cpus,
             cards: Vec::new(),
             child,
             _watchdog: watchdog,
@@ -342,7 +348,50 @@ fn watchdog(pid: u32, deadline: Duration) -> Sender<()> {
     tx
 }
 
+/// Speaks QMP on a socket of this machine: each line of `commands` is one of the human monitor.
+fn monitor(socket: &Path, commands: &[String]) -> Result<String> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut replies = BufReader::new(stream.try_clone()?);
+    let mut ask = |request: &Value| -> Result<Value> {
+        writeln!(&stream, "{request}")?;
+        loop {
+            let mut line = String::new();
+            if replies.read_line(&mut line)? == 0 {
+                bail!("QEMU closed its monitor");
+            }
+            let mut reply: Value = serde_json::from_str(&line)?;
+            // The greeting and events come in between.
+            if let Some(r) = reply.get_mut("return") {
+                return Ok(r.take());
+            }
+            if let Some(e) = reply.get("error") {
+                bail!("{e}");
+            }
+        }
+    };
+    ask(&json!({ "execute": "qmp_capabilities" }))?;
+    let mut text = String::new();
+    for c in commands {
+        let reply = ask(
+            &json!({ "execute": "human-monitor-command", "arguments": { "command-line": c } }),
+        )?;
+        let _ = writeln!(text, "== {c}\n{}", reply.as_str().unwrap_or_default());
+    }
+    Ok(text)
+}
+
 impl Vm {
+    /// What its processors and their interrupt controllers are at: for a machine that stands still.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn processor_state(&self) -> Result<String> {
+        let mut commands = vec!["info registers -a".to_owned()];
+        commands.extend((0..self.cpus).map(|i| format!("info lapic {i}")));
+        monitor(&self.qmp, &commands)
+    }
+
     /// Powers the machine off, by force where it does not within 20 s.
     ///
     /// # Errors
