@@ -10,7 +10,7 @@ import os
 import time
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_gt, ksft_in, ksft_ne, ksft_true, \
-    ksft_variants
+    ksft_variants, KsftNamedVariant
 from lib.py import Expect, IxgbeEnv, KernelLog, KsftSkipEx, defer, ping, verify_tcp
 
 # No driver's DMA mapping lies here: the DMA API hands out addresses below 4 GiB
@@ -43,13 +43,13 @@ def groups(cfg):
             ksft_eq(kind, "DMA", "strict")
 
 
-@ksft_variants(["pf-peer", "vf0-peer", "vf0-vf1", "vf0-pf"])
-def no_fault(cfg, pair):
+@ksft_variants([KsftNamedVariant(f"{pair}_{mtu}", pair, mtu) for mtu in (9000, 1500)
+                for pair in ("pf-peer", "vf0-peer", "vf0-vf1", "vf0-pf")])
+def no_fault(cfg, pair, mtu):
     """ Verified traffic at both MTUs without one fault. """
     log = KernelLog()
-    for mtu in (9000, 1500):
-        cfg.set_mtu(mtu)
-        verify_tcp(*cfg.endpoints(pair), 1 << 20)
+    cfg.set_mtu(mtu)
+    verify_tcp(*cfg.endpoints(pair), 1 << 20)
     ksft_eq(log.matching("DMAR|IOMMU.*fault"), [])
 
 

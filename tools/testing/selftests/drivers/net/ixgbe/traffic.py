@@ -15,15 +15,6 @@ PAIRS = ("pf-peer", "vf0-peer", "vf0-vf1", "vf0-pf")
 MTUS = (1500, 9000)
 OFFLOADS = "rx tx sg tso gso gro rxvlan txvlan rxhash"
 
-CURRENT_MTU = {}
-
-
-def _mtu(cfg, mtu):
-    """ Change the MTU once for all cases that want it. """
-    if CURRENT_MTU.get("mtu", 1500) != mtu:
-        cfg.set_mtu(mtu)
-        CURRENT_MTU["mtu"] = mtu
-
 
 def _offloads(end, on):
     """ Switch every offload that this interface can switch. """
@@ -52,7 +43,7 @@ def _verify(cfg, pair, mtu, nbytes=1 << 20):
                 for mtu in MTUS for pair in PAIRS])
 def verified(cfg, pair, mtu):
     """ Ping, datagrams and a stream, IPv4 and IPv6, offloads as the driver sets them. """
-    _mtu(cfg, mtu)
+    cfg.set_mtu(mtu)
     _verify(cfg, pair, mtu)
 
 
@@ -60,7 +51,7 @@ def verified(cfg, pair, mtu):
                 for mtu in reversed(MTUS) for state in ("off", "on") for pair in PAIRS])
 def offloads(cfg, state, pair, mtu):
     """ The same with all offloads of both ends off, and all on. """
-    _mtu(cfg, mtu)
+    cfg.set_mtu(mtu)
     ends = cfg.endpoints(pair)
     for end in ends:
         if end.name != "peer":
@@ -73,7 +64,7 @@ def offloads(cfg, state, pair, mtu):
 @ksft_variants(PAIRS)
 def iperf(cfg, pair):
     """ iperf3 both ways: bytes flow. The figure is for the log. """
-    _mtu(cfg, 1500)
+    cfg.set_mtu(1500)
     src, dst = cfg.endpoints(pair)
     for args in ("-P 2", "-P 2 -R"):
         end = iperf3(src, dst, 1, args)
@@ -85,7 +76,7 @@ def station(cfg):
     addr = os.environ.get("STATION_V4")
     if not addr:
         raise KsftSkipEx("STATION_V4 is not set")
-    _mtu(cfg, 1500)
+    cfg.set_mtu(1500)
     for end in (cfg.pf, cfg.vfs[0]):
         for size in (1, 56, 1472):
             res = cmd(f"ping -4 -q -n -i 0.05 -c 3 -W 3 -s {size} {addr}", ns=end.ns, fail=False)

@@ -253,9 +253,11 @@ class IxgbeEnv:
 
     def set_mtu(self, mtu):
         """
-        Change the MTU of every interface. The PF goes first: the 82599 shuts the
-        receive path of a VF whose frames are larger than the PF's.
+        Change the MTU of every interface that has another one. The PF goes first: the
+        82599 shuts the receive path of a VF whose frames are larger than the PF's.
         """
+        if all(end.info()["mtu"] == mtu for end in (self.peer, self.pf, *self.vfs)):
+            return
         self.peer.set_mtu(mtu)
         # The PF resets itself and does not listen to a VF until that has done so too. A
         # VF driver notices by itself, up to ten seconds later; pfreset.py waits for that.
