@@ -4,6 +4,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::bench::{bench, Bench};
 use crate::cache::Cache;
 use crate::kernel::Flavour;
 use crate::lab::Lab;
@@ -36,6 +37,9 @@ enum Command {
     Test(TestArgs),
     /// Migrate a running VM with its VF from one emulated host to another, and report what its peer saw.
     Migrate(MigrateArgs),
+    /// Measure.
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 /// Runs the command line of this process and gives its exit status.
@@ -80,5 +84,6 @@ fn run(command: Command) -> Result<()> {
         Command::Shell(args) => shell(&args),
         Command::Test(args) => test(&args),
         Command::Migrate(args) => migrate(&args),
+        Command::Bench(what) => bench(&what),
     }
 }

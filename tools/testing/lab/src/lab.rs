@@ -117,6 +117,12 @@ pub struct HostSpec {
     pub inner: Option<PathBuf>,
     /// Folder of installed tests, shared as `selftests`.
     pub selftests: Option<PathBuf>,
+    /// Socket at which something else than the switch holds the other end of the first card's cable.
+    pub cable: Option<PathBuf>,
+    /// Run the processor so, whatever this machine could do.
+    pub accel: Option<Accel>,
+    /// More arguments for QEMU.
+    pub qemu: Vec<String>,
 }
 
 impl HostSpec {
@@ -135,6 +141,9 @@ impl HostSpec {
             modules: None,
             inner: None,
             selftests: None,
+            cable: None,
+            accel: None,
+            qemu: vec![],
         }
     }
 }
@@ -224,8 +233,14 @@ impl Lab {
         let mut nics = Vec::new();
         let mut cards = Vec::new();
         for card in 0..spec.cards {
-            let socket = dir.join(format!("net{card}"));
-            cards.push(switch.add_card(&format!("{name}-{card}"), &socket)?.0);
+            let socket = match &spec.cable {
+                Some(socket) if card == 0 => socket.clone(),
+                _ => {
+                    let socket = dir.join(format!("net{card}"));
+                    cards.push(switch.add_card(&format!("{name}-{card}"), &socket)?.0);
+                    socket
+                }
+            };
             let mut device = spec
                 .device
                 .clone()
@@ -264,7 +279,7 @@ impl Lab {
             name: name.clone(),
             qemu: self.qemu.clone(),
             firmware: self.rootfs.firmware.clone(),
-            accel: self.accel(kernel),
+            accel: spec.accel.unwrap_or_else(|| self.accel(kernel)),
             cpus: spec.cpus,
             memory_mib: spec.memory_mib,
             kernel: kernel.image.clone(),
@@ -275,7 +290,9 @@ impl Lab {
             nics,
             extra: ["-device", "intel-iommu,intremap=on,caching-mode=on"]
                 .map(String::from)
-                .to_vec(),
+                .into_iter()
+                .chain(spec.qemu.iter().cloned())
+                .collect(),
             deadline: spec.deadline,
         };
         machine.boot(dir).with_context(|| format!("booting {name}"))

@@ -5,12 +5,13 @@
 //! [`rootfs`] and [`initramfs`] make what is booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine and
 //! [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and [`klog`] judge what a machine prints; [`lab`] puts
 //! them together; [`shell`] and [`test`] (with [`suites`] and [`runner`]) are commands of the command line,
-//! [`cli`], and so is [`migrate`], which speaks [`qmp`] with the hosts' own QEMU.
+//! [`cli`], and so are [`migrate`], which speaks [`qmp`] with the hosts' own QEMU, and [`bench`].
 
 #![forbid(unsafe_code)]
 
 pub mod accel;
 pub mod apt;
+pub mod bench;
 pub mod cache;
 pub mod capture;
 pub mod cli;

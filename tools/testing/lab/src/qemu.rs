@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! QEMU with the model of the 82599, built by `tools/testing/qemu/build.sh`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use anyhow::{bail, Context, Result};
 use crate::apt::Apt;
 use crate::cache::{Cache, Key};
 use crate::kernel::jobs;
-use crate::process::{command, run_logged};
+use crate::process::{command, output, run_logged, Child};
 
 /// Built programs that are kept: each state of the model has its own, so that checkouts can share the cache.
 const KEPT: usize = 6;
@@ -51,7 +51,9 @@ pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
     let source = source(cache)?;
     let is_input = |p: &Path| {
         let name = p.file_name().unwrap_or_default();
-        name != "target" && name != "fuzz" && name != "tests" && name != "benches"
+        !["target", "fuzz", "tests", "benches", "plugin"]
+            .iter()
+            .any(|n| name == *n)
     };
     let key = Key::new("qemu", 1)
         .text("source", &source.display().to_string())
@@ -82,6 +84,57 @@ pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
         run_logged("stripping QEMU", &cache.path("logs/qemu-strip.log"), cmd)?;
         fs::rename(part, &out)?;
         prune(cache)
+    })?;
+    Ok(out)
+}
+
+/// Builds the plugin that counts instructions.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn plugin(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+    let code = tree.join("tools/testing/qemu/plugin/count.c");
+    let source = source(cache)?;
+    let header = "include/qemu/qemu-plugin.h";
+    let key = Key::new("plugin", 1)
+        .text("source", &source.display().to_string())
+        .file(&code)?
+        .finish();
+    let name = format!("plugin-{}", key.get(..16).unwrap_or(&key));
+    let out = cache.path("build").join(format!("{name}.so"));
+    cache.ensure(&name, &key, || {
+        let headers = tempfile::tempdir()?;
+        let copy = headers.path().join("qemu-plugin.h");
+        if source.is_dir() {
+            fs::copy(source.join(header), &copy)?;
+        } else {
+            let mut tar = command("tar");
+            tar.arg("-xOf")
+                .arg(&source)
+                .args(["--wildcards", &format!("*/{header}")])
+                .stdout(File::create(&copy)?);
+            let status = Child::spawn(tar)?.wait()?;
+            if !status.success() {
+                bail!("{} has no {header}: {status}", source.display());
+            }
+        }
+        let mut flags = std::process::Command::new("pkg-config");
+        flags.args(["--cflags", "glib-2.0"]);
+        let flags = output(flags)?;
+        let part = out.with_extension("part");
+        let mut cmd = command("cc");
+        cmd.args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-I"])
+            .arg(headers.path())
+            .args(flags.split_whitespace())
+            .arg("-o")
+            .arg(&part)
+            .arg(&code);
+        run_logged(
+            "building the counting plugin",
+            &cache.path("logs/plugin.log"),
+            cmd,
+        )?;
+        Ok(fs::rename(part, &out)?)
     })?;
     Ok(out)
 }

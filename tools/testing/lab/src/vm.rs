@@ -27,21 +27,31 @@ pub enum Accel {
     Kvm,
     /// Emulation, a thread per virtual CPU.
     Tcg,
+    /// Emulation by one thread, with a clock that counts instructions: a nanosecond each.
+    Counted,
 }
 
 impl Accel {
-    fn args(self) -> [&'static str; 4] {
+    fn args(self) -> &'static [&'static str] {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // A processor with AMD's virtualisation, which TCG emulates with nested paging: kvm-amd works in the machine.
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "EPYC-Rome,+svm,+npt"],
+            Self::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "EPYC-Rome,+svm,+npt"],
+            Self::Counted => &[
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0",
+                "-cpu",
+                "EPYC-Rome",
+            ],
         }
     }
 
     fn machine(self) -> &'static str {
         match self {
             Self::Kvm => "q35,kernel-irqchip=split",
-            Self::Tcg => "q35,kernel-irqchip=off",
+            Self::Tcg | Self::Counted => "q35,kernel-irqchip=off",
         }
     }
 }
@@ -167,7 +177,7 @@ impl Machine {
             "none",
         ]);
         add(&["-name", &self.name, "-M", self.accel.machine()]);
-        add(&self.accel.args());
+        add(self.accel.args());
         add(&[
             "-smp",
             &self.cpus.to_string(),

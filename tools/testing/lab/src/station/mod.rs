@@ -8,7 +8,7 @@
 
 pub mod control;
 pub mod flow;
-mod stack;
+pub(crate) mod stack;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};

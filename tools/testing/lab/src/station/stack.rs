@@ -18,15 +18,15 @@ const MAX_FRAME: usize = 9014;
 /// Connections that the TCP service keeps at a time.
 const CONNECTIONS: usize = 8;
 
-/// The frames between the stack and the switch.
+/// The frames between a stack and the wire.
 #[derive(Default)]
-struct Wire {
-    rx: VecDeque<Vec<u8>>,
-    tx: Vec<Vec<u8>>,
+pub(crate) struct Wire {
+    pub(crate) rx: VecDeque<Vec<u8>>,
+    pub(crate) tx: Vec<Vec<u8>>,
 }
 
-struct Received(Vec<u8>);
-struct Slot<'a>(&'a mut Vec<Vec<u8>>);
+pub(crate) struct Received(Vec<u8>);
+pub(crate) struct Slot<'a>(&'a mut Vec<Vec<u8>>);
 
 impl RxToken for Received {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo lab bench`: figures, each measured for the C and the Rust drivers, or against a baseline, in one run.
+
+mod count;
+pub mod datapath;
+mod peer;
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use serde::Serialize;
+
+/// What is measured.
+#[derive(Subcommand, Debug)]
+pub enum Bench {
+    /// Instructions of the guest's kernel, register accesses and memory, C against Rust, PF and VF.
+    Datapath(datapath::DatapathArgs),
+}
+
+/// Runs it.
+///
+/// # Errors
+/// If something could not be measured.
+pub fn bench(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Datapath(args) => datapath::datapath(args),
+    }
+}
+
+/// Writes results as JSON to a file, or to standard output where it is called `-`.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    if path == Path::new("-") {
+        std::io::stdout().lock().write_all(&text)?;
+        return Ok(());
+    }
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
