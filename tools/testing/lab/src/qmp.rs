@@ -19,8 +19,8 @@ pub struct Qmp {
     command: Command,
     rest: Vec<u8>,
     ready: VecDeque<Value>,
-    /// Events that came while something else was waited for, oldest first, with the time at which the lab had them.
-    pub events: VecDeque<(Instant, Value)>,
+    /// Events that came while something else was waited for, oldest first.
+    pub events: VecDeque<Value>,
 }
 
 /// An error that QEMU itself reported: the command was understood and refused.
@@ -111,28 +111,36 @@ impl Qmp {
             if let Some(r) = v.get_mut("return") {
                 return Ok(r.take());
             }
-            self.events.push_back((Instant::now(), v));
+            self.events.push_back(v);
         }
     }
 
-    /// Waits for an event by name and gives the time at which the lab had it.
+    /// Waits for an event that `is_it` takes, one that came before included, and gives it.
     ///
     /// # Errors
     /// If it does not come in time.
-    pub fn wait_event(&mut self, name: &str, limit: Duration) -> Result<Instant> {
-        let is_it = |v: &Value| v.get("event").and_then(Value::as_str) == Some(name);
-        if let Some(i) = self.events.iter().position(|(_, v)| is_it(v)) {
-            return Ok(self.events.remove(i).context("the event is gone")?.0);
+    pub fn wait(&mut self, is_it: impl Fn(&Value) -> bool, limit: Duration) -> Result<Value> {
+        if let Some(i) = self.events.iter().position(&is_it) {
+            return self.events.remove(i).context("the event is gone");
         }
         let end = Instant::now() + limit;
         loop {
-            let v = self
-                .read(end)
-                .with_context(|| format!("waiting for {name}"))?;
+            let v = self.read(end).context("waiting for an event")?;
             if is_it(&v) {
-                return Ok(Instant::now());
+                return Ok(v);
             }
-            self.events.push_back((Instant::now(), v));
+            self.events.push_back(v);
         }
     }
+}
+
+/// When QEMU made an event, in µs of its host's clock.
+pub fn stamp_us(event: &Value) -> u64 {
+    let part = |name: &str| {
+        event
+            .pointer(&format!("/timestamp/{name}"))
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    };
+    part("seconds") * 1_000_000 + part("microseconds")
 }

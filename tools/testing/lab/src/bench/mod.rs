@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab bench`: figures, each measured for the C and the Rust drivers, or against a baseline, in one run.
 
+pub mod blackout;
 mod count;
 pub mod datapath;
 mod peer;
@@ -17,6 +18,8 @@ use serde::Serialize;
 pub enum Bench {
     /// Instructions of the guest's kernel, register accesses and memory, C against Rust, PF and VF.
     Datapath(datapath::DatapathArgs),
+    /// What a peer of a VM sees of a migration: this project's ways, and what people do today.
+    Blackout(blackout::BlackoutArgs),
 }
 
 /// Runs it.
@@ -26,6 +29,7 @@ pub enum Bench {
 pub fn bench(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Datapath(args) => datapath::datapath(args),
+        Bench::Blackout(args) => blackout::blackout(args),
     }
 }
 

@@ -2,12 +2,14 @@
 //! A host of the demonstration: its drivers, its VF, its place on the network.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
-use super::inner;
+use super::inner::{self, Card};
+use crate::qmp::stamp_us;
 use crate::vm::Vm;
 
 /// The 82599 in a host: the function behind its first root port.
@@ -28,12 +30,34 @@ pub struct Host {
     /// The machine.
     pub vm: Vm,
     started: AtomicU32,
+    has_vf: AtomicBool,
 }
 
-/// How a host is prepared.
+/// One moment on the lab's clock and on a host's.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    at: Instant,
+    us: u64,
+}
+
+impl Clock {
+    /// How long after a moment of the lab a QEMU of the host made an event, in ms, to 0.1.
+    pub fn ms_after(&self, moment: Instant, event: &Value) -> f64 {
+        // Differences of µs are exact in f64.
+        let host = stamp_us(event) as f64 - self.us as f64;
+        let lab = if moment > self.at {
+            (moment - self.at).as_secs_f64()
+        } else {
+            -(self.at - moment).as_secs_f64()
+        };
+        ((host / 1000.0 - lab * 1000.0) * 10.0).round() / 10.0
+    }
+}
+
+/// How a host is prepared for a VM.
 pub struct Preparation<'a> {
-    /// Whether it has a VF to give.
-    pub card: inner::Card,
+    /// The VM's card.
+    pub card: Card,
     /// devlink parameter `head_restore`, where it is forced.
     pub restore: Option<&'a str>,
     /// Whether the VF may be migrated.
@@ -47,6 +71,7 @@ impl Host {
             number,
             vm,
             started: AtomicU32::new(0),
+            has_vf: AtomicBool::new(false),
         }
     }
 
@@ -70,11 +95,11 @@ impl Host {
         out.ok().with_context(|| format!("{}: {what}", self.name()))
     }
 
-    /// Loads KVM and, for a VF, this project's drivers; makes the VF and gives it to the variant driver.
+    /// Loads KVM and joins the network.
     ///
     /// # Errors
     /// If a step fails; the message says which.
-    pub fn prepare(&self, p: &Preparation<'_>) -> Result<()> {
+    pub fn join(&self) -> Result<()> {
         self.sh(
             "loading KVM",
             "modprobe kvm-amd || modprobe kvm-intel; test -e /dev/kvm",
@@ -90,9 +115,43 @@ impl Host {
                 self.address()
             ),
         )?;
-        if p.card == inner::Card::Virtio {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Makes the VF, the first time, and gives it to the driver that the VM's card needs.
+    ///
+    /// # Errors
+    /// If a step fails; the message says which.
+    pub fn prepare(&self, p: &Preparation<'_>) -> Result<()> {
+        let driver = match p.card {
+            Card::Virtio => return Ok(()),
+            Card::Vf => "ixgbe_vfio_pci",
+            // What people do today knows nothing of a variant driver.
+            Card::Failover | Card::Replug => "vfio-pci",
+        };
+        if !self.has_vf.swap(true, Ordering::Relaxed) {
+            self.make_vf()?;
         }
+        let way = p.restore.unwrap_or("auto");
+        self.sh(
+            "setting the way of restore",
+            &format!("devlink dev param set pci/{PF} name head_restore value {way} cmode runtime"),
+        )?;
+        let migratable = if p.migratable { "enable" } else { "disable" };
+        self.sh(
+            "giving the VF to VFIO",
+            &format!(
+                "vf=/sys/bus/pci/devices/{VF}; [ ! -e $vf/driver ] || echo {VF} >$vf/driver/unbind
+                 port=$(devlink -j port show | jq -r '.port | to_entries[] | select((.key | startswith(\"pci/{PF}/\")) and \
+                 .value.flavour == \"pcivf\" and .value.vfnum == 0) | .key')
+                 devlink port function set $port migratable {migratable}
+                 echo {driver} >$vf/driver_override; echo {VF} >/sys/bus/pci/drivers_probe; test -e $vf/driver"
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn make_vf(&self) -> Result<()> {
         self.sh(
             "loading the drivers",
             "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
@@ -107,32 +166,29 @@ impl Host {
                 inner::MAC
             ),
         )?;
-        if let Some(way) = p.restore {
-            self.sh(
-                "setting the way of restore",
-                &format!(
-                    "devlink dev param set pci/{PF} name head_restore value {way} cmode runtime"
-                ),
-            )?;
-        }
-        if p.migratable {
-            self.sh(
-                "making the VF migratable",
-                &format!(
-                    "port=$(devlink -j port show | jq -r '.port | to_entries[] | select((.key | startswith(\"pci/{PF}/\")) and \
-                     .value.flavour == \"pcivf\" and .value.vfnum == 0) | .key')
-                     devlink port function set $port migratable enable"
-                ),
-            )?;
-        }
-        self.sh(
-            "giving the VF to VFIO",
-            &format!(
-                "vf=/sys/bus/pci/devices/{VF}; echo ixgbe_vfio_pci >$vf/driver_override
-                 echo {VF} >/sys/bus/pci/drivers_probe; test -e $vf/driver"
-            ),
-        )?;
         Ok(())
+    }
+
+    /// How this host's clock stands to the lab's: asked a few times, and the quickest answer taken.
+    ///
+    /// # Errors
+    /// If the host does not answer.
+    pub fn clock(&self) -> Result<Clock> {
+        let mut best: Option<(Duration, Clock)> = None;
+        for _ in 0..4 {
+            let start = Instant::now();
+            let text = self.vm.guest.run(&["date", "+%s%N"], SHORT)?.ok()?;
+            let took = start.elapsed();
+            let ns: u64 = text.trim().parse().context("the host's clock")?;
+            let clock = Clock {
+                at: start + took / 2,
+                us: ns / 1000,
+            };
+            if best.is_none_or(|(b, _)| took < b) {
+                best = Some((took, clock));
+            }
+        }
+        Ok(best.context("the host's clock")?.1)
     }
 
     /// Makes a tap on the bridge.

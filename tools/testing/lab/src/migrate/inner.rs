@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use lab_agent::{Run, PORT};
-use serde_json::json;
+use serde_json::{json, Value};
 
 use super::host::{Host, VF};
+use super::pair::Image;
 use crate::guest::{Command, Event, Guest, Up};
 use crate::qmp::Qmp;
 
@@ -27,10 +28,14 @@ pub const MAC: &str = "02:82:59:00:64:00";
 /// Which card the inner VM has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Card {
-    /// The host's first VF, assigned by VFIO.
+    /// The host's first VF, assigned by VFIO with the variant driver.
     Vf,
     /// virtio-net on a bridge: what a VM without a VF has.
     Virtio,
+    /// A VF that QEMU unplugs before a migration and plugs after it, and virtio-net under the guest's net_failover.
+    Failover,
+    /// A VF that is unplugged before and plugged after, and nothing else.
+    Replug,
 }
 
 /// An inner VM, or the place that waits for one.
@@ -43,6 +48,8 @@ pub struct Inner {
     pub qmp: Qmp,
     /// The agent in the VM; silent until the VM has arrived.
     pub agent: Guest,
+    /// Its card.
+    pub card: Card,
 }
 
 /// A command that is killed on drop.
@@ -118,7 +125,7 @@ impl Inner {
     ///
     /// # Errors
     /// If QEMU does not answer; the message has what it said.
-    pub fn start(host: &Host, card: Card, driver: &str, incoming: bool) -> Result<Self> {
+    pub fn start(host: &Host, card: Card, image: &Image, incoming: bool) -> Result<Self> {
         let guest = &host.vm.guest;
         let id = host.next_id();
         let (qmp, agent, console) = (
@@ -149,16 +156,12 @@ impl Inner {
             "-m",
             &MEMORY_MIB.to_string(),
         ]);
-        add(&[
-            "-kernel",
-            "/lab/inner/vmlinux",
-            "-initrd",
-            "/lab/inner/initrd",
-        ]);
+        add(&["-kernel", "/lab/inner/vmlinux", "-initrd", &image.initrd]);
         add(&[
             "-append",
             &format!(
-                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={driver}"
+                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={}",
+                image.drivers
             ),
         ]);
         add(&[
@@ -177,22 +180,35 @@ impl Inner {
             "-device",
             &format!("virtserialport,chardev=agent,name={PORT}"),
         ]);
+        if card != Card::Virtio {
+            // A root port, so that the card can be unplugged.
+            add(&["-device", "pcie-root-port,id=rp0,chassis=1,slot=1"]);
+        }
+        if matches!(card, Card::Virtio | Card::Failover) {
+            host.add_tap(&format!("tap{id}"))?;
+            let failover = if card == Card::Failover {
+                ",failover=on"
+            } else {
+                ""
+            };
+            add(&[
+                "-netdev",
+                &format!("tap,id=n0,ifname=tap{id},script=no,downscript=no"),
+                "-device",
+                &format!("virtio-net-pci,id=net0,netdev=n0,mac={MAC}{failover}"),
+            ]);
+        }
         match card {
-            Card::Vf => {
-                // A root port, so that the card can be unplugged.
-                add(&["-device", "pcie-root-port,id=rp0,chassis=1,slot=1"]);
+            Card::Vf => add(&["-device", &format!("vfio-pci,id=vf0,host={VF},bus=rp0")]),
+            Card::Failover => add(&[
+                "-device",
+                &format!("vfio-pci,id=vf0,host={VF},bus=rp0,failover_pair_id=net0"),
+            ]),
+            // On the destination it is plugged when the VM runs.
+            Card::Replug if !incoming => {
                 add(&["-device", &format!("vfio-pci,id=vf0,host={VF},bus=rp0")]);
             }
-            Card::Virtio => {
-                add(&[
-                    "-netdev",
-                    &format!("tap,id=n0,ifname=tap{id},script=no,downscript=no"),
-                ]);
-                add(&["-device", &format!("virtio-net-pci,netdev=n0,mac={MAC}")]);
-            }
-        }
-        if card == Card::Virtio {
-            host.add_tap(&format!("tap{id}"))?;
+            Card::Replug | Card::Virtio => {}
         }
         if incoming {
             add(&["-incoming", "defer"]);
@@ -222,6 +238,7 @@ impl Inner {
             messages,
             qmp,
             agent,
+            card,
         };
         if !incoming {
             let start = Instant::now();
@@ -254,16 +271,59 @@ impl Inner {
     /// # Errors
     /// If the card does not come up in time.
     pub fn configure(&self) -> Result<()> {
+        // The master of a failover pair is the one that has others below it.
+        let pattern = if self.card == Card::Failover {
+            "/sys/class/net/*/lower_*"
+        } else {
+            "/sys/class/net/eth*"
+        };
         let script = format!(
-            "for i in $(seq 100); do [ -e /sys/class/net/eth0 ] && break; sleep 0.1; done
-             ip addr add {ADDRESS}/24 dev eth0 && ip link set eth0 up || exit 1
-             for i in $(seq 200); do [ \"$(cat /sys/class/net/eth0/carrier 2>/dev/null)\" = 1 ] && exit 0; sleep 0.1; done
+            "for i in $(seq 200); do for n in {pattern}; do [ -e $n ] && break 2; done; sleep 0.05; done
+             n=${{n%/lower_*}}; n=${{n##*/}}
+             ip addr add {ADDRESS}/24 dev $n && ip link set $n up || exit 1
+             for i in $(seq 400); do [ \"$(cat /sys/class/net/$n/carrier 2>/dev/null)\" = 1 ] && exit 0; sleep 0.05; done
              echo no carrier; exit 1"
         );
         self.agent
             .sh(&script, Duration::from_secs(60))?
             .ok()
             .context("configuring the inner VM's card")?;
+        Ok(())
+    }
+
+    /// Takes the VF away from the VM, as a manager does before a migration.
+    ///
+    /// # Errors
+    /// If the guest does not let it go.
+    pub fn unplug(&mut self) -> Result<()> {
+        self.qmp.execute("device_del", json!({ "id": "vf0" }))?;
+        self.qmp.wait(
+            |e| {
+                e.get("event").and_then(Value::as_str) == Some("DEVICE_DELETED")
+                    && e.pointer("/data/device").and_then(Value::as_str) == Some("vf0")
+            },
+            Duration::from_secs(60),
+        )?;
+        Ok(())
+    }
+
+    /// Gives the VM the host's VF.
+    ///
+    /// # Errors
+    /// If QEMU refuses.
+    pub fn plug(&mut self) -> Result<()> {
+        let device = json!({ "driver": "vfio-pci", "id": "vf0", "host": VF, "bus": "rp0" });
+        self.qmp.execute("device_add", device)?;
+        Ok(())
+    }
+
+    /// Has QEMU announce the VM's address on the bridge.
+    ///
+    /// # Errors
+    /// If QEMU refuses.
+    pub fn announce(&mut self) -> Result<()> {
+        let times = json!({ "initial": 10, "max": 10, "rounds": 2, "step": 10 });
+        self.qmp.execute("announce-self", times)?;
         Ok(())
     }
 

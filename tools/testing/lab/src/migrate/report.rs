@@ -34,6 +34,8 @@ pub struct Round {
     pub blackout_at_ms: f64,
     /// When the VM stopped on the source.
     pub stop_at_ms: f64,
+    /// When the source had sent everything.
+    pub sent_at_ms: f64,
     /// When the VM ran on the destination.
     pub run_at_ms: f64,
     /// QEMU's own figure of the time in which no VM ran.
@@ -235,11 +237,11 @@ impl Report {
                 first.lines().next().unwrap_or_default()
             ));
         }
-        // Where the guest knows nothing of the project, its rings are reset and what was under way is lost.
-        for r in rounds
-            .iter()
-            .filter(|r| r.restore != "reset" && r.frames_lost_outside > 0)
-        {
+        // Where the guest knows nothing of the project, its rings are reset and what was under way is lost; where the VF is
+        // unplugged, much more is.
+        for r in rounds.iter().filter(|r| {
+            ["write", "rearm"].contains(&r.restore.as_str()) && r.frames_lost_outside > 0
+        }) {
             wrong.push(format!(
                 "{} to {}: {} datagrams lost outside the blackout",
                 r.from, r.to, r.frames_lost_outside

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo lab bench blackout`: the same VM with the same traffic on the same two hosts, moved in every way there is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::write_json;
+use crate::kernel::Flavour;
+use crate::lab::{Drivers, Head, Lab};
+use crate::migrate::host::Preparation;
+use crate::migrate::inner::Card;
+use crate::migrate::pair::{Pair, PairSpec, Progress};
+use crate::migrate::report::{median, Round};
+use crate::migrate::{rounds, Plan, Traffic};
+
+/// A way to move a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// This project: heads are written back.
+    Write,
+    /// This project: heads restart at 0 and the guest rotates its rings.
+    Rearm,
+    /// This project with mainline's driver in the guest, which is made to start its rings anew.
+    Reset,
+    /// net_failover: the VF is unplugged before, a virtio-net standby takes over, a VF is plugged after.
+    Failover,
+    /// The VF is unplugged before and plugged after; nothing takes over.
+    Replug,
+    /// No VF: virtio-net on a bridge.
+    Virtio,
+}
+
+const ALL: [Way; 6] = [
+    Way::Write,
+    Way::Rearm,
+    Way::Reset,
+    Way::Failover,
+    Way::Replug,
+    Way::Virtio,
+];
+
+impl Way {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Write => "this project, `write`",
+            Self::Rearm => "this project, `rearm`",
+            Self::Reset => "this project, `reset`, mainline driver in the VM",
+            Self::Failover => "net_failover with virtio-net, VF unplugged and plugged",
+            Self::Replug => "VF unplugged and plugged",
+            Self::Virtio => "virtio-net only",
+        }
+    }
+
+    fn card(self) -> Card {
+        match self {
+            Self::Write | Self::Rearm | Self::Reset => Card::Vf,
+            Self::Failover => Card::Failover,
+            Self::Replug => Card::Replug,
+            Self::Virtio => Card::Virtio,
+        }
+    }
+
+    fn guest(self) -> Drivers {
+        match self {
+            Self::Write | Self::Rearm => Drivers::Rust,
+            Self::Reset | Self::Failover | Self::Replug | Self::Virtio => Drivers::C,
+        }
+    }
+
+    fn restore(self) -> Option<&'static str> {
+        match self {
+            Self::Write => Some("write"),
+            Self::Rearm => Some("rearm"),
+            Self::Reset => Some("reset"),
+            Self::Failover | Self::Replug | Self::Virtio => None,
+        }
+    }
+}
+
+/// Options of `cargo lab bench blackout`.
+#[derive(Args, Debug, Clone)]
+pub struct BlackoutArgs {
+    /// Migrations in each way.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Datagrams per second, at most: fewer where the VM does not keep up.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(25..=20_000))]
+    rate: u32,
+    /// Only these ways.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    ways: Vec<Way>,
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Middle and spread of one figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Spread {
+    /// Least.
+    pub min: f64,
+    /// Middle.
+    pub median: f64,
+    /// Most.
+    pub max: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        Self {
+            min: values.clone().reduce(f64::min).unwrap_or_default(),
+            median: median(values.clone()),
+            max: values.reduce(f64::max).unwrap_or_default(),
+        }
+    }
+}
+
+/// What came of one way.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// Which.
+    pub way: Way,
+    /// `ok`, or what is wrong.
+    pub result: String,
+    /// Datagrams per second.
+    pub rate: u32,
+    /// Longest gap between two answers, in ms.
+    pub blackout_ms: Spread,
+    /// Datagrams lost in a migration.
+    pub frames_lost: Spread,
+    /// From the first command to the VM running on the destination, in ms; with unplugging before.
+    pub total_ms: Spread,
+    /// RAM sent while no VM ran, in bytes.
+    pub ram_sent_stopped_bytes: Spread,
+    /// Each migration.
+    pub rounds: Vec<Round>,
+}
+
+impl Figures {
+    fn new(way: Way, rate: u32, result: String, rounds: Vec<Round>) -> Self {
+        let of =
+            |f: fn(&Round) -> f64| Spread::of(rounds.iter().filter(|r| r.error.is_none()).map(f));
+        Self {
+            way,
+            result,
+            rate,
+            blackout_ms: of(|r| r.blackout_ms),
+            frames_lost: of(|r| r.frames_lost as f64),
+            total_ms: of(|r| r.run_at_ms),
+            ram_sent_stopped_bytes: of(|r| r.ram_sent_stopped_bytes as f64),
+            rounds,
+        }
+    }
+
+    fn row(&self) -> String {
+        let spread = |s: Spread, digits: usize| {
+            format!(
+                "{:.*} ({:.*}–{:.*})",
+                digits, s.median, digits, s.min, digits, s.max
+            )
+        };
+        let mib = f64::from(1 << 20);
+        let stopped = Spread {
+            min: self.ram_sent_stopped_bytes.min / mib,
+            median: self.ram_sent_stopped_bytes.median / mib,
+            max: self.ram_sent_stopped_bytes.max / mib,
+        };
+        format!(
+            "| {} | {} | {} | {} | {} |",
+            self.way.title(),
+            spread(self.blackout_ms, 0),
+            spread(self.frames_lost, 0),
+            spread(self.total_ms, 0),
+            spread(stopped, 2)
+        )
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If a host or a VM cannot be had; what goes wrong with a migration is in the figures, and then an error at the end.
+pub fn blackout(args: &BlackoutArgs) -> Result<()> {
+    let ways = if args.ways.is_empty() {
+        ALL.to_vec()
+    } else {
+        args.ways.clone()
+    };
+    let lab = Lab::open()?;
+    let progress = Progress::new()?;
+    let spec = PairSpec {
+        kernel: Flavour::Release,
+        head: Head::Value,
+        ours: true,
+        deadline: Duration::from_secs(600 + 60 * u64::from(args.rounds) * ways.len() as u64),
+    };
+    let pair = Pair::boot(&lab, &spec, None, &progress)?;
+    let mut all = Vec::new();
+    for way in ways {
+        progress.say(way.title());
+        let figures = one_way(&lab, &pair, way, args, &progress)?;
+        all.push(figures);
+        if let Some(path) = &args.json {
+            // After each way, so that a run that is cut short leaves what it has.
+            write_json(path, &all)?;
+        }
+    }
+    pair.shut_down()?;
+    drop(progress);
+    println!(
+        "| Way | Blackout, ms | Datagrams lost | Until it runs, ms | RAM sent while stopped, MiB |"
+    );
+    println!("|---|---|---|---|---|");
+    for f in &all {
+        println!("{}", f.row());
+    }
+    println!("Median (least–most) of {} migrations each.", args.rounds);
+    let bad: Vec<String> = all
+        .iter()
+        .filter(|f| f.result != "ok")
+        .map(|f| format!("{}: {}", f.way.title(), f.result))
+        .collect();
+    if !bad.is_empty() {
+        bail!("{}", bad.join("\n"));
+    }
+    Ok(())
+}
+
+fn one_way(
+    lab: &Lab,
+    pair: &Pair,
+    way: Way,
+    args: &BlackoutArgs,
+    progress: &Progress,
+) -> Result<Figures> {
+    pair.prepare(&Preparation {
+        card: way.card(),
+        restore: way.restore(),
+        migratable: way.card() == Card::Vf,
+    })?;
+    let plan = Plan {
+        card: way.card(),
+        guest: way.guest(),
+        head: Head::Value,
+        traffic: Traffic::Udp,
+        rounds: args.rounds,
+        kernel: Flavour::Release,
+        rate: args.rate,
+        restore: way.restore(),
+        migratable: true,
+    };
+    let report = rounds::run(lab, pair, &plan, progress)
+        .with_context(|| format!("moving a VM by {way:?}"))?;
+    Ok(Figures::new(way, report.rate, report.result, report.rounds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_that_failed_do_not_count() {
+        let round = |blackout_ms, error: Option<&str>| Round {
+            blackout_ms,
+            error: error.map(String::from),
+            ..Round::default()
+        };
+        let f = Figures::new(
+            Way::Write,
+            100,
+            "ok".into(),
+            vec![
+                round(30.0, None),
+                round(999.0, Some("x")),
+                round(10.0, None),
+            ],
+        );
+        let want = Spread {
+            min: 10.0,
+            median: 20.0,
+            max: 30.0,
+        };
+        assert_eq!(f.blackout_ms, want);
+        assert!(f.row().contains("20 (10–30)"), "{}", f.row());
+    }
+}

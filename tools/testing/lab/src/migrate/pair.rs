@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Two hosts side by side, the switch between them, and what they need to run a VM.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::host::{Host, Preparation};
+use super::inner::Card;
+use crate::capture::Capture;
+use crate::initramfs;
+use crate::kernel::{self, Flavour, Kernel};
+use crate::klog::Scanner;
+use crate::lab::{Drivers, Head, HostSpec, Lab};
+use crate::process::TempDir;
+use crate::station::Station;
+use crate::switch::Switch;
+
+/// Says what is going on: on a terminal as one line that changes, else line by line.
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// Starts the clock.
+    ///
+    /// # Errors
+    /// None in practice: the template is fixed.
+    pub fn new() -> Result<Self> {
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(ProgressStyle::with_template(
+            "{spinner} [{elapsed}] {wide_msg}",
+        )?);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Ok(Self(bar))
+    }
+
+    /// Says it.
+    pub fn say(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+        if self.0.is_hidden() {
+            eprintln!("{text}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Two hosts to boot.
+#[derive(Clone, Copy, Debug)]
+pub struct PairSpec {
+    /// Kernel of hosts and VMs.
+    pub kernel: Flavour,
+    /// What the model does with a write to a head.
+    pub head: Head,
+    /// Whether this project's drivers are wanted.
+    pub ours: bool,
+    /// After this time the hosts are killed.
+    pub deadline: Duration,
+}
+
+/// Two hosts that run.
+pub struct Pair {
+    /// `h1` and `h2`.
+    pub hosts: [Host; 2],
+    /// The third party on their switch.
+    pub station: Station,
+    kernel: Kernel,
+    modules: Option<PathBuf>,
+    /// Sockets, logs and what the hosts share; removed on drop.
+    dir: TempDir,
+}
+
+/// Path of a module among a kernel's installed ones, after those that it depends on.
+fn mainline_module(kernel: &Kernel, name: &str) -> Result<Vec<PathBuf>> {
+    let base = kernel
+        .modules
+        .join("lib/modules")
+        .join(kernel::release(kernel)?);
+    let deps = std::fs::read_to_string(base.join("modules.dep")).context("modules.dep")?;
+    let file = format!("/{name}.ko");
+    let line = deps
+        .lines()
+        .find(|l| l.split(':').next().is_some_and(|m| m.ends_with(&file)))
+        .with_context(|| format!("the kernel has no module {name}"))?;
+    let (module, before) = line.split_once(':').context("modules.dep")?;
+    // modprobe loads what is listed last first.
+    Ok(before
+        .split_whitespace()
+        .rev()
+        .chain([module])
+        .map(|m| base.join(m))
+        .collect())
+}
+
+impl Pair {
+    /// Boots them and joins them to the network.
+    ///
+    /// # Errors
+    /// If one does not come up.
+    pub fn boot(
+        lab: &Lab,
+        spec: &PairSpec,
+        capture: Option<Capture>,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let kernel = lab.kernel(spec.kernel)?;
+        let modules = if spec.ours {
+            Some(lab.modules(&kernel)?)
+        } else {
+            None
+        };
+        let dir = TempDir::new()?;
+        let share = share(&dir);
+        std::fs::create_dir_all(&share)?;
+        std::fs::copy(&kernel.image, share.join("vmlinux"))
+            .context("copying the inner VM's kernel")?;
+        let switch = Switch::new(capture);
+        let station = Station::start(&switch);
+        progress.say("booting two hosts");
+        let boot = |number: u8| -> Result<Host> {
+            let mut host = HostSpec::new(number);
+            host.head = spec.head;
+            host.modules.clone_from(&modules);
+            host.inner = Some(share.clone());
+            host.memory_mib = if spec.kernel == Flavour::Debug {
+                4096
+            } else {
+                2048
+            };
+            host.deadline = spec.deadline;
+            let host = Host::new(number, lab.boot(&host, &kernel, &switch, &dir)?);
+            host.join()?;
+            Ok(host)
+        };
+        let (one, two) = thread::scope(|s| {
+            let two = s.spawn(|| boot(2));
+            let one = boot(1);
+            (
+                one,
+                two.join()
+                    .unwrap_or_else(|_| bail!("the booting thread panicked")),
+            )
+        });
+        Ok(Self {
+            hosts: [one?, two?],
+            station,
+            kernel,
+            modules,
+            dir,
+        })
+    }
+
+    /// Prepares the hosts' VFs, where there are any, for the next VM.
+    ///
+    /// # Errors
+    /// If a step fails.
+    pub fn prepare(&self, p: &Preparation<'_>) -> Result<()> {
+        self.hosts.iter().try_for_each(|h| h.prepare(p))
+    }
+
+    /// Puts an initramfs for a VM with this card and driver where the hosts see it.
+    ///
+    /// # Errors
+    /// If a module is missing.
+    pub fn image(&self, lab: &Lab, card: Card, guest: Drivers) -> Result<Image> {
+        let modules = match (card, guest, &self.modules) {
+            (Card::Virtio, ..) => vec![],
+            (_, Drivers::Rust, Some(ours)) => vec![ours.join("ixgbevf.ko")],
+            (_, Drivers::Rust, None) => bail!("this project's modules were not built"),
+            (_, Drivers::C, _) => mainline_module(&self.kernel, "ixgbevf")?,
+        };
+        let name = format!("initrd-{card:?}-{}", guest.name());
+        initramfs::inner(
+            &lab.cache,
+            &lab.tree,
+            &lab.rootfs.busybox,
+            &modules,
+            &share(&self.dir).join(&name),
+        )?;
+        let drivers: Vec<String> = modules
+            .iter()
+            .filter_map(|m| Some(m.file_stem()?.to_string_lossy().into_owned()))
+            .collect();
+        Ok(Image {
+            initrd: format!("/lab/inner/{name}"),
+            drivers: drivers.join(","),
+        })
+    }
+
+    /// What the hosts' kernels reported, from these records of their logs on.
+    ///
+    /// # Errors
+    /// None in practice: the patterns are fixed.
+    pub fn faults(&self, from: [usize; 2]) -> Result<Vec<String>> {
+        let mut faults = Vec::new();
+        for (h, from) in self.hosts.iter().zip(from) {
+            let found = Scanner::new()?.scan(&h.vm.guest.kernel_log(from));
+            faults.extend(found.into_iter().map(|f| format!("{}: {f}", h.name())));
+        }
+        Ok(faults)
+    }
+
+    /// How long the hosts' logs are.
+    pub fn log_lengths(&self) -> [usize; 2] {
+        self.hosts
+            .each_ref()
+            .map(|h| h.vm.guest.kernel_log(0).len())
+    }
+
+    /// Powers them off.
+    ///
+    /// # Errors
+    /// Those of waiting for QEMU.
+    pub fn shut_down(self) -> Result<()> {
+        for h in self.hosts {
+            h.vm.shut_down()?;
+        }
+        Ok(())
+    }
+}
+
+fn share(dir: &TempDir) -> PathBuf {
+    Path::new(dir.path()).join("inner")
+}
+
+/// What a VM boots from; paths are those of the hosts.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Initial RAM file system.
+    pub initrd: String,
+    /// Names of the modules that it loads, comma-separated.
+    pub drivers: String,
+}

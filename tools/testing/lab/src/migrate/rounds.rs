@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A VM that talks to the station while it moves to and fro.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use serde_json::{json, Value};
+
+use super::host::{Host, PORT};
+use super::inner::{Card, Inner, ADDRESS, MAC};
+use super::pair::{Pair, Progress};
+use super::report::{self, Report, Round};
+use super::{Plan, Traffic};
+use crate::klog::Scanner;
+use crate::lab::Lab;
+use crate::qmp::Refused;
+use crate::station::control::parse_mac;
+use crate::station::{FlowSpec, Station, V4};
+
+/// Starts the VM on the first host, moves it as planned, and ends it.
+///
+/// # Errors
+/// If a step fails; faults of the migration itself are in the report.
+pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Result<Report> {
+    let (station, [first, second]) = (&pair.station, &pair.hosts);
+    let log_from = pair.log_lengths();
+    let image = pair.image(lab, plan.card, plan.guest)?;
+    progress.say("starting the VM on h1");
+    let mut vm = Inner::start(first, plan.card, &image, false)?;
+    vm.configure()?;
+    let (flow, rate) = start_traffic(plan, &vm, station)?;
+
+    let mut rounds = Vec::new();
+    let boot_id = boot_id(&vm)?;
+    for n in 0..plan.rounds {
+        let (from, to) = if n % 2 == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        progress.say(&format!(
+            "migration {} of {}: {} to {}",
+            n + 1,
+            plan.rounds,
+            from.name(),
+            to.name()
+        ));
+        let waiting = Inner::start(to, plan.card, &image, true)?;
+        let (round, arrived) = one_round(station, flow, from, to, vm, waiting)?;
+        vm = arrived;
+        let failed = round.error.is_some();
+        rounds.push(round);
+        if failed {
+            break;
+        }
+    }
+    let alive = boot_id == self::boot_id(&vm).unwrap_or_default();
+    progress.say("taking the figures");
+    let before = station.stats(flow)?.received;
+    thread::sleep(Duration::from_secs(1));
+    let answers_at_the_end = station.stats(flow)?.received > before;
+    station.stop_flow(flow);
+    thread::sleep(Duration::from_millis(500));
+    let (_, samples) = station.samples(flow)?;
+    let mut faults = pair.faults(log_from)?;
+    if !alive || !answers_at_the_end {
+        let at = if plan.rounds % 2 == 0 { first } else { second };
+        faults.push(format!("the VM is not well:\n{}", diagnose(at, &vm)));
+    }
+    faults.extend(
+        Scanner::new()?
+            .scan(&vm.agent.kernel_log(0))
+            .into_iter()
+            .map(|f| format!("VM: {f}")),
+    );
+    let report = Report::new(
+        plan,
+        rate,
+        rounds,
+        report::Seen {
+            stats: station.stats(flow)?,
+            streams: station.streams(),
+            samples,
+            alive,
+            answers_at_the_end,
+            faults,
+        },
+    );
+    vm.quit();
+    Ok(report)
+}
+
+/// What tells a VM that went on from one that started anew.
+fn boot_id(vm: &Inner) -> Result<String> {
+    vm.agent
+        .run(
+            &["cat", "/proc/sys/kernel/random/boot_id"],
+            Duration::from_secs(30),
+        )?
+        .ok()
+}
+
+/// Starts the VM's half of the traffic and the station's, at a rate at which nothing is lost while nothing migrates: under
+/// emulation on a loaded machine the VM may keep up with less than was asked for. Gives the flow and its rate.
+///
+/// The echo's socket holds seconds of datagrams: a VM that is not scheduled for long during pre-copy then loses none in its own
+/// socket, and what is lost was lost on the way.
+fn start_traffic(plan: &Plan<'_>, vm: &Inner, station: &Station) -> Result<(u32, u32)> {
+    vm.agent
+        .sh(
+            "echo 8388608 >/proc/sys/net/core/rmem_default; (/init udp-echo >/dev/null 2>&1 </dev/null &)",
+            Duration::from_secs(30),
+        )?
+        .ok()?;
+    if plan.traffic == Traffic::Tcp {
+        vm.agent
+            .sh(
+                &format!("(/init tcp-stream {V4} >/dev/null 2>&1 </dev/null &)"),
+                Duration::from_secs(30),
+            )?
+            .ok()?;
+    }
+    let (mac, to) = (
+        parse_mac(MAC)?,
+        ADDRESS.parse().context("the VM's address")?,
+    );
+    let mut rate = plan.rate;
+    loop {
+        let flow = station.start_flow(FlowSpec {
+            mac,
+            to,
+            rate,
+            size: 200,
+        })?;
+        thread::sleep(Duration::from_secs(3));
+        let last = station.next_seq(flow)?;
+        thread::sleep(Duration::from_millis(500));
+        // The first second is for ARP, and for the VM's code to be translated.
+        let lost = station.lost_between(flow, u64::from(rate), last)?.len();
+        if lost == 0 && station.stats(flow)?.received > 0 {
+            return Ok((flow, rate));
+        }
+        station.stop_flow(flow);
+        if rate <= MIN_RATE {
+            bail!(
+                "the VM does not answer the station, or not always: {:?}",
+                station.stats(flow)?
+            );
+        }
+        rate = (rate / 2).max(MIN_RATE);
+    }
+}
+
+/// Datagrams per second below which a blackout could not be told from the time between two of them.
+const MIN_RATE: u32 = 25;
+
+/// How long a migration may take.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Moves the VM once. What goes wrong with the migration itself is in the round; the VM is then still on the source.
+fn one_round(
+    station: &Station,
+    flow: u32,
+    from: &Host,
+    to: &Host,
+    mut source: Inner,
+    mut target: Inner,
+) -> Result<(Round, Inner)> {
+    let (there, here) = (from.clock()?, to.clock()?);
+    let first_seq = station.next_seq(flow)?;
+    let begin = Instant::now();
+    let mut round = Round {
+        from: from.name(),
+        to: to.name(),
+        ..Round::default()
+    };
+    if source.card == Card::Replug {
+        source.unplug()?;
+    }
+    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": 300 });
+    source.qmp.execute("migrate-set-parameters", parameters)?;
+    target.qmp.execute(
+        "migrate-incoming",
+        json!({ "uri": format!("tcp:0.0.0.0:{PORT}") }),
+    )?;
+    let uri = json!({ "uri": format!("tcp:{}:{PORT}", to.address()) });
+    if let Err(e) = source.qmp.execute("migrate", uri) {
+        if e.downcast_ref::<Refused>().is_none() {
+            return Err(e);
+        }
+        round.error = Some(format!("{e:#}"));
+        target.quit();
+        return Ok((round, source));
+    }
+    if source.card == Card::Failover {
+        // The VF is gone from the guest now: what manages the hosts tells the network that the standby has its address.
+        source.qmp.wait(|e| migration_is(e, &["active"]), LIMIT)?;
+        source.announce()?;
+    }
+    let end = source.qmp.wait(
+        |e| migration_is(e, &["completed", "failed", "cancelled"]),
+        LIMIT,
+    )?;
+    let info = source.qmp.execute("query-migrate", json!({}))?;
+    round.take_qemu(&info);
+    if !migration_is(&end, &["completed"]) {
+        let desc = info
+            .get("error-desc")
+            .and_then(Value::as_str)
+            .unwrap_or("no reason given");
+        round.error = Some(format!(
+            "{desc}; source: {}; destination: {}",
+            source.said().trim(),
+            target.said().trim()
+        ));
+        target.quit();
+        return Ok((round, source));
+    }
+    let short = Duration::from_secs(60);
+    let stopped = source.qmp.wait(|e| is_event(e, "STOP"), short)?;
+    let resumed = target.qmp.wait(|e| is_event(e, "RESUME"), short)?;
+    if target.card == Card::Replug {
+        target.plug()?;
+        target.configure()?;
+    }
+    // What is still under way after the VM runs again, and the first gap's end.
+    let last_seq = station.next_seq(flow)?;
+    let settled = settle(station, flow, last_seq)?;
+    round.take_station(station, flow, first_seq..station.next_seq(flow)?, begin)?;
+    round.stop_at_ms = there.ms_after(begin, &stopped);
+    round.sent_at_ms = there.ms_after(begin, &end);
+    round.run_at_ms = here.ms_after(begin, &resumed);
+    if target.card == Card::Vf {
+        round.take_driver(&from.figures()?, &to.figures()?);
+    }
+    if !settled {
+        round.error = Some(format!(
+            "the VM does not answer from {}:\n{}",
+            to.name(),
+            diagnose(to, &target)
+        ));
+    }
+    source.quit();
+    Ok((round, target))
+}
+
+fn is_event(event: &Value, name: &str) -> bool {
+    event.get("event").and_then(Value::as_str) == Some(name)
+}
+
+fn migration_is(event: &Value, states: &[&str]) -> bool {
+    is_event(event, "MIGRATION")
+        && event
+            .pointer("/data/status")
+            .and_then(Value::as_str)
+            .is_some_and(|s| states.contains(&s))
+}
+
+/// Waits until the flow runs as before: some datagrams sent after `seq` came back, and the last ones had time to. Gives
+/// whether it does.
+fn settle(station: &Station, flow: u32, seq: u64) -> Result<bool> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = station.next_seq(flow)?;
+        if now > seq + 20 && station.lost_between(flow, now - 20, now)?.len() < 10 {
+            thread::sleep(Duration::from_millis(300));
+            return Ok(true);
+        }
+        if Instant::now() > end {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What helps to understand why a VM that has arrived does not answer.
+fn diagnose(to: &Host, vm: &Inner) -> String {
+    let limit = Duration::from_secs(20);
+    let vm_state = "grep -E 'CPU|eth0|ixgbevf|virtio' /proc/interrupts; cd /sys/class/net/eth0/statistics; grep . rx_packets \
+                    tx_packets rx_dropped rx_errors; dmesg | tail -n 5";
+    let host_state = "ip -s -s link; for n in $(ls /sys/bus/pci/devices/0000:01:00.0/net); do ethtool -S $n | grep -v ': 0'; done; \
+                      grep vfio /proc/interrupts; dmesg | tail -n 10";
+    let said = |what: &str, out: Result<crate::guest::Output>| match out {
+        Ok(o) => format!("{what}:\n{}{}", o.stdout, o.stderr),
+        Err(e) => format!("{what}: {e:#}\n"),
+    };
+    said("in the VM", vm.agent.sh(vm_state, limit))
+        + &said(
+            "a second later",
+            vm.agent.sh(&format!("sleep 1; {vm_state}"), limit),
+        )
+        + &said("in the host", to.vm.guest.sh(host_state, limit))
+        + &said(
+            "the VM's console",
+            to.vm
+                .guest
+                .sh("tail -n 25 $(ls -t /run/vm*.console | head -n 1)", limit),
+        )
+        + &format!("QEMU says: {}", vm.said())
+}
