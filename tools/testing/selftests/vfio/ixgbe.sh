@@ -10,6 +10,7 @@
 #   -e  leave head_restore as it is, and expect that this comes of it
 #
 # Variables:
+#   KSFT_PF_BDF       the PF to use (default: each Intel function that has SR-IOV)
 #   KSFT_PF_MODULE    PF driver, name or .ko (default ixgbe)
 #   KSFT_VFIO_MODULE  variant driver, name or .ko (default: ixgbe-vfio-pci, from where the PF driver is)
 #   KSFT_RESTORE      what the program expects; set by -r and -e
@@ -66,6 +67,10 @@ load()
 pfs()
 {
 	local dev
+	if [ -n "${KSFT_PF_BDF:-}" ]; then
+		echo "$KSFT_PF_BDF"
+		return
+	fi
 	for dev in /sys/bus/pci/devices/*; do
 		[ -e "$dev/sriov_totalvfs" ] && [ "$(cat "$dev/vendor")" = 0x8086 ] &&
 			basename "$dev"

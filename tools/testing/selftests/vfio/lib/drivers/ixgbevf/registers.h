@@ -26,6 +26,8 @@
 #define IXGBE_VFMAILBOX			0x002fc
 #define IXGBE_VFPSRTYPE			0x00300
 
+#define IXGBE_VFGPRC			0x0101c
+
 #define IXGBE_VFRDBAL(n)		(0x01000 + 0x40 * (n))
 #define IXGBE_VFRDBAH(n)		(0x01004 + 0x40 * (n))
 #define IXGBE_VFRDLEN(n)		(0x01008 + 0x40 * (n))
@@ -93,7 +95,7 @@
 /*
  * Mailbox extension for live migration: a VF that grants this feature bit lists
  * its posted buffers, and restarts rings whose heads the destination could not
- * take back. See Documentation/networking/ixgbe-migration-mailbox.rst.
+ * take back. See Documentation/networking/ixgbe-migration-format.rst.
  */
 #define IXGBE_FEATURE_MIGRATION		(1 << 24)
 #define IXGBE_EXT_VERSION		1
