@@ -30,6 +30,8 @@ pub struct TestResult {
 #[derive(Default)]
 struct Level {
     plan: Option<u64>,
+    /// Nothing could run here, and why: `1..0 # SKIP reason`.
+    skipped: Option<String>,
     results: Vec<TestResult>,
 }
 
@@ -53,6 +55,13 @@ fn number_and_rest(text: &str) -> (Option<u64>, &str) {
     (number.parse().ok(), rest)
 }
 
+/// The first word of a directive in capitals, and the whole of it.
+fn directive_of(text: &str) -> (String, &str) {
+    let text = text.trim();
+    let word = text.split_whitespace().next().unwrap_or_default();
+    (word.to_ascii_uppercase(), text)
+}
+
 fn result_of(line: &str) -> Option<TestResult> {
     let (ok, rest) = match line.strip_prefix("not ok ") {
         Some(rest) => (false, rest),
@@ -62,15 +71,8 @@ fn result_of(line: &str) -> Option<TestResult> {
     number?;
     let rest = rest.trim_start();
     let rest = rest.strip_prefix("- ").unwrap_or(rest);
-    let (name, directive) = match rest.split_once('#') {
-        Some((name, directive)) => (name.trim(), directive.trim()),
-        None => (rest.trim(), ""),
-    };
-    let word = directive
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
+    let (name, directive) = rest.split_once('#').unwrap_or((rest, ""));
+    let (name, (word, directive)) = (name.trim(), directive_of(directive));
     let status = match (word.as_str(), ok) {
         ("SKIP", _) => Status::Skip,
         // A failure that was expected, and the one of a test that is not written yet.
@@ -101,25 +103,36 @@ impl Parser {
             return None;
         }
         if let Some(plan) = text.strip_prefix("1..") {
-            let (number, _) = number_and_rest(plan);
+            let (number, rest) = number_and_rest(plan);
             self.levels
                 .resize_with(self.levels.len().max(depth + 1), Level::default);
-            self.levels.get_mut(depth)?.plan = number;
+            let level = self.levels.get_mut(depth)?;
+            level.plan = number;
+            if number == Some(0) {
+                let (word, reason) = directive_of(rest.split_once('#').unwrap_or_default().1);
+                level.skipped = (word == "SKIP").then(|| reason.to_owned());
+            }
             return None;
         }
         let mut result = result_of(text)?;
         // A kselftest prints its results without indent after a header without indent; a KUnit suite indents its cases.
         if self.levels.len() > depth + 1 {
             let inner: Vec<Level> = self.levels.drain(depth + 1..).collect();
+            if let Some(reason) = inner.iter().find_map(|l| l.skipped.clone()) {
+                if result.status == Status::Pass {
+                    (result.status, result.comment) = (Status::Skip, reason);
+                }
+            }
             let tests: Vec<TestResult> = inner.into_iter().flat_map(|l| l.results).collect();
-            let failed_alone =
-                result.status == Status::Fail && tests.iter().all(|t| t.status != Status::Fail);
+            // What it says of itself counts if none of its cases said it: a failure, or that there were no cases.
+            let alone = tests.is_empty()
+                || result.status == Status::Fail && tests.iter().all(|t| t.status != Status::Fail);
             let level = self.levels.get_mut(depth)?;
             for mut t in tests {
                 t.name = format!("{} {}", result.name, t.name);
                 level.results.push(t);
             }
-            if failed_alone {
+            if alone {
                 level.results.push(result.clone());
                 return Some(result);
             }
@@ -135,11 +148,12 @@ impl Parser {
         Some(result)
     }
 
-    /// All results, at the end of the output; a plan that was not kept and a bail-out are failures.
+    /// All results, at the end of the output; a plan that was not kept and a bail-out are failures, a plan to skip
+    /// everything is a result like any other.
     pub fn finish(mut self) -> Vec<TestResult> {
-        let fail = |name: &str, comment: String| TestResult {
+        let result = |name: &str, status, comment: String| TestResult {
             name: name.into(),
-            status: Status::Fail,
+            status,
             comment,
         };
         let mut all = Vec::new();
@@ -147,16 +161,20 @@ impl Parser {
             if let Some(plan) = level.plan {
                 let have = level.results.len() as u64;
                 if have < plan {
-                    level.results.push(fail(
+                    level.results.push(result(
                         "plan",
+                        Status::Fail,
                         format!("{plan} tests were planned and {have} ran"),
                     ));
                 }
             }
+            if let Some(reason) = level.skipped.take() {
+                level.results.push(result("plan", Status::Skip, reason));
+            }
             all.append(&mut level.results);
         }
         if let Some(reason) = self.bail {
-            all.push(fail("bail out", reason));
+            all.push(result("bail out", Status::Fail, reason));
         }
         all
     }
@@ -210,6 +228,19 @@ mod tests {
             "TAP version 13\n1..3\nok 1 a\n",
             &[("a", Status::Pass), ("plan", Status::Fail)],
         );
+    }
+
+    #[test]
+    fn a_plan_to_skip_everything_is_a_skip() {
+        expect(
+            "TAP version 13\n1..0 # SKIP no device\n",
+            &[("plan", Status::Skip)],
+        );
+        expect(
+            "KTAP version 1\n1..2\n  KTAP version 1\n  1..0 # skip no device\nok 1 suite\nok 2 other\n",
+            &[("suite", Status::Skip), ("other", Status::Pass)],
+        );
+        expect("TAP version 13\n1..0\n", &[]);
     }
 
     #[test]

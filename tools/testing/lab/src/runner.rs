@@ -237,6 +237,13 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
         say(boot, &line);
     }
     let mut results = parser.finish();
+    if results.is_empty() && exit.code == Some(KSFT_SKIP) {
+        results.push(TestResult {
+            name: "exit".into(),
+            status: Status::Skip,
+            comment: "it gave no reason".into(),
+        });
+    }
     let failed = results.iter().any(|r| r.status == Status::Fail);
     if let Some(why) = verdict(&exit, results.is_empty(), failed, limit) {
         let mut comment = why;
@@ -257,6 +264,9 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
     Ok(results)
 }
 
+/// Exit status of a kselftest that could not run.
+const KSFT_SKIP: i32 = 4;
+
 /// What is wrong with a program's end, given what it reported.
 fn verdict(exit: &Exit, silent: bool, failed: bool, limit: Duration) -> Option<String> {
     if let Some(e) = &exit.error {
@@ -269,8 +279,7 @@ fn verdict(exit: &Exit, silent: bool, failed: bool, limit: Duration) -> Option<S
         return Some(format!("signal {s} ended it"));
     }
     match (exit.code, silent, failed) {
-        // kselftest's KSFT_SKIP.
-        (Some(4), _, _) => None,
+        (Some(KSFT_SKIP), ..) => None,
         (Some(0), true, _) => Some("it reported no result".into()),
         (Some(0), ..) | (Some(_), _, true) => None,
         (code, ..) => Some(format!("exit status {code:?} though no test failed")),
