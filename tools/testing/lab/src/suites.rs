@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which suites there are: read from `tools/testing/selftests/suites.toml`.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use serde::Deserialize;
 
 use crate::kernel::Flavour;
@@ -15,7 +16,28 @@ pub const HOST: &str = "host";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// Programs that several boots run, by a name that `tests` refers to as `@name`.
+    #[serde(default)]
+    lists: HashMap<String, Vec<String>>,
     boot: Vec<Entry>,
+}
+
+impl File {
+    /// The programs of an entry.
+    fn tests(&self, entry: &Entry) -> Result<Vec<String>> {
+        let mut tests = Vec::new();
+        for test in &entry.tests {
+            match test.strip_prefix('@') {
+                Some(name) => tests.extend_from_slice(
+                    self.lists
+                        .get(name)
+                        .ok_or_else(|| anyhow!("there is no list {name}"))?,
+                ),
+                None => tests.push(test.clone()),
+            }
+        }
+        Ok(tests)
+    }
 }
 
 /// One kind of boot of a suite; see the head of the file for what each field means.
@@ -124,7 +146,8 @@ impl Boot {
 fn expand(text: &str) -> Result<Vec<Boot>> {
     let file: File = toml::from_str(text)?;
     let mut boots = Vec::new();
-    for e in file.boot {
+    for e in &file.boot {
+        let tests = file.tests(e)?;
         if e.suite == HOST {
             bail!("the suite {HOST} is the lab's own");
         }
@@ -144,7 +167,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                         drivers,
                         timeout_s: e.timeout,
                         pending: e.pending.clone(),
-                        tests: e.tests.clone(),
+                        tests: tests.clone(),
                     });
                 }
             }
@@ -194,6 +217,19 @@ mod tests {
             is_chosen("mainline/main debug", Some("main"))
                 && !is_chosen("mainline/main", Some("drivers"))
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_stands_for_its_programs() -> Result<()> {
+        let text = format!(
+            "lists.some = [\"a.py\", \"b.py\"]\n{}",
+            TEXT.replace("[\"drivers/net/ixgbe/probe.py\"]", "[\"@some\", \"c.py\"]")
+        );
+        for boot in expand(&text)? {
+            assert_eq!(boot.tests, ["a.py", "b.py", "c.py"]);
+        }
+        assert!(expand(&text.replace("lists.some", "lists.other")).is_err());
         Ok(())
     }
 
