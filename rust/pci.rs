@@ -7,11 +7,18 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 mod bar;
+mod vf;
 
 pub use self::bar::{
     Bar,
     Doorbell,
     Enabled, //
+};
+pub use self::vf::{
+    root_port_header_log,
+    VirtFn,
+    VirtFns,
+    STATUS_REC_MASTER_ABORT, //
 };
 
 use core::{

@@ -40,6 +40,8 @@ irqreturn_t nic_napi_irq(int irq, void *napi);
 bool nic_pci_channel_offline(struct pci_dev *pdev);
 bool nic_pci_device_is_present(struct pci_dev *pdev);
 int nic_pci_vfs_assigned(struct pci_dev *pdev);
+struct pci_dev *nic_pci_next_vf(struct pci_dev *pf, struct pci_dev *from, unsigned int *index);
+bool nic_pci_root_port_header_log(struct pci_dev *pdev, u32 log[4]);
 
 /* dma.c */
 struct nic_seg {

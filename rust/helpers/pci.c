@@ -33,3 +33,45 @@ int nic_pci_vfs_assigned(struct pci_dev *pdev)
 {
 	return pci_vfs_assigned(pdev);
 }
+
+/*
+ * The next virtual function of @pf after @from (NULL: the first), with a reference; gives up that to @from. @index is
+ * its number.
+ */
+struct pci_dev *nic_pci_next_vf(struct pci_dev *pf, struct pci_dev *from, unsigned int *index)
+{
+	while ((from = pci_get_device(pf->vendor, PCI_ANY_ID, from))) {
+		int id;
+
+		if (!from->is_virtfn || pci_physfn(from) != pf)
+			continue;
+		id = pci_iov_vf_id(from);
+		if (id < 0)
+			continue;
+		*index = id;
+		return from;
+	}
+
+	return NULL;
+}
+
+/*
+ * The header of the transaction that the root port above @pdev has logged an error for (PCIe 6.0, 7.8.4.8). Returns
+ * whether there is such a log.
+ */
+bool nic_pci_root_port_header_log(struct pci_dev *pdev, u32 log[4])
+{
+	struct pci_dev *port = pcie_find_root_port(pdev);
+	int pos, i;
+
+	if (!port)
+		return false;
+	pos = pci_find_ext_capability(port, PCI_EXT_CAP_ID_ERR);
+	if (!pos)
+		return false;
+	for (i = 0; i < 4; i++)
+		if (pci_read_config_dword(port, pos + PCI_ERR_HEADER_LOG + 4 * i, &log[i]))
+			return false;
+
+	return true;
+}

@@ -20,6 +20,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc, //
     },
 };
@@ -30,6 +34,8 @@ use nic_bindings as raw;
 /// Dropping it releases the regions and disables the device.
 pub struct Enabled {
     pdev: ARef<Device>,
+    /// Disabled for a while: error recovery may come to no end, and sleep or removal may follow it.
+    off: Atomic<bool>,
 }
 
 impl Enabled {
@@ -61,33 +67,47 @@ impl Enabled {
 
         Ok(Self {
             pdev: ARef::from(&**pdev),
+            off: Atomic::new(false),
         })
     }
 
     /// Enables the device again after error recovery or sleep disabled it (`pci_enable_device_mem`, `pci_set_master`).
     pub fn reenable(&self, pdev: &Device<Core<'_>>) -> Result {
-        pdev.enable_device_mem()?;
+        if self.off.load(Relaxed) {
+            pdev.enable_device_mem()?;
+            self.off.store(false, Relaxed);
+        }
         pdev.set_master();
+        Ok(())
+    }
+
+    /// As [`Enabled::reenable`], after a reset that took the configuration space (`pci_restore_state`).
+    pub fn recover(&self, pdev: &Device<Core<'_>>) -> Result {
+        self.reenable(pdev)?;
+        // SAFETY: `pdev` is valid. What is put back was saved by `new`, or by the PCI core later.
+        unsafe { bindings::pci_restore_state(as_raw(pdev)) };
         Ok(())
     }
 
     /// Disables the device for error recovery or sleep, until [`Enabled::reenable`].
     pub fn disable(&self, pdev: &Device<Core<'_>>) {
-        // SAFETY: `pdev` is valid; disabling counts, and `reenable` or `drop` balance it.
-        unsafe { bindings::pci_disable_device(as_raw(pdev)) };
+        // Callbacks of the driver core do not overlap: they hold the device's lock.
+        if !self.off.load(Relaxed) {
+            self.off.store(true, Relaxed);
+            // SAFETY: `pdev` is valid and enabled once, by `new` or `reenable`.
+            unsafe { bindings::pci_disable_device(as_raw(pdev)) };
+        }
     }
 }
 
 impl Drop for Enabled {
     fn drop(&mut self) {
         let ptr = as_raw(&*self.pdev);
-        // SAFETY: `new` claimed the regions and enabled the device. An unbalanced disable is only warned about by C for
-        // a device that was never enabled.
-        unsafe {
-            raw::pci_release_regions(ptr);
-            if (*ptr).enable_cnt.counter > 0 {
-                bindings::pci_disable_device(ptr);
-            }
+        // SAFETY: `new` claimed the regions.
+        unsafe { raw::pci_release_regions(ptr) };
+        if !self.off.load(Relaxed) {
+            // SAFETY: Enabled once, by `new` or `reenable`.
+            unsafe { bindings::pci_disable_device(ptr) };
         }
     }
 }

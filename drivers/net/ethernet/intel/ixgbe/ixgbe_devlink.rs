@@ -2,6 +2,7 @@
 //! devlink: the device, its port and those of its VFs, and what an operator sets for migration.
 
 use crate::{
+    ixgbe_health,
     ixgbe_migration,
     ixgbe_sriov,
     Adapter, //
@@ -10,13 +11,20 @@ use kernel::{
     fmt,
     prelude::*, //
 };
-use libixgbe::migration::HeadRestore;
+use libixgbe::{
+    dump::{
+        self,
+        REGS_LEN, //
+    },
+    migration::HeadRestore, //
+};
 use nic::{
     devlink::{
         Fmsg,
         Info,
         Ops,
         Param,
+        Region,
         Reporter, //
     },
     net::{
@@ -29,6 +37,12 @@ use nic::{
 const HEAD_RESTORE: usize = 0;
 /// Index of the reporter `migration`.
 pub(crate) const REPORTER_MIGRATION: usize = 0;
+/// Index of the reporter `tx`: transmit queues that hang.
+pub(crate) const REPORTER_TX: usize = 1;
+/// Index of the reporter `mailbox`: VFs that ask for what they do not get, again and again.
+pub(crate) const REPORTER_MAILBOX: usize = 2;
+/// Index of the reporter `malicious_vf`: VFs that do DMA to wrong addresses.
+pub(crate) const REPORTER_MALICIOUS_VF: usize = 3;
 
 /// Values of `head_restore`.
 const WAYS: [(&str, HeadRestore); 4] = [
@@ -40,10 +54,29 @@ const WAYS: [(&str, HeadRestore); 4] = [
 
 #[vtable]
 impl Ops for Adapter {
-    const REPORTERS: &'static [Reporter] = &[Reporter {
-        name: c"migration",
-        recovers: false,
-    }];
+    const REPORTERS: &'static [Reporter] = &[
+        Reporter {
+            name: c"migration",
+            recovers: false,
+        },
+        Reporter {
+            name: c"tx",
+            recovers: true,
+        },
+        Reporter {
+            name: c"mailbox",
+            recovers: false,
+        },
+        Reporter {
+            name: c"malicious_vf",
+            recovers: false,
+        },
+    ];
+    const REGION: Option<Region> = Some(Region {
+        name: c"registers",
+        size: REGS_LEN * size_of::<u32>(),
+        max_snapshots: 4,
+    });
     const PARAMS: &'static [Param] = &[Param {
         name: c"head_restore",
     }];
@@ -74,8 +107,27 @@ impl Ops for Adapter {
     }
 
     fn health_diagnose(dev: &net::Device<Self>, reporter: usize, msg: &mut Fmsg) -> Result {
-        if reporter == REPORTER_MIGRATION {
-            ixgbe_migration::diagnose(dev, msg);
+        match reporter {
+            REPORTER_MIGRATION => ixgbe_migration::diagnose(dev, msg),
+            _ => ixgbe_health::dump(dev, reporter, msg),
+        }
+        Ok(())
+    }
+
+    fn health_recover(dev: &net::Device<Self>, reporter: usize) -> Result {
+        match reporter {
+            REPORTER_TX => ixgbe_health::recover(dev),
+            _ => Err(EOPNOTSUPP),
+        }
+    }
+
+    /// The registers as `ethtool -d` shows them.
+    fn region_snapshot(dev: &net::Device<Self>, out: &mut [u8]) -> Result {
+        let mut words: KVVec<u32> = KVVec::from_elem(0, REGS_LEN, GFP_KERNEL)?;
+        let a = dev.data();
+        dump::dump(&a.hw, &a.state.lock().hw_stats, &mut words);
+        for (to, from) in out.chunks_exact_mut(4).zip(&words) {
+            to.copy_from_slice(&from.to_le_bytes());
         }
         Ok(())
     }

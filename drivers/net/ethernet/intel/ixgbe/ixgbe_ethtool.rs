@@ -267,11 +267,14 @@ impl Adapter {
     }
 }
 
-/// Private flags, by the C driver's names. Offload of IPsec for VFs is not supported, nor is a VF switched off whose
-/// DMA went wrong.
+/// Private flags, by the C driver's names. Offload of IPsec is not supported, and so not for VFs either.
 const PRIV_FLAGS: [&str; 3] = ["legacy-rx", "vf-ipsec", "mdd-disable-vf"];
 /// Bit of `legacy-rx`.
 const PRIV_FLAG_LEGACY_RX: u32 = 1 << 0;
+/// Bit of `vf-ipsec`.
+const PRIV_FLAG_VF_IPSEC: u32 = 1 << 1;
+/// Bit of `mdd-disable-vf`.
+const PRIV_FLAG_MDD_DISABLE_VF: u32 = 1 << 2;
 
 #[vtable]
 impl Ops for Adapter {
@@ -607,14 +610,20 @@ impl Ops for Adapter {
     }
 
     fn get_priv_flags(dev: &Device<Self>, _rtnl: &Rtnl) -> u32 {
-        u32::from(dev.data().rings.lock().legacy_rx) * PRIV_FLAG_LEGACY_RX
+        let a = dev.data();
+        let legacy_rx = a.rings.lock().legacy_rx;
+        let mdd = a.state.lock().health.mdd_disable_vf();
+        u32::from(legacy_rx) * PRIV_FLAG_LEGACY_RX + u32::from(mdd) * PRIV_FLAG_MDD_DISABLE_VF
     }
 
     fn set_priv_flags(dev: &Device<Self>, rtnl: &Rtnl, flags: u32) -> Result {
-        if flags & !PRIV_FLAG_LEGACY_RX != 0 {
+        // Bits without a name are ignored, as in the C driver.
+        if flags & PRIV_FLAG_VF_IPSEC != 0 {
             return Err(EOPNOTSUPP);
         }
-        let want = flags != 0;
+        let mdd = flags & PRIV_FLAG_MDD_DISABLE_VF != 0;
+        dev.data().state.lock().health.set_mdd_disable_vf(mdd);
+        let want = flags & PRIV_FLAG_LEGACY_RX != 0;
         let old = core::mem::replace(&mut dev.data().rings.lock().legacy_rx, want);
         if old != want {
             ixgbe_lib::reinit(dev, rtnl)?;

@@ -163,7 +163,7 @@ impl Rings {
     }
 
     /// First queue of the PF.
-    fn first_queue(state: &State) -> u32 {
+    pub(crate) fn first_queue(state: &State) -> u32 {
         let pool = state.sw.pf_pool();
         state.sw.pools.map_or(0, |p| p.first_queue(pool))
     }

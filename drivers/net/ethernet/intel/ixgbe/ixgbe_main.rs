@@ -9,6 +9,7 @@
 //! | [`ixgbe_lib`] | rings and vectors: open, close, reset |
 //! | [`ixgbe_txrx`] | what runs per frame |
 //! | [`ixgbe_xdp`] | XDP programs |
+//! | [`ixgbe_health`] | what went wrong: health reporters, VFs that misbehave |
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
 //! | [`ixgbe_sriov`] | virtual functions |
 //! | [`ixgbe_devlink`] | devlink |
@@ -24,6 +25,7 @@ mod ixgbe_common;
 mod ixgbe_devlink;
 mod ixgbe_diag;
 mod ixgbe_ethtool;
+mod ixgbe_health;
 mod ixgbe_lib;
 mod ixgbe_migration;
 mod ixgbe_service;
@@ -100,6 +102,7 @@ use nic::{
         AddrLists,
         LinkStats,
         MacAddr,
+        QueueStats,
         Registration,
         Rtnl,
         Setup,
@@ -137,6 +140,8 @@ pub(crate) const EVENT_LINK: u32 = 1 << 0;
 pub(crate) const EVENT_MAILBOX: u32 = 1 << 1;
 /// The device must be reset.
 pub(crate) const EVENT_RESET: u32 = 1 << 2;
+/// A transmit queue hung.
+pub(crate) const EVENT_TX_TIMEOUT: u32 = 1 << 3;
 
 /// Everything about the device that changes slowly, behind one lock.
 pub(crate) struct State {
@@ -148,6 +153,9 @@ pub(crate) struct State {
     pub(crate) sw: KBox<Switch>,
     pub(crate) vfs: KVec<VfState>,
     pub(crate) migration: ixgbe_migration::Migration,
+    pub(crate) health: ixgbe_health::Health,
+    /// While the PF is reset: command registers of the VFs, by number.
+    vf_commands: KVec<(u32, u16)>,
     /// Unicast addresses beyond the interface's own.
     pub(crate) uc: KVec<MacAddr>,
     pub(crate) rx_mode: RxMode,
@@ -177,6 +185,10 @@ pub(crate) struct Adapter {
     events: AtomicU32,
     /// Resets after a hang of transmission.
     pub(crate) tx_timeout_count: AtomicU32,
+    /// Queue that hung last.
+    pub(crate) hung_queue: AtomicU32,
+    /// Bus errors that were a VF's, of which recovery has not yet come to its end.
+    vf_errors: AtomicU32,
     /// Interrupts that announced a change of the link.
     pub(crate) lsc_count: AtomicU32,
     /// `NETIF_MSG_*`.
@@ -193,6 +205,20 @@ impl Adapter {
     /// Takes all events.
     pub(crate) fn take_events(&self) -> u32 {
         self.events.swap(0, Ordering::AcqRel)
+    }
+
+    /// Counters of queue pair `queue`, or of all from the `first` that is not used.
+    fn of_queues(
+        dev: &net::Device<Self>,
+        queue: Option<u32>,
+        first: u32,
+    ) -> impl Iterator<Item = &Arc<RingStats>> {
+        let own = queue.map_or(first..MAX_QUEUES, |q| q..q.saturating_add(1));
+        let stats = &dev.data().ring_stats;
+        stats
+            .get(own.start as usize..own.end as usize)
+            .unwrap_or_default()
+            .iter()
     }
 
     /// Whether there is one.
@@ -313,6 +339,8 @@ impl nic::pci::Driver for IxgbeDriver {
             sw,
             vfs: KVec::new(),
             migration: ixgbe_migration::Migration::new(),
+            health: ixgbe_health::Health::new(),
+            vf_commands: KVec::new(),
             uc: KVec::new(),
             rx_mode: RxMode::default(),
             hw_stats: KBox::new(HwStats::default(), GFP_KERNEL)?,
@@ -335,6 +363,8 @@ impl nic::pci::Driver for IxgbeDriver {
                 port_stats: PortStats::default(),
                 events: AtomicU32::new(0),
                 tx_timeout_count: AtomicU32::new(0),
+                hung_queue: AtomicU32::new(0),
+                vf_errors: AtomicU32::new(0),
                 lsc_count: AtomicU32::new(0),
                 msg_enable: AtomicU32::new(DEFAULT_MSG_ENABLE),
             }? Error),
@@ -379,6 +409,14 @@ impl nic::pci::Driver for IxgbeDriver {
         data: Pin<&Self>,
         state: ChannelState,
     ) -> ErsResult {
+        let dev = &*data.netdev;
+        if pdev.num_vf() != 0 && ixgbe_health::bus_error_of_vf(pdev, dev) {
+            dev.data().vf_errors.fetch_add(1, Ordering::Relaxed);
+            return ErsResult::Recovered;
+        }
+        if !dev.present() {
+            return ErsResult::Disconnect;
+        }
         data.quiesce();
         if state == ChannelState::PermFailure {
             return ErsResult::Disconnect;
@@ -388,7 +426,7 @@ impl nic::pci::Driver for IxgbeDriver {
     }
 
     fn slot_reset(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) -> ErsResult {
-        if data.enabled.reenable(pdev).is_err() {
+        if data.enabled.recover(pdev).is_err() {
             dev_err!(pdev, "Cannot re-enable PCI device after reset.\n");
             return ErsResult::Disconnect;
         }
@@ -397,7 +435,42 @@ impl nic::pci::Driver for IxgbeDriver {
         ErsResult::Recovered
     }
 
-    fn error_resume(_pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+    fn error_resume(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+        let errors = &data.netdev.data().vf_errors;
+        let less = |n: u32| n.checked_sub(1);
+        if errors
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+        {
+            dev_info!(pdev, "Resuming after VF err\n");
+            return;
+        }
+        // Said by `restart`; the core has no use for an error here.
+        let _ = data.restart();
+    }
+
+    fn reset_prepare(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+        let commands = match ixgbe_sriov::commands(pdev) {
+            Ok(commands) => commands,
+            Err(_) => {
+                dev_warn!(
+                    pdev,
+                    "No memory: VFs must be probed again after the reset\n"
+                );
+                KVec::new()
+            }
+        };
+        data.quiesce();
+        data.netdev.data().state.lock().vf_commands = commands;
+    }
+
+    fn reset_done(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
+        let dev = &*data.netdev;
+        {
+            let state = &mut *dev.data().state.lock();
+            ixgbe_sriov::restore(pdev, &core::mem::take(&mut state.vf_commands));
+            ixgbe_lib::reset(dev, state);
+        }
         // Said by `restart`; the core has no use for an error here.
         let _ = data.restart();
     }
@@ -538,10 +611,31 @@ impl net::Driver for Adapter {
         ixgbe_xdp::xmit(dev, frames, flush)
     }
 
-    fn tx_timeout(dev: &net::Device<Self>, _queue: u32) {
+    fn tx_timeout(dev: &net::Device<Self>, queue: u32) {
         let a = dev.data();
         a.tx_timeout_count.fetch_add(1, Ordering::Relaxed);
-        Self::raise(dev, EVENT_RESET);
+        a.hung_queue.store(queue, Ordering::Relaxed);
+        Self::raise(dev, EVENT_TX_TIMEOUT);
+    }
+
+    fn rx_queue_stats(dev: &net::Device<Self>, queue: Option<u32>) -> QueueStats {
+        let sum = |s: QueueStats, q: &Arc<RingStats>| QueueStats {
+            packets: s.packets.wrapping_add(q.rx_packets.get()),
+            bytes: s.bytes.wrapping_add(q.rx_bytes.get()),
+            alloc_fail: s.alloc_fail.wrapping_add(q.rx_alloc_failed.get()),
+        };
+        let first = dev.real_num_queues().1;
+        Self::of_queues(dev, queue, first).fold(QueueStats::default(), sum)
+    }
+
+    fn tx_queue_stats(dev: &net::Device<Self>, queue: Option<u32>) -> QueueStats {
+        let sum = |s: QueueStats, q: &Arc<RingStats>| QueueStats {
+            packets: s.packets.wrapping_add(q.tx_packets.get()),
+            bytes: s.bytes.wrapping_add(q.tx_bytes.get()),
+            alloc_fail: 0,
+        };
+        let first = dev.real_num_queues().0;
+        Self::of_queues(dev, queue, first).fold(QueueStats::default(), sum)
     }
 
     fn get_stats64(dev: &net::Device<Self>, stats: &mut LinkStats) {

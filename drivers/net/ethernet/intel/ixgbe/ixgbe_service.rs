@@ -2,13 +2,15 @@
 //! What runs beside traffic: link, counters, and events that interrupts announce (`ixgbe_service_task`).
 
 use crate::{
+    ixgbe_health,
     ixgbe_lib,
     ixgbe_sriov,
     Adapter,
     State,
     EVENT_LINK,
     EVENT_MAILBOX,
-    EVENT_RESET, //
+    EVENT_RESET,
+    EVENT_TX_TIMEOUT, //
 };
 use kernel::prelude::*;
 use libixgbe::{
@@ -67,6 +69,10 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
         dev.carrier_off();
         return;
     }
+    if events & EVENT_TX_TIMEOUT != 0 {
+        ixgbe_health::tx_timeout(dev);
+        events |= EVENT_LINK;
+    }
     if events & EVENT_RESET != 0 {
         let rtnl = Rtnl::lock();
         if dev.running() && dev.present() {
@@ -114,6 +120,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             itr::fire(&a.hw, queues);
         }
     }
+    ixgbe_health::check(dev);
     if reset {
         Adapter::raise(dev, EVENT_RESET);
     }

@@ -38,7 +38,10 @@ use nic::{
         VfConfig,
         VfStats, //
     },
-    pci::DeviceExt, //
+    pci::{
+        DeviceExt,
+        VirtFns, //
+    }, //
 };
 
 /// EtherType of a VLAN tag.
@@ -124,6 +127,7 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
         vfs.push(VfState::new(), GFP_KERNEL)?;
     }
     Migration::resize(dev, num_vfs)?;
+    a.state.lock().health.resize(num_vfs)?;
     let rtnl = Rtnl::lock();
     let was_up = a.rings.lock().is_up();
     if was_up {
@@ -146,6 +150,29 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
     Ok(())
 }
 
+/// Command registers of all VFs, before a reset of the PF takes them.
+pub(crate) fn commands(pdev: &pci::Device<Core<'_>>) -> Result<KVec<(u32, u16)>> {
+    let mut all = KVec::new();
+    let mut vfs = VirtFns::of(pdev);
+    while let Some(vf) = vfs.next() {
+        if let Some(command) = vf.command() {
+            all.push((vf.index(), command), GFP_KERNEL)?;
+        }
+    }
+    Ok(all)
+}
+
+/// Puts back what a reset of the PF took from its VFs' configuration spaces, so that their drivers need not be bound anew:
+/// the PCI core does so for the PF alone.
+pub(crate) fn restore(pdev: &pci::Device<Core<'_>>, commands: &[(u32, u16)]) {
+    let mut vfs = VirtFns::of(pdev);
+    while let Some(vf) = vfs.next() {
+        if let Some((_, command)) = commands.iter().find(|(index, _)| *index == vf.index()) {
+            vf.restore(*command);
+        }
+    }
+}
+
 /// Deals with what VFs want (`ixgbe_msg_task`); true if something must be tried again soon.
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     let hw = &dev.data().hw;
@@ -164,6 +191,7 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
         }
         if events.messages & bit != 0 {
             let what = state.sw.handle_message(hw, &mut state.vfs, vf);
+            state.health.count(vf, &what);
             ixgbe_migration::handled(hw, state, vf, &what);
             match what {
                 Handled::Busy => again = true,

@@ -307,6 +307,12 @@ impl TxQueue {
         }
     }
 
+    /// First descriptor to be filled, and first that is not known to be done.
+    pub(crate) fn indices(&self) -> (u32, u32) {
+        let ring = self.producer.ring();
+        (ring.next_to_use(), ring.next_to_clean())
+    }
+
     /// Stops the queue, unless the other half has made room meanwhile (`__ixgbe_maybe_stop_tx`).
     #[cold]
     fn make_room(&self, dev: &net::Device<Adapter>, needed: u32) -> bool {

@@ -4,6 +4,10 @@
 use crate::{
     hw::Hw,
     migration::Migration,
+    rx::{
+        BUFFER_LEN,
+        LEGACY_BUFFER_LEN, //
+    },
     stats::{
         HwStats,
         RxStats,
@@ -189,6 +193,8 @@ pub(crate) struct State {
     pub(crate) tx_ring_count: u32,
     pub(crate) rx_ring_count: u32,
     pub(crate) rx_itr_setting: u16,
+    /// The private flag `legacy-rx`.
+    pub(crate) legacy_rx: bool,
     pub(crate) mac: MacAddr,
     pub(crate) filters: Filters,
     pub(crate) link: Link,
@@ -199,6 +205,17 @@ pub(crate) struct State {
     pub(crate) last_reset: Instant<Monotonic>,
     pub(crate) tx_timeout_count: u64,
     pub(crate) migration: Migration,
+}
+
+impl State {
+    /// Bytes that the device may write to a receive buffer.
+    pub(crate) fn rx_buffer_len(&self) -> u32 {
+        if self.legacy_rx {
+            LEGACY_BUFFER_LEN
+        } else {
+            BUFFER_LEN
+        }
+    }
 }
 
 /// The private data of an interface.

@@ -146,6 +146,11 @@ impl Adapter {
     }
 }
 
+/// Private flags, by the C driver's names.
+const PRIV_FLAGS: [&str; 1] = ["legacy-rx"];
+/// Bit of `legacy-rx`: receive buffers of 2 KiB.
+const PRIV_FLAG_LEGACY_RX: u32 = 1 << 0;
+
 #[vtable]
 impl Ops for Adapter {
     fn regs_len(_dev: &Device<Self>) -> usize {
@@ -239,6 +244,21 @@ impl Ops for Adapter {
         r
     }
 
+    fn get_priv_flags(dev: &Device<Self>, _rtnl: &Rtnl) -> u32 {
+        u32::from(dev.data().state.lock().legacy_rx) * PRIV_FLAG_LEGACY_RX
+    }
+
+    fn set_priv_flags(dev: &Device<Self>, rtnl: &Rtnl, flags: u32) -> Result {
+        let adapter = dev.data();
+        let mut st = adapter.state.lock();
+        // Bits without a name are ignored, as in the C driver.
+        let legacy_rx = flags & PRIV_FLAG_LEGACY_RX != 0;
+        if core::mem::replace(&mut st.legacy_rx, legacy_rx) != legacy_rx && st.up.is_some() {
+            adapter.reinit(dev, rtnl, &mut st);
+        }
+        Ok(())
+    }
+
     fn get_coalesce(dev: &Device<Self>, _rtnl: &Rtnl) -> Result<Coalesce> {
         let st = dev.data().state.lock();
         Ok(Coalesce {
@@ -328,7 +348,7 @@ impl Ops for Adapter {
                 let st = dev.data().state.lock();
                 Some(STATS.len() + 4 * st.queues as usize + 2 * st.xdp_queues as usize)
             }
-            StringSet::PrivFlags => None,
+            StringSet::PrivFlags => Some(PRIV_FLAGS.len()),
         }
     }
 
@@ -354,7 +374,11 @@ impl Ops for Adapter {
                     }
                 }
             }
-            StringSet::PrivFlags => {}
+            StringSet::PrivFlags => {
+                for name in PRIV_FLAGS {
+                    out.push(fmt!("{name}"));
+                }
+            }
         }
     }
 

@@ -89,7 +89,7 @@ impl Adapter {
                 shadow_lo: shadow as u32,
                 shadow_hi: (shadow >> 32) as u32,
                 shadow_len: v.rx.ring.len() * 8,
-                buffer_len: crate::rx::BUFFER_LEN,
+                buffer_len: v.rx.buffer_len,
                 marking: 0,
                 reserved: [0; 5],
             });

@@ -147,6 +147,7 @@ impl Driver for Ixgbevf {
             tx_ring_count: DEFAULT_TXD,
             rx_ring_count: DEFAULT_RXD,
             rx_itr_setting: ITR_DYNAMIC,
+            legacy_rx: false,
             mac: [0; 6],
             filters: Filters::new(),
             link: Link::default(),
@@ -213,7 +214,7 @@ impl Driver for Ixgbevf {
 
     /// The slot was reset (`ixgbevf_io_slot_reset`).
     fn slot_reset(pdev: &kernel::pci::Device<Core<'_>>, data: Pin<&Bound>) -> ErsResult {
-        if data.enabled.reenable(pdev).is_err() {
+        if data.enabled.recover(pdev).is_err() {
             dev_err!(pdev, "Cannot re-enable PCI device after reset.\n");
             return ErsResult::Disconnect;
         }
@@ -225,6 +226,19 @@ impl Driver for Ixgbevf {
     /// Traffic may flow again (`ixgbevf_io_resume`).
     fn error_resume(_pdev: &kernel::pci::Device<Core<'_>>, data: Pin<&Bound>) {
         // The core has no use for an error here; the service task tries again.
+        let _ = data.restart();
+    }
+
+    /// The function is about to be reset through sysfs.
+    fn reset_prepare(_pdev: &kernel::pci::Device<Core<'_>>, data: Pin<&Bound>) {
+        data.quiesce();
+    }
+
+    /// The function was reset, and the PCI core has put its configuration space back.
+    fn reset_done(_pdev: &kernel::pci::Device<Core<'_>>, data: Pin<&Bound>) {
+        let adapter = data.netdev.data();
+        // Without an answer of the PF the service task tries again.
+        adapter.reset(&mut adapter.state.lock());
         let _ = data.restart();
     }
 

@@ -11,10 +11,7 @@ use crate::{
 use kernel::prelude::*;
 use libixgbe::{
     desc::*,
-    ring::{
-        Indices,
-        QueueRegs, //
-    },
+    ring::Indices, //
 };
 use nic::{
     dma::{
@@ -44,6 +41,8 @@ const HEADROOM: u32 = 256;
 /// Bytes of a buffer. The 82599 cannot limit the length of a VF's frames (`RXDCTL.RLPML` does not work), so a buffer is as
 /// long as SRRCTL says, and a page holds one.
 pub(crate) const BUFFER_LEN: u32 = 3072;
+/// The same with the private flag `legacy-rx` (`IXGBEVF_RXBUFFER_2048`).
+pub(crate) const LEGACY_BUFFER_LEN: u32 = 2048;
 /// Memory behind each buffer.
 const TRUESIZE: u32 = kernel::page::PAGE_SIZE as u32;
 
@@ -64,6 +63,8 @@ pub(crate) struct RxQueue {
     bufs: KVVec<Option<RxBuf>>,
     pool: PagePool,
     idx: Indices,
+    /// Bytes that the device may write to a buffer.
+    pub(crate) buffer_len: u32,
     /// Start of a frame whose end has not come.
     partial: SkbSlot,
     tail: Doorbell,
@@ -78,6 +79,7 @@ impl RxQueue {
         napi: &NapiRef,
         index: u32,
         count: u32,
+        buffer_len: u32,
         tail: Doorbell,
         migratable: bool,
     ) -> Result<Self> {
@@ -89,8 +91,9 @@ impl RxQueue {
             index,
             ring: Ring::new(dev.parent(), count)?,
             bufs,
-            pool: PagePool::new(dev, napi, index, count, TRUESIZE, HEADROOM, BUFFER_LEN)?,
+            pool: PagePool::new(dev, napi, index, count, TRUESIZE, HEADROOM, buffer_len)?,
             idx: Indices::new(count),
+            buffer_len,
             partial: SkbSlot::new(),
             tail,
             shadow: if migratable {
@@ -266,7 +269,7 @@ impl RxQueue {
             );
         }
         self.idx.next_to_use = posted;
-        if updown::enable_rx(hw, QueueRegs::vf(self.index), &self.ring) {
+        if updown::enable_rx(hw, self) {
             self.tail.ring(posted);
         }
         if let Some(stats) = stats {

@@ -65,7 +65,8 @@ impl Adapter {
         }
     }
 
-    /// The device is gone from the bus: only software can be cleaned up.
+    /// The device is gone from the bus: only software can be cleaned up. If it comes back, as after a reset of the PF,
+    /// it is taken up again.
     fn surprise_removal(&self, dev: &Device<Adapter>) {
         let rtnl = Rtnl::lock();
         let mut st = self.state.lock();
@@ -73,7 +74,9 @@ impl Adapter {
             dev_err!(dev.parent(), "Adapter removed\n");
             self.down(dev, &rtnl, &mut st);
         }
-        st.want_up = false;
+        if st.want_up {
+            dev.schedule_service(PERIOD_MS);
+        }
     }
 
     /// Takes what the PF sent; whether the function must be reset, since it is not clear to send any more.

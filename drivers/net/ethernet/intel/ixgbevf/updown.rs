@@ -10,10 +10,7 @@ use crate::{
         MAX_RSS_QUEUES, //
     },
     hw::Hw,
-    rx::{
-        RxQueue,
-        BUFFER_LEN, //
-    },
+    rx::RxQueue,
     tx::TxQueue,
     vector::Vector,
     xdp::XdpQueue, //
@@ -40,7 +37,6 @@ use libixgbe::{
     Regs, //
 };
 use nic::{
-    dma::Ring,
     irq::{
         Kinds,
         Vectors, //
@@ -79,12 +75,12 @@ pub(crate) fn enable_tx(hw: &Hw, regs: QueueRegs, ring: &TxRing) -> bool {
 }
 
 /// Sets up and enables a receive queue with its head at 0; whether the hardware confirms.
-pub(crate) fn enable_rx(hw: &Hw, regs: QueueRegs, ring: &Ring) -> bool {
+pub(crate) fn enable_rx(hw: &Hw, queue: &RxQueue) -> bool {
     let setup = RxRing {
-        regs,
-        dma: ring.dma_address(),
-        count: ring.len(),
-        buffer_len: BUFFER_LEN,
+        regs: QueueRegs::vf(queue.index),
+        dma: queue.ring.dma_address(),
+        count: queue.ring.len(),
+        buffer_len: queue.buffer_len,
         drop_en: true,
         vlan_strip: true,
     };
@@ -246,7 +242,7 @@ impl Adapter {
                     dev_warn!(dev.parent(), "Could not enable XDP Queue {}\n", i);
                 }
             }
-            if !enable_rx(hw, QueueRegs::vf(i), &v.rx.ring) {
+            if !enable_rx(hw, &v.rx) {
                 dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
             }
             if let Some(stats) = self.rx_stats.get(i as usize) {
@@ -314,6 +310,7 @@ impl Adapter {
                     napi,
                     i,
                     st.rx_ring_count,
+                    st.rx_buffer_len(),
                     hw.doorbell(vfrdt(i))?,
                     st.vf.features & mbx_ext::FEATURE_MIGRATION != 0,
                 )?,

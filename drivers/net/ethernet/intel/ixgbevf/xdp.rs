@@ -4,10 +4,7 @@
 //! With a program attached the VF has one queue pair fewer for the stack, if the PF gives it no more: each vector gets a
 //! transmit queue of its own for what the program sends back, which only its poll uses.
 
-use crate::{
-    adapter::Adapter,
-    rx::BUFFER_LEN, //
-};
+use crate::adapter::Adapter;
 use kernel::prelude::*;
 use libixgbe::desc::*;
 use nic::{
@@ -121,12 +118,12 @@ impl Adapter {
         rtnl: &Rtnl,
         prog: Option<Prog>,
     ) -> Result {
+        let mut st = self.state.lock();
         // A program sees one buffer; longer frames would be dropped.
-        if prog.is_some() && dev.mtu() + OVERHEAD > BUFFER_LEN {
+        if prog.is_some() && dev.mtu() + OVERHEAD > st.rx_buffer_len() {
             dev_warn!(dev.parent(), "MTU too large for XDP\n");
             return Err(EINVAL);
         }
-        let mut st = self.state.lock();
         let attach = prog.is_some();
         let old = self.xdp_prog.swap(prog);
         if attach == old.is_some() || st.up.is_none() {

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+What is not daily: bus errors, sleep, a hung transmit queue, a function reset under
+an interface that is up. Verified traffic passes afterwards.
+"""
+
+import os
+import struct
+from pathlib import Path
+
+from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_true, \
+    ksft_variants, KsftNamedVariant
+from lib.py import CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, \
+    load_module, verify_tcp, verify_udp
+
+# Transmit queue control, by queue (82599 datasheet 8.2.3.9.10).
+TXDCTL, TXDCTL_ENABLE = 0x6028, 1 << 25
+# Uncorrectable errors (PCIe 6.0, 7.8.4.2): Completion Timeout is not fatal by default, a
+# malformed TLP is.
+UNCOR_COMP_TIMEOUT, UNCOR_MALFORMED = 0x4000, 0x40000
+
+
+def _has_reset_prepare(cfg):
+    """ The C drivers have none: a function reset under a running interface kills it. """
+    return "/" in cfg.pf_module and "/" in cfg.vf_module
+
+
+def _traffic(cfg, *ends):
+    cfg.settle(*ends)
+    for end in ends:
+        verify_tcp(end, cfg.peer, 200000)
+
+
+@ksft_variants([KsftNamedVariant("not_fatal", UNCOR_COMP_TIMEOUT),
+                KsftNamedVariant("fatal", UNCOR_MALFORMED)])
+def aer(cfg, status):
+    """ An injected error of the bus: the driver stops, the slot is reset, traffic goes on. """
+    try:
+        load_module("aer_inject")
+    except CmdExitFailure as e:
+        raise KsftSkipEx("no aer_inject in this kernel") from e
+    domain, bus, devfn = cfg.pci.bdf.split(":")
+    dev, func = devfn.split(".")
+    # struct aer_error_inj
+    error = struct.pack("=BBBxIIIIIII", int(bus, 16), int(dev, 16), int(func, 16), status, 0,
+                        0, 0, 0, 0, int(domain, 16))
+    with Expect("AER|PCIe Bus Error|aer|restoring config"), \
+         open("/dev/aer_inject", "wb", buffering=0) as f:
+        log = KernelLog()
+        try:
+            f.write(error)
+        except OSError as e:
+            raise KsftSkipEx(f"aer_inject refuses: {e}") from e
+        ksft_true(log.wait("device recovery (successful|failed)", 30), "recovery came to an end")
+        ksft_eq(log.matching("device recovery failed"), [])
+    _traffic(cfg, cfg.pf)
+
+
+def suspend(cfg):
+    """ All devices are put to sleep and woken, VFs included. """
+    state = Path("/sys/power/pm_test")
+    if not state.exists():
+        raise KsftSkipEx("no CONFIG_PM_DEBUG")
+    Path("/sys/module/suspend/parameters/pm_test_delay").write_text("1")
+    state.write_text("devices")
+    defer(state.write_text, "none")
+    log = KernelLog()
+    for _ in range(2):
+        Path("/sys/power/state").write_text("freeze")
+    ksft_eq(log.faults(), [])
+    _traffic(cfg, cfg.pf)
+
+
+def suspend_vfs(cfg):
+    """ The same with VFs, which the PF's reset takes their queues. """
+    cfg.create_vfs(2)
+    defer(cfg.remove_vfs)
+    suspend(cfg)
+    _traffic(cfg, *cfg.vfs)
+
+
+def tx_timeout(cfg):
+    """ Transmit queues that stop sending are noticed, and the device is reset. """
+    before = cfg.pf.stats()["tx_timeout_count"]
+    bar = cfg.pci.map_bar()
+    with Expect("NETDEV WATCHDOG|Tx Unit Hang|tx timeout|Tx Queue|TDH, TDT|next_to_|"
+                "time_stamp|jiffies|tx_buffer_info|Reset adapter|hung") as log:
+        for q in range(16):
+            at = (TXDCTL + 0x40 * q) // 4
+            if bar[at] & TXDCTL_ENABLE:
+                bar[at] &= ~TXDCTL_ENABLE
+        cmd(f"ping -q -n -f -c 5000 -s 1400 -w 4 {cfg.peer.addr('4')}", fail=False, timeout=30)
+        ksft_true(log.wait("Reset adapter|initiating reset due to tx timeout", 30),
+                  "the hang was noticed")
+        ksft_busy_wait(lambda: not _stopped(bar), sleep=0.2, deadline=20)
+        cfg.settle(cfg.pf)
+    bar.release()
+    ksft_ge(cfg.pf.stats()["tx_timeout_count"], before)
+    _traffic(cfg, cfg.pf)
+
+
+def _stopped(bar):
+    return not bar[TXDCTL // 4] & TXDCTL_ENABLE
+
+
+def flr_under_vfs(cfg):
+    """ The PF is reset by FLR while it and its VFs are up: all come back by themselves. """
+    if not _has_reset_prepare(cfg):
+        raise KsftSkipEx("the C drivers have no reset_prepare()")
+    cfg.create_vfs(2)
+    defer(cfg.remove_vfs)
+    log = KernelLog()
+    for _ in range(int(os.environ.get("KSFT_CYCLES", "3"))):
+        with Expect("Adapter removed"):
+            cfg.pci.reset()
+            _traffic(cfg, cfg.pf, *cfg.vfs)
+    ksft_eq(log.faults(), [])
+
+
+def vf_flr_in_use(cfg):
+    """ A VF is reset by FLR while its interface is up; the other one does not notice. """
+    if not _has_reset_prepare(cfg):
+        raise KsftSkipEx("the C drivers have no reset_prepare()")
+    cfg.create_vfs(2)
+    defer(cfg.remove_vfs)
+    log = KernelLog()
+    for _ in range(int(os.environ.get("KSFT_CYCLES", "3"))):
+        cfg.vfs[0].pci.reset()
+        verify_udp(cfg.vfs[1], cfg.peer, (64, 1000))
+        _traffic(cfg, cfg.vfs[0])
+    ksft_eq(log.faults(), [])
+
+
+def shutdown_counts(cfg):
+    """ Nothing of the above left a counter of errors behind. """
+    stats = cfg.pf.stats()
+    for name in ("rx_crc_errors", "rx_length_errors", "rx_csum_offload_errors"):
+        ksft_eq(stats[name], 0, name)
+    ksft_gt(stats["rx_packets"], 0)
+
+
+def main():
+    with IxgbeEnv() as cfg:
+        ksft_run([tx_timeout, aer, suspend, suspend_vfs, vf_flr_in_use, flr_under_vfs,
+                  shutdown_counts], args=(cfg, ))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
