@@ -344,7 +344,10 @@ impl Ops for Adapter {
         if ring.rx_mini != 0 || ring.rx_jumbo != 0 {
             return Err(EINVAL);
         }
-        let new = (clamp_descs(ring.rx), clamp_descs(ring.tx));
+        let new = (
+            clamp_descs(ring.rx, MAX_DESCS),
+            clamp_descs(ring.tx, MAX_DESCS),
+        );
         let old = {
             let rings = &mut *dev.data().rings.lock();
             let old = (rings.rx_descs, rings.tx_descs);

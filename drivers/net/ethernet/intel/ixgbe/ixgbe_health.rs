@@ -59,6 +59,9 @@ const PRIMARY_ABORT_LIMIT: u32 = 5;
 /// Messages of one VF that may be refused in a period before that is reported. A driver that means well is refused a
 /// few times: each API version that the PF does not speak, each address that it may not have.
 const REFUSED_LIMIT: u32 = 256;
+/// Looks in a row at which a VF may hold its mailbox while the PF waits for it. A driver gives it up within microseconds;
+/// one that never does is asked with the counters only, every other second, and costs the others nothing.
+const STUCK_LIMIT: u32 = 100;
 /// The period.
 const PERIOD: Delta = Delta::from_secs(2);
 /// In the requester id of a transaction: a VF of the 82599 made it (datasheet 7.10.2.6.1).
@@ -77,6 +80,8 @@ struct VfHealth {
     early: u64,
     /// Reset messages.
     resets: u64,
+    /// Looks in a row at which the VF held its mailbox.
+    stuck: u32,
     /// Messages not answered to `Done` in the present period.
     lately: u32,
     /// DMA accesses that nobody answered.
@@ -129,6 +134,15 @@ impl Health {
         if !matches!(what, Handled::Done(_) | Handled::Extension(_)) {
             h.lately = h.lately.saturating_add(1);
         }
+    }
+
+    /// Notes whether the PF `waits` for the mailbox of `vf`; whether it is worth to look again at once.
+    pub(crate) fn waits(&mut self, vf: u32, waits: bool) -> bool {
+        let Some(h) = self.vfs.get_mut(vf as usize) else {
+            return false;
+        };
+        h.stuck = if waits { h.stuck.saturating_add(1) } else { 0 };
+        waits && h.stuck < STUCK_LIMIT
     }
 
     /// Whether VFs that do bad DMA are switched off.
@@ -348,6 +362,7 @@ fn dump_mailbox(dev: &net::Device<Adapter>, msg: &mut Fmsg) {
                 msg.u64(c"unknown", h.unknown);
                 msg.u64(c"before_reset", h.early);
                 msg.u64(c"resets", h.resets);
+                msg.u32(c"mailbox_held", h.stuck);
             });
         }
     });

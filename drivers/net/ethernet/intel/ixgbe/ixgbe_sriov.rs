@@ -177,7 +177,7 @@ pub(crate) fn restore(pdev: &pci::Device<Core<'_>>, commands: &[(u32, u16)]) {
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     let hw = &dev.data().hw;
     let events = mailbox::events(hw);
-    let mut again = false;
+    let mut busy = 0u64;
     for vf in 0..state.sw.num_vfs {
         let bit = 1u64 << (vf & 63);
         if events.resets & bit != 0 {
@@ -194,9 +194,9 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
             state.health.count(vf, &what);
             ixgbe_migration::handled(hw, state, vf, &what);
             match what {
-                Handled::Busy => again = true,
+                Handled::Busy => busy |= bit,
                 Handled::Reset => {
-                    dev_info!(dev.parent(), "VF Reset msg received from vf {}\n", vf);
+                    dev_dbg!(dev.parent(), "VF Reset msg received from vf {}\n", vf);
                 }
                 Handled::Refused(request, why) => {
                     pr_debug!("ixgbe: VF {} was refused {:?}: {:?}\n", vf, request, why);
@@ -212,7 +212,12 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     }
     state.sw.flush_pings(hw, &mut state.vfs);
     ixgbe_migration::flush(hw, state);
-    again || state.vfs.iter().any(|v| v.ping_pending)
+    let State { vfs, health, .. } = state;
+    let mut again = false;
+    for (vf, v) in (0u32..).zip(vfs.iter()) {
+        again |= health.waits(vf, busy >> (vf & 63) & 1 != 0 || v.ping_pending);
+    }
+    again
 }
 
 /// Runs `f` on a VF's state under the lock over all configuration of VFs.

@@ -17,7 +17,7 @@ use libixgbe::{
     regs::*,
     ring::{
         clamp_descs,
-        MAX_DESCS, //
+        MAX_VF_DESCS, //
     },
     Delay,
     Regs, //
@@ -211,8 +211,8 @@ impl Ops for Adapter {
     fn get_ringparam(dev: &Device<Self>, _rtnl: &Rtnl) -> RingParam {
         let st = dev.data().state.lock();
         RingParam {
-            rx_max: MAX_DESCS,
-            tx_max: MAX_DESCS,
+            rx_max: MAX_VF_DESCS,
+            tx_max: MAX_VF_DESCS,
             rx: st.rx_ring_count,
             tx: st.tx_ring_count,
             ..RingParam::default()
@@ -226,7 +226,10 @@ impl Ops for Adapter {
         let adapter = dev.data();
         let mut st = adapter.state.lock();
         let old = (st.tx_ring_count, st.rx_ring_count);
-        let new = (clamp_descs(ring.tx), clamp_descs(ring.rx));
+        let new = (
+            clamp_descs(ring.tx, MAX_VF_DESCS),
+            clamp_descs(ring.rx, MAX_VF_DESCS),
+        );
         if new == old {
             return Ok(());
         }

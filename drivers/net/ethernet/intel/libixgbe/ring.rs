@@ -14,19 +14,21 @@ use crate::{
 
 /// Fewest descriptors in a ring (`IXGBE_MIN_TXD`).
 pub const MIN_DESCS: u32 = 64;
-/// Most descriptors in a ring (`IXGBE_MAX_TXD_82599`).
-pub const MAX_DESCS: u32 = 4096;
+/// Most descriptors in a ring of the PF (`IXGBE_MAX_TXD_82599`).
+pub const MAX_DESCS: u32 = 8192;
+/// Most descriptors in a ring of a VF (`IXGBEVF_MAX_TXD`).
+pub const MAX_VF_DESCS: u32 = 4096;
 /// Descriptors in a ring by default.
 pub const DEFAULT_DESCS: u32 = 512;
 /// Most bytes that one transmit descriptor of the driver covers (`IXGBE_MAX_DATA_PER_TXD`).
 pub const MAX_DATA_PER_TXD: u32 = 1 << 14;
 
-/// Ring length that the driver uses when `wanted` descriptors are asked for (`ixgbe_set_ringparam`).
-pub const fn clamp_descs(wanted: u32) -> u32 {
+/// Ring length that the driver uses when `wanted` descriptors of at most `max` are asked for (`ixgbe_set_ringparam`).
+pub const fn clamp_descs(wanted: u32, max: u32) -> u32 {
     let n = if wanted < MIN_DESCS {
         MIN_DESCS
-    } else if wanted > MAX_DESCS {
-        MAX_DESCS
+    } else if wanted > max {
+        max
     } else {
         wanted
     };
@@ -331,10 +333,10 @@ mod tests {
 
     #[test]
     fn lengths() {
-        assert_eq!(clamp_descs(0), 64);
-        assert_eq!(clamp_descs(65), 72);
-        assert_eq!(clamp_descs(4095), 4096);
-        assert_eq!(clamp_descs(u32::MAX), 4096);
+        assert_eq!(clamp_descs(0, 4096), 64);
+        assert_eq!(clamp_descs(65, 4096), 72);
+        assert_eq!(clamp_descs(4095, 4096), 4096);
+        assert_eq!(clamp_descs(u32::MAX, 4096), 4096);
         assert_eq!(txd_use_count(1), 1);
         assert_eq!(txd_use_count(16384), 1);
         assert_eq!(txd_use_count(16385), 2);

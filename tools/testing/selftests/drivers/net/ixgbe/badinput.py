@@ -123,6 +123,7 @@ def _vf_vlan_proto(vf, vlan, qos, proto):
 
 COMMON = {
     "ring 0": _ring(rx=0), "ring 1": _ring(rx=1, tx=1), "ring 63": _ring(rx=63, tx=63),
+    "ring 4097": _ring(rx=4097, tx=4097), "ring 8192": _ring(rx=8192, tx=8192),
     "ring too large rx": _ring(rx=8193), "ring too large tx": _ring(tx=8193),
     "ring all ones": _ring(rx=ALL, tx=ALL), "ring mini": _ring(mini=1),
     "ring jumbo": _ring(jumbo=1), "ring good": _ring(rx=512, tx=512),

@@ -10,6 +10,7 @@ function must have no MSI-X capability, so the boot decides: KSFT_IRQ_MODE=msi, 
 argument "msi", says that it does.
 """
 
+import errno
 import os
 import sys
 
@@ -83,6 +84,26 @@ def intx(cfg):
     ksft_gt(sum(taken.values()), 10, taken)
 
 
+def no_vfs_without_msix(cfg):
+    """ With its pin alone the PF makes no VFs, and goes on. """
+    if MODE == "msix":
+        def restore():
+            cfg.pci.write("msi_bus", 1)
+            _rebind(cfg)
+        defer(restore)
+        cfg.pci.write("msi_bus", 0)
+        _rebind(cfg)
+    if "/" not in cfg.pf_module:
+        raise KsftSkipEx("the C driver makes VFs to which its PF does not listen")
+    try:
+        cfg.pci.write("sriov_numvfs", 1)
+        ksft_true(False, "VFs without MSI-X")
+    except OSError as e:
+        ksft_eq(e.errno, errno.EOPNOTSUPP)
+    ksft_eq(int(cfg.pci.read("sriov_numvfs")), 0)
+    ping(cfg.pf, cfg.peer)
+
+
 def diag(cfg):
     """ The driver's own interrupt test passes in this mode. """
     out = ethtool(f"-t {cfg.pf.ifname} offline").stdout
@@ -107,7 +128,7 @@ def vf_msix(cfg):
 
 def main():
     with IxgbeEnv() as cfg:
-        ksft_run([configured, diag, intx, vf_msix], args=(cfg, ))
+        ksft_run([configured, diag, intx, no_vfs_without_msix, vf_msix], args=(cfg, ))
     ksft_exit()
 
 
