@@ -94,7 +94,7 @@ fn default_memory() -> u32 {
 }
 
 fn default_timeout() -> u64 {
-    300
+    600
 }
 
 /// One boot with its tests.
