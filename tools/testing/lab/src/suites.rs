@@ -66,7 +66,20 @@ struct Entry {
     timeout: u64,
     #[serde(default)]
     pending: String,
+    #[serde(default)]
+    long: bool,
     tests: Vec<String>,
+}
+
+impl Entry {
+    /// Why a run of everything leaves it out.
+    fn left_out(&self) -> String {
+        if self.long && self.pending.is_empty() {
+            "it takes long: name it to run it".into()
+        } else {
+            self.pending.clone()
+        }
+    }
 }
 
 fn any_head() -> Vec<Head> {
@@ -122,7 +135,7 @@ pub struct Boot {
     pub drivers: (Drivers, Drivers),
     /// Seconds that one test program may take on the release kernel.
     pub timeout_s: u64,
-    /// Why it is not yet among the boots that a run of everything makes; empty where it is.
+    /// Why it is not among the boots that a run of everything makes; empty where it is.
     pub pending: String,
     /// Programs.
     pub tests: Vec<String>,
@@ -166,7 +179,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                         memory_mib: e.memory,
                         drivers,
                         timeout_s: e.timeout,
-                        pending: e.pending.clone(),
+                        pending: e.left_out(),
                         tests: tests.clone(),
                     });
                 }

@@ -70,7 +70,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
         for b in &boots {
             match b.pending.as_str() {
                 "" => println!("{}", b.name()),
-                why => println!("{}  # pending: {why}", b.name()),
+                why => println!("{}  # left out: {why}", b.name()),
             }
         }
         for c in &migrations {
@@ -118,12 +118,12 @@ pub fn test(args: &TestArgs) -> Result<()> {
 }
 
 fn left_out(name: String, why: &str) -> Report {
-    println!("[{name}] # SKIP pending: {why}");
+    println!("[{name}] # SKIP left out: {why}");
     Report {
         results: vec![TestResult {
             name: "all of it".into(),
             status: Status::Skip,
-            comment: format!("pending: {why}"),
+            comment: format!("left out: {why}"),
         }],
         name,
         seconds: 0.0,

@@ -257,7 +257,10 @@ impl Machine {
             if nic.behind_root_port {
                 add(&[
                     "-device",
-                    &format!("pcie-root-port,id=rp{i},chassis={0},slot={0},x-speed=5", i + 1),
+                    &format!(
+                        "pcie-root-port,id=rp{i},chassis={0},slot={0},x-speed=5",
+                        i + 1
+                    ),
                 ]);
                 device += &format!(",bus=rp{i}");
             }
