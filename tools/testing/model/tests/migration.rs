@@ -12,7 +12,7 @@ use libixgbe::mbx_ext::{self, RegisterQueue, VfMessage};
 use libixgbe::migration::pf::{Error, Mover, Pf};
 use libixgbe::migration::{format, Counted, HeadRestore, Marking, Refusal};
 use libixgbe::rss::Rss;
-use libixgbe::sriov::vf::{Handled, Switch, VfState};
+use libixgbe::sriov::vf::{Switch, VfState};
 use libixgbe::sriov::Pools;
 use libixgbe::{regs, Regs};
 
@@ -75,14 +75,7 @@ impl<'a> Host<'a> {
     fn serve(&mut self) {
         let pf = self.machine.pf();
         let events = mailbox::events(&pf);
-        if events.messages >> VF & 1 != 0 && !self.mover.active() {
-            let what = self.switch.handle_message(&pf, &mut self.vfs, VF.into());
-            self.with(|m, io, pf| m.handled(io, pf, &what));
-        }
-        if events.acks >> VF & 1 != 0 {
-            mailbox::clear_ack(&self.machine.pf(), VF.into());
-            self.with(|m, io, pf| m.acknowledged(io, pf));
-        }
+        self.with(|m, io, pf| m.serve(io, pf, &events));
         self.with(|m, io, pf| m.flush(io, pf));
     }
 
@@ -469,6 +462,7 @@ fn a_refused_state_leaves_no_trace() {
     let (blob, _) = save(&mut a);
     b.vfs[1].pf_set_mac = true;
     b.vfs[1].mac = [2, 0, 0, 0, 0, 77];
+    b.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
     let before = (b.vfs.clone(), mb.pf().read32(regs::rdbal(2)));
     let (result, mmio) = load(&mut b, &blob);
     assert_eq!(result, Err(Error::Refused(Refusal::AdminMac)));
@@ -578,12 +572,80 @@ fn a_pf_reset_does_not_cost_a_stopped_vf() {
     assert_eq!(rings.take_all(), [f]);
 }
 
+/// The VF takes a message and answers at once, so that the PF sees its acknowledgement and its answer together.
 #[test]
-fn a_handled_message_that_is_not_for_us_changes_nothing() {
+fn what_was_taken_is_not_sent_again() {
     let machine = machine_with(HeadWrite::Value);
     let mut a = Host::new(&machine);
-    a.bring_up(false);
-    let before = format!("{:?}", a.mover);
-    a.with(|m, io, pf| m.handled(io, pf, &Handled::Ignored));
-    assert_eq!(format!("{:?}", a.mover), before);
+    a.bring_up(true);
+    a.with(|m, io, pf| m.start_marking(io, pf));
+    a.vf_hears().expect("a request to mark");
+    let reply = mbx_ext::MarkingReply {
+        head: mbx_ext::VF_MARKING_REPLY,
+        version: mbx_ext::EXT_VERSION,
+        generation: 1,
+        marking: 1,
+        reserved: [0; 12],
+    };
+    let answer = a.ask(&VfMessage::MarkingReply(reply).words());
+    assert_eq!(answer[0] & 0xffff, mbx_ext::VF_MARKING_REPLY);
+    assert!(answer[0] & VT_MSGTYPE_ACK != 0);
+    assert!(a.vf_hears().is_none());
+
+    // One that it had not taken is sent again, but not over the answer to what it asked for.
+    a.with(|m, io, pf| m.stop_marking(io, pf));
+    let answer = a.ask(&Request::GetQueues.encode());
+    assert_eq!(answer[0] & 0xffff, 9);
+    let again = a.vf_hears().expect("the message that was overwritten");
+    assert_eq!(again[0] & 0xffff, mbx_ext::PF_STOP_MARKING);
+}
+
+/// The link changes and the administrator speaks while the VF stands: it hears of it when it runs, and what was in its
+/// mailbox is still there.
+#[test]
+fn a_stopped_vf_is_left_alone() {
+    let machine = machine_with(HeadWrite::Value);
+    let mut a = Host::new(&machine);
+    a.bring_up(true);
+    let _rings = Rings::new(&machine);
+    a.vf_says(&Request::GetQueues.encode());
+    a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+    let pf = machine.pf();
+    let seen = || {
+        let words: Words =
+            core::array::from_fn(|i| pf.read32(regs::pfmbmem(VF.into()) + 4 * i as u32));
+        let gates = (pf.read32(regs::vfre(0)), pf.read32(regs::vfte(0)));
+        (words, gates.0 >> VF & 1, gates.1 >> VF & 1)
+    };
+    let before = seen();
+    assert_eq!((before.1, before.2), (0, 0));
+    a.switch.ping_all(&pf, &mut a.vfs);
+    a.switch.set_all_vfs(&pf, &mut a.vfs);
+    a.serve();
+    assert_eq!(seen(), before);
+    resume(&mut a);
+    a.serve();
+    let answer = a.vf_hears().expect("an answer");
+    assert_eq!(answer[0] & mbx_ext::TYPE_MASK, 9);
+    a.serve();
+    a.switch.flush_pings(&pf, &mut a.vfs);
+    // Setting its link makes a VF begin anew.
+    let ping = a.vf_hears().expect("a ping");
+    assert_eq!(ping[0] & (mbx_ext::TYPE_MASK | VT_MSGTYPE_CTS), 0x100);
+}
+
+/// The PF looks for a message of the VF only once none can come any more.
+#[test]
+fn a_pf_message_spares_a_request() {
+    let machine = machine_with(HeadWrite::Value);
+    let mut a = Host::new(&machine);
+    a.bring_up(true);
+    a.vf_says(&Request::GetQueues.encode());
+    assert!(mailbox::notify(&machine.pf(), VF.into(), &[0x100]).is_err());
+    // And leaves the mailbox to who wants it.
+    machine.vf(VF).write32(regs::VFMAILBOX, regs::VFMAILBOX_VFU);
+    assert!(machine.vf(VF).read32(regs::VFMAILBOX) & regs::VFMAILBOX_VFU != 0);
+    machine.vf(VF).write32(regs::VFMAILBOX, 0);
+    a.serve();
+    assert_eq!(a.vf_hears().expect("an answer")[0] & 0xffff, 9);
 }

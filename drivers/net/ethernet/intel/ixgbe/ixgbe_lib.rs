@@ -510,13 +510,16 @@ pub(crate) fn reinit(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
 /// Whether frames of the PF or of a VF wait in the device (`ixgbe_ring_tx_pending`, `ixgbe_vf_tx_pending`).
 pub(crate) fn tx_pending(hw: &Hw, state: &State, queues: u32) -> bool {
     let first = Rings::first_queue(state);
-    let vfs = state
-        .sw
-        .pools
-        .map_or(0, |p| p.queues().saturating_mul(state.sw.num_vfs));
+    let per_vf = state.sw.pools.map_or(0, |p| p.queues());
+    // What a VF that stands still has not sent is sent when it runs again, here or elsewhere.
+    let mut vfs = (0..state.sw.num_vfs).filter(|vf| !state.migration.active(*vf));
     let mut own = first..first.saturating_add(queues);
     let pending = |q| ring::tx_pending(hw, &QueueRegs::pf(q));
-    own.any(pending) || (0..vfs).any(pending)
+    own.any(pending)
+        || vfs.any(|vf| {
+            let first = per_vf.saturating_mul(vf);
+            (first..first.saturating_add(per_vf)).any(pending)
+        })
 }
 
 /// Puts the moderation that was set into force.

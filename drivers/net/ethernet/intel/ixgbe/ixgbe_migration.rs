@@ -38,6 +38,7 @@ use kernel::{
     }, //
 };
 use libixgbe::{
+    mbx::pf::Events,
     migration::{
         announcement,
         pf::{
@@ -165,19 +166,14 @@ fn with_mover<R>(
     Some(f(slot, &mut pf))
 }
 
-/// The PF has dealt with a message of `vf`.
-pub(crate) fn handled(hw: &Hw, state: &mut State, vf: u32, what: &Handled) {
-    with_mover(state, vf, |slot, pf| slot.mover.handled(hw, pf, what));
-}
-
-/// `vf` acknowledged a message.
-pub(crate) fn acknowledged(hw: &Hw, state: &mut State, vf: u32) {
-    with_mover(state, vf, |slot, pf| slot.mover.acknowledged(hw, pf));
+/// Deals with the messages that `vf` announced.
+pub(crate) fn serve(hw: &Hw, state: &mut State, vf: u32, events: &Events) -> Option<Handled> {
+    with_mover(state, vf, |slot, pf| slot.mover.serve(hw, pf, events)).flatten()
 }
 
 /// `vf` was reset by a function level reset.
 pub(crate) fn was_reset(state: &mut State, vf: u32) {
-    with_mover(state, vf, |slot, _| slot.mover.reset());
+    with_mover(state, vf, |slot, pf| slot.mover.reset(pf));
 }
 
 /// Sends what waits for VFs.
@@ -521,7 +517,7 @@ impl Provider for Handle {
 
     fn reset(&self) {
         // Its FLR, if it had one, is dealt with by the look at events that comes first.
-        let _ = self.with_dev(|dev| self.with(dev, |_, slot, _| slot.mover.reset()));
+        let _ = self.with_dev(|dev| self.with(dev, |_, slot, pf| slot.mover.reset(pf)));
     }
 
     fn report(&self) -> Report {

@@ -185,29 +185,19 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
             state.sw.vf_reset_event(hw, &mut state.vfs, vf);
             ixgbe_migration::was_reset(state, vf);
         }
-        // What a VF that stands still has asked for travels with it.
-        if state.migration.active(vf) {
-            continue;
+        let what = ixgbe_migration::serve(hw, state, vf, &events);
+        if let Some(what) = &what {
+            state.health.count(vf, what);
         }
-        if events.messages & bit != 0 {
-            let what = state.sw.handle_message(hw, &mut state.vfs, vf);
-            state.health.count(vf, &what);
-            ixgbe_migration::handled(hw, state, vf, &what);
-            match what {
-                Handled::Busy => busy |= bit,
-                Handled::Reset => {
-                    dev_dbg!(dev.parent(), "VF Reset msg received from vf {}\n", vf);
-                }
-                Handled::Refused(request, why) => {
-                    pr_debug!("ixgbe: VF {} was refused {:?}: {:?}\n", vf, request, why);
-                }
-                Handled::Extension(_) => {}
-                Handled::Ignored | Handled::Done(_) | Handled::NotClearToSend => {}
+        match what {
+            Some(Handled::Busy) => busy |= bit,
+            Some(Handled::Reset) => {
+                dev_dbg!(dev.parent(), "VF Reset msg received from vf {}\n", vf);
             }
-        }
-        if events.acks & bit != 0 {
-            state.sw.handle_ack(hw, &state.vfs, vf);
-            ixgbe_migration::acknowledged(hw, state, vf);
+            Some(Handled::Refused(request, why)) => {
+                pr_debug!("ixgbe: VF {} was refused {:?}: {:?}\n", vf, request, why);
+            }
+            _ => {}
         }
     }
     state.sw.flush_pings(hw, &mut state.vfs);

@@ -95,13 +95,18 @@ pub fn read(io: &impl Regs, vf: u32) -> Result<Words, Busy> {
 /// [`Busy`].
 pub fn write(io: &impl Regs, vf: u32, msg: &[u32]) -> Result<(), Busy> {
     lock(io, vf)?;
+    send(io, vf, msg);
+    Ok(())
+}
+
+/// Writes `msg` into the mailbox, which the PF owns, and gives it to the VF.
+fn send(io: &impl Regs, vf: u32, msg: &[u32]) {
     clear_message(io, vf);
     clear_ack(io, vf);
     for (i, w) in (0u32..).zip(msg.iter().take(MBX_WORDS)) {
         io.write32(word(vf, i), *w);
     }
     io.write32(pfmailbox(vf), PFMAILBOX_STS);
-    Ok(())
 }
 
 /// Sends `msg` of the PF's own accord, unless a message of the VF waits to be read: it would be overwritten.
@@ -109,10 +114,14 @@ pub fn write(io: &impl Regs, vf: u32, msg: &[u32]) -> Result<(), Busy> {
 /// # Errors
 /// [`Busy`]: try again after the VF's message is dealt with.
 pub fn notify(io: &impl Regs, vf: u32, msg: &[u32]) -> Result<(), Busy> {
+    lock(io, vf)?;
+    // Only now can none come any more: the VF writes while it owns the mailbox.
     if message_pending(io, vf) {
+        io.write32(pfmailbox(vf), 0);
         return Err(Busy);
     }
-    write(io, vf, msg)
+    send(io, vf, msg);
+    Ok(())
 }
 
 /// Zeroes the mailbox memory, which no reset does (`ixgbe_vf_clear_mbx`).

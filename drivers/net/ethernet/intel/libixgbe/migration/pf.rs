@@ -320,23 +320,58 @@ impl Mover {
         self.in_flight = None;
     }
 
+    /// Whether the VF runs is known to all who may touch its mailbox or its gates.
+    fn enter(&mut self, pf: &mut Pf<'_>, phase: Phase) {
+        self.phase = phase;
+        let stands = self.active();
+        if let Ok(vf) = pf.this_mut() {
+            vf.stands = stands;
+        }
+    }
+
     /// The VF was reset (FLR), or VFIO's user is gone.
-    pub fn reset(&mut self) {
-        self.phase = Phase::Running;
+    pub fn reset(&mut self, pf: &mut Pf<'_>) {
+        self.enter(pf, Phase::Running);
         self.stale = false;
         self.acked = true;
         self.forget_driver();
     }
 
+    /// Deals with the messages that a VF announced (`ixgbe_msg_task`), and says what became of one that it sent.
+    ///
+    /// What a VF asks for while it stands still travels with it. Of the rest its acknowledgement comes first: a VF takes
+    /// the PF's message before it answers, and what it has taken must not be sent again over the answer to its own.
+    pub fn serve(
+        &mut self,
+        io: &impl Regs,
+        pf: &mut Pf<'_>,
+        events: &mailbox::Events,
+    ) -> Option<Handled> {
+        let bit = 1u64 << (pf.vf & 63);
+        if self.active() {
+            return None;
+        }
+        if events.acks & bit != 0 {
+            pf.switch.handle_ack(io, pf.vfs, pf.vf);
+            self.acknowledged(io, pf);
+        }
+        if events.messages & bit == 0 {
+            return None;
+        }
+        let what = pf.switch.handle_message(io, pf.vfs, pf.vf);
+        self.handled(io, pf, &what);
+        Some(what)
+    }
+
     /// The VF acknowledged a message of the PF.
-    pub fn acknowledged(&mut self, io: &impl Regs, pf: &Pf<'_>) {
+    fn acknowledged(&mut self, io: &impl Regs, pf: &Pf<'_>) {
         self.acked = true;
         self.in_flight = None;
         self.flush(io, pf);
     }
 
     /// The PF has dealt with a message of the VF: keeps what migration needs of it, and answers the extension's.
-    pub fn handled(&mut self, io: &impl Regs, pf: &mut Pf<'_>, what: &Handled) {
+    fn handled(&mut self, io: &impl Regs, pf: &mut Pf<'_>, what: &Handled) {
         if matches!(what, Handled::Busy | Handled::Ignored) {
             return;
         }
@@ -498,7 +533,7 @@ impl Mover {
     ///
     /// # Errors
     /// [`Error::Stuck`]; the VF was started again.
-    pub fn suspend(&mut self, io: &(impl Regs + Delay), pf: &Pf<'_>) -> Result<(), Error> {
+    pub fn suspend(&mut self, io: &(impl Regs + Delay), pf: &mut Pf<'_>) -> Result<(), Error> {
         if self.active() {
             return Ok(());
         }
@@ -506,7 +541,7 @@ impl Mover {
         let place = pf.place(&rars);
         match quiesce(io, &place) {
             Ok(was) => {
-                self.phase = Phase::Suspended(was);
+                self.enter(pf, Phase::Suspended(was));
                 Ok(())
             }
             Err((was, why)) => {
@@ -721,9 +756,11 @@ impl Mover {
         };
         let rars = rars(pf);
         let place = pf.place(&rars);
-        let gates = (was.vfre, was.vfte);
+        // The administrator may have taken the link away meanwhile.
+        let link = pf.this()?.link_enable;
+        let gates = (was.vfre && link, was.vfte && link);
         let restored = restore::resume(io, &place, &self.state, was.vmolr, gates, pf.head_restore);
-        self.phase = Phase::Running;
+        self.enter(pf, Phase::Running);
         if arrived && self.state.mailbox.pf_message {
             // The memory holds the message; raising it again is all that was lost.
             io.write32(regs::pfmailbox(pf.vf), regs::PFMAILBOX_STS);

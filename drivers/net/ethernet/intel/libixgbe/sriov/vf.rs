@@ -133,6 +133,8 @@ pub struct VfState {
     pub mc: McHashes,
     /// The PF wants to say that something changed and could not yet.
     pub ping_pending: bool,
+    /// The VF stands still for its migration: its mailbox and its gates are left as they are.
+    pub stands: bool,
     /// Registers at the last look.
     last_stats: VfStats,
     /// Sum since the VF was made.
@@ -172,6 +174,7 @@ impl VfState {
             xcast_mode: XcastMode::None,
             mc: McHashes::EMPTY,
             ping_pending: false,
+            stands: false,
             last_stats: NONE,
             stats: NONE,
         }
@@ -410,6 +413,9 @@ impl Switch {
 
     /// Opens or shuts a VF's gates (`ixgbe_set_vf_rx_tx`): 82599 cannot mix jumbo and standard frames among functions.
     pub fn set_vf_gates(&self, io: &impl Regs, vf: u32, state: &VfState) {
+        if state.stands {
+            return;
+        }
         let tx = state.link_enable;
         super::set_gates(io, vf, tx && self.pf_max_frame() <= ETH_FRAME_LEN, tx);
     }
@@ -725,7 +731,8 @@ impl Switch {
         } else {
             0
         };
-        state.ping_pending = mailbox::notify(io, vf, &[PF_CONTROL_MSG | cts]).is_err();
+        state.ping_pending =
+            state.stands || mailbox::notify(io, vf, &[PF_CONTROL_MSG | cts]).is_err();
     }
 
     /// Tells every VF.
