@@ -133,7 +133,7 @@ impl<T: Driver> Device<T> {
         assert!(offset_of!(Self, core) == 0);
         assert!(offset_of!(raw::vfio_pci_core_device, vdev) == 0);
         let mut ops: raw::vfio_device_ops = pin_init::zeroed();
-        ops.name = T::NAME.as_ptr().cast_mut().cast();
+        ops.name = T::NAME.to_bytes_with_nul().as_ptr().cast_mut().cast();
         ops.init = Some(Self::init_callback);
         ops.release = Some(Self::release_callback);
         ops.open_device = Some(Self::open_callback);

@@ -154,7 +154,7 @@ impl<T: Driver> Ops<T> {
         let mut next = 0;
         // SAFETY: The device is valid; the function only looks at its flags.
         to_result(unsafe {
-            raw::vfio_mig_get_next_state(device.vdev(), from as _, to as _, &mut next)
+            raw::vfio_mig_get_next_state(device.vdev(), from as u32, to as u32, &mut next)
         })?;
         State::from_raw(next).ok_or(EINVAL)
     }
@@ -203,7 +203,7 @@ impl<T: Driver> Ops<T> {
             .with(|session| device.driver().reset(session), |state, _| *state);
 
         // SAFETY: VFIO core passes a valid pointer.
-        unsafe { *out = state as _ };
+        unsafe { *out = state as u32 };
         0
     }
 
