@@ -205,7 +205,10 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     let State { vfs, health, .. } = state;
     let mut again = false;
     for (vf, v) in (0u32..).zip(vfs.iter()) {
-        again |= health.waits(vf, busy >> (vf & 63) & 1 != 0 || v.ping_pending);
+        again |= health.waits(
+            vf,
+            busy >> (vf & 63) & 1 != 0 || v.ping_pending && !v.stands,
+        );
     }
     again
 }
