@@ -332,18 +332,13 @@ impl Ops for Adapter {
     fn get_ringparam(dev: &Device<Self>, _rtnl: &Rtnl) -> RingParam {
         let rings = dev.data().rings.lock();
         RingParam {
-            rx_max: MAX_DESCS,
-            tx_max: MAX_DESCS,
+            max: MAX_DESCS,
             rx: rings.rx_descs,
             tx: rings.tx_descs,
-            ..RingParam::default()
         }
     }
 
     fn set_ringparam(dev: &Device<Self>, rtnl: &Rtnl, ring: &RingParam) -> Result {
-        if ring.rx_mini != 0 || ring.rx_jumbo != 0 {
-            return Err(EINVAL);
-        }
         let new = (
             clamp_descs(ring.rx, MAX_DESCS),
             clamp_descs(ring.tx, MAX_DESCS),

@@ -211,18 +211,13 @@ impl Ops for Adapter {
     fn get_ringparam(dev: &Device<Self>, _rtnl: &Rtnl) -> RingParam {
         let st = dev.data().state.lock();
         RingParam {
-            rx_max: MAX_VF_DESCS,
-            tx_max: MAX_VF_DESCS,
+            max: MAX_VF_DESCS,
             rx: st.rx_ring_count,
             tx: st.tx_ring_count,
-            ..RingParam::default()
         }
     }
 
     fn set_ringparam(dev: &Device<Self>, rtnl: &Rtnl, ring: &RingParam) -> Result {
-        if ring.rx_mini != 0 || ring.rx_jumbo != 0 {
-            return Err(EINVAL);
-        }
         let adapter = dev.data();
         let mut st = adapter.state.lock();
         let old = (st.tx_ring_count, st.rx_ring_count);
