@@ -95,17 +95,93 @@ pub(crate) fn frame(destination: [u8; 6], source: [u8; 6], length: usize) -> Vec
     frame
 }
 
-/// A receive ring of one function.
-pub(crate) struct RxRing<'a> {
+/// A queue of one function and its ring: what both directions have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Queue<'a> {
     machine: &'a Machine,
     port: Port<'a>,
-    queue: u32,
-    vf: bool,
+    registers: Registers,
     pub(crate) base: u64,
     pub(crate) count: u32,
+    pub(crate) next: u32,
+}
+
+/// Where the registers of a queue are, in the space of its function.
+#[derive(Clone, Copy)]
+struct Registers {
+    base_low: u32,
+    base_high: u32,
+    length: u32,
+    head: u32,
+    tail: u32,
+    control: u32,
+}
+
+impl<'a> Queue<'a> {
+    /// Sets up a stopped queue with a ring of zeros.
+    fn new(machine: &'a Machine, function: Function, registers: Registers, count: u32) -> Self {
+        let queue = Self {
+            machine,
+            port: machine.port(function),
+            registers,
+            base: machine.allocate(count as usize * 16, 128),
+            count,
+            next: 0,
+        };
+        queue.write(registers.base_low, queue.base as u32);
+        queue.write(registers.base_high, (queue.base >> 32) as u32);
+        queue.write(registers.length, count * 16);
+        queue.write(registers.head, 0);
+        queue.write(registers.tail, 0);
+        queue
+    }
+
+    fn write(&self, register: u32, value: u32) {
+        self.port.write32(register, value);
+    }
+
+    /// ENABLE is the same bit in RXDCTL and TXDCTL.
+    fn enable(&self, options: u32) {
+        self.write(self.registers.control, regs::RXDCTL_ENABLE | options);
+    }
+
+    /// The same queue of another machine with the same memory.
+    fn moved<'b>(&self, machine: &'b Machine, function: Function) -> Queue<'b> {
+        Queue {
+            machine,
+            port: machine.port(function),
+            ..*self
+        }
+    }
+
+    /// The head.
+    pub(crate) fn head(&self) -> u32 {
+        self.port.read32(self.registers.head)
+    }
+
+    fn set_tail(&self, tail: u32) {
+        self.write(self.registers.tail, tail);
+    }
+
+    /// Bus address of descriptor `slot`.
+    pub(crate) fn slot(&self, slot: u32) -> u64 {
+        self.base + u64::from(slot % self.count) * 16
+    }
+}
+
+/// A receive ring of one function.
+pub(crate) struct RxRing<'a> {
+    queue: Queue<'a>,
     buffers: Vec<u64>,
     pub(crate) buffer_size: usize,
-    pub(crate) next: u32,
+}
+
+impl<'a> std::ops::Deref for RxRing<'a> {
+    type Target = Queue<'a>;
+
+    fn deref(&self) -> &Queue<'a> {
+        &self.queue
+    }
 }
 
 /// What came out of a receive ring.
@@ -141,40 +217,41 @@ impl<'a> RxRing<'a> {
         kib: u32,
         split_control: u32,
     ) -> Self {
-        let port = machine.port(function);
+        let vf = function != Function::Pf;
+        let split = if vf {
+            regs::vfsrrctl(queue)
+        } else {
+            regs::srrctl(queue)
+        };
+        let registers = if vf {
+            Registers {
+                base_low: regs::vfrdbal(queue),
+                base_high: regs::vfrdbah(queue),
+                length: regs::vfrdlen(queue),
+                head: regs::vfrdh(queue),
+                tail: regs::vfrdt(queue),
+                control: regs::vfrxdctl(queue),
+            }
+        } else {
+            Registers {
+                base_low: regs::rdbal(queue),
+                base_high: regs::rdbah(queue),
+                length: regs::rdlen(queue),
+                head: regs::rdh(queue),
+                tail: regs::rdt(queue),
+                control: regs::rxdctl(queue),
+            }
+        };
         let buffer_size = (kib as usize) << 10;
         let ring = Self {
-            machine,
-            port,
-            queue,
-            vf: function != Function::Pf,
-            base: machine.allocate(count as usize * 16, 128),
-            count,
+            queue: Queue::new(machine, function, registers, count),
             buffers: (0..count)
                 .map(|_| machine.allocate(buffer_size, 1024))
                 .collect(),
             buffer_size,
-            next: 0,
         };
-        ring.write(regs::vfrdbal(queue), regs::rdbal(queue), ring.base as u32);
-        ring.write(
-            regs::vfrdbah(queue),
-            regs::rdbah(queue),
-            (ring.base >> 32) as u32,
-        );
-        ring.write(regs::vfrdlen(queue), regs::rdlen(queue), count * 16);
-        ring.write(regs::vfrdh(queue), regs::rdh(queue), 0);
-        ring.write(regs::vfrdt(queue), regs::rdt(queue), 0);
-        ring.write(
-            regs::vfsrrctl(queue),
-            regs::srrctl(queue),
-            split_control | kib,
-        );
-        ring.write(
-            regs::vfrxdctl(queue),
-            regs::rxdctl(queue),
-            regs::RXDCTL_ENABLE,
-        );
+        ring.write(split, split_control | kib);
+        ring.enable(0);
         for slot in 0..count {
             ring.refill(slot);
         }
@@ -182,42 +259,18 @@ impl<'a> RxRing<'a> {
         ring
     }
 
-    fn write(&self, own: u32, pf: u32, value: u32) {
-        self.port.write32(if self.vf { own } else { pf }, value);
-    }
-
-    fn read(&self, own: u32, pf: u32) -> u32 {
-        self.port.read32(if self.vf { own } else { pf })
-    }
-
     /// The same ring, in another machine with the same memory: what a guest's driver has after its VM moved.
     pub(crate) fn moved<'b>(&self, machine: &'b Machine, function: Function) -> RxRing<'b> {
         RxRing {
-            machine,
-            port: machine.port(function),
-            queue: self.queue,
-            vf: self.vf,
-            base: self.base,
-            count: self.count,
+            queue: self.queue.moved(machine, function),
             buffers: self.buffers.clone(),
             buffer_size: self.buffer_size,
-            next: self.next,
         }
-    }
-
-    /// The head.
-    pub(crate) fn head(&self) -> u32 {
-        self.read(regs::vfrdh(self.queue), regs::rdh(self.queue))
     }
 
     /// Switches VLAN stripping.
     pub(crate) fn strip_vlan(&self, on: bool) {
-        let vme = if on { regs::RXDCTL_VME } else { 0 };
-        self.write(
-            regs::vfrxdctl(self.queue),
-            regs::rxdctl(self.queue),
-            regs::RXDCTL_ENABLE | vme,
-        );
+        self.enable(if on { regs::RXDCTL_VME } else { 0 });
     }
 
     /// Gives a buffer to the device; the tail says nothing of it yet.
@@ -226,14 +279,12 @@ impl<'a> RxRing<'a> {
             pkt_addr: self.buffers[slot as usize].into(),
             hdr_addr: 0.into(),
         };
-        self.machine
-            .store(self.base + u64::from(slot) * 16, read.as_bytes());
+        self.machine.store(self.slot(slot), read.as_bytes());
     }
 
     /// Posts all buffers but one: equal head and tail would mean none.
     fn post(&self) {
-        let tail = (self.next + self.count - 1) % self.count;
-        self.write(regs::vfrdt(self.queue), regs::rdt(self.queue), tail);
+        self.set_tail((self.next + self.count - 1) % self.count);
     }
 
     /// Takes the next frame out, if there is one, and posts its buffers again.
@@ -242,7 +293,7 @@ impl<'a> RxRing<'a> {
         let mut descriptors = 0;
         loop {
             let slot = (self.next + descriptors) % self.count;
-            let bytes = self.machine.load(self.base + u64::from(slot) * 16, 16);
+            let bytes = self.machine.load(self.slot(slot), 16);
             let back = desc::AdvRxWb::read_from_bytes(&bytes).unwrap();
             if back.status_error.get() & desc::RXD_STAT_DD == 0 {
                 assert_eq!(descriptors, 0, "a frame without its end");
@@ -255,7 +306,7 @@ impl<'a> RxRing<'a> {
                 for used in 0..descriptors {
                     self.refill((self.next + used) % self.count);
                 }
-                self.next = (self.next + descriptors) % self.count;
+                self.queue.next = (self.next + descriptors) % self.count;
                 self.post();
                 return Some(Received {
                     frame,
@@ -272,88 +323,59 @@ impl<'a> RxRing<'a> {
 }
 
 /// A transmit ring of one function.
-pub(crate) struct TxRing<'a> {
-    machine: &'a Machine,
-    port: Port<'a>,
-    queue: u32,
-    vf: bool,
-    pub(crate) base: u64,
-    pub(crate) count: u32,
-    pub(crate) next: u32,
+pub(crate) struct TxRing<'a>(Queue<'a>);
+
+impl<'a> std::ops::Deref for TxRing<'a> {
+    type Target = Queue<'a>;
+
+    fn deref(&self) -> &Queue<'a> {
+        &self.0
+    }
 }
 
 impl<'a> TxRing<'a> {
     /// Sets up and enables a queue.
     pub(crate) fn new(machine: &'a Machine, function: Function, queue: u32, count: u32) -> Self {
-        let ring = Self {
-            machine,
-            port: machine.port(function),
-            queue,
-            vf: function != Function::Pf,
-            base: machine.allocate(count as usize * 16, 128),
-            count,
-            next: 0,
+        let registers = if function != Function::Pf {
+            Registers {
+                base_low: regs::vftdbal(queue),
+                base_high: regs::vftdbah(queue),
+                length: regs::vftdlen(queue),
+                head: regs::vftdh(queue),
+                tail: regs::vftdt(queue),
+                control: regs::vftxdctl(queue),
+            }
+        } else {
+            Registers {
+                base_low: regs::tdbal(queue),
+                base_high: regs::tdbah(queue),
+                length: regs::tdlen(queue),
+                head: regs::tdh(queue),
+                tail: regs::tdt(queue),
+                control: regs::txdctl(queue),
+            }
         };
-        ring.write(regs::vftdbal(queue), regs::tdbal(queue), ring.base as u32);
-        ring.write(
-            regs::vftdbah(queue),
-            regs::tdbah(queue),
-            (ring.base >> 32) as u32,
-        );
-        ring.write(regs::vftdlen(queue), regs::tdlen(queue), count * 16);
-        ring.write(regs::vftdh(queue), regs::tdh(queue), 0);
-        ring.write(regs::vftdt(queue), regs::tdt(queue), 0);
-        ring.write(
-            regs::vftxdctl(queue),
-            regs::txdctl(queue),
-            regs::TXDCTL_ENABLE,
-        );
+        let ring = Self(Queue::new(machine, function, registers, count));
+        ring.enable(0);
         ring
-    }
-
-    fn write(&self, own: u32, pf: u32, value: u32) {
-        self.port.write32(if self.vf { own } else { pf }, value);
     }
 
     /// The same ring, in another machine with the same memory.
     pub(crate) fn moved<'b>(&self, machine: &'b Machine, function: Function) -> TxRing<'b> {
-        TxRing {
-            machine,
-            port: machine.port(function),
-            queue: self.queue,
-            vf: self.vf,
-            base: self.base,
-            count: self.count,
-            next: self.next,
-        }
-    }
-
-    /// The head.
-    pub(crate) fn head(&self) -> u32 {
-        let reg = if self.vf {
-            regs::vftdh(self.queue)
-        } else {
-            regs::tdh(self.queue)
-        };
-        self.port.read32(reg)
-    }
-
-    /// Bus address of descriptor `slot`.
-    pub(crate) fn slot(&self, slot: u32) -> u64 {
-        self.base + u64::from(slot % self.count) * 16
+        TxRing(self.0.moved(machine, function))
     }
 
     /// Puts descriptors into the ring without telling.
     pub(crate) fn push(&mut self, descriptor: &[u8]) -> u32 {
         let slot = self.next;
         self.machine.store(self.slot(slot), descriptor);
-        self.next = (self.next + 1) % self.count;
+        self.0.next = (self.next + 1) % self.count;
         slot
     }
 
     /// Tells the device.
     pub(crate) fn kick(&self) {
-        self.write(regs::vftdt(self.queue), regs::tdt(self.queue), self.next);
+        self.set_tail(self.next);
     }
 
     /// A data descriptor for bytes that are put into memory.
