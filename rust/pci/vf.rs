@@ -38,8 +38,8 @@ impl<'a> VirtFns<'a> {
         }
     }
 
-    /// The next one, until the call after this.
-    pub fn next(&mut self) -> Option<VirtFn<'_>> {
+    /// The next one, until the call after this; an iterator could not lend it.
+    pub fn advance(&mut self) -> Option<VirtFn<'_>> {
         let mut index = 0;
         // SAFETY: The physical function is valid for `'a`; C takes over the reference to the last one.
         self.at = unsafe { raw::nic_pci_next_vf(self.pf, self.at, &mut index) };

@@ -215,7 +215,7 @@ fn check_for_bad_vf(dev: &net::Device<Adapter>) {
         return;
     };
     let mut vfs = VirtFns::of(pdev);
-    while let Some(vf) = vfs.next() {
+    while let Some(vf) = vfs.advance() {
         if vf.status().is_none_or(|s| s & STATUS_REC_MASTER_ABORT == 0) {
             continue;
         }
@@ -265,7 +265,7 @@ pub(crate) fn bus_error_of_vf(pdev: &pci::Device<Bound>, dev: &net::Device<Adapt
         return false;
     }
     let mut vfs = VirtFns::of(pdev);
-    while let Some(vf) = vfs.next() {
+    while let Some(vf) = vfs.advance() {
         if u32::from(vf.requester_id()) != requester {
             continue;
         }

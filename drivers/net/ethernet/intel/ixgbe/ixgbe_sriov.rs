@@ -154,7 +154,7 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
 pub(crate) fn commands(pdev: &pci::Device<Core<'_>>) -> Result<KVec<(u32, u16)>> {
     let mut all = KVec::new();
     let mut vfs = VirtFns::of(pdev);
-    while let Some(vf) = vfs.next() {
+    while let Some(vf) = vfs.advance() {
         if let Some(command) = vf.command() {
             all.push((vf.index(), command), GFP_KERNEL)?;
         }
@@ -166,7 +166,7 @@ pub(crate) fn commands(pdev: &pci::Device<Core<'_>>) -> Result<KVec<(u32, u16)>>
 /// the PCI core does so for the PF alone.
 pub(crate) fn restore(pdev: &pci::Device<Core<'_>>, commands: &[(u32, u16)]) {
     let mut vfs = VirtFns::of(pdev);
-    while let Some(vf) = vfs.next() {
+    while let Some(vf) = vfs.advance() {
         if let Some((_, command)) = commands.iter().find(|(index, _)| *index == vf.index()) {
             vf.restore(*command);
         }
