@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a VF asks for by mailbox, and what the PF tells it.
+
+use super::{
+    filters::update_xcast_mode,
+    Refusal,
+    Switch,
+    VfState, //
+};
+use crate::{
+    filter::MC_FILTER_TYPE,
+    io::modify,
+    mbx::{
+        self,
+        pf as mailbox,
+        ApiVersion,
+        Queues,
+        Request,
+        Words,
+        MBX_WORDS,
+        PF_CONTROL_MSG,
+        VF_RESET,
+        VT_MSGTYPE_ACK,
+        VT_MSGTYPE_CTS,
+        VT_MSGTYPE_NACK, //
+    },
+    mbx_ext,
+    regs::*,
+    sriov::{
+        self,
+        Pools, //
+    },
+    Regs, //
+};
+
+/// What became of a VF's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// Not a request.
+    Ignored,
+    /// The VF holds the mailbox: the message stays announced.
+    Busy,
+    /// The VF was reset.
+    Reset,
+    /// Done.
+    Done(Request),
+    /// Refused.
+    Refused(Request, Refusal),
+    /// The VF must be reset first.
+    NotClearToSend,
+    /// A message of the migration extension, which the VF may use: the caller answers by [`reply`].
+    Extension(Words),
+}
+
+/// Answers a message in place (`ixgbe_rcv_msg_from_vf`).
+///
+/// # Errors
+/// [`mailbox::Busy`]: the VF waits out its timeout and asks again.
+pub fn reply(io: &impl Regs, vf: u32, words: &Words, ok: bool) -> Result<(), mailbox::Busy> {
+    let mut words = *words;
+    let [head, ..] = &mut words;
+    *head |= VT_MSGTYPE_CTS | if ok { VT_MSGTYPE_ACK } else { VT_MSGTYPE_NACK };
+    mailbox::write(io, vf, &words)
+}
+
+impl Switch {
+    /// Answers a VF's reset message (`ixgbe_vf_reset_msg`).
+    fn vf_reset_msg(
+        &mut self,
+        io: &impl Regs,
+        vfs: &mut [VfState],
+        vf: u32,
+    ) -> Result<(), mailbox::Busy> {
+        let Some(pools) = self.pools else {
+            return Ok(());
+        };
+        self.vf_reset_event(io, vfs, vf);
+        mailbox::clear_memory(io, vf);
+        let Some(state) = vfs.get_mut(vf as usize) else {
+            return Ok(());
+        };
+        if state.mac != [0; 6] {
+            let addr = state.mac;
+            // The entry was freed a moment ago.
+            let _ = self.set_vf_mac(io, vf, state, &addr);
+        }
+        let hide = if state.pf_vlan != 0 { QDE_HIDE_VLAN } else { 0 };
+        sriov::write_qde(io, pools, vf, QDE_ENABLE | hide);
+        self.set_vf_gates(io, vf, state);
+        state.clear_to_send = true;
+        sriov::count_spoofed(io, vf);
+        sriov::clear_head_writeback(io, pools, vf);
+
+        let known = state.mac != [0; 6] && state.pf_set_mac;
+        let (flag, addr) = if known {
+            (VT_MSGTYPE_ACK, state.mac)
+        } else {
+            (VT_MSGTYPE_NACK, [0; 6])
+        };
+        let words = mbx::mac_words(VF_RESET | flag, addr, MC_FILTER_TYPE);
+        let msg = words.get(..mbx::VF_PERMADDR_MSG_LEN).unwrap_or(&words);
+        mailbox::write(io, vf, msg)
+    }
+
+    /// Reads and answers the message that a VF announced (`ixgbe_rcv_msg_from_vf`).
+    pub fn handle_message(&mut self, io: &impl Regs, vfs: &mut [VfState], vf: u32) -> Handled {
+        let Ok(mut words) = mailbox::read(io, vf) else {
+            return Handled::Busy;
+        };
+        mailbox::clear_message(io, vf);
+        let head = words[0];
+        if head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) != 0 {
+            return Handled::Ignored;
+        }
+        // An answer that finds the mailbox taken is lost, as in the C driver: the VF asks again after its timeout.
+        let request = Request::decode(&words);
+        if request == Request::Reset {
+            let _ = self.vf_reset_msg(io, vfs, vf);
+            return Handled::Reset;
+        }
+        let Some(state) = vfs.get(vf as usize) else {
+            return Handled::Ignored;
+        };
+        if !state.clear_to_send {
+            let _ = mailbox::write(io, vf, &[head | VT_MSGTYPE_NACK]);
+            return Handled::NotClearToSend;
+        }
+        if state.features & mbx_ext::FEATURE_MIGRATION != 0 && mbx_ext::VfMessage::is_type(head) {
+            return Handled::Extension(words);
+        }
+        let result = self.dispatch(io, vfs, vf, &request, &mut words);
+        let _ = reply(io, vf, &words, result.is_ok());
+        match result {
+            Ok(()) => Handled::Done(request),
+            Err(why) => Handled::Refused(request, why),
+        }
+    }
+
+    /// Sets for a VF that comes from another host what a reset message sets here: what every VF receives, and that a VF
+    /// whose rings are full drops its frames instead of holding up everybody's.
+    pub fn admit(&self, io: &impl Regs, vfs: &[VfState], vf: u32) {
+        let (Some(pools), Some(state)) = (self.pools, vfs.get(vf as usize)) else {
+            return;
+        };
+        let untagged = state.pf_vlan == 0;
+        let aupe = if untagged { VMOLR_AUPE } else { 0 };
+        let filters = VMOLR_ROMPE | VMOLR_MPE | VMOLR_UPE | VMOLR_VPE | VMOLR_BAM | VMOLR_AUPE;
+        modify(io, vmolr(vf), filters, VMOLR_BAM | aupe);
+        let hide = if untagged { 0 } else { QDE_HIDE_VLAN };
+        sriov::write_qde(io, pools, vf, QDE_ENABLE | hide);
+        sriov::count_spoofed(io, vf);
+    }
+
+    /// Does what a VF asked for on its last host, at this host's limits.
+    ///
+    /// # Errors
+    /// As if the VF had asked.
+    pub fn apply(
+        &mut self,
+        io: &impl Regs,
+        vfs: &mut [VfState],
+        vf: u32,
+        request: &Request,
+    ) -> Result<(), Refusal> {
+        self.dispatch(io, vfs, vf, request, &mut [0; MBX_WORDS])
+    }
+
+    /// Does what a VF asks for, at the limits of the C driver, and puts the answer into `words`.
+    fn dispatch(
+        &mut self,
+        io: &impl Regs,
+        vfs: &mut [VfState],
+        vf: u32,
+        request: &Request,
+        words: &mut Words,
+    ) -> Result<(), Refusal> {
+        let state = vfs.get_mut(vf as usize).ok_or(Refusal::NoVf)?;
+        let need = |version| {
+            if state.api >= version {
+                Ok(())
+            } else {
+                Err(Refusal::Unsupported)
+            }
+        };
+        match *request {
+            Request::SetMac(addr) => self.set_vf_mac_msg(io, vf, state, &addr),
+            Request::SetMulticast(list) => {
+                state.mc = list;
+                for hash in list.as_slice() {
+                    let bit = 1 << (hash & 0x1F);
+                    modify(io, mta(u32::from(hash >> 5) & 0x7F), bit, bit);
+                }
+                modify(io, MCSTCTRL, MCSTCTRL_MFE, MCSTCTRL_MFE);
+                modify(io, vmolr(vf), VMOLR_ROMPE, VMOLR_ROMPE);
+                Ok(())
+            }
+            Request::SetVlan { add, vid } => {
+                if state.pf_vlan != 0 {
+                    return Err(Refusal::VlanIsSet);
+                }
+                // VLAN 0 cannot be removed: it carries what is only priority-tagged.
+                if vid == 0 && !add {
+                    return Ok(());
+                }
+                self.set_vf_vlan(io, vf, u32::from(vid), add)
+            }
+            Request::SetLpe(bytes) => self.set_vf_lpe(io, vf, state, bytes),
+            Request::SetMacvlan { index, addr } => {
+                self.set_vf_macvlan_msg(io, vf, state, index, &addr)
+            }
+            Request::ApiNegotiate(wire) => {
+                state.api = ApiVersion::from_wire(wire).ok_or(Refusal::Api)?;
+                Ok(())
+            }
+            Request::GetQueues => {
+                need(ApiVersion::V11)?;
+                let queues = self.pools.map_or(1, Pools::queues);
+                Queues {
+                    tx: queues,
+                    rx: queues,
+                    trans_vlan: u32::from(state.pf_vlan != 0 || state.pf_qos != 0),
+                    def_queue: 0,
+                }
+                .encode(words);
+                Ok(())
+            }
+            Request::GetReta | Request::GetRssKey => {
+                if !state.rss_query {
+                    return Err(Refusal::Denied);
+                }
+                need(ApiVersion::V12)?;
+                if *request == Request::GetReta {
+                    mbx::encode_reta(&self.rss.table, words);
+                } else {
+                    mbx::encode_rss_key(&self.rss.key, words);
+                }
+                Ok(())
+            }
+            Request::UpdateXcastMode(wire) => {
+                let granted = update_xcast_mode(io, vf, state, wire)?;
+                words[1] = granted.wire();
+                Ok(())
+            }
+            Request::GetLinkState => {
+                need(ApiVersion::V12)?;
+                words[1] = u32::from(state.link_enable);
+                Ok(())
+            }
+            Request::FeaturesNegotiate(offered) => {
+                need(ApiVersion::V17)?;
+                state.features = offered & self.features;
+                words[1] = state.features;
+                Ok(())
+            }
+            // Answered only on E610 (`ixgbe_send_vf_link_status`).
+            Request::GetPfLinkState => Err(Refusal::Unsupported),
+            Request::Reset | Request::Other(_) => Err(Refusal::Unknown),
+        }
+    }
+
+    /// Tells a VF that something changed (`ixgbe_ping_vf`); later if it is just asking for something.
+    pub fn ping(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
+        let cts = if state.clear_to_send {
+            VT_MSGTYPE_CTS
+        } else {
+            0
+        };
+        state.ping_pending =
+            state.stands || mailbox::notify(io, vf, &[PF_CONTROL_MSG | cts]).is_err();
+    }
+
+    /// Tells every VF.
+    pub fn ping_all(&self, io: &impl Regs, vfs: &mut [VfState]) {
+        for (vf, state) in (0u32..).zip(vfs) {
+            self.ping(io, vf, state);
+        }
+    }
+
+    /// Says what could not be said before.
+    pub fn flush_pings(&self, io: &impl Regs, vfs: &mut [VfState]) {
+        for (vf, state) in (0u32..).zip(vfs) {
+            if state.ping_pending {
+                self.ping(io, vf, state);
+            }
+        }
+    }
+
+    /// A VF acknowledged a message: if it is not clear to send it must be told so (`ixgbe_rcv_ack_from_vf`).
+    pub fn handle_ack(&self, io: &impl Regs, vfs: &[VfState], vf: u32) {
+        mailbox::clear_ack(io, vf);
+        if vfs.get(vf as usize).is_some_and(|s| !s.clear_to_send) {
+            let _ = mailbox::notify(io, vf, &[VT_MSGTYPE_NACK]);
+        }
+    }
+
+    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told.
+    pub fn restart(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
+        state.clear_to_send = false;
+        self.ping(io, vf, state);
+    }
+}
