@@ -6,8 +6,12 @@ use super::vlan::ADDRESSES_LEN;
 use super::{be16, be32, put};
 
 /// The smallest MSS that is segmented, in bytes. The public sources name no limit; this is the least that Linux asks for
-/// (`TCP_MIN_GSO_SIZE` in `include/net/tcp.h`), and bounds the work for a frame of 256 KiB to 32,768 segments.
+/// (`TCP_MIN_GSO_SIZE` in `include/net/tcp.h`).
 pub const MIN_MSS: u16 = 8;
+
+/// The most segments that one request may make. A choice, since each may go to 64 pools: as many as K asks for at most,
+/// 64 KiB (`netif_set_tso_max_size` in `ixgbe_main.c`, `GSO_LEGACY_MAX_SIZE` for a VF) at [`MIN_MSS`].
+pub const MOST_SEGMENTS: usize = 65_536 / MIN_MSS as usize;
 
 /// LLC and SNAP headers, EtherType included.
 const SNAP_LEN: usize = 8;
@@ -64,7 +68,10 @@ pub(super) fn segment(
     check(context)?;
     let mss = usize::from(context.mss);
     let largest = u32::from(context.ip_len) + u32::from(context.l4_len) + u32::from(context.mss);
-    if context.mss < MIN_MSS || largest > u32::from(u16::MAX) {
+    if context.mss < MIN_MSS
+        || largest > u32::from(u16::MAX)
+        || payload.len().div_ceil(mss) > MOST_SEGMENTS
+    {
         return Err(Error::SegmentSize);
     }
 
@@ -332,6 +339,19 @@ mod tests {
             Err(Error::Header)
         );
         assert_eq!(count(&|c, _| c.ip_len = 511), Err(Error::Header));
+    }
+
+    #[test]
+    fn no_request_makes_more_segments_than_linux_asks_for() {
+        let count = |len: usize| {
+            let (mut frame, context, mut options) = tcp().request(Some(MIN_MSS));
+            frame.resize(frame.len() - 100 + len, 5);
+            options.payload_len = u32::try_from(len).unwrap();
+            send(&frame, &context, &options, None, &Config::default()).map(|wire| wire.len())
+        };
+        let most = usize::from(MIN_MSS) * MOST_SEGMENTS;
+        assert_eq!(count(most), Ok(MOST_SEGMENTS));
+        assert_eq!(count(most + 1), Err(Error::SegmentSize));
     }
 
     #[test]

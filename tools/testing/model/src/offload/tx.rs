@@ -187,7 +187,8 @@ pub enum Error {
     L4Type,
     /// PAYLEN is not the length of the frame in the descriptors.
     PayloadLen,
-    /// MSS is below [`tso::MIN_MSS`], or a segment would exceed IP's 64 KiB.
+    /// MSS is below [`tso::MIN_MSS`], a segment would exceed IP's 64 KiB, or there would be more than
+    /// [`tso::MOST_SEGMENTS`].
     SegmentSize,
     /// The frame brings its FCS, and it is missing or wrong: no receiver would take it.
     Fcs,
