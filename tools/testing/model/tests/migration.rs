@@ -14,7 +14,7 @@ use libixgbe::migration::{format, Counted, HeadRestore, Marking, Refusal};
 use libixgbe::rss::Rss;
 use libixgbe::sriov::vf::{Switch, VfState};
 use libixgbe::sriov::Pools;
-use libixgbe::{regs, Regs};
+use libixgbe::{regs, Delay, Regs};
 
 const VF: u8 = 1;
 const VF_MAC: [u8; 6] = [0x02, 0, 0, 0, 7, 7];
@@ -570,6 +570,96 @@ fn a_pf_reset_does_not_cost_a_stopped_vf() {
     assert_eq!(resumed.restored.way, HeadRestore::Write);
     let f = a.receive(3);
     assert_eq!(rings.take_all(), [f]);
+}
+
+/// Registers of a PF whose wire takes frames again whenever the driver sleeps.
+struct Clearing<'a>(&'a Machine);
+
+impl Regs for Clearing<'_> {
+    fn read32(&self, reg: u32) -> u32 {
+        self.0.pf().read32(reg)
+    }
+    fn write32(&self, reg: u32, val: u32) {
+        self.0.pf().write32(reg, val);
+    }
+}
+
+impl Delay for Clearing<'_> {
+    fn udelay(&self, us: u32) {
+        self.0.set_wire_room(2);
+        self.0.wire_ready();
+        self.0.pf().udelay(us);
+    }
+    fn usleep(&self, us: u32) {
+        self.udelay(us);
+    }
+}
+
+/// The wire is slow, so that the VF is stopped with frames on their way: all of them leave, here or there, and none is
+/// taken for one with another's address.
+#[test]
+fn frames_on_their_way_pass_the_spoof_check() {
+    let machine = machine_with(HeadWrite::Value);
+    let mut a = Host::new(&machine);
+    let spoofed = &mut a.vfs[usize::from(VF)];
+    a.switch
+        .admin_set_spoofchk(&machine.pf(), VF.into(), spoofed, true);
+    a.bring_up(false);
+    let mut rings = Rings::new(&machine);
+    machine.set_wire_room(1);
+    let want: Vec<_> = (0..30).map(|n| frame(PEER, VF_MAC, 100 + n)).collect();
+    for f in &want {
+        rings.tx[0].send(f);
+    }
+    let mut sent = machine.take_sent();
+    assert!(sent.len() < 30);
+    let mut pf = Pf {
+        switch: &mut a.switch,
+        vfs: &mut a.vfs,
+        vf: VF.into(),
+        device: 0x10ed,
+        head_restore: HeadRestore::Auto,
+    };
+    a.mover.suspend(&Clearing(&machine), &mut pf).unwrap();
+    sent.extend(machine.take_sent());
+    resume(&mut a);
+    machine.set_wire_room(1000);
+    machine.wire_ready();
+    sent.extend(machine.take_sent());
+    assert_eq!(sent.len(), want.len());
+    assert_eq!(sent, want);
+}
+
+/// What the guest had put into its ring and the source had not sent is sent by who runs the VF next, past the check of
+/// its source address.
+#[test]
+fn unsent_frames_pass_the_spoof_check() {
+    for policy in [HeadWrite::Value, HeadWrite::Zero] {
+        let (ma, mb) = (machine_with(policy), machine_with(policy));
+        let mut a = Host::new(&ma);
+        let mut b = Host::new(&mb);
+        for host in [&mut a, &mut b] {
+            let pf = host.machine.pf();
+            let vf = &mut host.vfs[usize::from(VF)];
+            host.switch.admin_set_spoofchk(&pf, VF.into(), vf, true);
+        }
+        a.bring_up(false);
+        let mut rings = Rings::new(&ma);
+        a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+        let want: Vec<_> = (0..6).map(|n| frame(PEER, VF_MAC, 100 + n)).collect();
+        for (n, f) in want.iter().enumerate() {
+            rings.tx[n / 3].send(f);
+        }
+        assert!(ma.take_sent().is_empty());
+        let (blob, _) = save(&mut a);
+        mb.copy_memory(&ma);
+        mb.reset(Function::Vf(VF));
+        let _rings = rings.moved(&mb);
+        load(&mut b, &blob).0.unwrap();
+        resume(&mut b);
+        // Heads were 0, which every device takes back.
+        assert_eq!(mb.take_sent(), want);
+    }
 }
 
 /// The VF takes a message and answers at once, so that the PF sees its acknowledgement and its answer together.

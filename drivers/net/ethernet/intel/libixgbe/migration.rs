@@ -4,8 +4,9 @@
 //! ```text
 //!   source                                        destination
 //!   ------                                        -----------
-//!   quiesce      steering off, Tx drained, queues
-//!                stopped, gates closed, heads stable
+//!   quiesce      Tx drained and stopped, steering
+//!                off, Rx stopped, gates closed,
+//!                heads stable
 //!   (last read of the dirty log)
 //!   capture      registers, mailbox, filters
 //!   encode   ------------- blob ------------->    decode     whole blob checked, nothing written

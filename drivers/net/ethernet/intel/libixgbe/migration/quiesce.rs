@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Stops a VF from outside, whatever its guest does, and leaves its memory alone from then on.
 //!
-//! The order matters (ice removes filters first too, because a loaded Rx queue moves its head while it stops):
-//! steering off, Tx drained, queues stopped, gates closed, heads stable. The VF's own registers and mailbox are not
-//! touched, so that a guest sees nothing of it.
+//! The order matters: Tx drained and stopped while the VF's addresses still lead to its pool, because the anti-spoofing
+//! check throws away what comes from an address that does not (7.10.3.9.2.1); then steering off, before Rx is stopped,
+//! because a loaded Rx queue moves its head while it stops (ice removes filters first too); gates closed, heads stable.
+//! The VF's own registers and mailbox are not touched, so that a guest sees nothing of it.
 
 use super::Place;
 use crate::io;
@@ -131,36 +132,36 @@ pub fn quiesce(
         return Err((was, QuiesceError::Gone));
     }
 
-    steering_off(io, place, was.vmolr);
-    io.usleep(STEERING_SETTLE_US);
-    was.drained = drain(io, place, &was.txdctl);
-
     let running = |dctl: &[u32; MAX_QUEUES], enable: u32| dctl.map(|d| d & enable != 0);
     let rx = running(&was.rxdctl, regs::RXDCTL_ENABLE);
     let tx = running(&was.txdctl, regs::TXDCTL_ENABLE);
-    for (i, (rx_runs, tx_runs)) in (0..place.queues_per_pool).zip(rx.into_iter().zip(tx)) {
-        let q = place.queue(i);
-        if rx_runs {
-            io::modify(io, regs::rxdctl(q), regs::RXDCTL_ENABLE, 0);
-        }
-        if tx_runs {
-            io::modify(io, regs::txdctl(q), regs::TXDCTL_ENABLE, 0);
+    let queues = 0..place.queues_per_pool;
+
+    was.drained = drain(io, place, &was.txdctl);
+    for (i, _) in queues.clone().zip(tx).filter(|(_, runs)| *runs) {
+        io::modify(io, regs::txdctl(place.queue(i)), regs::TXDCTL_ENABLE, 0);
+    }
+    for (i, _) in queues.clone().zip(tx).filter(|(_, runs)| *runs) {
+        if !stopped(io, regs::txdctl(place.queue(i)), regs::TXDCTL_ENABLE) {
+            return Err((was, QuiesceError::TxQueue(i)));
         }
     }
-    for (i, (rx_runs, tx_runs)) in (0..place.queues_per_pool).zip(rx.into_iter().zip(tx)) {
-        let q = place.queue(i);
-        if rx_runs && !stopped(io, regs::rxdctl(q), regs::RXDCTL_ENABLE) {
+
+    steering_off(io, place, was.vmolr);
+    io.usleep(STEERING_SETTLE_US);
+    for (i, _) in queues.clone().zip(rx).filter(|(_, runs)| *runs) {
+        io::modify(io, regs::rxdctl(place.queue(i)), regs::RXDCTL_ENABLE, 0);
+    }
+    for (i, _) in queues.clone().zip(rx).filter(|(_, runs)| *runs) {
+        if !stopped(io, regs::rxdctl(place.queue(i)), regs::RXDCTL_ENABLE) {
             return Err((was, QuiesceError::RxQueue(i)));
-        }
-        if tx_runs && !stopped(io, regs::txdctl(q), regs::TXDCTL_ENABLE) {
-            return Err((was, QuiesceError::TxQueue(i)));
         }
     }
     io.usleep(STOP_SETTLE_US);
     io::modify(io, regs::vfre(gate_row), gate_bit, 0);
     io::modify(io, regs::vfte(gate_row), gate_bit, 0);
 
-    for (i, (rx_ran, tx_ran)) in (0..place.queues_per_pool).zip(rx.into_iter().zip(tx)) {
+    for (i, (rx_ran, tx_ran)) in queues.zip(rx.into_iter().zip(tx)) {
         let q = place.queue(i);
         if rx_ran && io.read32(regs::rdh(q)) != io.read32(regs::rdh(q)) {
             return Err((was, QuiesceError::Unstable));

@@ -10,7 +10,6 @@ use super::state::VfState;
 use super::Place;
 use crate::io;
 use crate::mbx_ext;
-use crate::mbx_ext::MAX_QUEUES;
 use crate::regs;
 use crate::Delay;
 use crate::Regs;
@@ -221,7 +220,9 @@ fn stop_all(io: &(impl Regs + Delay), place: &Place<'_>) {
     }
 }
 
-/// Sets a stopped VF going: heads, gates, tails, steering, then every vector once, because causes may have been lost.
+/// Sets a stopped VF going: heads, gates, Rx tails, steering, Tx tails, then every vector once, because causes may have
+/// been lost. Buffers come before steering, which brings frames for them; the VF's address comes before what waits to be
+/// sent, which the anti-spoofing check would throw away.
 ///
 /// `vmolr` is the pool's VMOLR and `gates` whether it may receive (VFRE) and send (VFTE), all three by this host's policy. The caller then tells the guest what the result asks for: re-arm,
 /// or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
@@ -261,22 +262,21 @@ pub fn resume(
             io::modify(io, gate, bit, bit);
         }
     }
-    if way != HeadRestore::Reset {
-        let queues = state.rx.iter().zip(&state.tx).take(MAX_QUEUES);
-        for (i, (rx, tx)) in (0..place.queues_per_pool).zip(queues) {
-            let q = place.queue(i);
-            if rx.enabled() && rearm_rx >> i & 1 == 0 {
-                io.write32(regs::rdt(q), rx.tail);
-            }
-            if tx.enabled() && rearm_tx >> i & 1 == 0 {
-                io.write32(regs::tdt(q), tx.tail);
-            }
+    let goes_on = way != HeadRestore::Reset;
+    for (i, rx) in (0..place.queues_per_pool).zip(&state.rx) {
+        if goes_on && rx.enabled() && rearm_rx >> i & 1 == 0 {
+            io.write32(regs::rdt(place.queue(i)), rx.tail);
         }
     }
     io.write32(regs::vmolr(place.vf), vmolr);
     for rar in place.rars {
         let (reg, bit) = place.mpsar(*rar);
         io.write32(reg, bit);
+    }
+    for (i, tx) in (0..place.queues_per_pool).zip(&state.tx) {
+        if goes_on && tx.enabled() && rearm_tx >> i & 1 == 0 {
+            io.write32(regs::tdt(place.queue(i)), tx.tail);
+        }
     }
     io.write32(regs::pvteims(place.vf), state.interrupts.eims);
     io.write32(regs::pvteics(place.vf), (1 << super::VECTORS) - 1);
