@@ -295,8 +295,6 @@ impl Handle {
     /// Tells the switches where the VF's addresses are now.
     fn announce(&self, dev: &net::Device<Adapter>, macs: &[[u8; 6]], vlans: &[u16]) {
         let mut buffer = [0; ANNOUNCEMENT_BYTES];
-        let untagged = [0u16];
-        let vlans = if vlans.is_empty() { &untagged } else { vlans };
         for mac in macs.iter().filter(|mac| **mac != [0; 6]) {
             for vlan in vlans {
                 let frame = announcement(mac, *vlan, &mut buffer);
@@ -374,9 +372,13 @@ impl Provider for Handle {
                             let _ = macs.push(f.mac, GFP_KERNEL);
                             let _ = macs.extend_from_slice(f.unicast.as_slice(), GFP_KERNEL);
                             let _ = if port_vlan != 0 {
-                                vlans.extend_from_slice(&[port_vlan], GFP_KERNEL)
+                                vlans.push(port_vlan, GFP_KERNEL)
                             } else {
-                                vlans.extend_from_slice(f.vlans.as_slice(), GFP_KERNEL)
+                                // Frames without a tag are always its to send.
+                                let tagged = f.vlans.as_slice().iter().filter(|vid| **vid != 0);
+                                vlans.push(0, GFP_KERNEL).and_then(|()| {
+                                    tagged.map(|vid| vlans.push(*vid, GFP_KERNEL)).collect()
+                                })
                             };
                         }
                     }
