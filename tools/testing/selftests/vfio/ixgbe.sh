@@ -3,9 +3,10 @@
 #
 # Prepares VFs of one or two 82599 for user space and runs a test program on them.
 #
-# usage: ixgbe.sh [-v] [-2] [-r WAY | -e WAY] PROGRAM [ARG...]
+# usage: ixgbe.sh [-v] [-2 | -n COUNT] [-r WAY | -e WAY] PROGRAM [ARG...]
 #   -v  bind the VFs to vfio-pci instead of the variant driver
 #   -2  two VFs of the first PF, instead of one VF of each PF
+#   -n  so many VFs of each PF, those of the first PF first
 #   -r  set head_restore to this: write, rearm or reset
 #   -e  leave head_restore as it is, and expect that this comes of it
 #
@@ -25,13 +26,14 @@ case $PF_MODULE in
 esac
 DRIVER=
 BOTH_OF_ONE=
-
+COUNT=1
 HEAD_RESTORE=
 
-while getopts "v2r:e:" opt; do
+while getopts "v2n:r:e:" opt; do
 	case $opt in
 	v) DRIVER=vfio-pci ;;
 	2) BOTH_OF_ONE=y ;;
+	n) COUNT=$OPTARG ;;
 	r) HEAD_RESTORE=$OPTARG; export KSFT_RESTORE=$OPTARG ;;
 	e) export KSFT_RESTORE=$OPTARG ;;
 	*) exit 1 ;;
@@ -110,7 +112,7 @@ vf_of()	# PF INDEX
 	local vf
 	vf=$(basename "$(readlink "/sys/bus/pci/devices/$1/virtfn$2")")
 	if [ "$DRIVER" != vfio-pci ]; then
-		devlink port function set "pci/$1/$(port_of "$1" "$2")" migratable enable || return
+		devlink port function set "${PORTS[$1/$2]}" migratable enable || return
 	fi
 	echo "$DRIVER" > "/sys/bus/pci/devices/$vf/driver_override"
 	[ -e "/sys/bus/pci/devices/$vf/driver" ] &&
@@ -119,15 +121,19 @@ vf_of()	# PF INDEX
 	echo "$vf"
 }
 
-port_of()	# PF INDEX: number of the devlink port of this VF
+# The devlink port of each VF, by PF/INDEX.
+declare -A PORTS
+find_ports()
 {
-	devlink -j port show | python3 -c '
+	local pf vf port
+	while read -r pf vf port; do
+		PORTS[$pf/$vf]=$port
+	done < <(devlink -j port show | python3 -c '
 import json, sys
-pf, vf = sys.argv[1], int(sys.argv[2])
 for name, port in json.load(sys.stdin)["port"].items():
-    if name.startswith(f"pci/{pf}/") and port.get("flavour") == "pcivf" and port.get("vfnum") == vf:
-        print(name.rsplit("/", 1)[1])
-' "$1" "$2"
+    if port.get("flavour") == "pcivf":
+        print(name.split("/")[1], port["vfnum"], name)
+')
 }
 
 PFS=($(pfs))
@@ -142,19 +148,22 @@ for pf in $(printf '%s\n' "${PFS[@]}" | sort -u); do
 	ip link set "$netdev" up
 	# The 82599 shuts out a VF whose frames are larger than the PF's, and the reverse.
 	ip link set "$netdev" mtu 1500
-	echo 2 > "/sys/bus/pci/devices/$pf/sriov_numvfs"
+	echo $((COUNT > 2 ? COUNT : 2)) > "/sys/bus/pci/devices/$pf/sriov_numvfs"
 	if [ -n "$HEAD_RESTORE" ]; then
 		devlink dev param set "pci/$pf" name head_restore value "$HEAD_RESTORE" \
 			cmode runtime || skip "no parameter head_restore"
 	fi
 done
 
+find_ports
 VFS=()
 index=0
 for pf in "${PFS[@]}"; do
-	vf=$(vf_of "$pf" $index) || skip "cannot prepare VF $index of $pf"
-	VFS+=("$vf")
-	[ -n "$BOTH_OF_ONE" ] && index=$((index + 1))
+	for ((i = index; i < index + COUNT; i++)); do
+		vf=$(vf_of "$pf" $i) || skip "cannot prepare VF $i of $pf"
+		VFS+=("$vf")
+	done
+	[ -n "$BOTH_OF_ONE" ] && index=$((index + COUNT))
 done
 
 # PFs answer their VFs only with the link up.

@@ -44,7 +44,6 @@ FIXTURE(mig_move) {
 	struct ixgbevf vf;
 	struct peer peer;		/* sends to the VF; accounts what comes from it */
 	struct peer sink;		/* accounts what the VF receives */
-	u32 tx_seq[PEER_FLOWS];
 	int at;				/* index of the device that runs the VF */
 	bool lossless;
 	u64 moves;
@@ -112,10 +111,7 @@ static int move(FIXTURE_DATA(mig_move) *self, size_t chunk)
 	if (ret)
 		return ret;
 
-	/* Configuration space is user space's to carry over. */
-	vfio_pci_cmd_set(to, PCI_COMMAND_MASTER);
-	ixgbevf_move(&self->vf, to);
-	ret = vfio_mig_set_state(to, VFIO_DEVICE_STATE_RUNNING, NULL);
+	ret = ixgbevf_arrive(&self->vf, to);
 	if (ret)
 		return ret;
 
@@ -129,60 +125,8 @@ static void send_from_vf(FIXTURE_DATA(mig_move) *self, u32 count, u32 len)
 {
 	u32 i;
 
-	for (i = 0; i < count; i++) {
-		u32 flow = i % PEER_FLOWS;
-		u8 *frame;
-
-		while (!(frame = ixgbevf_tx_frame(&self->vf, flow % IXGBEVF_QUEUES)))
-			peer_receive(&self->peer, self->vf.mac, 1);
-		test_frame(frame, len, self->peer.mac, self->vf.mac, flow, self->tx_seq[flow]++);
-		ixgbevf_send(&self->vf, flow % IXGBEVF_QUEUES, len);
-	}
-}
-
-static u64 sum(const u32 *counts)
-{
-	u64 total = 0;
-	int i;
-
-	for (i = 0; i < PEER_FLOWS; i++)
-		total += counts[i];
-	return total;
-}
-
-/* Work until all that was sent has arrived at both ends; false if it does not. */
-static bool drain(FIXTURE_DATA(mig_move) *self, u64 timeout_ms)
-{
-	u64 deadline = test_now_ms() + timeout_ms;
-
-	while (test_now_ms() < deadline) {
-		ixgbevf_poll(&self->vf);
-		peer_receive(&self->peer, self->vf.mac, 0);
-		if (!memcmp(self->sink.received, self->peer.sent, sizeof(self->peer.sent)) &&
-		    !memcmp(self->peer.received, self->tx_seq, sizeof(self->tx_seq)))
-			return true;
-	}
-
-	return false;
-}
-
-/* Traffic both ways must pass now; a driver that had to reset itself may need a while. */
-static bool alive(FIXTURE_DATA(mig_move) *self)
-{
-	u64 deadline = test_now_ms() + 10000;
-	u64 seen = self->sink.frames, sent = self->peer.frames;
-
-	while (test_now_ms() < deadline) {
-		peer_send(&self->peer, self->vf.mac, 0, 100);
-		send_from_vf(self, 1, 100);
-		usleep(1000);
-		ixgbevf_poll(&self->vf);
-		peer_receive(&self->peer, self->vf.mac, 0);
-		if (self->sink.frames > seen && self->peer.frames > sent)
-			return true;
-	}
-
-	return false;
+	for (i = 0; i < count; i++)
+		peer_send_from(&self->peer, &self->vf, i, len);
 }
 
 static void peer_burst(FIXTURE_DATA(mig_move) *self, u32 count, u32 len)
@@ -221,11 +165,12 @@ static bool wait_untaken(FIXTURE_DATA(mig_move) *self, u32 count)
 
 TEST_F(mig_move, there_and_back)
 {
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	ASSERT_EQ(0, move(self, CHUNK));
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
+	ASSERT_TRUE(!self->lossless || peer_drain(&self->peer, &self->vf, 5000));
 	ASSERT_EQ(0, move(self, CHUNK));
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
 
 	if (self->lossless) {
@@ -251,15 +196,14 @@ TEST_F(mig_move, received_before_taken_after)
 	if (!self->lossless)
 		SKIP(return, "frames are lost by the reset");
 
+	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	for (i = 0; i < 6; i++) {
-		ASSERT_TRUE(drain(self, 5000));
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
 		peer_burst(self, 20 + 7 * i, 64 + 200 * i);
 		ASSERT_TRUE(wait_untaken(self, 20 + 7 * i));
 		ASSERT_EQ(0, move(self, CHUNK));
-		ASSERT_TRUE(drain(self, 5000)) {
-			TH_LOG("move %u: %llu of %llu frames", i,
-			       (unsigned long long)self->sink.frames,
-			       (unsigned long long)sum(self->peer.sent));
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000)) {
+			TH_LOG("move %u", i);
 		}
 	}
 	EXPECT_EQ(0, self->sink.lost + self->sink.duplicated + self->sink.corrupted);
@@ -273,11 +217,12 @@ TEST_F(mig_move, queued_before_sent_after)
 	if (!self->lossless)
 		SKIP(return, "frames are lost by the reset");
 
+	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	for (i = 0; i < 6; i++) {
-		ASSERT_TRUE(drain(self, 5000));
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
 		send_from_vf(self, 100, 1000);
 		ASSERT_EQ(0, move(self, CHUNK));
-		ASSERT_TRUE(drain(self, 5000)) {
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000)) {
 			TH_LOG("move %u", i);
 		}
 	}
@@ -292,14 +237,15 @@ TEST_F_TIMEOUT(mig_move, every_head, 300)
 	if (!self->lossless)
 		SKIP(return, "frames are lost by the reset");
 
+	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	for (i = 0; i < 2 * IXGBEVF_RING_SIZE; i += 5) {
 		peer_burst(self, 5, 100);
 		send_from_vf(self, 5, 100);
-		ASSERT_TRUE(drain(self, 5000));
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
 		ASSERT_EQ(0, move(self, CHUNK));
 	}
 	peer_burst(self, 5, 100);
-	ASSERT_TRUE(drain(self, 5000));
+	ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
 	EXPECT_EQ(0, self->sink.lost + self->sink.duplicated + self->sink.corrupted);
 	EXPECT_EQ(0, self->peer.lost + self->peer.duplicated + self->peer.corrupted);
 }
@@ -311,8 +257,9 @@ TEST_F_TIMEOUT(mig_move, under_load, 600)
 	u32 count = rounds ? atoi(rounds) : 20;
 	u32 i;
 
+	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	for (i = 0; i < count; i++) {
-		ASSERT_TRUE(alive(self));
+		ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 		peer_burst(self, 60, 64 + i * 13 % 1400);
 		send_from_vf(self, 60, 64 + i * 29 % 1400);
 		ixgbevf_poll(&self->vf);
@@ -324,12 +271,12 @@ TEST_F_TIMEOUT(mig_move, under_load, 600)
 			TH_LOG("move %u", i);
 		}
 		if (self->lossless) {
-			ASSERT_TRUE(drain(self, 5000)) {
+			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000)) {
 				TH_LOG("move %u", i);
 			}
 		}
 	}
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
 	EXPECT_EQ(0, self->sink.duplicated + self->peer.duplicated);
 	if (self->lossless) {
@@ -349,6 +296,7 @@ TEST_F(mig_move, source_resumes)
 	struct vfio_pci_device *to = self->env.device[1];
 	u32 i;
 
+	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	for (i = 0; i < 5; i++) {
 		struct vfio_mig_stream stream = {};
 
@@ -364,10 +312,10 @@ TEST_F(mig_move, source_resumes)
 		vfio_pci_device_reset(to);
 		vfio_mig_stream_free(&stream);
 		ASSERT_EQ(0, vfio_mig_set_state(from, VFIO_DEVICE_STATE_RUNNING, NULL));
+		ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 		if (self->lossless) {
-			ASSERT_TRUE(drain(self, 5000));
+			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
 		}
-		ASSERT_TRUE(alive(self));
 	}
 	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
 	if (self->lossless) {
@@ -382,7 +330,7 @@ TEST_F(mig_move, destination_dies)
 	struct vfio_mig_stream stream = {};
 	int fd, i;
 
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	for (i = 0; i < 4; i++) {
 		ASSERT_EQ(0, vfio_mig_save(from, &stream, CHUNK));
 		ASSERT_EQ(0, vfio_mig_set_state(self->env.device[1],
@@ -398,20 +346,20 @@ TEST_F(mig_move, destination_dies)
 		}
 		vfio_mig_stream_free(&stream);
 		ASSERT_EQ(0, vfio_mig_set_state(from, VFIO_DEVICE_STATE_RUNNING, NULL));
-		ASSERT_TRUE(alive(self));
+		ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	}
 	ASSERT_EQ(0, move(self, CHUNK));
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 }
 
 /* A mailbox exchange is half done when the VF moves: the driver retries and goes on. */
 TEST_F(mig_move, while_resetting)
 {
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	ixgbevf_stop(&self->vf);
 	ASSERT_EQ(0, move(self, CHUNK));
 	ASSERT_EQ(0, ixgbevf_reinit(&self->vf));
-	ASSERT_TRUE(alive(self));
+	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 }
 
 int main(int argc, char *argv[])

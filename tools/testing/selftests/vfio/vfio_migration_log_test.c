@@ -32,6 +32,7 @@ FIXTURE(mig_log) {
 	struct peer sink;
 	u64 cpu_dirty[(PAGES + 63) / 64];
 	u64 log[(PAGES + 63) / 64];
+	u64 reported;		/* pages that the last report named */
 	u8 *copy;		/* the destination's memory */
 };
 
@@ -63,6 +64,7 @@ FIXTURE_SETUP(mig_log)
 	self->vf.receive = peer_account;
 	self->vf.context = &self->sink;
 	ASSERT_EQ(0, ixgbevf_init(&self->vf, self->device, &self->region));
+	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 }
 
 FIXTURE_TEARDOWN(mig_log)
@@ -80,7 +82,7 @@ static int start(FIXTURE_DATA(mig_log) *self)
 	u64 page_size = IXGBEVF_PAGE_SIZE;
 	int ret;
 
-	ret = vfio_log_start(self->device, self->region.iova, self->region.size, &page_size);
+	ret = ixgbevf_log_start(&self->vf, self->region.iova, self->region.size, &page_size);
 	if (!ret && page_size != IXGBEVF_PAGE_SIZE)
 		ret = -ERANGE;
 	return ret;
@@ -145,7 +147,9 @@ static int pass(FIXTURE_DATA(mig_log) *self)
 	if (ret)
 		return ret;
 
+	self->reported = 0;
 	for (i = 0; i < PAGES; i++) {
+		self->reported += vfio_bit(self->log, i);
 		if (vfio_bit(self->log, i) || vfio_bit(self->cpu_dirty, i))
 			memcpy(self->copy + i * IXGBEVF_PAGE_SIZE,
 			       memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
@@ -227,6 +231,7 @@ TEST_F(mig_log, reset_ends_logging)
 /* Pre-copy under traffic, in the lawful order: no page is missed. */
 TEST_F_TIMEOUT(mig_log, no_page_missed, 120)
 {
+	int precise = 0;
 	int round, i;
 
 	for (round = 0; round < 10; round++) {
@@ -248,11 +253,17 @@ TEST_F_TIMEOUT(mig_log, no_page_missed, 120)
 		EXPECT_EQ(0, missed(self)) {
 			TH_LOG("round %d", round);
 		}
+		precise += self->reported < PAGES;
 		ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_RUNNING, NULL));
 		ASSERT_EQ(0, vfio_log_stop(self->device));
 		settle(self);
 	}
 	EXPECT_EQ(0, self->sink.corrupted);
+	/* An answer of the driver that comes too late costs time and no data. */
+	if (!variant->plain && self->vf.migration) {
+		EXPECT_LT(0, precise);
+	}
+	TH_LOG("%d of 10 last reports short of all memory", precise);
 }
 
 /* A driver that marks: its pages need not be reported, so that little is left to copy. */

@@ -15,12 +15,15 @@
 
 #include <libvfio/peer.h>
 
+/* Bytes of frames that nobody has read yet: a socket drops what it has no room for. */
+#define PEER_ROOM (32 << 20)
+
 void peer_open(struct peer *peer)
 {
 	const char *ifname = getenv("KSFT_PEER_IF");
 	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	struct ifreq ifr = {};
-	int on = 1;
+	int on = 1, room = PEER_ROOM;
 
 	if (!ifname) {
 		fprintf(stderr, "KSFT_PEER_IF names no interface\n");
@@ -37,6 +40,7 @@ void peer_open(struct peer *peer)
 	VFIO_ASSERT_EQ(bind(peer->fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	VFIO_ASSERT_EQ(setsockopt(peer->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING,
 				  &on, sizeof(on)), 0);
+	VFIO_ASSERT_EQ(setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)), 0);
 }
 
 void peer_close(struct peer *peer)
@@ -90,6 +94,79 @@ void peer_receive(struct peer *peer, const u8 *src, int timeout_ms)
 		if (len > ETH_HLEN && !memcmp(frame + ETH_ALEN, src, ETH_ALEN))
 			account(peer, frame, len);
 	}
+}
+
+void peer_send_from(struct peer *peer, struct ixgbevf *vf, u32 flow, u32 len)
+{
+	struct peer *sink = vf->context;
+	u8 *frame;
+
+	flow %= PEER_FLOWS;
+	while (!(frame = ixgbevf_tx_frame(vf, flow % vf->queues)))
+		peer_receive(peer, vf->mac, 1);
+	test_frame(frame, len, peer->mac, vf->mac, flow, sink->sent[flow]++);
+	ixgbevf_send(vf, flow % vf->queues, len);
+}
+
+bool peer_alive(struct peer *peer, struct ixgbevf *vf)
+{
+	u64 deadline = test_now_ms() + 10000;
+	struct peer *sink = vf->context;
+	u64 in = sink->frames, out = peer->frames;
+
+	while (test_now_ms() < deadline) {
+		peer_send(peer, vf->mac, 0, 100);
+		peer_send_from(peer, vf, 0, 100);
+		usleep(1000);
+		ixgbevf_poll(vf);
+		peer_receive(peer, vf->mac, 0);
+		if (sink->frames > in && peer->frames > out)
+			return true;
+	}
+	return false;
+}
+
+static u64 sum(const u32 *counts)
+{
+	u64 total = 0;
+	int i;
+
+	for (i = 0; i < PEER_FLOWS; i++)
+		total += counts[i];
+	return total;
+}
+
+bool peer_drain(struct peer *peer, struct ixgbevf *vf, u64 timeout_ms)
+{
+	u64 deadline = test_now_ms() + timeout_ms;
+	struct peer *sink = vf->context;
+	struct tpacket_stats stats = {};
+	socklen_t len = sizeof(stats);
+
+	while (test_now_ms() < deadline) {
+		ixgbevf_poll(vf);
+		peer_receive(peer, vf->mac, 0);
+		if (!memcmp(sink->received, peer->sent, sizeof(peer->sent)) &&
+		    !memcmp(peer->received, sink->sent, sizeof(sink->sent)))
+			return true;
+	}
+
+	getsockopt(peer->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len);
+	printf("# %llu of %llu frames in, %llu of %llu out, %u wait to be sent, %u dropped here\n",
+	       (unsigned long long)sum(sink->received), (unsigned long long)sum(peer->sent),
+	       (unsigned long long)sum(peer->received), (unsigned long long)sum(sink->sent),
+	       ixgbevf_tx_pending(vf, 0), stats.tp_drops);
+	return false;
+}
+
+bool peer_begin(struct peer *peer, struct ixgbevf *vf)
+{
+	struct peer *sink = vf->context;
+
+	if (!peer_alive(peer, vf) || !peer_drain(peer, vf, 5000))
+		return false;
+	sink->lost = peer->lost = 0;
+	return true;
 }
 
 void peer_account(struct ixgbevf *vf, int queue, const u8 *frame, u32 len)

@@ -40,10 +40,16 @@ void test_env_args(int *argc, char *argv[], int min, bool migration)
 	}
 }
 
+const char *test_env_bdf(int index)
+{
+	VFIO_ASSERT_LT(index, nr_bdfs);
+	return bdfs[index];
+}
+
 void test_env_open_device(struct test_env *env, int index)
 {
 	VFIO_ASSERT_NULL(env->device[index]);
-	env->device[index] = vfio_pci_device_init(bdfs[index], env->iommu);
+	env->device[index] = vfio_pci_device_init(bdfs[env->first + index], env->iommu);
 }
 
 void test_env_close_device(struct test_env *env, int index)
@@ -53,15 +59,21 @@ void test_env_close_device(struct test_env *env, int index)
 	env->device[index] = NULL;
 }
 
-void test_env_open(struct test_env *env, const char *iommu_mode)
+void test_env_open_some(struct test_env *env, const char *iommu_mode, int first, int count)
 {
 	int i;
 
-	*env = (struct test_env) { .nr_devices = nr_bdfs };
+	VFIO_ASSERT_LE(first + count, nr_bdfs);
+	*env = (struct test_env) { .first = first, .nr_devices = count };
 	env->iommu = iommu_init(iommu_mode);
-	for (i = 0; i < nr_bdfs; i++)
+	for (i = 0; i < count; i++)
 		test_env_open_device(env, i);
 	env->allocator = iova_allocator_init(env->iommu);
+}
+
+void test_env_open(struct test_env *env, const char *iommu_mode)
+{
+	test_env_open_some(env, iommu_mode, 0, nr_bdfs);
 }
 
 void test_env_close(struct test_env *env)

@@ -53,6 +53,10 @@ bool ixgbevf_mbx_reset_pending(struct ixgbevf *vf);
  */
 int ixgbevf_mbx_exchange(struct ixgbevf *vf, u32 *msg);
 
+/* The halves of it. @msg is what was sent, and then the answer. */
+int ixgbevf_mbx_send(struct ixgbevf *vf, const u32 *msg);
+int ixgbevf_mbx_answer(struct ixgbevf *vf, u32 *msg);
+
 /* Fetch a message that the PF sent on its own. Returns whether there was one. */
 bool ixgbevf_mbx_receive(struct ixgbevf *vf, u32 *msg);
 

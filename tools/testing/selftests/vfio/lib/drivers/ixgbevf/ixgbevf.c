@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Life of the VF: reset handshake with the PF, negotiation, work loop. */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <linux/pci_ids.h>
+
+#include <libvfio/migration.h>
 
 #include "hw.h"
 
@@ -97,7 +101,7 @@ int ixgbevf_reinit(struct ixgbevf *vf)
 	if (ret)
 		return ret;
 
-	ixgbevf_write(vf, IXGBE_VFPSRTYPE, (IXGBEVF_QUEUES - 1) << 29);
+	ixgbevf_write(vf, IXGBE_VFPSRTYPE, (vf->queues - 1) << 29);
 	ixgbevf_rings_start(vf);
 	return 0;
 }
@@ -112,6 +116,8 @@ int ixgbevf_init(struct ixgbevf *vf, struct vfio_pci_device *device,
 	vf->iova = region->iova;
 	ixgbevf_move(vf, device);
 
+	if (!vf->queues)
+		vf->queues = IXGBEVF_QUEUES;
 	/* Locally administered, and the same after each reset. */
 	if (!vf->mac[0])
 		memcpy(vf->mac, (u8 []) { 0x02, 0x82, 0x59, 0x90, 0xff, rand() }, 6);
@@ -135,6 +141,67 @@ void ixgbevf_move(struct ixgbevf *vf, struct vfio_pci_device *device)
 	vf->mailbox = 0;
 }
 
+int ixgbevf_arrive(struct ixgbevf *vf, struct vfio_pci_device *device)
+{
+	vfio_pci_cmd_set(device, PCI_COMMAND_MASTER);
+	ixgbevf_move(vf, device);
+	return vfio_mig_set_state(device, VFIO_DEVICE_STATE_RUNNING, NULL);
+}
+
+int ixgbevf_ask(struct ixgbevf *vf)
+{
+	u32 msg[IXGBE_VFMAILBOX_SIZE] = { IXGBE_VF_GET_QUEUE };
+
+	return ixgbevf_mbx_send(vf, msg);
+}
+
+int ixgbevf_answer(struct ixgbevf *vf)
+{
+	u32 msg[IXGBE_VFMAILBOX_SIZE] = { IXGBE_VF_GET_QUEUE };
+
+	return ixgbevf_mbx_answer(vf, msg);
+}
+
+struct log_start {
+	struct vfio_pci_device *device;
+	u64 iova;
+	u64 size;
+	u64 *page_size;
+	int ret;
+	atomic_bool done;
+};
+
+static void *log_start(void *arg)
+{
+	struct log_start *start = arg;
+
+	start->ret = vfio_log_start(start->device, start->iova, start->size, start->page_size);
+	atomic_store(&start->done, true);
+	return NULL;
+}
+
+int ixgbevf_log_start(struct ixgbevf *vf, u64 iova, u64 size, u64 *page_size)
+{
+	struct log_start start = {
+		.device = vf->device,
+		.iova = iova,
+		.size = size,
+		.page_size = page_size,
+	};
+	pthread_t thread;
+
+	VFIO_ASSERT_EQ(pthread_create(&thread, NULL, log_start, &start), 0);
+	while (!atomic_load(&start.done))
+		ixgbevf_poll(vf);
+	VFIO_ASSERT_EQ(pthread_join(thread, NULL), 0);
+	return start.ret;
+}
+
+u32 ixgbevf_frames_received(struct ixgbevf *vf)
+{
+	return ixgbevf_read(vf, IXGBE_VFGPRC);
+}
+
 bool ixgbevf_link(struct ixgbevf *vf)
 {
 	return ixgbevf_read(vf, IXGBE_VFLINKS) & IXGBE_LINKS_UP;
@@ -142,13 +209,13 @@ bool ixgbevf_link(struct ixgbevf *vf)
 
 void ixgbevf_irq_init(struct ixgbevf *vf)
 {
-	int queue;
+	u32 queue;
 
 	vfio_pci_msix_enable(vf->device, 0, IXGBEVF_MSIX_VECTORS);
 
 	/* VTIVAR(0): Rx and Tx of queue 0 in the low half, of queue 1 in the high half. */
 	ixgbevf_write(vf, IXGBE_VTIVAR(0), 0);
-	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+	for (queue = 0; queue < vf->queues; queue++) {
 		u32 ivar = ixgbevf_read(vf, IXGBE_VTIVAR(0));
 		u32 entry = (IXGBE_IVAR_ALLOC_VAL | queue) * 0x0101;
 
@@ -182,10 +249,10 @@ static void handle_mailbox(struct ixgbevf *vf)
 int ixgbevf_poll(struct ixgbevf *vf)
 {
 	int frames = 0;
-	int queue;
+	u32 queue;
 
 	handle_mailbox(vf);
-	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+	for (queue = 0; queue < vf->queues; queue++) {
 		ixgbevf_tx_clean(vf, queue);
 		frames += ixgbevf_rx_poll(vf, queue);
 	}

@@ -58,7 +58,7 @@ static bool lock(struct ixgbevf *vf)
 	return false;
 }
 
-static int send(struct ixgbevf *vf, const u32 *msg)
+int ixgbevf_mbx_send(struct ixgbevf *vf, const u32 *msg)
 {
 	int i;
 
@@ -110,12 +110,15 @@ bool ixgbevf_mbx_reset_pending(struct ixgbevf *vf)
 
 int ixgbevf_mbx_exchange(struct ixgbevf *vf, u32 *msg)
 {
+	int ret = ixgbevf_mbx_send(vf, msg);
+
+	return ret ? ret : ixgbevf_mbx_answer(vf, msg);
+}
+
+int ixgbevf_mbx_answer(struct ixgbevf *vf, u32 *msg)
+{
 	u32 type = msg[0] & IXGBE_VT_MSGTYPE_MASK;
 	int ret;
-
-	ret = send(vf, msg);
-	if (ret)
-		return ret;
 
 	do {
 		if (!wait_for(vf, IXGBE_VFMAILBOX_PFSTS))

@@ -79,13 +79,14 @@ static int reply(struct ixgbevf *vf, u32 *msg, u32 type)
 
 int ixgbevf_ext_register(struct ixgbevf *vf)
 {
-	int queue, ret;
+	u32 queue;
+	int ret;
 
 	vf->marking = false;
 	if (!vf->migration)
 		return 0;
 
-	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+	for (queue = 0; queue < vf->queues; queue++) {
 		u32 msg[IXGBE_VFMAILBOX_SIZE] = {};
 		struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, queue);
 		iova_t shadow = ixgbevf_iova(vf, mem->shadow);
@@ -93,7 +94,7 @@ int ixgbevf_ext_register(struct ixgbevf *vf)
 		memset(mem->shadow, 0, sizeof(mem->shadow));
 		ixgbevf_cpu_wrote(vf, mem->shadow, sizeof(mem->shadow));
 		msg[W_REG_QUEUE] = queue;
-		msg[W_REG_QUEUES] = IXGBEVF_QUEUES;
+		msg[W_REG_QUEUES] = vf->queues;
 		msg[W_REG_CAPS] = IXGBE_EXT_CAP_MARK | IXGBE_EXT_CAP_REARM |
 				  IXGBE_EXT_CAP_SHADOW;
 		msg[W_REG_ENTRIES] = IXGBEVF_RING_SIZE;
@@ -115,9 +116,9 @@ int ixgbevf_ext_register(struct ixgbevf *vf)
 static void restore(struct ixgbevf *vf, const u32 *msg, u32 *answer)
 {
 	u32 queues = msg[W_RESTORE_QUEUES];
-	int queue;
+	u32 queue;
 
-	VFIO_ASSERT_LE(queues, IXGBEVF_QUEUES);
+	VFIO_ASSERT_LE(queues, vf->queues);
 
 	for (queue = 0; queue < queues; queue++) {
 		u32 head = msg[W_RESTORE_HEADS + queue];
@@ -141,7 +142,7 @@ void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
 {
 	u32 answer[IXGBE_VFMAILBOX_SIZE] = {};
 	u32 type;
-	int queue;
+	u32 queue;
 
 	if (msg[W_VERSION] != IXGBE_EXT_VERSION)
 		return;
@@ -155,8 +156,8 @@ void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
 		type = IXGBE_VF_MARKING_REPLY;
 		break;
 	case IXGBE_PF_SAVE_REQUEST:
-		answer[W_SAVE_QUEUES] = IXGBEVF_QUEUES;
-		for (queue = 0; queue < IXGBEVF_QUEUES; queue++)
+		answer[W_SAVE_QUEUES] = vf->queues;
+		for (queue = 0; queue < vf->queues; queue++)
 			answer[W_SAVE_NTC + queue] = vf->rx[queue].next_to_clean |
 						     vf->tx[queue].next_to_clean << 16;
 		type = IXGBE_VF_SAVE_REPLY;

@@ -70,10 +70,10 @@ static void start_tx(struct ixgbevf *vf, int queue)
 
 void ixgbevf_rings_start(struct ixgbevf *vf)
 {
-	int queue;
+	u32 queue;
 	u32 i;
 
-	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+	for (queue = 0; queue < vf->queues; queue++) {
 		struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, queue);
 
 		memset(mem->rx_ring, 0, sizeof(mem->rx_ring));
@@ -97,13 +97,13 @@ void ixgbevf_rings_start(struct ixgbevf *vf)
 
 void ixgbevf_rings_stop(struct ixgbevf *vf)
 {
-	int queue;
+	u32 queue;
 
-	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+	for (queue = 0; queue < vf->queues; queue++) {
 		ixgbevf_write(vf, IXGBE_VFRXDCTL(queue), 0);
 		ixgbevf_write(vf, IXGBE_VFTXDCTL(queue), 0);
 	}
-	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
+	for (queue = 0; queue < vf->queues; queue++) {
 		wait_enable(vf, IXGBE_VFRXDCTL(queue), IXGBE_RXDCTL_ENABLE, false);
 		wait_enable(vf, IXGBE_VFTXDCTL(queue), IXGBE_TXDCTL_ENABLE, false);
 	}

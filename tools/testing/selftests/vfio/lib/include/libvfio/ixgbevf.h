@@ -52,6 +52,7 @@ struct ixgbevf {
 	struct ixgbevf_memory *memory;
 	iova_t iova;
 
+	u32 queues;		/* pairs in use; 0 before ixgbevf_init() stands for all */
 	u8 mac[6];
 	u32 api;
 	bool migration;		/* the PF grants the mailbox extension */
@@ -100,6 +101,16 @@ void ixgbevf_stop(struct ixgbevf *vf);
 /* Go on with another device, which holds the state of the present one. */
 void ixgbevf_move(struct ixgbevf *vf, struct vfio_pci_device *device);
 
+/* The same, and let it run: configuration space is user space's to carry over. */
+int ixgbevf_arrive(struct ixgbevf *vf, struct vfio_pci_device *device);
+
+/*
+ * Ask the PF for the queues of the VF, and take its answer: an exchange in two halves,
+ * between which the VF may move.
+ */
+int ixgbevf_ask(struct ixgbevf *vf);
+int ixgbevf_answer(struct ixgbevf *vf);
+
 /* The frame buffer that the next ixgbevf_send() on @queue sends, or NULL if none is free. */
 u8 *ixgbevf_tx_frame(struct ixgbevf *vf, int queue);
 
@@ -114,6 +125,15 @@ u32 ixgbevf_tx_pending(struct ixgbevf *vf, int queue);
  * Returns the number of frames taken.
  */
 int ixgbevf_poll(struct ixgbevf *vf);
+
+/*
+ * Begin DMA logging, and work meanwhile: the PF waits a while for the driver's answer.
+ * Returns 0 or -errno.
+ */
+int ixgbevf_log_start(struct ixgbevf *vf, u64 iova, u64 size, u64 *page_size);
+
+/* Frames that this device has written into the VF's rings; 32 bits that wrap. */
+u32 ixgbevf_frames_received(struct ixgbevf *vf);
 
 /* Whether the PF reports the link up. */
 bool ixgbevf_link(struct ixgbevf *vf);

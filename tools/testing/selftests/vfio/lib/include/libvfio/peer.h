@@ -14,7 +14,7 @@
 struct peer {
 	int fd;
 	u8 mac[6];
-	u32 sent[PEER_FLOWS];		/* next sequence number of each flow */
+	u32 sent[PEER_FLOWS];		/* next sequence number of each flow; a VF's own in its sink */
 	u32 received[PEER_FLOWS];	/* next one expected of each flow */
 	u64 frames;			/* received in all */
 	u64 lost;
@@ -32,7 +32,28 @@ void peer_send(struct peer *peer, const u8 *dst, u32 flow, u32 len);
 /* Take all frames that have arrived from @src; wait up to @timeout_ms for the first. */
 void peer_receive(struct peer *peer, const u8 *src, int timeout_ms);
 
-/* What a VF receives, accounted like the peer's own. Usable as ixgbevf.receive. */
+/*
+ * What a VF receives, accounted like the peer's own. For ixgbevf.receive, with a peer of
+ * the VF's own, its sink, in ixgbevf.context.
+ */
 void peer_account(struct ixgbevf *vf, int queue, const u8 *frame, u32 len);
+
+/* Send a frame of @flow from the VF to the peer, working until there is room for it. */
+void peer_send_from(struct peer *peer, struct ixgbevf *vf, u32 flow, u32 len);
+
+/*
+ * Whether frames pass both ways; a driver that has to reset itself may need a while.
+ * Also tells the switch where the VF is.
+ */
+bool peer_alive(struct peer *peer, struct ixgbevf *vf);
+
+/* Work until all that was sent has arrived at both ends; false if it does not. */
+bool peer_drain(struct peer *peer, struct ixgbevf *vf, u64 timeout_ms);
+
+/*
+ * Both: frames pass and none is under way. What was lost before is forgotten: it went to
+ * where the switch had last seen the address.
+ */
+bool peer_begin(struct peer *peer, struct ixgbevf *vf);
 
 #endif /* SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_PEER_H */

@@ -6,12 +6,13 @@
 #include <libvfio/ixgbevf.h>
 #include <libvfio/migration.h>
 
-#define TEST_MAX_DEVICES 2
+#define TEST_MAX_DEVICES 4
 
 struct test_env {
 	struct iommu *iommu;
 	struct iova_allocator *allocator;
 	struct vfio_pci_device *device[TEST_MAX_DEVICES];
+	int first;		/* on the command line */
 	int nr_devices;
 };
 
@@ -22,8 +23,14 @@ struct test_env {
  */
 void test_env_args(int *argc, char *argv[], int min, bool migration);
 
+/* Address of device @index of the command line. */
+const char *test_env_bdf(int index);
+
 /* Open all devices of the command line in one IOMMU address space. */
 void test_env_open(struct test_env *env, const char *iommu_mode);
+
+/* Open some of them only, so that others have an address space of their own. */
+void test_env_open_some(struct test_env *env, const char *iommu_mode, int first, int count);
 void test_env_close(struct test_env *env);
 
 /* Open device @index, of which the environment has none, again. */

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a migration costs: all VFs of one PF move to another PF at once and back, with
+ * rings in use. Not a test; prints a line for each move of each VF, with what the PFs
+ * say in debugfs and the time for which the VF stood.
+ *
+ * usage: vfio_migration_bench [-q QUEUE-PAIRS] [-r ROUNDS] SOURCE... DESTINATION...
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/align.h>
+
+#include <libvfio/test_env.h>
+
+#define CHUNK		4096
+#define REGION_SIZE	ALIGN(sizeof(struct ixgbevf_memory), 4096)
+#define MAX_VFS		63
+
+struct mover {
+	pthread_t thread;
+	const char *bdf[2];
+	struct vfio_pci_device *device[2];
+	struct dma_region region;
+	struct ixgbevf vf;
+	int at;
+	u64 stood_ns;
+};
+
+static struct mover movers[MAX_VFS];
+static pthread_barrier_t together;
+
+static u64 now_ns(void)
+{
+	struct timespec ts;
+
+	VFIO_ASSERT_EQ(clock_gettime(CLOCK_MONOTONIC, &ts), 0);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static void *move(void *arg)
+{
+	struct mover *m = arg;
+	struct vfio_pci_device *to = m->device[!m->at];
+	struct vfio_mig_stream stream = {};
+	u64 start;
+
+	pthread_barrier_wait(&together);
+	start = now_ns();
+	VFIO_ASSERT_EQ(vfio_mig_save(m->device[m->at], &stream, CHUNK), 0);
+	VFIO_ASSERT_EQ(vfio_mig_load(to, &stream, CHUNK), 0);
+	vfio_pci_cmd_set(to, PCI_COMMAND_MASTER);
+	ixgbevf_move(&m->vf, to);
+	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_RUNNING, NULL), 0);
+	m->stood_ns = now_ns() - start;
+	vfio_mig_stream_free(&stream);
+	return NULL;
+}
+
+/* Print the lines "name value" of the VF's report that are in @names as name=value. */
+static void report(const char *bdf, const char *const *names)
+{
+	char path[128], line[128], value[64], name[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/report", bdf);
+	file = fopen(path, "r");
+	VFIO_ASSERT_NOT_NULL(file, "%s\n", path);
+	while (fgets(line, sizeof(line), file)) {
+		const char *const *wanted = names;
+		int fields = sscanf(line, "%63s %63s", name, value);
+
+		VFIO_ASSERT_EQ(fields, 2);
+		while (*wanted && strcmp(*wanted, name))
+			wanted++;
+		if (*wanted)
+			printf(" %s=%s", name, value);
+	}
+	fclose(file);
+}
+
+static void round_trip(int vfs, int round)
+{
+	static const char *const source[] = {
+		"suspend_ns", "save_ns", "mmio_save", "state_bytes", NULL
+	};
+	static const char *const destination[] = {
+		"restore", "load_ns", "resume_ns", "mmio_load", NULL
+	};
+	u64 start;
+	int i;
+
+	VFIO_ASSERT_EQ(pthread_barrier_init(&together, NULL, vfs + 1), 0);
+	for (i = 0; i < vfs; i++)
+		VFIO_ASSERT_EQ(pthread_create(&movers[i].thread, NULL, move, &movers[i]), 0);
+	pthread_barrier_wait(&together);
+	start = now_ns();
+	for (i = 0; i < vfs; i++)
+		VFIO_ASSERT_EQ(pthread_join(movers[i].thread, NULL), 0);
+	printf("all round=%d all_ns=%llu\n", round, (unsigned long long)(now_ns() - start));
+	pthread_barrier_destroy(&together);
+
+	for (i = 0; i < vfs; i++) {
+		struct mover *m = &movers[i];
+
+		printf("move round=%d vf=%d stood_ns=%llu", round, i,
+		       (unsigned long long)m->stood_ns);
+		report(m->bdf[m->at], source);
+		report(m->bdf[!m->at], destination);
+		printf("\n");
+		vfio_pci_device_reset(m->device[m->at]);
+		m->at = !m->at;
+		/* Answers what the destination asked of it. */
+		ixgbevf_poll(&m->vf);
+	}
+	fflush(stdout);
+}
+
+int main(int argc, char *argv[])
+{
+	int queues = IXGBEVF_QUEUES, rounds = 4;
+	struct iova_allocator *allocator;
+	struct test_env env = {};
+	int opt, vfs, i, side;
+
+	while ((opt = getopt(argc, argv, "q:r:")) != -1) {
+		switch (opt) {
+		case 'q':
+			queues = atoi(optarg);
+			break;
+		case 'r':
+			rounds = atoi(optarg);
+			break;
+		default:
+			return KSFT_FAIL;
+		}
+	}
+	vfs = (argc - optind) / 2;
+	if (vfs < 1 || vfs > MAX_VFS || queues < 1 || queues > IXGBEVF_QUEUES) {
+		fprintf(stderr, "usage: %s [-q 1|2] [-r ROUNDS] SOURCE... DESTINATION...\n",
+			argv[0]);
+		return KSFT_FAIL;
+	}
+
+	env.iommu = iommu_init(MODE_IOMMUFD);
+	for (i = 0; i < vfs; i++) {
+		for (side = 0; side < 2; side++) {
+			movers[i].bdf[side] = argv[optind + side * vfs + i];
+			movers[i].device[side] = vfio_pci_device_init(movers[i].bdf[side],
+								      env.iommu);
+		}
+	}
+	allocator = iova_allocator_init(env.iommu);
+	env.allocator = allocator;
+	for (i = 0; i < vfs; i++) {
+		struct mover *m = &movers[i];
+
+		test_env_map(&env, &m->region, REGION_SIZE);
+		m->vf.queues = queues;
+		memcpy(m->vf.mac, (u8 []) { 0x02, 0x82, 0x59, 0x90, 0xfe, i }, 6);
+		VFIO_ASSERT_EQ(ixgbevf_init(&m->vf, m->device[0], &m->region), 0);
+	}
+
+	for (i = 0; i < rounds; i++)
+		round_trip(vfs, i);
+
+	for (i = 0; i < vfs; i++) {
+		for (side = 0; side < 2; side++)
+			vfio_pci_device_cleanup(movers[i].device[side]);
+	}
+	iova_allocator_cleanup(allocator);
+	iommu_cleanup(env.iommu);
+	return KSFT_PASS;
+}
