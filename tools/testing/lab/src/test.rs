@@ -231,7 +231,7 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
 }
 
 /// Installs the tests with the kernel's parts on which they stand, for hosts to share. Each checkout has its own.
-fn install(lab: &Lab, kernel: &Kernel) -> Result<PathBuf> {
+pub(crate) fn install(lab: &Lab, kernel: &Kernel) -> Result<PathBuf> {
     let id = crate::cache::Key::new("selftests", 1)
         .text("tree", &lab.tree.display().to_string())
         .text("kernel", &kernel.source.display().to_string())

@@ -4,6 +4,7 @@
 pub mod blackout;
 mod count;
 pub mod datapath;
+pub mod migration;
 mod peer;
 
 use std::io::Write;
@@ -20,6 +21,8 @@ pub enum Bench {
     Datapath(datapath::DatapathArgs),
     /// What a peer of a VM sees of a migration: this project's ways, and what people do today.
     Blackout(blackout::BlackoutArgs),
+    /// What it costs to save a VF and to load it, by itself and with all others.
+    Migration(migration::MigrationArgs),
 }
 
 /// Runs it.
@@ -30,6 +33,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Datapath(args) => datapath::datapath(args),
         Bench::Blackout(args) => blackout::blackout(args),
+        Bench::Migration(args) => migration::migration(args),
     }
 }
 

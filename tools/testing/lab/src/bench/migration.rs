@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `cargo lab bench migration`: what it costs to save a VF and to load it, by itself and with all others.
+//!
+//! `selftests/vfio/vfio_migration_bench` drives the VFs of two PFs of one host through VFIO, with no inner VM, and says
+//! what the PF drivers counted and timed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::write_json;
+use crate::kernel::Flavour;
+use crate::lab::{HostSpec, Lab};
+use crate::process::TempDir;
+use crate::switch::Switch;
+use crate::test::install;
+
+/// Options of `cargo lab bench migration`.
+#[derive(Args, Debug)]
+pub struct MigrationArgs {
+    /// Numbers of VFs that move together.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,8,32,63")]
+    vfs: Vec<u32>,
+    /// Numbers of queue pairs that each of them has in use.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    pairs: Vec<u32>,
+    /// Moves of each VF in each combination.
+    #[arg(long, default_value_t = 6)]
+    rounds: u32,
+    /// Write the results to this file, or to standard output if it is "-".
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// A quantity over all moves of a combination.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Spread {
+    median: f64,
+    /// 10th percentile.
+    p10: f64,
+    /// 90th percentile.
+    p90: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let last = values.len().checked_sub(1)?;
+        // Nearest rank: no figure that was not measured.
+        let rank = |percent: usize| values.get((last * percent + 50) / 100).copied();
+        Some(Self {
+            median: rank(50)?,
+            p10: rank(10)?,
+            p90: rank(90)?,
+            max: rank(100)?,
+        })
+    }
+}
+
+/// One combination.
+#[derive(Debug, Serialize)]
+struct Figures {
+    vfs: u32,
+    queue_pairs: u32,
+    moves: usize,
+    /// How ring heads came back, and how often.
+    restore: BTreeMap<String, usize>,
+    state_bytes: Spread,
+    /// Register accesses to stop and save, and to load and start.
+    mmio_save: Spread,
+    mmio_load: Spread,
+    /// µs under the PF's lock.
+    suspend_us: Spread,
+    save_us: Spread,
+    load_us: Spread,
+    resume_us: Spread,
+    /// µs for which a VF stood, by the program's clock: its own move, and the wait for the others'.
+    stood_us: Spread,
+    /// µs until the last of all VFs ran again.
+    all_us: Spread,
+}
+
+/// A line of `name=value` fields behind its kind.
+struct Line<'a> {
+    kind: &'a str,
+    fields: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let kind = words.next()?;
+        let fields = words.map(|w| w.split_once('=')).collect::<Option<_>>()?;
+        Some(Self { kind, fields })
+    }
+
+    fn number(&self, name: &str) -> Result<f64> {
+        let text = self
+            .fields
+            .get(name)
+            .with_context(|| format!("no {name} in a line of the benchmark"))?;
+        Ok(text.parse()?)
+    }
+}
+
+fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
+    let lines: Vec<_> = output.lines().filter_map(Line::parse).collect();
+    let of = |kind: &'static str| lines.iter().filter(move |l| l.kind == kind);
+    let spread = |kind, name: &str, scale: f64| -> Result<Spread> {
+        let values = of(kind)
+            .map(|l| Ok(l.number(name)? / scale))
+            .collect::<Result<Vec<_>>>()?;
+        Spread::of(values).with_context(|| format!("the benchmark measured nothing:\n{output}"))
+    };
+    let count = |name| spread("move", name, 1.0);
+    let us = |name| spread("move", name, 1000.0);
+    let mut restore = BTreeMap::new();
+    for l in of("move") {
+        let way = l.fields.get("restore").copied().unwrap_or("unknown");
+        *restore.entry(way.to_owned()).or_default() += 1;
+    }
+    Ok(Figures {
+        vfs,
+        queue_pairs,
+        moves: of("move").count(),
+        restore,
+        state_bytes: count("state_bytes")?,
+        mmio_save: count("mmio_save")?,
+        mmio_load: count("mmio_load")?,
+        suspend_us: us("suspend_ns")?,
+        save_us: us("save_ns")?,
+        load_us: us("load_ns")?,
+        resume_us: us("resume_ns")?,
+        stood_us: us("stood_ns")?,
+        all_us: spread("all", "all_ns", 1000.0)?,
+    })
+}
+
+/// Runs it.
+///
+/// # Errors
+/// If a VF could not be moved, or the lab could not run.
+pub fn migration(args: &MigrationArgs) -> Result<()> {
+    let lab = Lab::open()?;
+    let kernel = lab.kernel(Flavour::Release)?;
+    let dir = TempDir::new()?;
+    let mut spec = HostSpec::new(1);
+    spec.cards = 2;
+    spec.modules = Some(lab.modules(&kernel)?);
+    spec.selftests = Some(install(&lab, &kernel)?);
+    spec.cmdline = "intel_iommu=on iommu=nopt iommu.strict=1".into();
+    spec.deadline = Duration::from_secs(3600);
+    let vm = lab.boot(&spec, &kernel, &Switch::new(None), &dir)?;
+    let mut all = Vec::new();
+    println!(
+        "VFs pairs  bytes  MMIO save/load  suspend + save + load + resume, µs  stood, ms  all, ms"
+    );
+    for &vfs in &args.vfs {
+        for &pairs in &args.pairs {
+            let run = format!(
+                "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe.ko ./ixgbe.sh -n {vfs} \
+                 ./vfio_migration_bench -q {pairs} -r {}",
+                args.rounds
+            );
+            let output = vm.guest.sh(&run, Duration::from_secs(900))?.ok()?;
+            let f = figures(vfs, pairs, &output)?;
+            if f.moves != (vfs * args.rounds) as usize {
+                bail!("{} moves of {}:\n{output}", f.moves, vfs * args.rounds);
+            }
+            println!(
+                "{:3} {:5} {:6}  {:9}/{:4}  {:7.0} + {:.0} + {:.0} + {:.0}  {:9.1}  {:7.1}",
+                f.vfs,
+                f.queue_pairs,
+                f.state_bytes.median,
+                f.mmio_save.median,
+                f.mmio_load.median,
+                f.suspend_us.median,
+                f.save_us.median,
+                f.load_us.median,
+                f.resume_us.median,
+                f.stood_us.median / 1000.0,
+                f.all_us.median / 1000.0
+            );
+            all.push(f);
+        }
+    }
+    vm.shut_down()?;
+    if let Some(path) = &args.json {
+        write_json(path, &all)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_two_moves() {
+        let output = "# noise\n\
+            all round=0 all_ns=9000\n\
+            move round=0 vf=0 stood_ns=4000 suspend_ns=1000 save_ns=2000 mmio_save=74 state_bytes=496 restore=write load_ns=3000 resume_ns=500 mmio_load=129\n\
+            move round=0 vf=1 stood_ns=6000 suspend_ns=3000 save_ns=2000 mmio_save=76 state_bytes=592 restore=write load_ns=3000 resume_ns=500 mmio_load=131\n";
+        let f = figures(2, 1, output).unwrap();
+        assert_eq!((f.moves, f.restore["write"]), (2, 2));
+        assert_eq!((f.mmio_save.p10, f.mmio_save.max), (74.0, 76.0));
+        assert_eq!((f.all_us.median, f.suspend_us.p90), (9.0, 3.0));
+        assert!(figures(1, 1, "nothing at all").is_err());
+        assert!(figures(1, 1, "move round=0 vf=0\nall all_ns=1").is_err());
+    }
+}
