@@ -158,16 +158,21 @@ impl Host {
             let (device, machine) = &mut *host.device.borrow_mut();
             device.set_vfs(machine, VFS as u8);
         }
-        let io = &host.io();
-        let (sw, vfs) = &mut *host.pf.borrow_mut();
-        sw.configure(io, vfs.as_slice());
-        sw.vlans.restore(io, sw.pf_pool());
+        host.bring_up();
+        host
+    }
+
+    /// As the PF driver does, as far as the mailbox and filters go.
+    fn bring_up(&self) {
+        let io = &self.io();
+        let (sw, vfs) = &mut *self.pf.borrow_mut();
         let pool = sw.pf_pool();
+        sw.configure(io, vfs.as_slice());
+        sw.vlans.restore(io, pool);
         sw.macs.reset(io, &PF_MAC, pool);
         sriov::setup_mtqc(io, sw.pools);
         mac::set_max_frame(io, 1518);
         mac::set_reset_done(io);
-        host
     }
 
     fn io(&self) -> Io<'_> {
