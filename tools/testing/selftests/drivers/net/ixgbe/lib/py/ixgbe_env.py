@@ -102,6 +102,15 @@ class Endpoint:
         """ Change the MTU. """
         self.link(f"mtu {mtu}")
 
+    def state(self):
+        """ What tells why it passes no frames: neighbours, counters, interrupts. """
+        stats = [line.strip() for line in cmd(f"ethtool -S {self.ifname}", ns=self.ns, fail=False)
+                 .stdout.splitlines() if not line.endswith(": 0")]
+        with open("/proc/interrupts", encoding="utf-8") as f:
+            irqs = [" ".join(line.split()) for line in f if self.ifname in line]
+        neigh = ip("neigh", ns=self.ns).stdout
+        return "\n".join([f"{self}:", neigh, str(self.info()), str(stats), *irqs])
+
     def stats(self):
         """ ethtool -S as a dictionary. """
         out = {}
@@ -288,7 +297,8 @@ class IxgbeEnv:
                     if res.ret == 0:
                         break
                     if time.monotonic() > end:
-                        raise TimeoutError(f"{one}: no IPv{ver} traffic: {res.stdout}")
+                        raise TimeoutError(f"{one}: no IPv{ver} traffic: {res.stdout}"
+                                           f"{one.state()}\n{self.pf.state()}\n{self.peer.state()}")
 
     def vf_set(self, index, args):
         """ ip link set PF vf @index … """

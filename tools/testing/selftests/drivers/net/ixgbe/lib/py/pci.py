@@ -17,17 +17,21 @@ def module_name(spec):
     return Path(spec).stem.replace("-", "_")
 
 
+# Seconds; the debug kernel takes a quarter of a minute to relocate and scan a module under emulation.
+MODULE_TIMEOUT = 120
+
+
 def load_module(spec):
     """ Load a module by name, or from a path with its dependencies. """
     if Path("/sys/module/" + module_name(spec)).exists():
         return
     if "/" not in spec:
-        cmd("modprobe " + spec)
+        cmd("modprobe " + spec, timeout=MODULE_TIMEOUT)
         return
     depends = cmd("modinfo -F depends " + spec).stdout.strip()
     for dep in filter(None, depends.split(",")):
-        cmd("modprobe " + dep)
-    cmd("insmod " + spec)
+        cmd("modprobe " + dep, timeout=MODULE_TIMEOUT)
+    cmd("insmod " + spec, timeout=MODULE_TIMEOUT)
 
 
 def unload_module(spec):
