@@ -375,9 +375,9 @@ impl Provider for Handle {
                                 vlans.push(port_vlan, GFP_KERNEL)
                             } else {
                                 // Frames without a tag are always its to send.
-                                let tagged = f.vlans.as_slice().iter().filter(|vid| **vid != 0);
+                                let mut tagged = f.vlans.as_slice().iter().filter(|vid| **vid != 0);
                                 vlans.push(0, GFP_KERNEL).and_then(|()| {
-                                    tagged.map(|vid| vlans.push(*vid, GFP_KERNEL)).collect()
+                                    tagged.try_for_each(|vid| vlans.push(*vid, GFP_KERNEL))
                                 })
                             };
                         }

@@ -256,6 +256,11 @@ macro_rules! plain_request {
             pub const fn new(generation: u32) -> Self {
                 Self { head: $type, version: EXT_VERSION, generation, reserved: [0; 13] }
             }
+
+            fn validate(&self) -> Result<(), Error> {
+                check(self.generation != 0, Error::Range)?;
+                zero(&self.reserved)
+            }
         }
     };
 }
@@ -308,31 +313,61 @@ pub struct Restore {
     pub reserved: [u32; 2],
 }
 
-/// A message from a VF, decoded and checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VfMessage {
-    /// See [`RegisterQueue`].
-    RegisterQueue(RegisterQueue),
-    /// See [`SaveReply`].
-    SaveReply(SaveReply),
-    /// See [`RestoreDone`].
-    RestoreDone(RestoreDone),
-    /// See [`MarkingReply`].
-    MarkingReply(MarkingReply),
+/// The messages of one direction: an enum, decoded by type, and back to dwords.
+macro_rules! messages {
+    ($(#[$doc:meta])* $name:ident { $($head:ident => $message:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $(
+                #[doc = concat!("See [`", stringify!($message), "`].")]
+                $message($message),
+            )*
+        }
+
+        impl $name {
+            fn decode(words: &Words) -> Result<Self, Error> {
+                check(Self::is_type(words[0]), Error::UnknownType)?;
+                match prologue(words)? {
+                    $(
+                        $head => {
+                            let m: $message = zerocopy::transmute!(*words);
+                            m.validate()?;
+                            Ok(Self::$message(m))
+                        }
+                    )*
+                    _ => Err(Error::UnknownType),
+                }
+            }
+
+            /// The message as mailbox dwords. The PF adds clear-to-send to dword 0: without it a VF resets itself.
+            pub fn words(&self) -> Words {
+                match *self {
+                    $(Self::$message(m) => zerocopy::transmute!(m),)*
+                }
+            }
+        }
+    };
 }
 
-/// A message from the PF, decoded and checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PfMessage {
-    /// See [`StartMarking`].
-    StartMarking(StartMarking),
-    /// See [`SaveRequest`].
-    SaveRequest(SaveRequest),
-    /// See [`Restore`].
-    Restore(Restore),
-    /// See [`StopMarking`].
-    StopMarking(StopMarking),
-}
+messages!(
+    /// A message from a VF, decoded and checked.
+    VfMessage {
+        VF_REGISTER_QUEUE => RegisterQueue,
+        VF_SAVE_REPLY => SaveReply,
+        VF_RESTORE_DONE => RestoreDone,
+        VF_MARKING_REPLY => MarkingReply,
+    }
+);
+messages!(
+    /// A message from the PF, decoded and checked.
+    PfMessage {
+        PF_START_MARKING => StartMarking,
+        PF_SAVE_REQUEST => SaveRequest,
+        PF_RESTORE => Restore,
+        PF_STOP_MARKING => StopMarking,
+    }
+);
 
 /// The head dword must be exactly the type: `info` bits are unused, and transport flags have been looked at before.
 fn prologue(words: &Words) -> Result<u32, Error> {
@@ -409,6 +444,40 @@ impl RegisterQueue {
     }
 }
 
+impl SaveReply {
+    fn validate(&self) -> Result<(), Error> {
+        zero(&self.reserved)?;
+        check(self.queues <= MAX_QUEUES as u32, Error::Range)
+    }
+}
+
+impl RestoreDone {
+    fn validate(&self) -> Result<(), Error> {
+        zero(&self.reserved)?;
+        check(self.rearmed <= MAX_QUEUES as u32, Error::Range)
+    }
+}
+
+impl MarkingReply {
+    fn validate(&self) -> Result<(), Error> {
+        zero(&self.reserved)?;
+        check(self.marking <= 1, Error::Range)
+    }
+}
+
+impl Restore {
+    fn validate(&self) -> Result<(), Error> {
+        check(self.generation != 0, Error::Range)?;
+        zero(&self.reserved)?;
+        check(self.queues <= MAX_QUEUES as u32, Error::Range)?;
+        let described = queue_mask(self.queues);
+        check(
+            (self.rearm_rx | self.rearm_tx) & !described == 0,
+            Error::Range,
+        )
+    }
+}
+
 impl VfMessage {
     /// Whether dword 0 names a message of this file that a VF sends, whatever the rest holds.
     pub const fn is_type(head: u32) -> bool {
@@ -420,43 +489,7 @@ impl VfMessage {
     /// # Errors
     /// See [`Error`]; the PF answers each with `NACK`.
     pub fn parse(words: &Words) -> Result<Self, Error> {
-        check(Self::is_type(words[0]), Error::UnknownType)?;
-        match prologue(words)? {
-            VF_REGISTER_QUEUE => {
-                let m: RegisterQueue = zerocopy::transmute!(*words);
-                m.validate()?;
-                Ok(Self::RegisterQueue(m))
-            }
-            VF_SAVE_REPLY => {
-                let m: SaveReply = zerocopy::transmute!(*words);
-                zero(&m.reserved)?;
-                check(m.queues <= MAX_QUEUES as u32, Error::Range)?;
-                Ok(Self::SaveReply(m))
-            }
-            VF_RESTORE_DONE => {
-                let m: RestoreDone = zerocopy::transmute!(*words);
-                zero(&m.reserved)?;
-                check(m.rearmed <= MAX_QUEUES as u32, Error::Range)?;
-                Ok(Self::RestoreDone(m))
-            }
-            VF_MARKING_REPLY => {
-                let m: MarkingReply = zerocopy::transmute!(*words);
-                zero(&m.reserved)?;
-                check(m.marking <= 1, Error::Range)?;
-                Ok(Self::MarkingReply(m))
-            }
-            _ => Err(Error::UnknownType),
-        }
-    }
-
-    /// The message as mailbox dwords.
-    pub fn words(&self) -> Words {
-        match *self {
-            Self::RegisterQueue(m) => zerocopy::transmute!(m),
-            Self::SaveReply(m) => zerocopy::transmute!(m),
-            Self::RestoreDone(m) => zerocopy::transmute!(m),
-            Self::MarkingReply(m) => zerocopy::transmute!(m),
-        }
+        Self::decode(words)
     }
 }
 
@@ -471,47 +504,7 @@ impl PfMessage {
     /// # Errors
     /// See [`Error`]; the VF acknowledges such a message and ignores it.
     pub fn parse(words: &Words) -> Result<Self, Error> {
-        check(Self::is_type(words[0]), Error::UnknownType)?;
-        let kind = prologue(words)?;
-        check(words[2] != 0, Error::Range)?;
-        match kind {
-            PF_START_MARKING => {
-                let m: StartMarking = zerocopy::transmute!(*words);
-                zero(&m.reserved)?;
-                Ok(Self::StartMarking(m))
-            }
-            PF_SAVE_REQUEST => {
-                let m: SaveRequest = zerocopy::transmute!(*words);
-                zero(&m.reserved)?;
-                Ok(Self::SaveRequest(m))
-            }
-            PF_RESTORE => {
-                let m: Restore = zerocopy::transmute!(*words);
-                zero(&m.reserved)?;
-                check(m.queues <= MAX_QUEUES as u32, Error::Range)?;
-                check(
-                    (m.rearm_rx | m.rearm_tx) & !queue_mask(m.queues) == 0,
-                    Error::Range,
-                )?;
-                Ok(Self::Restore(m))
-            }
-            PF_STOP_MARKING => {
-                let m: StopMarking = zerocopy::transmute!(*words);
-                zero(&m.reserved)?;
-                Ok(Self::StopMarking(m))
-            }
-            _ => Err(Error::UnknownType),
-        }
-    }
-
-    /// The message as mailbox dwords. The sender adds clear-to-send to dword 0: without it a VF resets itself.
-    pub fn words(&self) -> Words {
-        match *self {
-            Self::StartMarking(m) => zerocopy::transmute!(m),
-            Self::SaveRequest(m) => zerocopy::transmute!(m),
-            Self::Restore(m) => zerocopy::transmute!(m),
-            Self::StopMarking(m) => zerocopy::transmute!(m),
-        }
+        Self::decode(words)
     }
 }
 
