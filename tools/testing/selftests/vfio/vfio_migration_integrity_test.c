@@ -368,7 +368,7 @@ static int move(FIXTURE_DATA(mig_load) *self)
 	struct vfio_pci_device *to = self->env.device[!self->at];
 	struct vfio_mig_stream stream = {};
 	u64 page_size = IXGBEVF_PAGE_SIZE;
-	u32 reported = 0;
+	u32 reported = 0, sent;
 	int ret;
 
 	ret = ixgbevf_log_start(&self->vf, self->region.iova, self->region.size, &page_size);
@@ -384,7 +384,8 @@ static int move(FIXTURE_DATA(mig_load) *self)
 	work(self, 10);
 
 	scan(self);
-	self->gap_first = self->sender.sent - WINDOW;
+	sent = atomic_load(&self->sender.sent);
+	self->gap_first = sent > WINDOW ? sent - WINDOW : 0;
 	self->gap_end = 0;
 	self->stands = true;
 	ret = vfio_mig_set_state(from, VFIO_DEVICE_STATE_STOP, NULL);
