@@ -168,10 +168,10 @@ impl Tcp {
         loop {
             self.interface
                 .poll(Instant::ZERO, &mut self.wire, &mut self.sockets);
-            let n = match self.socket().recv(|b| (b.len(), b.len())) {
-                Ok(n) => n,
-                Err(_) => 0,
-            };
+            let n = self
+                .socket()
+                .recv(|b| (b.len(), b.len()))
+                .unwrap_or_default();
             got += n as u64;
             if n == 0 && self.wire.rx.is_empty() {
                 break;
