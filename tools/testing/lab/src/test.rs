@@ -74,7 +74,10 @@ pub fn test(args: &TestArgs) -> Result<()> {
             }
         }
         for c in &migrations {
-            println!("{}  # pending: {}", c.name(), suite::PENDING);
+            match c.pending {
+                "" => println!("{}", c.name()),
+                why => println!("{}  # pending: {why}", c.name()),
+            }
         }
         return Ok(());
     }
@@ -87,11 +90,12 @@ pub fn test(args: &TestArgs) -> Result<()> {
             }
             b.pending.is_empty()
         });
-        pending.extend(
-            migrations
-                .drain(..)
-                .map(|c| left_out(c.name(), suite::PENDING)),
-        );
+        migrations.retain(|c| {
+            if !c.pending.is_empty() {
+                pending.push(left_out(c.name(), c.pending));
+            }
+            c.pending.is_empty()
+        });
     }
     if boots.is_empty() && migrations.is_empty() && !host {
         bail!(

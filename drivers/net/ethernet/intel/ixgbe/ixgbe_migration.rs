@@ -247,6 +247,7 @@ fn errno(e: MoveError) -> Error {
             | Refusal::MaxFrame(_)
             | Refusal::Unsupported,
         ) => EOPNOTSUPP,
+        MoveError::Refused(Refusal::LinkDown) => EIO,
         MoveError::Refused(_) => EINVAL,
     }
 }
@@ -411,8 +412,13 @@ impl Provider for Handle {
 
     fn check_compat(&self, record: &[u8]) -> Result {
         self.with_dev(|dev| {
+            // A link that goes down later is the guest's to see, as on any host; a state is taken without one.
+            let link = dev.carrier_ok();
             self.with(dev, |_, slot, pf| {
-                let result = slot.mover.check_compat(pf, record);
+                let result = match slot.mover.check_compat(pf, record) {
+                    Ok(()) if !link => Err(MoveError::Refused(Refusal::LinkDown)),
+                    result => result,
+                };
                 if result.is_err() {
                     slot.report.refused = slot.report.refused.saturating_add(1);
                 }

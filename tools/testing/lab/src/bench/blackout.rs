@@ -253,6 +253,7 @@ fn one_way(
         rate: args.rate,
         restore: way.restore(),
         migratable: true,
+        trace: None,
     };
     let report = rounds::run(lab, pair, &plan, progress)
         .with_context(|| format!("moving a VM by {way:?}"))?;

@@ -18,6 +18,9 @@ pub const PF: &str = "0000:01:00.0";
 /// Its first VF: offset 128 in the routing id (82599 datasheet, SR-IOV capability).
 pub const VF: &str = "0000:01:10.0";
 
+/// Where sysfs has it.
+const VF_DIR: &str = "/sys/bus/pci/devices/0000:01:10.0";
+
 /// TCP port of the migration stream.
 pub const PORT: u16 = 4444;
 
@@ -141,7 +144,7 @@ impl Host {
         self.sh(
             "giving the VF to VFIO",
             &format!(
-                "vf=/sys/bus/pci/devices/{VF}; [ ! -e $vf/driver ] || echo {VF} >$vf/driver/unbind
+                "vf={VF_DIR}; [ ! -e $vf/driver ] || echo {VF} >$vf/driver/unbind
                  port=$(devlink -j port show | jq -r '.port | to_entries[] | select((.key | startswith(\"pci/{PF}/\")) and \
                  .value.flavour == \"pcivf\" and .value.vfnum == 0) | .key')
                  devlink port function set $port migratable {migratable}
@@ -154,16 +157,56 @@ impl Host {
     fn make_vf(&self) -> Result<()> {
         self.sh(
             "loading the drivers",
-            "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
-        )?;
-        self.sh(
-            "making the VF",
             &format!(
-                "pf=/sys/bus/pci/devices/{PF}; echo 0 >$pf/sriov_drivers_autoprobe
+                "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko
+                 pf=/sys/bus/pci/devices/{PF}; echo 0 >$pf/sriov_drivers_autoprobe
                  net=$(ls $pf/net); ip link set $net up
-                 for i in $(seq 100); do [ \"$(cat /sys/class/net/$net/carrier)\" = 1 ] && break; sleep 0.1; done
-                 echo 1 >$pf/sriov_numvfs; ip link set $net vf 0 mac {}",
+                 for i in $(seq 100); do [ \"$(cat /sys/class/net/$net/carrier)\" = 1 ] && break; sleep 0.1; done"
+            ),
+        )?;
+        self.set_vfs(1)
+    }
+
+    /// Makes so many VFs anew, the first of them with the VM's address; they have no driver.
+    ///
+    /// # Errors
+    /// If the PF does not make them.
+    pub fn set_vfs(&self, count: u32) -> Result<()> {
+        self.sh(
+            "making VFs",
+            &format!(
+                "pf=/sys/bus/pci/devices/{PF}; net=$(ls $pf/net)
+                 [ ! -e {VF_DIR}/driver ] || echo {VF} >{VF_DIR}/driver/unbind
+                 echo 0 >$pf/sriov_numvfs; [ {count} = 0 ] && exit; echo {count} >$pf/sriov_numvfs
+                 ip link set $net vf 0 mac {}",
                 inner::MAC
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Changes the PF's network device by `ip link set`.
+    ///
+    /// # Errors
+    /// If it cannot be changed.
+    pub fn set_pf(&self, what: &str) -> Result<()> {
+        self.sh(
+            "changing the PF",
+            &format!("ip link set $(ls /sys/bus/pci/devices/{PF}/net) {what}"),
+        )?;
+        Ok(())
+    }
+
+    /// Waits until the PF has its link.
+    ///
+    /// # Errors
+    /// If it has none in time.
+    pub fn wait_link(&self) -> Result<()> {
+        self.sh(
+            "waiting for the link",
+            &format!(
+                "n=/sys/bus/pci/devices/{PF}/net; c=$n/$(ls $n)/carrier
+                 for i in $(seq 100); do [ \"$(cat $c)\" = 1 ] && exit; sleep 0.1; done; exit 1"
             ),
         )?;
         Ok(())

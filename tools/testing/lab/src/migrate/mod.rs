@@ -5,11 +5,12 @@
 pub mod host;
 pub mod inner;
 pub mod pair;
+pub mod refusals;
 pub mod report;
 pub mod rounds;
 pub mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -69,6 +70,9 @@ pub struct MigrateArgs {
     /// Write every frame on the switch to this file.
     #[arg(long, value_name = "FILE.pcapng")]
     capture: Option<PathBuf>,
+    /// Have QEMU write down what it does when, into this folder: a file for each host.
+    #[arg(long, value_name = "DIR")]
+    trace: Option<PathBuf>,
 }
 
 /// What an experiment needs to know.
@@ -92,6 +96,8 @@ pub struct Plan<'a> {
     pub restore: Option<&'a str>,
     /// Whether the VF may be migrated.
     pub migratable: bool,
+    /// Folder for QEMU's account of what it does when.
+    pub trace: Option<&'a Path>,
 }
 
 /// Runs the command.
@@ -114,6 +120,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         },
         restore: args.restore.as_deref(),
         migratable: true,
+        trace: args.trace.as_deref(),
     };
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
     let report = run(&lab, &plan, capture)?;

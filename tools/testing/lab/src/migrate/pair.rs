@@ -52,7 +52,7 @@ impl Drop for Progress {
 }
 
 /// Two hosts to boot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairSpec {
     /// Kernel of hosts and VMs.
     pub kernel: Flavour,
@@ -190,6 +190,7 @@ impl Pair {
         Ok(Image {
             initrd: format!("/lab/inner/{name}"),
             drivers: drivers.join(","),
+            trace: false,
         })
     }
 
@@ -236,4 +237,6 @@ pub struct Image {
     pub initrd: String,
     /// Names of the modules that it loads, comma-separated.
     pub drivers: String,
+    /// Whether QEMU writes down what it does when.
+    pub trace: bool,
 }

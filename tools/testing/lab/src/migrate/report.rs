@@ -48,6 +48,8 @@ pub struct Round {
     pub ram_sent_stopped_bytes: u64,
     /// State of the VF.
     pub state_bytes: u64,
+    /// Time to stop the VF.
+    pub suspend_us: f64,
     /// Time to stop and save the VF.
     pub save_us: f64,
     /// Time to load and resume the VF.
@@ -64,10 +66,15 @@ pub struct Round {
     pub frames_lost: u64,
     /// Not answered though sent outside the blackout.
     pub frames_lost_outside: u64,
+    /// When those were sent.
+    pub lost_outside_at_ms: Vec<f64>,
     /// Answered more than once.
     pub frames_duplicated: u64,
     /// Answered with another content.
     pub frames_corrupted: u64,
+    /// When the command was given, in ms after the flow's start.
+    #[serde(skip)]
+    pub(super) begin_ms: f64,
 }
 
 fn number(v: &Value, path: &str) -> u64 {
@@ -94,6 +101,7 @@ impl Round {
         let (start, _) = station.samples(flow)?;
         let (gap_us, at_us) = station.longest_gap_since(flow, begin)?;
         let begin_us = u64::try_from(begin.saturating_duration_since(start).as_micros())?;
+        self.begin_ms = to_ms(begin_us);
         self.blackout_ms = to_ms(gap_us);
         self.blackout_at_ms = to_ms(at_us.saturating_sub(begin_us));
         let lost = station.lost_between(flow, seqs.start, seqs.end)?;
@@ -108,7 +116,12 @@ impl Round {
         let dark = last.unwrap_or(at_us)..=at_us + gap_us + EDGE_US;
         self.frames_sent = seqs.end - seqs.start;
         self.frames_lost = lost.len() as u64;
-        self.frames_lost_outside = lost.iter().filter(|us| !dark.contains(us)).count() as u64;
+        self.lost_outside_at_ms = lost
+            .iter()
+            .filter(|us| !dark.contains(us))
+            .map(|us| to_ms(us.saturating_sub(begin_us)))
+            .collect();
+        self.frames_lost_outside = self.lost_outside_at_ms.len() as u64;
         Ok(())
     }
 
@@ -124,6 +137,7 @@ impl Round {
                 .unwrap_or_default()
         };
         let us = |ns: u64| (ns as f64 / 100.0).round() / 10.0;
+        self.suspend_us = us(get(source, "suspend_ns"));
         self.save_us = us(get(source, "suspend_ns") + get(source, "save_ns"));
         self.load_us = us(get(target, "load_ns") + get(target, "resume_ns"));
         self.mmio_save = get(source, "mmio_save");
@@ -145,6 +159,8 @@ pub(super) struct Seen {
     pub(super) stats: Stats,
     pub(super) streams: Vec<Stream>,
     pub(super) samples: Vec<Sample>,
+    /// When those were sent that did not come back, in µs after the flow's start.
+    pub(super) lost: Vec<u64>,
     pub(super) alive: bool,
     pub(super) answers_at_the_end: bool,
     pub(super) faults: Vec<String>,
@@ -186,6 +202,9 @@ pub struct Report {
     /// Answers, for the picture.
     #[serde(skip)]
     samples: Vec<Sample>,
+    /// When those were sent that were not answered, likewise.
+    #[serde(skip)]
+    lost: Vec<u64>,
 }
 
 /// Middle value, or the mean of the two in the middle.
@@ -206,6 +225,7 @@ impl Report {
             stats,
             streams,
             samples,
+            lost,
             alive,
             answers_at_the_end,
             faults,
@@ -272,6 +292,7 @@ impl Report {
             streams,
             faults,
             samples,
+            lost,
         }
     }
 
@@ -294,15 +315,12 @@ impl Report {
                 println!("  refused: {e}");
                 continue;
             }
-            println!(
-                "  {:>8.1} ms  pre-copy ends, the VM stops on {}",
-                r.stop_at_ms, r.from
-            );
-            println!("  {:>8.1} ms  the VM runs on {}", r.run_at_ms, r.to);
-            println!(
-                "  {:>8.1} ms  first answer to the station",
-                r.blackout_at_ms + r.blackout_ms
-            );
+            for phase in r.phases() {
+                println!(
+                    "  {}",
+                    phase.line(r.run_at_ms - r.stop_at_ms + r.blackout_ms)
+                );
+            }
             println!(
                 "  VF: state {} bytes, saved in {:.0} us ({} register accesses), loaded in {:.0} us ({}), heads: {}",
                 r.state_bytes, r.save_us, r.mmio_save, r.load_us, r.mmio_load, r.restore
@@ -341,33 +359,34 @@ impl Report {
         println!("result: {}", self.result);
     }
 
-    /// Answers around the longest gap: times after its beginning in ms, and round trips in ms.
-    fn around_gap(&self, before_ms: f64, after_ms: f64) -> Vec<(f64, f64)> {
-        let arrivals: Vec<u64> = self.samples.iter().map(|s| s.sent_us + s.rtt_us).collect();
-        let gap = arrivals
-            .windows(2)
-            .max_by_key(|w| w.last().zip(w.first()).map(|(b, a)| b.saturating_sub(*a)));
-        let Some(start) = gap.and_then(|w| w.first()).copied() else {
-            return vec![];
-        };
+    /// The last migration that succeeded.
+    fn last(&self) -> Option<&Round> {
+        self.rounds.iter().rfind(|r| r.error.is_none())
+    }
+
+    /// Answers around the last switch-over: times after the VM stopped, and round trips, in ms.
+    fn around(&self, round: &Round, before_ms: f64, after_ms: f64) -> Vec<(f64, f64)> {
+        let stop = round.begin_ms + round.stop_at_ms;
+        let ms = |us: u64| us as f64 / 1000.0;
         self.samples
             .iter()
-            .map(|s| {
-                (
-                    (s.sent_us + s.rtt_us) as f64 / 1000.0 - start as f64 / 1000.0,
-                    s.rtt_us as f64 / 1000.0,
-                )
-            })
+            .map(|s| (ms(s.sent_us + s.rtt_us) - stop, ms(s.rtt_us)))
             .filter(|(at, _)| (-before_ms..=after_ms).contains(at))
             .collect()
     }
 
-    /// Answers per 10 ms around the longest gap, as one line.
+    /// Answers around the last switch-over as one line.
     fn sparkline(&self) -> String {
         const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-        let mut bins = [0u32; 60];
-        for (at, _) in self.around_gap(200.0, 399.0) {
-            if let Some(b) = bins.get_mut(((at + 200.0) / 10.0) as usize) {
+        const BINS: usize = 60;
+        let Some(round) = self.last() else {
+            return String::new();
+        };
+        let (before, after) = round.window();
+        let step = (before + after) / BINS as f64;
+        let mut bins = [0u32; BINS];
+        for (at, _) in self.around(round, before, after) {
+            if let Some(b) = bins.get_mut(((at + before) / step) as usize) {
                 *b += 1;
             }
         }
@@ -379,45 +398,141 @@ impl Report {
                 b => STEPS.get((b * 7 / most) as usize).copied().unwrap_or('█'),
             })
             .collect();
-        format!("answers per 10 ms, 200 ms before the longest gap to 400 ms after its beginning:\n|{line}|")
+        format!("answers per {step:.0} ms, from {before:.0} ms before the last stop to {after:.0} ms after it:\n|{line}|")
     }
 
-    /// Draws round-trip times around the longest gap.
+    /// Draws the phases of the last migration, and the round trips and losses around its switch-over.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If no migration succeeded, or the file cannot be written.
     pub fn plot(&self, path: &Path) -> Result<()> {
-        let points = self.around_gap(300.0, 700.0);
-        let top = points.iter().map(|p| p.1).fold(1.0, f64::max) * 1.1;
-        let end = points.iter().find(|p| p.0 > 0.0).map_or(0.0, |p| p.0);
-        let root = SVGBackend::new(path, (900, 360)).into_drawing_area();
-        let draw = || -> Result<(), Box<dyn std::error::Error>> {
-            root.fill(&WHITE)?;
-            let mut chart = ChartBuilder::on(&root)
-                .caption(
-                    format!("Round trips around the switch-over; blackout {end:.1} ms"),
-                    ("sans-serif", 18),
-                )
-                .margin(12)
-                .x_label_area_size(36)
-                .y_label_area_size(52)
-                .build_cartesian_2d(-300.0..700.0, 0.0..top)?;
-            chart
-                .configure_mesh()
-                .x_desc("ms after the last answer from the source")
-                .y_desc("round trip, ms")
-                .draw()?;
-            chart.draw_series([Rectangle::new(
-                [(0.0, 0.0), (end, top)],
-                RED.mix(0.12).filled(),
-            )])?;
-            chart.draw_series(points.iter().map(|p| Circle::new(*p, 2, BLUE.filled())))?;
-            root.present()?;
-            Ok(())
-        };
-        draw()
+        let round = self.last().context("no migration to draw")?;
+        self.draw(round, path)
             .map_err(|e| anyhow::anyhow!("{e}"))
             .with_context(|| format!("drawing {}", path.display()))
+    }
+
+    fn draw(
+        &self,
+        round: &Round,
+        path: &Path,
+    ) -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let (before, after) = round.window();
+        let points = self.around(round, before, after);
+        let stop = round.begin_ms + round.stop_at_ms;
+        let lost: Vec<f64> = self
+            .lost
+            .iter()
+            .map(|us| *us as f64 / 1000.0 - stop)
+            .filter(|at| (-before..=after).contains(at))
+            .collect();
+        let top = points.iter().map(|p| p.1).fold(1.0, f64::max) * 1.25;
+        let root = SVGBackend::new(path, (960, 400)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let title = format!(
+            "A VM moves with its VF: blackout {:.0} ms, {} of {} datagrams lost, heads by {}",
+            round.blackout_ms, round.frames_lost, round.frames_sent, round.restore
+        );
+        let mut chart = ChartBuilder::on(&root)
+            .caption(title, ("sans-serif", 17))
+            .margin(12)
+            .x_label_area_size(38)
+            .y_label_area_size(56)
+            .build_cartesian_2d(-before..after, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc("ms after the VM stopped on the source")
+            .y_desc("round trip, ms")
+            .draw()?;
+        let colours = [
+            RGBColor(120, 150, 200),
+            RGBColor(220, 90, 60),
+            RGBColor(230, 150, 50),
+            RGBColor(240, 200, 80),
+            RGBColor(150, 190, 120),
+        ];
+        for (phase, colour) in round.phases().into_iter().zip(colours) {
+            let (from, to) = (phase.from - round.stop_at_ms, phase.to - round.stop_at_ms);
+            let (from, to) = (from.max(-before), to.min(after));
+            if from >= to {
+                continue;
+            }
+            chart
+                .draw_series([Rectangle::new(
+                    [(from, 0.0), (to, top)],
+                    colour.mix(0.22).filled(),
+                )])?
+                .label(format!("{}: {:.0} ms", phase.name, phase.to - phase.from))
+                .legend(move |(x, y)| {
+                    Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.mix(0.5).filled())
+                });
+        }
+        chart
+            .draw_series(points.iter().map(|p| Circle::new(*p, 2, BLUE.filled())))?
+            .label("answered")
+            .legend(|(x, y)| Circle::new((x + 7, y), 3, BLUE.filled()));
+        chart
+            .draw_series(lost.iter().map(|x| Cross::new((*x, top * 0.02), 3, RED)))?
+            .label("lost, when sent")
+            .legend(|(x, y)| Cross::new((x + 7, y), 3, RED));
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
+        root.present()?;
+        Ok(())
+    }
+}
+
+/// A part of a migration; times in ms after the command.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Phase {
+    name: &'static str,
+    from: f64,
+    to: f64,
+}
+
+impl Phase {
+    /// The phase as text, with a bar that is as long as its part of `scale`.
+    fn line(&self, scale: f64) -> String {
+        let took = self.to - self.from;
+        let full = (took / scale.max(1.0) * 40.0).round().clamp(0.0, 40.0) as usize;
+        format!(
+            "{:>9.1} ms  {:<26} {:>9.1} ms  {}",
+            self.from,
+            self.name,
+            took,
+            "█".repeat(full)
+        )
+    }
+}
+
+impl Round {
+    /// The parts of the migration, in order.
+    fn phases(&self) -> Vec<Phase> {
+        let first = self.blackout_at_ms + self.blackout_ms;
+        // QEMU tells that the VM has stopped when the VF has, too.
+        let stopping = self.stop_at_ms - self.suspend_us / 1000.0;
+        let marks = [
+            ("pre-copy", 0.0, stopping),
+            ("VF stops", stopping, self.stop_at_ms),
+            ("last dirty RAM, state", self.stop_at_ms, self.sent_at_ms),
+            ("load", self.sent_at_ms, self.run_at_ms),
+            ("first frame", self.run_at_ms, first),
+        ];
+        marks
+            .into_iter()
+            .map(|(name, from, to)| Phase { name, from, to })
+            .collect()
+    }
+
+    /// How much before and after the stop is worth a look, in ms.
+    fn window(&self) -> (f64, f64) {
+        let after = (self.run_at_ms - self.stop_at_ms + self.blackout_ms).max(100.0);
+        ((after * 0.6).round(), (after * 1.6).round())
     }
 }
 
@@ -434,6 +549,24 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
         assert_eq!(median([4.0, 1.0].into_iter()), 2.5);
         assert_eq!(median(std::iter::empty()), 0.0);
+    }
+
+    #[test]
+    fn phases_follow_each_other() {
+        let r = Round {
+            stop_at_ms: 500.0,
+            sent_at_ms: 520.0,
+            run_at_ms: 540.0,
+            blackout_at_ms: 490.0,
+            blackout_ms: 60.0,
+            suspend_us: 2000.0,
+            ..Round::default()
+        };
+        let phases = r.phases();
+        assert!(phases.windows(2).all(|w| w[0].to == w[1].from));
+        assert_eq!(phases[1].to - phases[1].from, 2.0);
+        assert_eq!(phases[4].to, 550.0);
+        assert!(phases[4].line(100.0).contains("████"));
     }
 
     #[test]

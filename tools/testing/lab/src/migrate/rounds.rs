@@ -25,11 +25,13 @@ use crate::station::{FlowSpec, Station, V4};
 pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Result<Report> {
     let (station, [first, second]) = (&pair.station, &pair.hosts);
     let log_from = pair.log_lengths();
-    let image = pair.image(lab, plan.card, plan.guest)?;
+    let mut image = pair.image(lab, plan.card, plan.guest)?;
+    image.trace = plan.trace.is_some();
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
-    vm.configure()?;
-    let (flow, rate) = start_traffic(plan, &vm, station)?;
+    vm.configure().with_context(|| diagnose(first, &vm))?;
+    let (flow, rate) = start_traffic(plan, &vm, station)
+        .with_context(|| format!("starting the traffic:\n{}", diagnose(first, &vm)))?;
 
     let mut rounds = Vec::new();
     let boot_id = boot_id(&vm)?;
@@ -63,6 +65,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     station.stop_flow(flow);
     thread::sleep(Duration::from_millis(500));
     let (_, samples) = station.samples(flow)?;
+    let lost = station.lost_between(flow, 0, station.next_seq(flow)?)?;
     let mut faults = pair.faults(log_from)?;
     if !alive || !answers_at_the_end {
         let at = if plan.rounds % 2 == 0 { first } else { second };
@@ -82,17 +85,26 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             stats: station.stats(flow)?,
             streams: station.streams(),
             samples,
+            lost,
             alive,
             answers_at_the_end,
             faults,
         },
     );
+    if let Some(dir) = plan.trace {
+        for h in &pair.hosts {
+            let all = "tail -n +1 $(ls -tr /run/*.trace)";
+            let text = h.vm.guest.sh(all, Duration::from_secs(60))?.stdout;
+            let path = dir.join(format!("{}.trace", h.name()));
+            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+    }
     vm.quit();
     Ok(report)
 }
 
 /// What tells a VM that went on from one that started anew.
-fn boot_id(vm: &Inner) -> Result<String> {
+pub(super) fn boot_id(vm: &Inner) -> Result<String> {
     vm.agent
         .run(
             &["cat", "/proc/sys/kernel/random/boot_id"],
@@ -106,7 +118,7 @@ fn boot_id(vm: &Inner) -> Result<String> {
 ///
 /// The echo's socket holds seconds of datagrams: a VM that is not scheduled for long during pre-copy then loses none in its own
 /// socket, and what is lost was lost on the way.
-fn start_traffic(plan: &Plan<'_>, vm: &Inner, station: &Station) -> Result<(u32, u32)> {
+pub(super) fn start_traffic(plan: &Plan<'_>, vm: &Inner, station: &Station) -> Result<(u32, u32)> {
     vm.agent
         .sh(
             "echo 8388608 >/proc/sys/net/core/rmem_default; (/init udp-echo >/dev/null 2>&1 </dev/null &)",
@@ -178,45 +190,27 @@ fn one_round(
     if source.card == Card::Replug {
         source.unplug()?;
     }
-    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": 300 });
-    source.qmp.execute("migrate-set-parameters", parameters)?;
-    target.qmp.execute(
-        "migrate-incoming",
-        json!({ "uri": format!("tcp:0.0.0.0:{PORT}") }),
-    )?;
-    let uri = json!({ "uri": format!("tcp:{}:{PORT}", to.address()) });
-    if let Err(e) = source.qmp.execute("migrate", uri) {
-        if e.downcast_ref::<Refused>().is_none() {
-            return Err(e);
+    let moved = match begin_move(to, &mut source, &mut target, PORT)? {
+        Some(refusal) => Err(refusal),
+        None => {
+            if source.card == Card::Failover {
+                // The VF is gone from the guest now: what manages the hosts tells the network that the standby has its address.
+                source.qmp.wait(|e| migration_is(e, &["active"]), LIMIT)?;
+                source.announce()?;
+            }
+            end_move(&mut source)?
         }
-        round.error = Some(format!("{e:#}"));
-        target.quit();
-        return Ok((round, source));
-    }
-    if source.card == Card::Failover {
-        // The VF is gone from the guest now: what manages the hosts tells the network that the standby has its address.
-        source.qmp.wait(|e| migration_is(e, &["active"]), LIMIT)?;
-        source.announce()?;
-    }
-    let end = source.qmp.wait(
-        |e| migration_is(e, &["completed", "failed", "cancelled"]),
-        LIMIT,
-    )?;
+    };
     let info = source.qmp.execute("query-migrate", json!({}))?;
     round.take_qemu(&info);
-    if !migration_is(&end, &["completed"]) {
-        let desc = info
-            .get("error-desc")
-            .and_then(Value::as_str)
-            .unwrap_or("no reason given");
-        round.error = Some(format!(
-            "{desc}; source: {}; destination: {}",
-            source.said().trim(),
-            target.said().trim()
-        ));
-        target.quit();
-        return Ok((round, source));
-    }
+    let end = match moved {
+        Ok(end) => end,
+        Err(why) => {
+            round.error = Some(why_not(&why, &source, &target));
+            target.quit();
+            return Ok((round, source));
+        }
+    };
     let short = Duration::from_secs(60);
     let stopped = source.qmp.wait(|e| is_event(e, "STOP"), short)?;
     let resumed = target.qmp.wait(|e| is_event(e, "RESUME"), short)?;
@@ -245,11 +239,60 @@ fn one_round(
     Ok((round, target))
 }
 
-fn is_event(event: &Value, name: &str) -> bool {
+/// Starts a move to where `target` waits. Gives why QEMU refuses, if it does.
+pub(super) fn begin_move(
+    to: &Host,
+    source: &mut Inner,
+    target: &mut Inner,
+    port: u16,
+) -> Result<Option<String>> {
+    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": DOWNTIME_MS });
+    source.qmp.execute("migrate-set-parameters", parameters)?;
+    // Those of the migration by which the VM came here.
+    source.qmp.events.clear();
+    target.qmp.execute(
+        "migrate-incoming",
+        json!({ "uri": format!("tcp:0.0.0.0:{PORT}") }),
+    )?;
+    let uri = json!({ "uri": format!("tcp:{}:{port}", to.address()) });
+    match source.qmp.execute("migrate", uri) {
+        Ok(_) => Ok(None),
+        Err(e) if e.downcast_ref::<Refused>().is_some() => Ok(Some(format!("{e:#}"))),
+        Err(e) => Err(e),
+    }
+}
+
+/// Waits for the end of a move: the event of its success, or why it failed.
+pub(super) fn end_move(source: &mut Inner) -> Result<Result<Value, String>> {
+    let end = source.qmp.wait(
+        |e| migration_is(e, &["completed", "failed", "cancelled"]),
+        LIMIT,
+    )?;
+    if migration_is(&end, &["completed"]) {
+        return Ok(Ok(end));
+    }
+    let info = source.qmp.execute("query-migrate", json!({}))?;
+    let why = info.get("error-desc").and_then(Value::as_str);
+    Ok(Err(why.unwrap_or("no reason given").to_owned()))
+}
+
+/// A failure with what both QEMUs said.
+pub(super) fn why_not(why: &str, source: &Inner, target: &Inner) -> String {
+    format!(
+        "{why}; source: {}; destination: {}",
+        source.said().trim(),
+        target.said().trim()
+    )
+}
+
+/// A stop that QEMU may plan for, in ms: with what is left to send it decides when to stop the VM.
+const DOWNTIME_MS: u32 = 100;
+
+pub(super) fn is_event(event: &Value, name: &str) -> bool {
     event.get("event").and_then(Value::as_str) == Some(name)
 }
 
-fn migration_is(event: &Value, states: &[&str]) -> bool {
+pub(super) fn migration_is(event: &Value, states: &[&str]) -> bool {
     is_event(event, "MIGRATION")
         && event
             .pointer("/data/status")
@@ -259,7 +302,7 @@ fn migration_is(event: &Value, states: &[&str]) -> bool {
 
 /// Waits until the flow runs as before: some datagrams sent after `seq` came back, and the last ones had time to. Gives
 /// whether it does.
-fn settle(station: &Station, flow: u32, seq: u64) -> Result<bool> {
+pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<bool> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         let now = station.next_seq(flow)?;
@@ -275,7 +318,7 @@ fn settle(station: &Station, flow: u32, seq: u64) -> Result<bool> {
 }
 
 /// What helps to understand why a VM that has arrived does not answer.
-fn diagnose(to: &Host, vm: &Inner) -> String {
+pub(super) fn diagnose(to: &Host, vm: &Inner) -> String {
     let limit = Duration::from_secs(20);
     let vm_state = "grep -E 'CPU|eth0|ixgbevf|virtio' /proc/interrupts; cd /sys/class/net/eth0/statistics; grep . rx_packets \
                     tx_packets rx_dropped rx_errors; dmesg | tail -n 5";

@@ -50,6 +50,8 @@ pub enum Refusal {
     Rights(u16),
     /// Another function of this device uses a MAC address of the VF.
     MacInUse,
+    /// This host's port has no link: the VM would arrive without a network.
+    LinkDown,
     /// The state needs something that this host cannot restore.
     Unsupported,
 }
@@ -81,6 +83,7 @@ impl Refusal {
             Self::PortVlan(_) => "other port VLAN",
             Self::Rights(_) => "filters not allowed to this VF here",
             Self::MacInUse => "MAC address in use here",
+            Self::LinkDown => "no link here",
             Self::Unsupported => "state cannot be restored here",
         }
     }

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What must not cost a VM: a destination that is not fit, and one that dies. The VM goes on where it is, and the reason is
+//! told.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lab_agent::Run;
+use serde_json::json;
+
+use super::host::{Host, Preparation, PORT};
+use super::inner::{Card, Inner};
+use super::pair::{Image, Pair, Progress};
+use super::rounds::{self, boot_id, is_event};
+use super::{Plan, Traffic};
+use crate::kernel::Flavour;
+use crate::ktap::{Status, TestResult};
+use crate::lab::{Drivers, Head, Lab};
+
+/// How a destination is unfit.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    name: &'static str,
+    /// What the reason must say, somewhere in what both QEMUs and the destination's kernel print.
+    says: &'static str,
+    make: fn(&Stage<'_>) -> Result<()>,
+    mend: fn(&Stage<'_>) -> Result<()>,
+    /// The migration stream goes through what `make` has put at this port.
+    port: u16,
+}
+
+/// What a trouble can get at.
+struct Stage<'a> {
+    from: &'a Host,
+    to: &'a Host,
+    vm: &'a Inner,
+}
+
+const FIT: Preparation<'static> = Preparation {
+    card: Card::Vf,
+    restore: None,
+    migratable: true,
+};
+
+/// Port of the relay that changes the version.
+const RELAY: u16 = PORT + 1;
+
+/// Passes the stream on and makes version 1 of this project's format version 2: the source is newer than the destination.
+const RELAY_SCRIPT: &str = r#"
+import os, socket, threading
+old, new = b"ixgbeVF\x1a\x01", b"ixgbeVF\x1a\x02"
+s = socket.create_server(("", 4445)); a = s.accept()[0]; b = socket.create_connection(("127.0.0.1", 4444))
+def back():
+    while d := b.recv(65536): a.sendall(d)
+    os._exit(0)
+threading.Thread(target=back, daemon=True).start()
+kept = b""
+while d := a.recv(65536):
+    d = (kept + d).replace(old, new)
+    n = next((n for n in range(len(old) - 1, 0, -1) if d.endswith(old[:n])), 0)
+    kept = d[len(d) - n:]
+    b.sendall(d[:len(d) - n])
+b.sendall(kept); b.shutdown(socket.SHUT_WR); threading.Event().wait()
+"#;
+
+const TROUBLES: &[Trouble] = &[
+    Trouble {
+        name: "destination without the variant driver",
+        says: "vfio",
+        make: |s| {
+            s.to.prepare(&Preparation {
+                card: Card::Replug,
+                restore: None,
+                migratable: false,
+            })
+        },
+        mend: |s| s.to.prepare(&FIT),
+        port: PORT,
+    },
+    Trouble {
+        name: "destination's VF not migratable",
+        says: "not migratable, see devlink port function",
+        make: |s| {
+            s.to.prepare(&Preparation {
+                migratable: false,
+                ..FIT
+            })
+        },
+        mend: |s| s.to.prepare(&FIT),
+        port: PORT,
+    },
+    Trouble {
+        name: "no free VF",
+        says: "no such host device",
+        make: |s| s.to.set_vfs(0),
+        mend: |s| {
+            s.to.set_vfs(1)?;
+            s.to.prepare(&FIT)
+        },
+        port: PORT,
+    },
+    Trouble {
+        name: "other queue layout",
+        says: "other queues per pool",
+        make: |s| {
+            // Above 32 VFs a pool has 2 queues, below 4 (82599 datasheet 7.10.3.2).
+            s.to.set_vfs(40)?;
+            s.to.prepare(&FIT)
+        },
+        mend: |s| {
+            s.to.set_vfs(1)?;
+            s.to.prepare(&FIT)
+        },
+        port: PORT,
+    },
+    Trouble {
+        name: "destination's MTU too small",
+        says: "frame size not allowed here, check the PF's MTU",
+        make: |s| {
+            s.from.set_pf("mtu 9000")?;
+            s.vm.set_mtu(9000)
+        },
+        mend: |s| {
+            s.vm.set_mtu(1500)?;
+            s.from.set_pf("mtu 1500")
+        },
+        port: PORT,
+    },
+    Trouble {
+        name: "destination's link down",
+        says: "no link here",
+        make: |s| s.to.set_pf("down"),
+        mend: |s| {
+            s.to.set_pf("up")?;
+            s.to.wait_link()
+        },
+        port: PORT,
+    },
+    Trouble {
+        name: "destination knows only an older state version",
+        says: "unknown format version",
+        make: |s| {
+            let argv = ["python3", "-c", RELAY_SCRIPT].map(String::from).to_vec();
+            s.to.vm.guest.start(&Run {
+                argv,
+                ..Run::default()
+            })?;
+            Ok(())
+        },
+        mend: |_| Ok(()),
+        port: RELAY,
+    },
+];
+
+/// Moments at which the destination is killed.
+const KILLS: u32 = 20;
+
+/// Of them, after the VM has stopped on the source: every 8 ms.
+const KILLS_STOPPED: u32 = 6;
+
+/// Name of the case.
+pub const NAME: &str = "migrate/refusals";
+
+/// A VM that talks to the station through all of it.
+struct Talk<'a> {
+    pair: &'a Pair,
+    flow: u32,
+    boot_id: String,
+    results: Vec<TestResult>,
+}
+
+impl Talk<'_> {
+    fn check(&mut self, name: &str, ok: bool, comment: &str) {
+        let status = if ok { Status::Pass } else { Status::Fail };
+        self.results.push(TestResult {
+            name: name.to_owned(),
+            status,
+            comment: comment.to_owned(),
+        });
+    }
+
+    /// Whether the VM is the one that it was, and answers.
+    fn is_well(&self, vm: &Inner) -> Result<bool> {
+        let seq = self.pair.station.next_seq(self.flow)?;
+        Ok(rounds::settle(&self.pair.station, self.flow, seq)?
+            && boot_id(vm).is_ok_and(|id| id == self.boot_id))
+    }
+}
+
+/// One move that must fail. Gives the reason, or `Err` with the VM where it arrived.
+fn try_move(
+    to: &Host,
+    image: &Image,
+    source: &mut Inner,
+    port: u16,
+) -> Result<std::result::Result<String, Inner>> {
+    let log = to.vm.guest.kernel_log(0).len();
+    let mut target = match Inner::start(to, Card::Vf, image, true) {
+        Ok(target) => target,
+        Err(e) => return Ok(Ok(format!("{e:#}"))),
+    };
+    let moved = match rounds::begin_move(to, source, &mut target, port)? {
+        Some(refusal) => Err(refusal),
+        None => rounds::end_move(source)?,
+    };
+    let Err(why) = moved else {
+        return Ok(Err(target));
+    };
+    let mut why = rounds::why_not(&why, source, &target);
+    for record in to.vm.guest.kernel_log(log) {
+        why += "\n";
+        why += &record.text;
+    }
+    target.quit();
+    Ok(Ok(why))
+}
+
+/// Runs everything on one pair of hosts. Gives the results, and what the hosts' kernels reported.
+///
+/// # Errors
+/// If a step fails that has nothing to do with a refusal.
+pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResult>, Vec<String>)> {
+    let log_from = pair.log_lengths();
+    pair.prepare(&FIT)?;
+    let image = pair.image(lab, Card::Vf, Drivers::Rust)?;
+    let [mut from, mut to] = [&pair.hosts[0], &pair.hosts[1]];
+    let mut vm = Inner::start(from, Card::Vf, &image, false)?;
+    vm.configure()?;
+    let plan = Plan {
+        card: Card::Vf,
+        guest: Drivers::Rust,
+        head: Head::Value,
+        traffic: Traffic::Udp,
+        rounds: 0,
+        kernel: Flavour::Release,
+        rate: 100,
+        restore: None,
+        migratable: true,
+        trace: None,
+    };
+    let (flow, _) = rounds::start_traffic(&plan, &vm, &pair.station)?;
+    let mut talk = Talk {
+        pair,
+        flow,
+        boot_id: boot_id(&vm)?,
+        results: Vec::new(),
+    };
+    for trouble in TROUBLES {
+        progress.say(trouble.name);
+        let stage = Stage { from, to, vm: &vm };
+        (trouble.make)(&stage).context(trouble.name)?;
+        match try_move(to, &image, &mut vm, trouble.port)? {
+            Ok(why) => {
+                talk.check(
+                    &format!("{}: refused, and says why", trouble.name),
+                    why.contains(trouble.says),
+                    &why,
+                );
+            }
+            Err(arrived) => {
+                talk.check(&format!("{}: refused", trouble.name), false, "it moved");
+                vm = arrived;
+                std::mem::swap(&mut from, &mut to);
+            }
+        }
+        let well = talk.is_well(&vm)?;
+        talk.check(&format!("{}: the VM goes on", trouble.name), well, "");
+        let stage = Stage { from, to, vm: &vm };
+        (trouble.mend)(&stage).context(trouble.name)?;
+    }
+
+    // A move that succeeds shows that nothing was left behind, and how long one takes.
+    let begin = Instant::now();
+    let took = match try_move(to, &image, &mut vm, PORT)? {
+        Err(arrived) => {
+            let took = begin.elapsed();
+            let source = std::mem::replace(&mut vm, arrived);
+            source.quit();
+            std::mem::swap(&mut from, &mut to);
+            let well = talk.is_well(&vm)?;
+            talk.check("after all refusals the VM moves", well, "");
+            took
+        }
+        Ok(why) => {
+            talk.check("after all refusals the VM moves", false, &why);
+            begin.elapsed()
+        }
+    };
+    for n in 0..KILLS {
+        progress.say(&format!(
+            "killing the destination, moment {} of {KILLS}",
+            n + 1
+        ));
+        let (name, arrived) = kill(&image, to, &mut vm, n, took)?;
+        if let Some(arrived) = arrived {
+            let source = std::mem::replace(&mut vm, arrived);
+            source.quit();
+            std::mem::swap(&mut from, &mut to);
+        }
+        let well = talk.is_well(&vm)?;
+        talk.check(
+            &format!("destination killed {name}: the VM goes on"),
+            well,
+            "",
+        );
+        if !well {
+            break;
+        }
+    }
+    let stats = pair.station.stats(flow)?;
+    let text = format!("{stats:?}");
+    talk.check("nothing is duplicated", stats.duplicated == 0, &text);
+    talk.check("nothing is corrupted", stats.corrupted == 0, &text);
+    let faults = pair.faults(log_from)?;
+    talk.check(
+        "kernel logs are clean",
+        faults.is_empty(),
+        faults.first().map_or("", String::as_str),
+    );
+    let results = std::mem::take(&mut talk.results);
+    pair.station.stop_flow(flow);
+    vm.quit();
+    Ok((results, faults))
+}
+
+/// Kills the destination's QEMU at moment `n`. Gives which that was, and the VM if it had arrived before.
+fn kill(
+    image: &Image,
+    to: &Host,
+    vm: &mut Inner,
+    n: u32,
+    took: Duration,
+) -> Result<(String, Option<Inner>)> {
+    let mut target = Inner::start(to, Card::Vf, image, true)?;
+    rounds::begin_move(to, vm, &mut target, PORT)?;
+    let before = KILLS - KILLS_STOPPED;
+    let name = if n < before {
+        let wait = took * n / before;
+        thread::sleep(wait);
+        format!("{} ms after the command", wait.as_millis())
+    } else {
+        vm.qmp
+            .wait(|e| is_event(e, "STOP"), Duration::from_secs(180))?;
+        let wait = Duration::from_millis(8) * (n - before);
+        thread::sleep(wait);
+        format!("{} ms after the VM stopped", wait.as_millis())
+    };
+    let info = vm.qmp.execute("query-migrate", json!({}))?;
+    if info.get("status").and_then(serde_json::Value::as_str) == Some("completed") {
+        return Ok((format!("{name}, too late: it had moved"), Some(target)));
+    }
+    target.kill();
+    let why = match rounds::end_move(vm)? {
+        Ok(_) => "the source took the move for done".to_owned(),
+        Err(why) => why,
+    };
+    Ok((format!("{name} ({why})"), None))
+}
