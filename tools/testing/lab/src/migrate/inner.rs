@@ -131,6 +131,20 @@ fn collect(command: Command) -> Arc<Mutex<String>> {
     messages
 }
 
+/// Waits until QEMU is gone, but not for ever.
+fn wait_ended(messages: &Mutex<String>) {
+    let end = Instant::now() + Duration::from_secs(10);
+    let ended = || {
+        messages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains("QEMU ended")
+    };
+    while !ended() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Inner {
     /// Starts QEMU in a host, with the VM or (`incoming`) waiting for it.
     ///
@@ -188,7 +202,7 @@ impl Inner {
         // The default of 31 ports means 64 queues, each with an event that KVM takes away when the VM stops.
         add(&[
             "-device",
-            "virtio-serial-pci,max_ports=2,ioeventfd=off",
+            "virtio-serial-pci,max_ports=2",
             "-chardev",
             &format!("socket,id=agent,path={agent},server=on,wait=off"),
         ]);
@@ -247,6 +261,17 @@ impl Inner {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone()
         };
+        let start = Instant::now();
+        while !guest
+            .run(&["test", "-S", &qmp], Duration::from_secs(60))?
+            .exit
+            .ok()
+        {
+            if said().contains("QEMU ended") || start.elapsed() > Duration::from_secs(60) {
+                bail!("starting QEMU in {}: {}", host.name(), said());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
         let agent = Guest::new(bridge(guest, &agent)?)?;
         let mut qmp = Qmp::connect(guest, &qmp)
             .with_context(|| format!("starting QEMU in {}: {}", host.name(), said()))?;
@@ -367,19 +392,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Kills QEMU, as a host does that dies.
+    /// Kills QEMU, as a host does that dies, and waits until it is gone.
     pub fn kill(self) {
-        drop(self);
+        let Self { qemu, messages, .. } = self;
+        drop(qemu);
+        wait_ended(&messages);
     }
 
     /// Ends QEMU.
     pub fn quit(mut self) {
         // Whatever it answers, dropping kills what is left of it.
         let _ = self.qmp.execute("quit", json!({}));
-        let end = Instant::now() + Duration::from_secs(10);
-        while !self.said().contains("QEMU ended") && Instant::now() < end {
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_ended(&self.messages);
         drop(self.qemu);
     }
 }

@@ -188,14 +188,15 @@ impl Talk<'_> {
     }
 }
 
-/// One move that must fail. Gives the reason, or `Err` with the VM where it arrived.
+/// One move that must fail. Gives the reason, with what the destination's kernel has said from record `log` on, or `Err` with the
+/// VM where it arrived.
 fn try_move(
     to: &Host,
     image: &Image,
     source: &mut Inner,
     port: u16,
+    log: usize,
 ) -> Result<std::result::Result<String, Inner>> {
-    let log = to.vm.guest.kernel_log(0).len();
     let mut target = match Inner::start(to, Card::Vf, image, true) {
         Ok(target) => target,
         Err(e) => return Ok(Ok(format!("{e:#}"))),
@@ -249,8 +250,9 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
     for trouble in TROUBLES {
         progress.say(trouble.name);
         let stage = Stage { from, to, vm: &vm };
+        let log = to.vm.guest.kernel_log(0).len();
         (trouble.make)(&stage).context(trouble.name)?;
-        match try_move(to, &image, &mut vm, trouble.port)? {
+        match try_move(to, &image, &mut vm, trouble.port, log)? {
             Ok(why) => {
                 talk.check(
                     &format!("{}: refused, and says why", trouble.name),
@@ -272,7 +274,7 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
 
     // A move that succeeds shows that nothing was left behind, and how long one takes.
     let begin = Instant::now();
-    let took = match try_move(to, &image, &mut vm, PORT)? {
+    let took = match try_move(to, &image, &mut vm, PORT, to.vm.guest.kernel_log(0).len())? {
         Err(arrived) => {
             let took = begin.elapsed();
             let source = std::mem::replace(&mut vm, arrived);

@@ -34,8 +34,6 @@ pub struct Round {
     pub blackout_at_ms: f64,
     /// When the VM stopped on the source.
     pub stop_at_ms: f64,
-    /// When the source had sent everything.
-    pub sent_at_ms: f64,
     /// When the VM ran on the destination.
     pub run_at_ms: f64,
     /// QEMU's own figure of the time in which no VM ran.
@@ -74,7 +72,7 @@ pub struct Round {
     pub frames_corrupted: u64,
     /// When the command was given, in ms after the flow's start.
     #[serde(skip)]
-    pub(super) begin_ms: f64,
+    pub begin_ms: f64,
 }
 
 fn number(v: &Value, path: &str) -> u64 {
@@ -449,7 +447,6 @@ impl Report {
             RGBColor(120, 150, 200),
             RGBColor(220, 90, 60),
             RGBColor(230, 150, 50),
-            RGBColor(240, 200, 80),
             RGBColor(150, 190, 120),
         ];
         for (phase, colour) in round.phases().into_iter().zip(colours) {
@@ -519,8 +516,7 @@ impl Round {
         let marks = [
             ("pre-copy", 0.0, stopping),
             ("VF stops", stopping, self.stop_at_ms),
-            ("last dirty RAM, state", self.stop_at_ms, self.sent_at_ms),
-            ("load", self.sent_at_ms, self.run_at_ms),
+            ("last RAM, state, load", self.stop_at_ms, self.run_at_ms),
             ("first frame", self.run_at_ms, first),
         ];
         marks
@@ -555,7 +551,6 @@ mod tests {
     fn phases_follow_each_other() {
         let r = Round {
             stop_at_ms: 500.0,
-            sent_at_ms: 520.0,
             run_at_ms: 540.0,
             blackout_at_ms: 490.0,
             blackout_ms: 60.0,
@@ -565,8 +560,8 @@ mod tests {
         let phases = r.phases();
         assert!(phases.windows(2).all(|w| w[0].to == w[1].from));
         assert_eq!(phases[1].to - phases[1].from, 2.0);
-        assert_eq!(phases[4].to, 550.0);
-        assert!(phases[4].line(100.0).contains("████"));
+        assert_eq!(phases[3].to, 550.0);
+        assert!(phases[3].line(100.0).contains("████"));
     }
 
     #[test]

@@ -203,14 +203,11 @@ fn one_round(
     };
     let info = source.qmp.execute("query-migrate", json!({}))?;
     round.take_qemu(&info);
-    let end = match moved {
-        Ok(end) => end,
-        Err(why) => {
-            round.error = Some(why_not(&why, &source, &target));
-            target.quit();
-            return Ok((round, source));
-        }
-    };
+    if let Err(why) = moved {
+        round.error = Some(why_not(&why, &source, &target));
+        target.quit();
+        return Ok((round, source));
+    }
     let short = Duration::from_secs(60);
     let stopped = source.qmp.wait(|e| is_event(e, "STOP"), short)?;
     let resumed = target.qmp.wait(|e| is_event(e, "RESUME"), short)?;
@@ -223,7 +220,6 @@ fn one_round(
     let settled = settle(station, flow, last_seq)?;
     round.take_station(station, flow, first_seq..station.next_seq(flow)?, begin)?;
     round.stop_at_ms = there.ms_after(begin, &stopped);
-    round.sent_at_ms = there.ms_after(begin, &end);
     round.run_at_ms = here.ms_after(begin, &resumed);
     if target.card == Card::Vf {
         round.take_driver(&from.figures()?, &to.figures()?);
@@ -262,14 +258,14 @@ pub(super) fn begin_move(
     }
 }
 
-/// Waits for the end of a move: the event of its success, or why it failed.
-pub(super) fn end_move(source: &mut Inner) -> Result<Result<Value, String>> {
+/// Waits for the end of a move. Gives why it failed, if it did.
+pub(super) fn end_move(source: &mut Inner) -> Result<Result<(), String>> {
     let end = source.qmp.wait(
         |e| migration_is(e, &["completed", "failed", "cancelled"]),
         LIMIT,
     )?;
     if migration_is(&end, &["completed"]) {
-        return Ok(Ok(end));
+        return Ok(Ok(()));
     }
     let info = source.qmp.execute("query-migrate", json!({}))?;
     let why = info.get("error-desc").and_then(Value::as_str);
