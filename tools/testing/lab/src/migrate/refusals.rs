@@ -146,6 +146,8 @@ const TROUBLES: &[Trouble] = &[
                 argv,
                 ..Run::default()
             })?;
+            let wait = format!("until ss -ltn | grep -q :{RELAY}; do sleep 0.1; done");
+            s.to.vm.guest.sh(&wait, Duration::from_secs(60))?.ok()?;
             Ok(())
         },
         mend: |_| Ok(()),
