@@ -104,7 +104,8 @@ impl Health {
     pub(crate) fn new() -> Self {
         Self {
             vfs: KVec::new(),
-            mdd_disable_vf: false,
+            // As in the C driver (`ixgbe_probe`).
+            mdd_disable_vf: true,
             period: Instant::now(),
         }
     }

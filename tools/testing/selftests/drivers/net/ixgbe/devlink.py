@@ -165,8 +165,9 @@ def mdd_disable_vf(cfg):
     def read():
         out = cmd(f"ethtool --show-priv-flags {cfg.pf.ifname}").stdout
         return dict(l.replace(" ", "").split(":") for l in out.splitlines()[1:])["mdd-disable-vf"]
-    ksft_eq(read(), "off")
-    for value in ("on", "off"):
+    was = read()
+    defer(cmd, f"ethtool --set-priv-flags {cfg.pf.ifname} mdd-disable-vf {was}")
+    for value in ("on", "off", "on"):
         cmd(f"ethtool --set-priv-flags {cfg.pf.ifname} mdd-disable-vf {value}")
         ksft_eq(read(), value)
     cfg.settle(cfg.pf)
