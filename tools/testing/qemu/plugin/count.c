@@ -12,7 +12,8 @@
  *	get	"KERNEL USER MMIO": instructions in kernel and user mode, register accesses of modules
  *	dump	"ADDRESS COUNT" in hexadecimal and decimal for each kernel instruction that was executed, then an empty line
  *
- * Counts are exact while the processor halts. One virtual processor only. An instruction that faults counts each time. A
+ * Counts are exact while the processor halts. What the processor executes between two halts without coming through a module
+ * does not count: the timer of an idle machine comes more often the slower the machine around it is. One virtual processor only. An instruction that faults counts each time. A
  * string instruction with a repeat prefix counts once, as in hardware, although QEMU may execute each repetition by itself.
  */
 #include <errno.h>
@@ -41,8 +42,14 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
 struct counts {
 	uint64_t blocks;
+	/* Blocks in modules. */
+	uint64_t module_blocks;
 	uint64_t insns[ENTRIES];
 };
+
+/* As of the last halt. */
+static uint64_t kept[ENTRIES];
+static uint64_t kept_module_blocks;
 
 static struct qemu_plugin_scoreboard *board;
 static GHashTable *index_of;
@@ -56,6 +63,11 @@ static int listener = -1;
 static struct counts *counts(void)
 {
 	return qemu_plugin_scoreboard_find(board, 0);
+}
+
+static bool is_module(uint64_t address)
+{
+	return address >= MODULES_START && address < MODULES_END;
 }
 
 static unsigned int entry_of(uint64_t address)
@@ -79,7 +91,15 @@ static unsigned int entry_of(uint64_t address)
 
 static void halted(unsigned int cpu, void *data)
 {
-	__atomic_store_n(&blocks_at_halt, counts()->blocks, __ATOMIC_RELEASE);
+	struct counts *c = counts();
+	size_t size = used * sizeof(kept[0]);
+
+	if (c->module_blocks != kept_module_blocks)
+		memcpy(kept, c->insns, size);
+	else
+		memcpy(c->insns, kept, size);
+	kept_module_blocks = c->module_blocks;
+	__atomic_store_n(&blocks_at_halt, c->blocks, __ATOMIC_RELEASE);
 }
 
 /* A string instruction with a repeat prefix. */
@@ -127,9 +147,12 @@ static void accessed(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t addr
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	qemu_plugin_u64 blocks = { board, offsetof(struct counts, blocks) };
+	qemu_plugin_u64 module_blocks = { board, offsetof(struct counts, module_blocks) };
 	size_t n = qemu_plugin_tb_n_insns(tb);
 
 	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, blocks, 1);
+	if (is_module(qemu_plugin_tb_vaddr(tb)))
+		qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, QEMU_PLUGIN_INLINE_ADD_U64, module_blocks, 1);
 	pthread_mutex_lock(&table);
 	for (size_t k = 0; k < n; k++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, k);
@@ -150,7 +173,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		}
 		if (len == 1 && code[0] == 0xf4 && address >= KERNEL_START)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, halted, QEMU_PLUGIN_CB_NO_REGS, NULL);
-		if (address >= MODULES_START && address < MODULES_END)
+		if (is_module(address))
 			qemu_plugin_register_vcpu_mem_cb(insn, accessed, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
 	}
 	pthread_mutex_unlock(&table);
@@ -168,6 +191,7 @@ static void answer(FILE *client, const char *request)
 		fprintf(client, "%d %" PRIu64 "\n", now == __atomic_load_n(&blocks_at_halt, __ATOMIC_ACQUIRE), now);
 	} else if (!strcmp(request, "reset\n")) {
 		memset(c->insns, 0, used * sizeof(c->insns[0]));
+		memset(kept, 0, used * sizeof(kept[0]));
 		__atomic_store_n(&mmio, 0, __ATOMIC_RELAXED);
 		fputs("ok\n", client);
 	} else if (!strcmp(request, "get\n")) {

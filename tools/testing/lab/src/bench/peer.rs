@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{channel, Receiver};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -62,6 +63,12 @@ pub(crate) fn datagram(to: ([u8; 6], Ipv4Addr), ports: (u16, u16)) -> Result<Vec
     Ok(frame)
 }
 
+/// Whether a frame is a UDP datagram, which nothing in the machine sends by itself.
+pub(crate) fn is_udp(frame: &[u8]) -> bool {
+    // EtherType and protocol of IPv4.
+    frame.get(12..14) == Some(&[8, 0]) && frame.get(23) == Some(&17)
+}
+
 impl Peer {
     /// Takes the connection that QEMU made to `listener` last: a machine that did not come up may have left one before.
     pub(crate) fn accept(listener: &UnixListener) -> Result<Self> {
@@ -108,6 +115,17 @@ impl Peer {
     /// What the machine has sent since the last call.
     pub(crate) fn received(&self) -> Vec<Vec<u8>> {
         self.frames.try_iter().collect()
+    }
+
+    /// What the machine has sent, once nothing more comes: it is idle, but what it sent last may be on its way.
+    pub(crate) fn received_all(&self) -> Vec<Vec<u8>> {
+        let next = || self.frames.recv_timeout(Duration::from_millis(4)).ok();
+        std::iter::from_fn(next).collect()
+    }
+
+    /// Waits for a frame; `None` if none comes for a while.
+    pub(crate) fn wait_frame(&self) -> Option<Vec<u8>> {
+        self.frames.recv_timeout(Duration::from_secs(1)).ok()
     }
 }
 
@@ -156,6 +174,18 @@ impl Tcp {
         self.socket().may_send() && self.socket().may_recv()
     }
 
+    /// Takes and makes frames until there is nothing left to do: a poll makes one frame.
+    fn poll(&mut self) {
+        loop {
+            let before = (self.wire.rx.len(), self.wire.tx.len());
+            self.interface
+                .poll(Instant::ZERO, &mut self.wire, &mut self.sockets);
+            if before == (self.wire.rx.len(), self.wire.tx.len()) {
+                return;
+            }
+        }
+    }
+
     /// Takes frames from the machine and `send` bytes to send to it; gives the frames to answer with, and how many bytes
     /// came in.
     pub(crate) fn step(
@@ -164,18 +194,10 @@ impl Tcp {
         send: usize,
     ) -> Result<(Vec<Vec<u8>>, u64)> {
         self.wire.rx.extend(frames);
+        self.poll();
         let mut got = 0;
-        loop {
-            self.interface
-                .poll(Instant::ZERO, &mut self.wire, &mut self.sockets);
-            let n = self
-                .socket()
-                .recv(|b| (b.len(), b.len()))
-                .unwrap_or_default();
+        while let Ok(n @ 1..) = self.socket().recv(|b| (b.len(), b.len())) {
             got += n as u64;
-            if n == 0 && self.wire.rx.is_empty() {
-                break;
-            }
         }
         if send > 0 {
             let taken = self
@@ -186,8 +208,7 @@ impl Tcp {
                 bail!("the machine does not acknowledge what it was sent");
             }
         }
-        self.interface
-            .poll(Instant::ZERO, &mut self.wire, &mut self.sockets);
+        self.poll();
         Ok((std::mem::take(&mut self.wire.tx), got))
     }
 }
@@ -200,6 +221,7 @@ mod tests {
     fn frames_have_64_bytes_on_the_wire() -> Result<()> {
         let to = [2, 0, 0, 0, 0, 1];
         let udp = datagram((to, Ipv4Addr::new(192, 0, 2, 1)), (9, 4241))?;
+        assert!(is_udp(&udp) && !is_udp(&unwanted(to)));
         for frame in [unwanted(to), udp] {
             assert_eq!((frame.len(), frame.get(..6)), (MIN, Some(&to[..])));
         }
