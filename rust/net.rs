@@ -16,6 +16,7 @@ pub mod features;
 mod napi;
 mod ops;
 mod page_pool;
+mod rx;
 mod skb;
 mod stats;
 mod tx;
@@ -48,11 +49,14 @@ pub use self::ops::{
 };
 pub use self::page_pool::{
     PagePool,
-    Passed,
     RxBuf,
-    Verdict,
-    RX_HEADROOM,
     RX_TAILROOM, //
+};
+pub use self::rx::{
+    Passed,
+    Received,
+    RxRing,
+    Verdict, //
 };
 pub use self::skb::{
     DropReason,
@@ -96,6 +100,14 @@ pub fn rss_key_fill(key: &mut [u8]) {
     let len = key.len().min(256);
     // SAFETY: `key` is valid for writes of `len` bytes.
     unsafe { nic_bindings::netdev_rss_key_fill(key.as_mut_ptr().cast(), len) };
+}
+
+/// The system's tick (`jiffies`).
+#[inline]
+pub fn jiffies() -> u64 {
+    // CAST: 64 bits where this builds.
+    // SAFETY: A word that the timer interrupt counts; reading it is one load.
+    unsafe { (&raw const kernel::bindings::jiffies).read_volatile() as u64 }
 }
 
 /// Number of CPUs that are online.

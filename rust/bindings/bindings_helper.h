@@ -43,9 +43,8 @@ const size_t RUST_CONST_HELPER_SKB_VLAN_ALL = offsetof(struct sk_buff, vlan_all)
 const size_t RUST_CONST_HELPER_SKB_VLAN_TCI = offsetof(struct sk_buff, vlan_tci);
 const size_t RUST_CONST_HELPER_SKB_NETWORK_HEADER = offsetof(struct sk_buff, network_header);
 const size_t RUST_CONST_HELPER_SKB_PROTOCOL = offsetof(struct sk_buff, protocol);
-const size_t RUST_CONST_HELPER_MAX_SKB_FRAGS = MAX_SKB_FRAGS;
-/* NET_SKB_PAD without the statement expression in max(); rust/helpers/skb.c checks that it is the same. */
-const u32 RUST_CONST_HELPER_SKB_HEADROOM = NIC_SKB_PAD + NET_IP_ALIGN;
+const size_t RUST_CONST_HELPER_PAGE_DMA_ADDR = offsetof(struct netmem_desc, dma_addr);
+const u32 RUST_CONST_HELPER_GFP_PAGE_POOL = (__force u32)(GFP_ATOMIC | __GFP_NOWARN);
 const u32 RUST_CONST_HELPER_XDP_XMIT_FLUSH = XDP_XMIT_FLUSH;
 const u8 RUST_CONST_HELPER_ETH_RSS_HASH_TOP = ETH_RSS_HASH_TOP;
 const u32 RUST_CONST_HELPER_SKB_TAILROOM = SKB_DATA_ALIGN(sizeof(struct skb_shared_info));

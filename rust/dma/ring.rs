@@ -122,18 +122,61 @@ impl Ring {
     pub fn first(&self, index: u32) -> u64 {
         match self.at(index) {
             Some(p) => {
-                #[cfg(CONFIG_X86_64)]
-                core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Acquire);
-                #[cfg(not(CONFIG_X86_64))]
-                // SAFETY: No requirements.
-                unsafe {
-                    raw::nic_dma_rmb()
-                };
+                read_barrier();
                 // SAFETY: `at` returns 16 aligned bytes of the allocation.
                 u64::from_le(unsafe { p.read_volatile() })
             }
             None => 0,
         }
+    }
+
+    /// [`Ring::write`] without a check.
+    ///
+    /// # Safety
+    ///
+    /// `index` is below the length.
+    #[inline]
+    pub(crate) unsafe fn write_unchecked<D: Descriptor>(&self, index: u32, desc: D) {
+        const { assert!(size_of::<D>() == 16) };
+        // SAFETY: `D` is plain bytes, as many.
+        let q: [u64; 2] = unsafe { core::mem::transmute_copy(&desc) };
+        let base: *mut Raw = self.mem.as_mut_ptr().cast();
+        // SAFETY: By the safety requirement.
+        unsafe {
+            let p: *mut u64 = base.add(index as usize).cast();
+            p.write_volatile(q[0]);
+            p.add(1).write_volatile(q[1]);
+        }
+    }
+
+    /// [`Ring::status`] without a check.
+    ///
+    /// # Safety
+    ///
+    /// `index` is below the length.
+    #[inline]
+    pub(crate) unsafe fn status_unchecked(&self, index: u32) -> u64 {
+        let base: *mut Raw = self.mem.as_mut_ptr().cast();
+        // SAFETY: By the safety requirement.
+        u64::from_le(unsafe {
+            base.add(index as usize)
+                .cast::<u64>()
+                .add(1)
+                .read_volatile()
+        })
+    }
+
+    /// [`Ring::first`] without a check.
+    ///
+    /// # Safety
+    ///
+    /// `index` is below the length.
+    #[inline]
+    pub(crate) unsafe fn first_unchecked(&self, index: u32) -> u64 {
+        read_barrier();
+        let base: *mut Raw = self.mem.as_mut_ptr().cast();
+        // SAFETY: By the safety requirement.
+        u64::from_le(unsafe { base.add(index as usize).cast::<u64>().read_volatile() })
     }
 
     /// Reads descriptor `index` as a `D`, the second quad word before the first.
@@ -185,6 +228,18 @@ impl Ring {
             from += 1;
         }
     }
+}
+
+/// `dma_rmb()`: on x86 the compiler alone has to be told.
+#[inline(always)]
+fn read_barrier() {
+    #[cfg(CONFIG_X86_64)]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Acquire);
+    #[cfg(not(CONFIG_X86_64))]
+    // SAFETY: No requirements.
+    unsafe {
+        raw::nic_dma_rmb()
+    };
 }
 
 /// An array of little-endian 64-bit words that CPU and device share.

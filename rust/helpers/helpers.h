@@ -95,27 +95,44 @@ void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, uns
 				  bool rx, bool tx);
 
 /* skb.c */
-#define NIC_SKB_PAD (L1_CACHE_BYTES > 32 ? L1_CACHE_BYTES : 32)
+/* Bits of nic_rx_meta.flags. */
+#define NIC_RX_HASH_L3 0x01
+#define NIC_RX_HASH_L4 0x02
+#define NIC_RX_CSUM_OK 0x04
+#define NIC_RX_VLAN 0x08
+/* Drop multicast that this very interface sent: the hardware's VEPA loop-back does not prune it. */
+#define NIC_RX_PRUNE_OWN 0x10
+/* The CPU has looked at it already. */
+#define NIC_RX_SYNCED 0x20
 
+/* What is known of a received frame. */
 struct nic_rx_meta {
 	u32 hash;
 	u16 vlan_tci;
 	u16 queue;
-	u8 hash_type;
-	bool csum_ok;
-	bool vlan;
-	/* Drop multicast that this very interface sent: the hardware's VEPA loop-back does not prune it. */
-	bool prune_own;
+	/* From the start of the page to the frame. */
+	u16 headroom;
+	u16 len;
+	/* Bytes of metadata in front of the frame. */
+	u8 metasize;
+	u8 flags;
 };
 
-struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, u32 offset, u32 headroom, u32 len,
-			     u32 truesize);
-bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct page *page, u32 offset, u32 len, u32 truesize);
-bool nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, struct net_device *netdev,
-		    const struct nic_rx_meta *meta);
-int nic_tx_map(struct device *dev, struct sk_buff *skb, struct nic_seg *segs);
-void nic_tx_unmap(struct device *dev, dma_addr_t addr, u32 len);
-void nic_tx_complete(struct device *dev, struct sk_buff *skb, dma_addr_t addr, u32 len, int budget);
+enum nic_rx_result {
+	NIC_RX_DELIVERED,
+	NIC_RX_PRUNED,
+	/* The page is still the caller's. */
+	NIC_RX_NOMEM,
+};
+
+enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct page *page,
+				const struct nic_rx_meta *meta);
+struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta);
+bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct page *page,
+		     const struct nic_rx_meta *meta);
+enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, const struct nic_rx_meta *meta);
+dma_addr_t nic_tx_map_head(struct device *dev, struct sk_buff *skb);
+int nic_tx_map_frag(struct device *dev, struct sk_buff *skb, unsigned int nr, struct nic_seg *seg);
 void nic_kfree_skb_any(struct sk_buff *skb, enum skb_drop_reason reason);
 
 struct nic_tso {
@@ -138,12 +155,9 @@ int nic_skb_put_padto(struct sk_buff *skb, unsigned int len);
 /* page_pool.c */
 struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi, struct net_device *netdev,
 				       unsigned int queue, unsigned int size, unsigned int offset,
-				       unsigned int max_len, bool bidirectional);
-struct page *nic_page_pool_alloc(struct page_pool *pool, u32 *offset, u32 size, dma_addr_t *dma);
+				       unsigned int max_len);
 void nic_page_pool_put(struct page *page, u32 offset, u32 len);
-void nic_page_pool_sync(struct page_pool *pool, struct page *page, u32 offset, u32 len);
-void *nic_page_va(struct page *page);
-
+void nic_page_pool_reuse(struct page_pool *pool, struct page *page, u32 offset, u32 len);
 
 /* xdp.c */
 enum nic_xdp_verdict {
@@ -153,17 +167,25 @@ enum nic_xdp_verdict {
 	NIC_XDP_REDIRECT,
 };
 
-struct nic_xdp_pass {
+/* What a receive queue needs to run programs. */
+struct nic_xdp {
+	struct xdp_rxq_info rxq;
+	struct page_pool *pool;
+	u32 headroom;
+};
+
+/* Where a program left a frame that it passed, and the frame that it sends back. */
+struct nic_xdp_out {
 	u32 headroom;
 	u32 len;
 	u32 metasize;
+	struct xdp_frame *frame;
 };
 
-int nic_xdp_rxq_reg(struct xdp_rxq_info *rxq, struct net_device *netdev, u32 queue, struct page_pool *pool);
-enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct xdp_rxq_info *rxq, struct net_device *netdev,
-				 struct page_pool *pool, struct page *page, u32 offset, u32 headroom, u32 len,
-				 u32 truesize, struct nic_xdp_pass *out, struct xdp_frame **frame);
-struct sk_buff *nic_xdp_build(struct page *page, u32 offset, u32 headroom, u32 len, u32 metasize, u32 truesize);
+int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue, struct page_pool *pool);
+void nic_xdp_rxq_unreg(struct nic_xdp *xdp);
+enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct page *page, u32 len,
+				 struct nic_xdp_out *out);
 void nic_bpf_prog_inc(struct bpf_prog *prog);
 void nic_bpf_prog_put(struct bpf_prog *prog);
 void nic_xdp_features_set_redirect_target(struct net_device *netdev, bool on);

@@ -12,113 +12,116 @@
 #include "dma_mark.h"
 #include "helpers.h"
 
-static __always_inline void nic_rx_sync(struct page_pool *pool, struct page *page, void *va, u32 offset, u32 len)
+static __always_inline void nic_rx_sync(struct page_pool *pool, struct page *page, u32 offset, u32 len)
 {
-	dma_sync_single_range_for_cpu(pool->p.dev, page_pool_get_dma_addr(page), offset, len,
-				      page_pool_get_dma_dir(pool));
-	nic_dma_mark(va, len);
+	dma_sync_single_range_for_cpu(pool->p.dev, page_pool_get_dma_addr(page), offset, len, DMA_FROM_DEVICE);
+	nic_dma_mark(page_address(page) + offset, len);
 }
 
-/* Takes over the page reference if it succeeds; it leaves it with the caller, synced, if not. */
-struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, u32 offset, u32 headroom, u32 len,
-			     u32 truesize)
+/* A socket buffer around a buffer of the pool, whose reference it takes over; NULL if there is no memory. */
+static __always_inline struct sk_buff *nic_rx_wrap(struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta)
 {
-	void *va = page_address(page) + offset;
+	void *va = page_address(page);
 	struct sk_buff *skb;
 
-	BUILD_BUG_ON(NIC_SKB_PAD != NET_SKB_PAD);
-	nic_rx_sync(pool, page, va + headroom, offset + headroom, len);
-	net_prefetch(va + headroom);
-	skb = napi_build_skb(va, truesize);
+	if (!(meta->flags & NIC_RX_SYNCED))
+		nic_rx_sync(pool, page, meta->headroom, meta->len);
+	net_prefetch(va + meta->headroom);
+	skb = napi_build_skb(va, PAGE_SIZE);
 	if (unlikely(!skb))
 		return NULL;
 	skb_mark_for_recycle(skb);
-	skb_reserve(skb, headroom);
-	__skb_put(skb, len);
+	skb_reserve(skb, meta->headroom);
+	/* __skb_put() of a frame that was empty. */
+	skb->tail += meta->len;
+	skb->len = meta->len;
 
 	return skb;
 }
 
-/* Takes over the page reference if it succeeds. */
-bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct page *page, u32 offset, u32 len, u32 truesize)
+static __always_inline enum nic_rx_result nic_rx_deliver(struct napi_struct *napi, struct sk_buff *skb,
+							 const struct nic_rx_meta *meta)
 {
-	nic_rx_sync(pool, page, page_address(page) + offset, offset, len);
-	if (unlikely(skb_shinfo(skb)->nr_frags >= MAX_SKB_FRAGS))
-		return false;
-	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, offset, len, truesize);
+	struct net_device *netdev = napi->dev;
+	const u8 flags = meta->flags;
 
-	return true;
-}
-
-/* Consumes the skb. Returns false if the frame was dropped rather than delivered. */
-bool nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, struct net_device *netdev,
-		    const struct nic_rx_meta *meta)
-{
 	skb_record_rx_queue(skb, meta->queue);
-	if (meta->hash_type)
-		skb_set_hash(skb, meta->hash, meta->hash_type);
-	if (meta->csum_ok)
+	if (flags & (NIC_RX_HASH_L3 | NIC_RX_HASH_L4))
+		__skb_set_hash(skb, meta->hash, false, flags & NIC_RX_HASH_L4);
+	if (flags & NIC_RX_CSUM_OK)
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
-	if (meta->vlan)
+	if (flags & NIC_RX_VLAN)
 		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), meta->vlan_tci);
 	skb->protocol = eth_type_trans(skb, netdev);
-	if (unlikely(meta->prune_own &&
+	if (unlikely((flags & NIC_RX_PRUNE_OWN) &&
 		     (skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST) &&
 		     ether_addr_equal(netdev->dev_addr, eth_hdr(skb)->h_source))) {
 		dev_kfree_skb_any_reason(skb, SKB_DROP_REASON_OTHERHOST);
-		return false;
+		return NIC_RX_PRUNED;
 	}
 	napi_gro_receive(napi, skb);
+
+	return NIC_RX_DELIVERED;
+}
+
+/*
+ * A frame in one buffer, from the ring to the stack. Takes over the page reference unless there is no memory. All that
+ * happens to a frame is in one function: each one that it is handed through costs what saves and restores its registers.
+ */
+enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct page *page,
+				const struct nic_rx_meta *meta)
+{
+	struct sk_buff *skb = nic_rx_wrap(pool, page, meta);
+
+	if (unlikely(!skb))
+		return NIC_RX_NOMEM;
+	if (meta->metasize)
+		skb_metadata_set(skb, meta->metasize);
+
+	return nic_rx_deliver(napi, skb, meta);
+}
+
+/* The first buffer of a frame that has several. Takes over the page reference if it succeeds. */
+struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta)
+{
+	return nic_rx_wrap(pool, page, meta);
+}
+
+/* A further one. Takes over the page reference if it succeeds. */
+bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta)
+{
+	u32 offset = meta->headroom;
+
+	nic_rx_sync(pool, page, offset, meta->len);
+	if (unlikely(skb_shinfo(skb)->nr_frags >= MAX_SKB_FRAGS))
+		return false;
+	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, offset, meta->len, PAGE_SIZE);
 
 	return true;
 }
 
-/*
- * Maps the linear part and every fragment; segs has room for MAX_SKB_FRAGS + 1. On failure nothing stays mapped.
- */
-int nic_tx_map(struct device *dev, struct sk_buff *skb, struct nic_seg *segs)
+/* Hands a frame of several buffers to the stack. */
+enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, const struct nic_rx_meta *meta)
 {
-	unsigned int i, nr = skb_shinfo(skb)->nr_frags;
-	u32 len = skb_headlen(skb);
-	dma_addr_t dma;
+	return nic_rx_deliver(napi, skb, meta);
+}
 
-	dma = dma_map_single(dev, skb->data, len, DMA_TO_DEVICE);
-	if (unlikely(dma_mapping_error(dev, dma)))
-		return -ENOMEM;
-	segs[0].addr = dma;
-	segs[0].len = len;
-
-	for (i = 0; i < nr; i++) {
-		const skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
-
-		len = skb_frag_size(frag);
-		dma = skb_frag_dma_map(dev, frag, 0, len, DMA_TO_DEVICE);
-		if (unlikely(dma_mapping_error(dev, dma)))
-			goto unmap;
-		segs[i + 1].addr = dma;
-		segs[i + 1].len = len;
-	}
+/* Maps the linear part, the last step before a frame is sent; DMA_MAPPING_ERROR if it cannot. */
+dma_addr_t nic_tx_map_head(struct device *dev, struct sk_buff *skb)
+{
 	skb_tx_timestamp(skb);
 
-	return nr + 1;
-
-unmap:
-	for (; i > 0; i--)
-		dma_unmap_page(dev, segs[i].addr, segs[i].len, DMA_TO_DEVICE);
-	dma_unmap_single(dev, segs[0].addr, segs[0].len, DMA_TO_DEVICE);
-
-	return -ENOMEM;
+	return dma_map_single(dev, skb->data, skb_headlen(skb), DMA_TO_DEVICE);
 }
 
-void nic_tx_unmap(struct device *dev, dma_addr_t addr, u32 len)
+int nic_tx_map_frag(struct device *dev, struct sk_buff *skb, unsigned int nr, struct nic_seg *seg)
 {
-	dma_unmap_page(dev, addr, len, DMA_TO_DEVICE);
-}
+	const skb_frag_t *frag = &skb_shinfo(skb)->frags[nr];
 
-void nic_tx_complete(struct device *dev, struct sk_buff *skb, dma_addr_t addr, u32 len, int budget)
-{
-	dma_unmap_single(dev, addr, len, DMA_TO_DEVICE);
-	napi_consume_skb(skb, budget);
+	seg->len = skb_frag_size(frag);
+	seg->addr = skb_frag_dma_map(dev, frag, 0, seg->len, DMA_TO_DEVICE);
+
+	return dma_mapping_error(dev, seg->addr);
 }
 
 void nic_kfree_skb_any(struct sk_buff *skb, enum skb_drop_reason reason)

@@ -7,36 +7,43 @@
 #include "dma_mark.h"
 #include "helpers.h"
 
-int nic_xdp_rxq_reg(struct xdp_rxq_info *rxq, struct net_device *netdev, u32 queue, struct page_pool *pool)
+int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue, struct page_pool *pool)
 {
-	int err = xdp_rxq_info_reg(rxq, netdev, queue, 0);
+	int err = xdp_rxq_info_reg(&xdp->rxq, netdev, queue, 0);
 
 	if (err)
 		return err;
-	err = xdp_rxq_info_reg_mem_model(rxq, MEM_TYPE_PAGE_POOL, pool);
+	xdp->pool = pool;
+	err = xdp_rxq_info_reg_mem_model(&xdp->rxq, MEM_TYPE_PAGE_POOL, pool);
 	if (err)
-		xdp_rxq_info_unreg(rxq);
+		xdp_rxq_info_unreg(&xdp->rxq);
 
 	return err;
 }
 
-/*
- * Runs the program on a received buffer. Unless it says PASS the page reference is gone. For TX *frame owns the page;
- * for PASS out says where the frame now lies, offset being that of the data in the page.
- */
-enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct xdp_rxq_info *rxq, struct net_device *netdev,
-				 struct page_pool *pool, struct page *page, u32 offset, u32 headroom, u32 len,
-				 u32 truesize, struct nic_xdp_pass *out, struct xdp_frame **frame)
+void nic_xdp_rxq_unreg(struct nic_xdp *xdp)
 {
-	void *va = page_address(page) + offset;
+	xdp_rxq_info_unreg(&xdp->rxq);
+}
+
+/*
+ * Runs the program on a received buffer. After PASS, out says where the frame now lies; after TX, out->frame owns the
+ * page; after REDIRECT the page is gone. After DROP the page is still the caller's, and ready to be posted again.
+ */
+enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct page *page, u32 len,
+				 struct nic_xdp_out *out)
+{
+	struct net_device *netdev = x->rxq.dev;
+	struct device *dev = x->pool->p.dev;
+	void *va = page_address(page);
+	u32 headroom = x->headroom;
 	struct xdp_buff xdp;
 	u32 act;
 
-	dma_sync_single_range_for_cpu(pool->p.dev, page_pool_get_dma_addr(page), offset + headroom, len,
-				      page_pool_get_dma_dir(pool));
+	dma_sync_single_range_for_cpu(dev, page_pool_get_dma_addr(page), headroom, len, DMA_FROM_DEVICE);
 	nic_dma_mark(va + headroom, len);
 
-	xdp_init_buff(&xdp, truesize, rxq);
+	xdp_init_buff(&xdp, PAGE_SIZE, &x->rxq);
 	xdp_prepare_buff(&xdp, va, headroom, len, true);
 	act = bpf_prog_run_xdp(prog, &xdp);
 	switch (act) {
@@ -46,8 +53,8 @@ enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct xdp_rxq_info *rxq
 		out->metasize = xdp.data - xdp.data_meta;
 		return NIC_XDP_PASS;
 	case XDP_TX:
-		*frame = xdp_convert_buff_to_frame(&xdp);
-		if (likely(*frame))
+		out->frame = xdp_convert_buff_to_frame(&xdp);
+		if (likely(out->frame))
 			return NIC_XDP_TX;
 		break;
 	case XDP_REDIRECT:
@@ -64,25 +71,10 @@ enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct xdp_rxq_info *rxq
 	}
 	trace_xdp_exception(netdev, prog, act);
 drop:
-	page_pool_put_full_page(pool, page, true);
+	/* The program may have written anywhere in the frame's buffer. */
+	dma_sync_single_range_for_device(dev, page_pool_get_dma_addr(page), 0, PAGE_SIZE, DMA_FROM_DEVICE);
 
 	return NIC_XDP_DROP;
-}
-
-/* As nic_rx_build(), for a frame that a program has passed and that is synchronised already. */
-struct sk_buff *nic_xdp_build(struct page *page, u32 offset, u32 headroom, u32 len, u32 metasize, u32 truesize)
-{
-	struct sk_buff *skb = napi_build_skb(page_address(page) + offset, truesize);
-
-	if (unlikely(!skb))
-		return NULL;
-	skb_mark_for_recycle(skb);
-	skb_reserve(skb, headroom);
-	__skb_put(skb, len);
-	if (metasize)
-		skb_metadata_set(skb, metasize);
-
-	return skb;
 }
 
 void nic_bpf_prog_inc(struct bpf_prog *prog)

@@ -5,8 +5,7 @@
 
 use super::{
     napi::NapiRef,
-    Device,
-    Driver, //
+    rx::Received, //
 };
 use core::{
     marker::PhantomData,
@@ -266,18 +265,13 @@ impl SkBuff {
         unsafe { raw::nic_kfree_skb_any(self.into_raw().as_ptr(), reason.0) }
     }
 
-    /// Hands a received frame to the stack, with what the device found out about it. Returns whether it was delivered.
+    /// Hands a received frame to the stack, with what the device found out about it.
     #[inline]
-    pub fn receive<D: Driver>(self, napi: &NapiRef, dev: &Device<D>, meta: &RxMeta) -> bool {
+    pub fn receive(self, napi: &NapiRef, meta: &RxMeta) -> Received {
         // SAFETY: Ownership passes to C; `napi` is being polled by this CPU.
-        unsafe {
-            raw::nic_rx_receive(
-                napi.as_raw(),
-                self.into_raw().as_ptr(),
-                dev.as_raw(),
-                &meta.0,
-            )
-        }
+        Received::from_raw(unsafe {
+            raw::nic_rx_receive(napi.as_raw(), self.into_raw().as_ptr(), &meta.0)
+        })
     }
 
     /// Prepares the headers of a GSO frame for hardware that fills in lengths and checksums of each segment.
@@ -295,10 +289,16 @@ impl SkBuff {
     }
 
     /// Pads the frame with zeros to `len` bytes. `None` if there was no memory, and then the frame is gone.
+    #[inline]
     pub fn pad_to(self, len: u32) -> Option<Self> {
         if self.len() >= len {
             return Some(self);
         }
+        self.pad(len)
+    }
+
+    #[cold]
+    fn pad(self, len: u32) -> Option<Self> {
         let skb = self.into_raw();
         // SAFETY: `skb` is owned; on failure C has freed it.
         if unsafe { raw::nic_skb_put_padto(skb.as_ptr(), len) } != 0 {
@@ -356,18 +356,16 @@ impl Drop for SkbSlot {
 pub enum HashType {
     /// There is none.
     None = 0,
-    /// Layer 2.
-    L2 = 1,
     /// Addresses.
-    L3 = 2,
+    L3 = raw::NIC_RX_HASH_L3 as u8,
     /// Addresses and ports.
-    L4 = 3,
+    L4 = raw::NIC_RX_HASH_L4 as u8,
 }
 
 /// What the device found out about a received frame.
 #[derive(Clone, Copy, Default)]
 #[repr(transparent)]
-pub struct RxMeta(raw::nic_rx_meta);
+pub struct RxMeta(pub(super) raw::nic_rx_meta);
 
 impl RxMeta {
     /// Received on `queue`, nothing else known.
@@ -383,24 +381,24 @@ impl RxMeta {
     #[inline]
     pub fn hash(mut self, hash: u32, kind: HashType) -> Self {
         self.0.hash = hash;
-        self.0.hash_type = kind as u8;
+        self.0.flags |= kind as u8;
         self
     }
 
     /// Whether the device has verified the transport checksum (`CHECKSUM_UNNECESSARY`).
     #[inline]
     pub fn csum_ok(mut self, ok: bool) -> Self {
-        self.0.csum_ok = ok;
+        if ok {
+            self.0.flags |= raw::NIC_RX_CSUM_OK as u8;
+        }
         self
     }
 
     /// VLAN tag that the device has stripped.
     #[inline]
-    pub fn vlan(mut self, tci: Option<u16>) -> Self {
-        if let Some(tci) = tci {
-            self.0.vlan = true;
-            self.0.vlan_tci = tci;
-        }
+    pub fn vlan(mut self, tci: u16) -> Self {
+        self.0.flags |= raw::NIC_RX_VLAN as u8;
+        self.0.vlan_tci = tci;
         self
     }
 
@@ -408,7 +406,7 @@ impl RxMeta {
     /// the switch in the NIC.
     #[inline]
     pub fn prune_own(mut self) -> Self {
-        self.0.prune_own = true;
+        self.0.flags |= raw::NIC_RX_PRUNE_OWN as u8;
         self
     }
 }

@@ -36,10 +36,7 @@ use kernel::{
 };
 use nic_bindings as raw;
 
-/// Most page fragments of a frame, plus its linear part.
-const MAX_SEGS: usize = raw::RUST_CONST_HELPER_MAX_SKB_FRAGS + 1;
-
-/// What belongs to one descriptor.
+/// What belongs to one descriptor. One that is not between the indices has neither a frame nor a mapping.
 #[derive(Clone, Copy)]
 struct Slot {
     /// Frame that ends its use when this one's last descriptor is done; in the first descriptor of a frame.
@@ -160,7 +157,7 @@ impl TxRing {
 
     #[inline]
     fn next(&self, i: u32) -> u32 {
-        let i = i + 1;
+        let i = i.wrapping_add(1);
         if i >= self.len() {
             0
         } else {
@@ -186,6 +183,16 @@ impl TxRing {
             .cast()
     }
 
+    /// # Safety
+    ///
+    /// Mapped for this device and direction, and the device is done with it.
+    #[inline]
+    unsafe fn unmap(&self, addr: DmaAddress, len: u32) {
+        let dir = bindings::dma_data_direction::DMA_TO_DEVICE;
+        // SAFETY: By the safety requirement.
+        unsafe { raw::dma_unmap_page_attrs(self.dev_raw(), addr, len as usize, dir, 0) };
+    }
+
     /// Unmaps and frees the frame that starts at `i`, which was sent; returns where the next one starts. `napi_budget` is
     /// that of the poll, 0 elsewhere.
     ///
@@ -204,7 +211,7 @@ impl TxRing {
             let slot = unsafe { &mut *self.slot(i) };
             if slot.len != 0 {
                 // SAFETY: Mapped by `TxProducer::send`.
-                unsafe { raw::nic_tx_unmap(self.dev_raw(), slot.addr, slot.len) };
+                unsafe { self.unmap(slot.addr, slot.len) };
                 slot.len = 0;
             }
             let last = i == eop;
@@ -216,6 +223,29 @@ impl TxRing {
         // SAFETY: The ring owned the frame.
         unsafe { frame.consume(napi_budget) };
         i
+    }
+
+    /// Takes the mappings of slots `first..=last` back.
+    ///
+    /// # Safety
+    ///
+    /// The slots are the caller's, and the device does not use them.
+    #[cold]
+    unsafe fn unmap_slots(&self, first: u32, last: u32) {
+        let mut i = first;
+        loop {
+            // SAFETY: By the safety requirement.
+            let slot = unsafe { &mut *self.slot(i) };
+            if slot.len != 0 {
+                // SAFETY: Mapped by `TxProducer::send`.
+                unsafe { self.unmap(slot.addr, slot.len) };
+                slot.len = 0;
+            }
+            if i == last {
+                return;
+            }
+            i = self.next(i);
+        }
     }
 
     /// First descriptor that the producer will fill next.
@@ -242,14 +272,13 @@ impl TxRing {
 impl Drop for TxRing {
     fn drop(&mut self) {
         let (mut i, end) = (self.next_to_clean(), self.next_to_use());
-        let dev = self.dev_raw();
         while i != end {
             // SAFETY: Both ends are gone.
             let slot = unsafe { core::mem::replace(&mut *self.slot(i), EMPTY) };
             if slot.len != 0 {
                 // SAFETY: Mapped by `TxProducer::send`; the device has been stopped by the driver, as for all memory
                 // that it frees.
-                unsafe { raw::nic_tx_unmap(dev, slot.addr, slot.len) };
+                unsafe { self.unmap(slot.addr, slot.len) };
             }
             match slot.frame {
                 Frame::Skb(skb) => {
@@ -279,7 +308,7 @@ impl TxProducer {
     }
 
     /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make` from address, length and
-    /// whether it is the last. A piece longer than `max` bytes is split.
+    /// whether it is the last. A piece longer than `max` bytes is split. Returns how many descriptors it took.
     ///
     /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller has made sure that there is
     /// room, and rings the doorbell with [`TxRing::next_to_use`] afterwards.
@@ -296,58 +325,74 @@ impl TxProducer {
         segs: u16,
         max: u32,
         mut make: impl FnMut(DmaAddress, u32, bool) -> D,
-    ) -> core::result::Result<(), SkBuff> {
-        let mut map = [const { core::mem::MaybeUninit::<raw::nic_seg>::uninit() }; MAX_SEGS];
+    ) -> core::result::Result<u32, SkBuff> {
         let ring = &*self.ring;
-        // SAFETY: C fills at most `MAX_SEGS` entries, and returns how many.
-        let n = unsafe { raw::nic_tx_map(ring.dev_raw(), skb.raw_ptr(), map.as_mut_ptr().cast()) };
-        if n <= 0 {
+        let (nr_frags, mut len) = (skb.nr_frags(), skb.headlen());
+        // SAFETY: A valid device and frame.
+        let mut addr = unsafe { raw::nic_tx_map_head(ring.dev_raw(), skb.raw_ptr()) };
+        if addr == DmaAddress::MAX {
             return Err(skb);
         }
         let mut i = self.cursor;
         let first = i;
+        let mut used = 1u32;
         if let Some(ctx) = ctx {
-            ring.desc.write(i, ctx);
-            // SAFETY: The slot is the producer's, since the caller made sure that there is room.
-            unsafe { *ring.slot(i) = EMPTY };
+            // SAFETY: The cursor is in the ring.
+            unsafe { ring.desc.write_unchecked(i, ctx) };
             i = ring.next(i);
+            used = 2;
         }
-        let mut last = i;
-        let n = n as usize;
-        for (k, seg) in map.iter().take(n).enumerate() {
-            // SAFETY: C has filled in `n` entries.
-            let seg = unsafe { seg.assume_init_ref() };
-            let (mut addr, mut left) = (seg.addr, seg.len);
-            let mut slot = Slot {
-                addr,
-                len: left,
-                ..EMPTY
-            };
-            loop {
-                let len = left.min(max);
-                left -= len;
-                last = i;
-                ring.desc.write(i, make(addr, len, left == 0 && k + 1 == n));
-                // SAFETY: As above.
-                unsafe { *ring.slot(i) = slot };
-                slot = EMPTY;
-                addr += DmaAddress::from(len);
-                i = ring.next(i);
-                if left == 0 {
-                    break;
-                }
+        let mut frag = 0;
+        let last = loop {
+            // SAFETY: The slot is the producer's, since the caller made sure that there is room.
+            unsafe {
+                let slot = &mut *ring.slot(i);
+                slot.addr = addr;
+                slot.len = len;
             }
-        }
+            while len > max {
+                // SAFETY: As for the cursor.
+                unsafe { ring.desc.write_unchecked(i, make(addr, max, false)) };
+                addr = addr.wrapping_add(DmaAddress::from(max));
+                len -= max;
+                i = ring.next(i);
+                used = used.wrapping_add(1);
+            }
+            // SAFETY: As above.
+            unsafe {
+                ring.desc
+                    .write_unchecked(i, make(addr, len, frag == nr_frags))
+            };
+            if frag == nr_frags {
+                break i;
+            }
+            let mut seg = core::mem::MaybeUninit::<raw::nic_seg>::uninit();
+            // SAFETY: A valid device and frame, which has this fragment.
+            let err = unsafe {
+                raw::nic_tx_map_frag(ring.dev_raw(), skb.raw_ptr(), frag, seg.as_mut_ptr())
+            };
+            if err != 0 {
+                // SAFETY: All up to `i` are the producer's, and the device has not been told of them.
+                unsafe { ring.unmap_slots(first, i) };
+                return Err(skb);
+            }
+            // SAFETY: C has filled it in.
+            let seg = unsafe { seg.assume_init_ref() };
+            (addr, len) = (seg.addr, seg.len);
+            frag = frag.wrapping_add(1);
+            i = ring.next(i);
+            used = used.wrapping_add(1);
+        };
         // SAFETY: As above.
         let head = unsafe { &mut *ring.slot(first) };
         head.frame = Frame::Skb(skb.into_raw());
         head.eop = last;
         head.bytes = wire_bytes;
         head.segs = segs;
-        self.cursor = i;
+        self.cursor = ring.next(last);
         // Everything above is visible to the consumer before the slots are its.
-        ring.next_to_use.store(i, Ordering::Release);
-        Ok(())
+        ring.next_to_use.store(self.cursor, Ordering::Release);
+        Ok(used)
     }
 }
 
@@ -376,15 +421,17 @@ impl TxProducer {
         let first = self.cursor;
         let mut i = first;
         if let Some(ctx) = ctx {
-            ring.desc.write(i, ctx);
-            // SAFETY: The slot is the producer's, since the caller made sure that there is room.
-            unsafe { *ring.slot(i) = EMPTY };
+            // SAFETY: The cursor is in the ring.
+            unsafe { ring.desc.write_unchecked(i, ctx) };
             i = ring.next(i);
         }
-        ring.desc.write(i, make(addr, len));
-        // SAFETY: As above. The first slot may be the context's, whose other fields stay empty.
+        // SAFETY: As above.
+        unsafe { ring.desc.write_unchecked(i, make(addr, len)) };
+        // SAFETY: The slots are the producer's, since the caller made sure that there is room.
         unsafe {
-            *ring.slot(i) = Slot { addr, len, ..EMPTY };
+            let slot = &mut *ring.slot(i);
+            slot.addr = addr;
+            slot.len = len;
             let head = &mut *ring.slot(first);
             head.frame = Frame::Xdp(frame.into_raw());
             head.eop = i;
@@ -441,7 +488,8 @@ impl TxConsumer {
             }
             // SAFETY: `i` is in `next_to_clean..next_to_use`, the consumer's.
             let head = unsafe { &*ring.slot(i) };
-            if !is_done(ring.desc.status(head.eop)) {
+            // SAFETY: An index of the ring.
+            if !is_done(unsafe { ring.desc.status_unchecked(head.eop) }) {
                 r.done = true;
                 break;
             }

@@ -191,6 +191,8 @@ pub(crate) struct Adapter {
     vf_errors: AtomicU32,
     /// Interrupts that announced a change of the link.
     pub(crate) lsc_count: AtomicU32,
+    /// Speed of the link in Mb/s, for the polls; 0 where there is none.
+    pub(crate) link_mbps: AtomicU32,
     /// `NETIF_MSG_*`.
     pub(crate) msg_enable: AtomicU32,
 }
@@ -366,6 +368,7 @@ impl nic::pci::Driver for IxgbeDriver {
                 hung_queue: AtomicU32::new(0),
                 vf_errors: AtomicU32::new(0),
                 lsc_count: AtomicU32::new(0),
+                link_mbps: AtomicU32::new(0),
                 msg_enable: AtomicU32::new(DEFAULT_MSG_ENABLE),
             }? Error),
         )?;

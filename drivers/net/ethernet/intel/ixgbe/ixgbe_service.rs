@@ -12,6 +12,7 @@ use crate::{
     EVENT_RESET,
     EVENT_TX_TIMEOUT, //
 };
+use core::sync::atomic::Ordering;
 use kernel::prelude::*;
 use libixgbe::{
     itr,
@@ -141,6 +142,7 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
         return;
     }
     let was = core::mem::replace(&mut state.link, now);
+    a.link_mbps.store(now.mbps(), Ordering::Relaxed);
     if now.up {
         state.fc.enable(&a.hw);
         let pause = match state.fc.current {

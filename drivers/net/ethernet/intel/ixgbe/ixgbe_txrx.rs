@@ -10,45 +10,44 @@ use crate::{
     },
     Adapter, //
 };
+use core::sync::atomic::Ordering;
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 use libixgbe::{
     desc::*,
-    itr,
+    itr::{
+        self,
+        Adaptive, //
+    },
     regs,
     ring::{
-        Indices,
+        self,
         QueueRegs,
-        RxRing,
         TxRing,
         MAX_DATA_PER_TXD, //
     },
     Regs, //
 };
 use nic::{
-    dma::Ring,
     net::{
         self,
         features,
-        xdp::{
-            ProgRef,
-            XdpFrames, //
-        },
+        xdp::XdpFrames,
         Counter,
         DropReason,
         HashType,
         NapiRef,
-        PagePool,
-        RxBuf,
+        Received,
         RxMeta,
+        RxRing,
         SkBuff,
+        SkbSlot,
         TxConsumer,
         TxProducer,
         TxResult,
-        Verdict,
-        RX_HEADROOM, //
+        Verdict, //
     },
     pci::Doorbell, //
 };
@@ -68,6 +67,8 @@ const RX_BUFFER_WRITE: u32 = 16;
 const TX_WORK: u32 = 256;
 /// Shortest frame that the hardware takes (`ixgbe_xmit_frame`).
 const MIN_FRAME: u32 = 17;
+/// Bytes in front of a frame: room for what XDP programs push (`XDP_PACKET_HEADROOM`).
+const HEADROOM: u16 = 256;
 /// Frame with standard MTU, VLAN tag and FCS, that fits into half a page.
 pub(crate) const MAX_2K_FRAME: u32 = 1522;
 
@@ -231,7 +232,8 @@ impl TxQueue {
             .nr_frags()
             .wrapping_add(3)
             .wrapping_add(len / MAX_DATA_PER_TXD);
-        if self.producer.ring().unused() < needed && !self.make_room(dev, needed) {
+        let room = self.producer.ring().unused();
+        if room < needed && !self.make_room(dev, needed) {
             self.stats.tx_busy.inc();
             return TxResult::Busy(skb);
         }
@@ -267,12 +269,15 @@ impl TxQueue {
                 olinfo_status: olinfo,
             },
         );
-        if let Err(skb) = sent {
-            self.stats.tx_dropped.inc();
-            skb.free(DropReason::NOMEM);
-            return TxResult::Done;
-        }
-        if self.producer.ring().unused() < DESC_NEEDED {
+        let used = match sent {
+            Ok(used) => used,
+            Err(skb) => {
+                self.stats.tx_dropped.inc();
+                skb.free(DropReason::NOMEM);
+                return TxResult::Done;
+            }
+        };
+        if room < used.wrapping_add(DESC_NEEDED) {
             self.make_room(dev, DESC_NEEDED);
         }
         if dev.tx_sent(self.index, wire_bytes) {
@@ -328,10 +333,7 @@ impl TxQueue {
 
 /// The receive side of a queue.
 pub(crate) struct RxQueue {
-    ring: Ring,
-    bufs: KVVec<Option<RxBuf>>,
-    at: Indices,
-    pool: PagePool,
+    ring: RxRing,
     tail: Doorbell,
     index: u16,
     stats: Arc<RingStats>,
@@ -339,34 +341,36 @@ pub(crate) struct RxQueue {
 
 /// Buffer layout for a maximum frame size in bytes, FCS included.
 pub(crate) struct BufLayout {
-    /// Bytes of memory a buffer.
-    pub(crate) truesize: u32,
     /// Bytes that the device may write.
-    pub(crate) len: u32,
+    pub(crate) len: u16,
     /// What the hardware is told: a multiple of 1 KiB.
     pub(crate) hw_len: u32,
 }
 
 impl BufLayout {
-    /// Standard frames share a page by two: the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in
-    /// the C driver. Larger frames get 3 KiB of a page each.
-    ///
-    /// With the private flag `legacy-rx` no two frames share a page.
+    /// For standard frames the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in the C driver. Larger
+    /// frames get 3 KiB, and so do all with the private flag `legacy-rx`. A page holds one buffer in any case.
     pub(crate) const fn new(max_frame: u32, legacy_rx: bool) -> Self {
         if max_frame <= MAX_2K_FRAME && !legacy_rx {
             Self {
-                truesize: 2048,
                 len: 1536,
                 hw_len: 2048,
             }
         } else {
             Self {
-                truesize: 4096,
                 len: 3072,
                 hw_len: 3072,
             }
         }
     }
+}
+
+/// What a pass over a receive ring did.
+struct Cleaned {
+    packets: i32,
+    bytes: u32,
+    /// There was memory for all buffers.
+    memory: bool,
 }
 
 impl RxQueue {
@@ -379,23 +383,8 @@ impl RxQueue {
         layout: &BufLayout,
         stats: Arc<RingStats>,
     ) -> Result<Self> {
-        let mut bufs = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
-        for _ in 0..count {
-            bufs.push(None, GFP_KERNEL)?;
-        }
         Ok(Self {
-            ring: Ring::new(dev.parent(), count)?,
-            bufs,
-            at: Indices::new(count),
-            pool: PagePool::new(
-                dev,
-                napi,
-                index.into(),
-                count,
-                layout.truesize,
-                RX_HEADROOM,
-                layout.len,
-            )?,
+            ring: RxRing::new(dev, napi, index.into(), count, (HEADROOM, layout.len))?,
             tail,
             index,
             stats,
@@ -404,190 +393,164 @@ impl RxQueue {
 
     /// DMA address of the ring.
     pub(crate) fn dma_address(&self) -> u64 {
-        self.ring.dma_address()
+        self.ring.desc().dma_address()
     }
 
-    /// Posts up to `count` buffers (`ixgbe_alloc_rx_buffers`); false if memory ran out.
-    pub(crate) fn post(&mut self, count: u32) -> bool {
-        let mut ok = true;
-        let start = self.at.next_to_use;
-        let mut posted = 0u64;
-        for _ in 0..count {
-            let Some(buf) = self.pool.alloc() else {
-                self.stats.rx_alloc_failed.inc();
-                ok = false;
-                break;
-            };
-            let i = self.at.take_use();
-            posted = posted.wrapping_add(1);
-            self.ring.write(
-                i,
-                AdvRxRead {
-                    pkt_addr: U64::new(buf.dma_address()),
-                    hdr_addr: U64::ZERO,
-                },
-            );
-            if let Some(slot) = self.bufs.get_mut(i as usize) {
-                *slot = Some(buf);
-            }
+    /// Posts as many buffers as there is room for (`ixgbe_alloc_rx_buffers`); false if memory ran out.
+    pub(crate) fn post_all(&mut self) -> bool {
+        let (posted, ok) = self.ring.fill(|_, dma| AdvRxRead {
+            pkt_addr: U64::new(dma),
+            hdr_addr: U64::ZERO,
+        });
+        if !ok {
+            self.stats.rx_alloc_failed.inc();
         }
-        if self.at.next_to_use != start {
-            self.stats.rx_alloc.add(posted);
-            // The next descriptor must not look done when the indices meet.
-            self.ring.clear_status(self.at.next_to_use);
-            self.tail.ring(self.at.next_to_use);
+        if posted != 0 {
+            self.stats.rx_alloc.add(posted.into());
+            self.tail.ring(self.ring.next_to_use());
         }
         ok
     }
 
-    /// Posts as many as there is room for.
-    pub(crate) fn post_all(&mut self) -> bool {
-        self.post(self.at.unused())
-    }
-
-    /// Descriptors of the frame at `next_to_clean`, if all of them are done.
-    #[inline]
-    fn frame_ready(&self) -> Option<u32> {
-        let mut i = self.at.next_to_clean;
-        let mut n = 1;
-        loop {
-            if i == self.at.next_to_use {
-                return None;
-            }
-            let status = self.ring.status(i) as u32;
-            if status & RXD_STAT_DD == 0 {
-                return None;
-            }
-            if status & RXD_STAT_EOP != 0 {
-                return Some(n);
-            }
-            i = self.at.after(i);
-            n += 1;
-        }
-    }
-
-    /// Receives up to `budget` frames (`ixgbe_clean_rx_irq`); false in the second place if memory ran out.
+    /// Receives up to `budget` frames (`ixgbe_clean_rx_irq`).
     fn clean(
         &mut self,
         dev: &net::Device<Adapter>,
         napi: &NapiRef,
         budget: i32,
         xdp: &mut Xdp<'_>,
-    ) -> (i32, u32, bool) {
+    ) -> Cleaned {
         let want = dev.features();
-        let mut packets = 0;
-        let mut bytes = 0u32;
-        let mut ok = true;
-        while packets < budget {
-            let unused = self.at.unused();
-            if unused >= RX_BUFFER_WRITE {
-                ok = self.post(unused);
+        let mut done = Cleaned {
+            packets: 0,
+            bytes: 0,
+            memory: true,
+        };
+        let mut free = self.ring.unused();
+        while done.packets < budget {
+            if free >= RX_BUFFER_WRITE {
+                done.memory = self.post_all();
+                free = self.ring.unused();
             }
-            let Some(n) = self.frame_ready() else { break };
-            packets += 1;
-            let taken = match xdp.prog {
-                None => self.take_frame(n),
-                Some(prog) => match self.run_xdp(dev, prog, n, xdp) {
-                    Ok(taken) => taken,
-                    Err(len) => {
-                        bytes = bytes.wrapping_add(len);
+            let status = self.ring.status();
+            // CAST: The halves of the word.
+            let (flags, len) = (status as u32, u32::from((status >> 32) as u16));
+            if flags & RXD_STAT_DD == 0 {
+                break;
+            }
+            if flags & RXD_STAT_EOP == 0 {
+                let Some(n) = self.frame_len() else { break };
+                free = free.wrapping_add(n);
+                done.packets += 1;
+                // The MTU keeps frames in one buffer if there is a program; a longer one is none that it could see whole.
+                let whole = xdp.prog.is_none();
+                done.bytes = done
+                    .bytes
+                    .wrapping_add(self.take_long(napi, n, want, whole));
+                continue;
+            }
+            free = free.wrapping_add(1);
+            done.packets += 1;
+            if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 && want & features::RXALL == 0 {
+                self.stats.rx_dropped.inc();
+                self.ring.skip();
+                continue;
+            }
+            done.bytes = done.bytes.wrapping_add(len);
+            let first = self.ring.first();
+            let received = match xdp.prog {
+                None => {
+                    let meta = self.meta(status, first, want);
+                    self.ring.receive(napi, len, meta)
+                }
+                Some(prog) => match self.ring.run_xdp(napi, prog, len) {
+                    Verdict::Pass(passed) => {
+                        let meta = self.meta(status, first, want);
+                        self.ring.receive_passed(napi, passed, meta)
+                    }
+                    Verdict::Tx(frame) => {
+                        if let Some(queue) = &mut xdp.queue {
+                            queue.send(frame);
+                        }
                         continue;
                     }
+                    Verdict::Redirect => {
+                        xdp.redirected = true;
+                        continue;
+                    }
+                    Verdict::Drop => continue,
                 },
             };
-            let Some((skb, wb)) = taken else {
+            if received == Received::Lost {
+                self.stats.rx_alloc_failed.inc();
                 self.stats.rx_dropped.inc();
+            }
+        }
+        // CAST: Not negative.
+        self.stats.rx_packets.add(done.packets as u64);
+        self.stats.rx_bytes.add(done.bytes.into());
+        done
+    }
+
+    /// Descriptors of the frame at `next_to_clean`, if all of them are done.
+    fn frame_len(&self) -> Option<u32> {
+        // CAST: The lower half.
+        self.ring.frame_len(
+            |s| s as u32 & RXD_STAT_DD != 0,
+            |s| s as u32 & RXD_STAT_EOP != 0,
+        )
+    }
+
+    /// Takes a frame of `n` descriptors out of the ring, to the stack if `keep`; returns its bytes.
+    fn take_long(&mut self, napi: &NapiRef, n: u32, want: u64, keep: bool) -> u32 {
+        let mut part = SkbSlot::new();
+        let mut keep = keep;
+        for k in 0..n {
+            let status = self.ring.status();
+            // CAST: The halves of the word.
+            let (flags, len) = (status as u32, u32::from((status >> 32) as u16));
+            let last = k + 1 == n;
+            if !last {
+                self.stats.rx_non_eop.inc();
+            } else if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 && want & features::RXALL == 0 {
+                keep = false;
+            }
+            if !keep {
+                self.ring.skip();
+                continue;
+            }
+            // What was found out about the frame is in its last descriptor; the hash is in each.
+            let meta = self.meta(status, self.ring.first(), want);
+            let skb = match part.take() {
+                None => self.ring.begin(len),
+                Some(mut skb) => {
+                    // The hardware cannot make a frame of more buffers than an skb has fragments: MAXFRS is below 10 KiB.
+                    self.ring.append(&mut skb, len);
+                    Some(skb)
+                }
+            };
+            let Some(skb) = skb else {
+                self.stats.rx_alloc_failed.inc();
+                keep = false;
                 continue;
             };
-            let status = wb.status_error.get();
-            if status & RXDADV_ERR_FRAME_ERR_MASK != 0 && want & features::RXALL == 0 {
-                self.stats.rx_dropped.inc();
-                skb.free(DropReason::NOT_SPECIFIED);
-                continue;
+            if last {
+                let bytes = skb.len();
+                skb.receive(napi, &meta);
+                return bytes;
             }
-            bytes = bytes.wrapping_add(skb.len());
-            let meta = self.meta(&wb, want);
-            skb.receive(napi, dev, &meta);
+            part.put(skb);
         }
-        self.stats.rx_packets.add(packets as u64);
-        self.stats.rx_bytes.add(bytes.into());
-        (packets, bytes, ok)
+        self.stats.rx_dropped.inc();
+        0
     }
 
-    /// Takes a frame of `n` descriptors out of the ring; `None` if there was no memory for its head.
+    /// Checksum verdict, hash and VLAN tag from the two words of a descriptor (`ixgbe_process_skb_fields`).
     #[inline]
-    fn take_frame(&mut self, n: u32) -> Option<(SkBuff, AdvRxWb)> {
-        let (buf, mut wb) = self.take_one()?;
-        let Some(mut skb) = self.pool.build_skb(buf, wb.length.get().into()) else {
-            self.stats.rx_alloc_failed.inc();
-            for _ in 1..n {
-                self.take_one();
-            }
-            return None;
-        };
-        for _ in 1..n {
-            self.stats.rx_non_eop.inc();
-            if let Some((buf, next)) = self.take_one() {
-                // The hardware cannot make a frame of more buffers than an skb has fragments: MAXFRS is below 10 KiB.
-                self.pool.add_frag(&mut skb, buf, next.length.get().into());
-                // What was found out about the frame is in its last descriptor; the hash is in each.
-                wb = next;
-            }
-        }
-        Some((skb, wb))
-    }
-
-    /// Runs a program on the frame of `n` descriptors. An error is the length of a frame that goes no further.
-    fn run_xdp(
-        &mut self,
-        dev: &net::Device<Adapter>,
-        prog: ProgRef<'_>,
-        n: u32,
-        xdp: &mut Xdp<'_>,
-    ) -> core::result::Result<Option<(SkBuff, AdvRxWb)>, u32> {
-        let Some((buf, wb)) = self.take_one() else {
-            return Ok(None);
-        };
-        if n > 1 {
-            // The MTU keeps frames in one buffer; a longer one is none that a program could see whole.
-            for _ in 1..n {
-                self.take_one();
-            }
-            return Ok(None);
-        }
-        let len = wb.length.get().into();
-        match self.pool.run_xdp(dev, prog, buf, len) {
-            Verdict::Pass(passed) => {
-                let skb = self.pool.build_passed(passed);
-                if skb.is_none() {
-                    self.stats.rx_alloc_failed.inc();
-                }
-                return Ok(skb.map(|skb| (skb, wb)));
-            }
-            Verdict::Tx(frame) => {
-                if let Some(queue) = &mut xdp.queue {
-                    queue.send(frame);
-                }
-            }
-            Verdict::Redirect => xdp.redirected = true,
-            Verdict::Drop => {}
-        }
-        Err(len)
-    }
-
-    #[inline]
-    fn take_one(&mut self) -> Option<(RxBuf, AdvRxWb)> {
-        let i = self.at.take_clean();
-        let buf = self.bufs.get_mut(i as usize)?.take()?;
-        let wb = self.ring.read(i)?;
-        Some((buf, wb))
-    }
-
-    /// Checksum verdict, hash and VLAN tag (`ixgbe_process_skb_fields`).
-    #[inline]
-    fn meta(&self, wb: &AdvRxWb, want: u64) -> RxMeta {
-        let status = wb.status_error.get();
-        let info = u32::from(wb.pkt_info.get());
+    fn meta(&self, status: u64, first: u64, want: u64) -> RxMeta {
+        // CAST: Fields of the two words, see `AdvRxWb`.
+        let (info, hash) = (first as u32 & 0xFFFF, (first >> 32) as u32);
+        let (flags, vlan) = (status as u32, (status >> 48) as u16);
         let mut meta = RxMeta::new(self.index);
         if want & features::RXHASH != 0 {
             let kind = match info & RXDADV_RSSTYPE_MASK {
@@ -595,13 +558,13 @@ impl RxQueue {
                 RXDADV_RSSTYPE_IPV4 | RXDADV_RSSTYPE_IPV6 | RXDADV_RSSTYPE_IPV6_EX => HashType::L3,
                 _ => HashType::L4,
             };
-            meta = meta.hash(wb.rss.get(), kind);
+            meta = meta.hash(hash, kind);
         }
         if want & features::RXCSUM != 0 {
-            meta = meta.csum_ok(self.csum_ok(status, info));
+            meta = meta.csum_ok(self.csum_ok(flags, info));
         }
-        if status & RXD_STAT_VP != 0 && want & features::HW_VLAN_CTAG_RX != 0 {
-            meta = meta.vlan(Some(wb.vlan.get()));
+        if flags & RXD_STAT_VP != 0 && want & features::HW_VLAN_CTAG_RX != 0 {
+            meta = meta.vlan(vlan);
         }
         meta
     }
@@ -638,6 +601,8 @@ pub(crate) struct Vector {
     itr: u32,
     /// Moderation follows the traffic.
     adaptive: bool,
+    tx_load: Adaptive,
+    rx_load: Adaptive,
     stats: Arc<RingStats>,
 }
 
@@ -659,6 +624,8 @@ impl Vector {
             xdp,
             itr: itr.unwrap_or(itr::ITR_20K),
             adaptive: itr.is_none(),
+            tx_load: Adaptive::new(),
+            rx_load: Adaptive::new(),
             stats,
         }
     }
@@ -691,11 +658,11 @@ impl Vector {
         hw_len: u32,
         vlan_strip: bool,
         drop_en: bool,
-    ) -> RxRing {
-        RxRing {
+    ) -> ring::RxRing {
+        ring::RxRing {
             regs,
             dma: self.rx.dma_address(),
-            count: self.rx.at.count(),
+            count: self.rx.ring.desc().len(),
             buffer_len: hw_len,
             drop_en,
             vlan_strip,
@@ -719,6 +686,7 @@ impl Vector {
         if done.packets != 0 {
             self.stats.tx_packets.add(done.packets.into());
             self.stats.tx_bytes.add(done.bytes.into());
+            self.tx_load.count(done.packets, done.bytes);
             dev.tx_completed(self.index, done.packets, done.bytes);
             if self.tx.ring().unused() >= TX_WAKE_THRESHOLD && dev.tx_wake(self.index) {
                 self.stats.tx_restart.inc();
@@ -747,18 +715,31 @@ impl net::Poll for Vector {
             queue: self.xdp.as_mut(),
             redirected: false,
         };
-        let (work, bytes, memory) = self.rx.clean(dev, napi, budget, &mut xdp);
+        let done = self.rx.clean(dev, napi, budget, &mut xdp);
         xdp.finish(napi);
+        let work = done.packets;
+        // CAST: Not negative.
+        self.rx_load.count(work as u32, done.bytes);
         if work >= budget {
             complete = false;
         }
-        if !complete || !memory {
+        if !complete || !done.memory {
             return budget;
         }
         if napi.complete_done(work) {
             if self.adaptive {
-                self.itr = itr::adaptive_itr(self.itr, work as u32, bytes);
-                itr::write_eitr(&self.hw, self.index, self.itr);
+                let slow = dev.data().link_mbps.load(Ordering::Relaxed) == 1000;
+                let new = itr::adapt(
+                    &mut self.tx_load,
+                    &mut self.rx_load,
+                    self.itr,
+                    net::jiffies(),
+                    slow,
+                );
+                if new != self.itr {
+                    self.itr = new;
+                    itr::write_eitr(&self.hw, self.index, new);
+                }
             }
             let (word, bit) = (self.index >> 5, 1 << (self.index & 31));
             self.hw.write32(regs::eims_ex(word), bit);

@@ -9,10 +9,7 @@ use crate::{
     xdp::Xdp, //
 };
 use kernel::prelude::*;
-use libixgbe::{
-    desc::*,
-    ring::Indices, //
-};
+use libixgbe::desc::*;
 use nic::{
     dma::{
         Ring,
@@ -23,10 +20,9 @@ use nic::{
         Device,
         HashType,
         NapiRef,
-        PagePool,
-        Passed,
-        RxBuf,
+        Received,
         RxMeta,
+        RxRing,
         SkbSlot,
         Verdict, //
     },
@@ -37,14 +33,12 @@ use nic::{
 const BUFFER_WRITE: u32 = 16;
 
 /// Bytes in front of a frame: room for what XDP programs push.
-const HEADROOM: u32 = 256;
+const HEADROOM: u16 = 256;
 /// Bytes of a buffer. The 82599 cannot limit the length of a VF's frames (`RXDCTL.RLPML` does not work), so a buffer is as
 /// long as SRRCTL says, and a page holds one.
 pub(crate) const BUFFER_LEN: u32 = 3072;
 /// The same with the private flag `legacy-rx` (`IXGBEVF_RXBUFFER_2048`).
 pub(crate) const LEGACY_BUFFER_LEN: u32 = 2048;
-/// Memory behind each buffer.
-const TRUESIZE: u32 = kernel::page::PAGE_SIZE as u32;
 
 /// What a pass over a ring did.
 pub(crate) struct Cleaned {
@@ -59,18 +53,21 @@ pub(crate) struct Cleaned {
 /// A receive queue.
 pub(crate) struct RxQueue {
     pub(crate) index: u32,
-    pub(crate) ring: Ring,
-    bufs: KVVec<Option<RxBuf>>,
-    pool: PagePool,
-    idx: Indices,
-    /// Bytes that the device may write to a buffer.
-    pub(crate) buffer_len: u32,
+    ring: RxRing,
     /// Start of a frame whose end has not come.
     partial: SkbSlot,
     tail: Doorbell,
     /// DMA address of the buffer posted in each descriptor, 0 where there is none: write-back destroys it in the
     /// descriptor, and a migrating host wants to know which pages the device may have written.
     shadow: Option<Words>,
+}
+
+/// A descriptor for the device. The second address is the status after write-back; 0 is "not written back".
+fn descriptor(dma: u64) -> AdvRxRead {
+    AdvRxRead {
+        pkt_addr: dma.into(),
+        hdr_addr: 0.into(),
+    }
 }
 
 impl RxQueue {
@@ -83,17 +80,11 @@ impl RxQueue {
         tail: Doorbell,
         migratable: bool,
     ) -> Result<Self> {
-        let mut bufs = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
-        for _ in 0..count {
-            bufs.push(None, GFP_KERNEL)?;
-        }
+        // CAST: At most `BUFFER_LEN`.
+        let layout = (HEADROOM, buffer_len as u16);
         Ok(Self {
             index,
-            ring: Ring::new(dev.parent(), count)?,
-            bufs,
-            pool: PagePool::new(dev, napi, index, count, TRUESIZE, HEADROOM, buffer_len)?,
-            idx: Indices::new(count),
-            buffer_len,
+            ring: RxRing::new(dev, napi, index, count, layout)?,
             partial: SkbSlot::new(),
             tail,
             shadow: if migratable {
@@ -104,6 +95,16 @@ impl RxQueue {
         })
     }
 
+    /// The descriptors.
+    pub(crate) fn desc(&self) -> &Ring {
+        self.ring.desc()
+    }
+
+    /// Bytes that the device may write to a buffer.
+    pub(crate) fn buffer_len(&self) -> u32 {
+        self.ring.buf_len()
+    }
+
     /// Where the device, or the host that emulates its migration, finds the shadow array.
     pub(crate) fn shadow_address(&self) -> Option<u64> {
         self.shadow.as_ref().map(Words::dma_address)
@@ -111,39 +112,19 @@ impl RxQueue {
 
     /// Posts buffers to all free descriptors (`ixgbevf_alloc_rx_buffers`). Those that cannot be had are tried again later.
     pub(crate) fn refill(&mut self, stats: &RxStats) {
-        let before = self.idx.next_to_use;
-        for _ in 0..self.idx.unused() {
-            let Some(buf) = self.pool.alloc() else {
-                stats.alloc_page_failed.inc();
-                break;
-            };
-            let i = self.idx.take_use();
+        let shadow = self.shadow.as_ref();
+        let (posted, ok) = self.ring.fill(|i, dma| {
             // Before the device can write to it.
-            if let Some(shadow) = &self.shadow {
-                shadow.write(i, buf.dma_address());
+            if let Some(shadow) = shadow {
+                shadow.write(i, dma);
             }
-            // The second address is the status after write-back; 0 is "not written back".
-            self.ring.write(
-                i,
-                AdvRxRead {
-                    pkt_addr: buf.dma_address().into(),
-                    hdr_addr: 0.into(),
-                },
-            );
-            if let Some(slot) = self.bufs.get_mut(i as usize) {
-                *slot = Some(buf);
-            }
+            descriptor(dma)
+        });
+        if !ok {
+            stats.alloc_page_failed.inc();
         }
-        let now = self.idx.next_to_use;
-        if now != before {
-            // The poll stops here: it must not take the old write-back for a new one.
-            self.ring.clear_status(now);
-            self.tail.ring(now);
-            let posted = if now > before {
-                now - before
-            } else {
-                now + self.idx.count() - before
-            };
+        if posted != 0 {
+            self.tail.ring(self.ring.next_to_use());
             stats.alloc_page.add(posted.into());
         }
     }
@@ -162,76 +143,58 @@ impl RxQueue {
         let (mut packets, mut bytes) = (0, 0u32);
         // Frames that are dropped cost time as well.
         let mut work = 0;
+        let mut free = self.ring.unused();
         while work < budget {
-            if self.idx.unused() >= BUFFER_WRITE {
+            if free >= BUFFER_WRITE {
                 self.refill(stats);
+                free = self.ring.unused();
             }
-            let i = self.idx.next_to_clean;
-            let status = self.ring.status(i);
-            let len = (status >> 32) as u16;
+            let i = self.ring.next_to_clean();
+            let status = self.ring.status();
+            // CAST: A quarter and the lower half of the word.
+            let (len, flags) = (u32::from((status >> 32) as u16), status as u32);
             if len == 0 {
                 break;
             }
-            let Some(buf) = self.bufs.get_mut(i as usize).and_then(Option::take) else {
-                break;
-            };
-            self.idx.take_clean();
-
-            let len32 = u32::from(len);
-            // CAST: The status is the lower half.
-            let status_error = status as u32;
-            let skb = match self.partial.take() {
-                None => match xdp.prog {
-                    None => self.pool.build_skb(buf, len32),
-                    // With a program attached the MTU keeps frames in one buffer; a longer one is none of its.
-                    Some(_) if status_error & RXD_STAT_EOP == 0 => None,
-                    Some(prog) => {
-                        let verdict = self.pool.run_xdp(dev, prog, buf, len32);
-                        match self.obey(i, xdp, verdict) {
-                            Some(passed) => self.pool.build_passed(passed),
-                            None => {
-                                packets += 1;
-                                bytes = bytes.wrapping_add(len32);
-                                work += 1;
-                                continue;
-                            }
-                        }
+            free = free.wrapping_add(1);
+            if flags & RXD_STAT_EOP == 0 || self.partial.is_some() {
+                let (delivered, n) = self.take_part(dev, napi, stats, wanted, status, xdp);
+                packets += u32::from(delivered);
+                bytes = bytes.wrapping_add(n);
+                work += flags >> 1 & 1;
+                self.taken(i);
+                continue;
+            }
+            work += 1;
+            if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 {
+                stats.dropped.inc();
+                self.ring.skip();
+                self.taken(i);
+                continue;
+            }
+            bytes = bytes.wrapping_add(len);
+            let first = self.ring.first();
+            let received = match xdp.prog {
+                None => {
+                    let meta = self.meta(dev, stats, wanted, status, first);
+                    self.ring.receive(napi, len, meta)
+                }
+                Some(prog) => match self.ring.run_xdp(napi, prog, len) {
+                    Verdict::Pass(passed) => {
+                        let meta = self.meta(dev, stats, wanted, status, first);
+                        self.ring.receive_passed(napi, passed, meta)
+                    }
+                    verdict => {
+                        obey(xdp, verdict);
+                        Received::Delivered
                     }
                 },
-                Some(mut skb) => {
-                    if self.pool.add_frag(&mut skb, buf, len32) {
-                        Some(skb)
-                    } else {
-                        skb.free(nic::net::DropReason::HDR_TRUNC);
-                        None
-                    }
-                }
             };
-            // Its pages are marked, or need not be.
-            if let Some(shadow) = &self.shadow {
-                shadow.write(i, 0);
-            }
-            let Some(skb) = skb else {
-                stats.alloc_buff_failed.inc();
-                continue;
-            };
-            if status_error & RXD_STAT_EOP == 0 {
-                self.partial.put(skb);
-                continue;
-            }
-            if status_error & RXDADV_ERR_FRAME_ERR_MASK != 0 {
-                work += 1;
-                stats.dropped.inc();
-                skb.free(nic::net::DropReason::NOT_SPECIFIED);
-                continue;
-            }
-
-            work += 1;
-            // CAST: The VLAN tag is the highest quarter.
-            let meta = self.meta(dev, stats, wanted, i, status_error, (status >> 48) as u16);
-            bytes = bytes.wrapping_add(skb.len());
-            if skb.receive(napi, dev, &meta) {
-                packets += 1;
+            self.taken(i);
+            match received {
+                Received::Delivered => packets += 1,
+                Received::Pruned => {}
+                Received::Lost => stats.alloc_buff_failed.inc(),
             }
         }
         Cleaned {
@@ -241,34 +204,75 @@ impl RxQueue {
         }
     }
 
+    /// Descriptor `i` has nothing posted any more: its pages are marked, or need not be.
+    #[inline]
+    fn taken(&self, i: u32) {
+        if let Some(shadow) = &self.shadow {
+            shadow.write(i, 0);
+        }
+    }
+
+    /// Takes a part of a frame that spans several buffers; whether one went up with it, and its bytes.
+    fn take_part(
+        &mut self,
+        dev: &Device<Adapter>,
+        napi: &NapiRef,
+        stats: &RxStats,
+        wanted: u64,
+        status: u64,
+        xdp: &Xdp<'_>,
+    ) -> (bool, u32) {
+        // CAST: A quarter and the lower half of the word.
+        let (len, flags) = (u32::from((status >> 32) as u16), status as u32);
+        let meta = self.meta(dev, stats, wanted, status, self.ring.first());
+        let skb = match self.partial.take() {
+            // With a program attached the MTU keeps frames in one buffer; a longer one is none of its.
+            None if xdp.prog.is_some() => {
+                self.ring.skip();
+                None
+            }
+            None => self.ring.begin(len),
+            Some(mut skb) => {
+                if self.ring.append(&mut skb, len) {
+                    Some(skb)
+                } else {
+                    skb.free(nic::net::DropReason::HDR_TRUNC);
+                    None
+                }
+            }
+        };
+        let Some(skb) = skb else {
+            stats.alloc_buff_failed.inc();
+            return (false, 0);
+        };
+        if flags & RXD_STAT_EOP == 0 {
+            self.partial.put(skb);
+            return (false, 0);
+        }
+        if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 {
+            stats.dropped.inc();
+            skb.free(nic::net::DropReason::NOT_SPECIFIED);
+            return (false, 0);
+        }
+        let n = skb.len();
+        (skb.receive(napi, &meta) == Received::Delivered, n)
+    }
+
     /// Moves the posted buffers to the front of the ring and enables the queue with its head at 0.
     ///
     /// The queue is disabled, and what was received has been taken.
     pub(crate) fn rearm(&mut self, hw: &Hw, stats: Option<&RxStats>) {
-        let (count, start) = (self.idx.count(), self.idx.next_to_clean);
-        let posted = count - 1 - self.idx.unused();
         // The rest of a frame that was cut by the stop will not come.
         if let Some(skb) = self.partial.take() {
             skb.free(nic::net::DropReason::HDR_TRUNC);
         }
-        if (start as usize) < self.bufs.len() {
-            self.bufs.rotate_left(start as usize);
-        }
-        self.idx.reset();
-        for (i, buf) in (0..count).zip(self.bufs.iter()) {
-            let addr = buf.as_ref().map_or(0, RxBuf::dma_address);
-            if let Some(shadow) = &self.shadow {
-                shadow.write(i, addr);
+        let shadow = self.shadow.as_ref();
+        let posted = self.ring.rearm(|i, dma| {
+            if let Some(shadow) = shadow {
+                shadow.write(i, dma);
             }
-            self.ring.write(
-                i,
-                AdvRxRead {
-                    pkt_addr: addr.into(),
-                    hdr_addr: 0.into(),
-                },
-            );
-        }
-        self.idx.next_to_use = posted;
+            descriptor(dma)
+        });
         if updown::enable_rx(hw, self) {
             self.tail.ring(posted);
         }
@@ -280,43 +284,24 @@ impl RxQueue {
 
     /// First descriptor that was not looked at.
     pub(crate) fn next_to_clean(&self) -> u32 {
-        self.idx.next_to_clean
+        self.ring.next_to_clean()
     }
 
-    /// Does what an XDP program wants done with the frame of descriptor `i`; returns it if it goes up.
-    fn obey(&mut self, i: u32, xdp: &mut Xdp<'_>, verdict: Verdict) -> Option<Passed> {
-        match verdict {
-            Verdict::Pass(passed) => return Some(passed),
-            Verdict::Tx(frame) => {
-                if let Some(queue) = &mut xdp.queue {
-                    // A full ring drops, as in C.
-                    drop(queue.send(frame));
-                }
-            }
-            Verdict::Redirect => xdp.redirected = true,
-            Verdict::Drop => {}
-        }
-        if let Some(shadow) = &self.shadow {
-            shadow.write(i, 0);
-        }
-        None
-    }
-
-    /// What the descriptor says about the frame (`ixgbevf_process_skb_fields`).
+    /// What the two words of a descriptor say about the frame (`ixgbevf_process_skb_fields`).
     #[inline]
     fn meta(
         &self,
         dev: &Device<Adapter>,
         stats: &RxStats,
         wanted: u64,
-        i: u32,
-        status: u32,
-        vlan: u16,
+        status: u64,
+        first: u64,
     ) -> RxMeta {
+        // CAST: The VLAN tag is the highest quarter, the status the lower half.
+        let (vlan, status) = ((status >> 48) as u16, status as u32);
         // CAST: Queues are numbered below 8.
         let mut meta = RxMeta::new(self.index as u16).prune_own();
         if wanted & features::RXHASH != 0 {
-            let first = self.ring.first(i);
             // CAST: The type is in the low bits, the hash is the upper half.
             let (rss_type, hash) = (first as u32 & RXDADV_RSSTYPE_MASK, (first >> 32) as u32);
             meta = match rss_type {
@@ -338,8 +323,23 @@ impl RxQueue {
             }
         }
         if status & RXD_STAT_VP != 0 && dev.data().vlans.contains(vlan & RXD_VLAN_ID_MASK as u16) {
-            meta = meta.vlan(Some(vlan));
+            meta = meta.vlan(vlan);
         }
         meta
+    }
+}
+
+/// Does what an XDP program wants done with a frame that does not go up.
+#[inline]
+fn obey(xdp: &mut Xdp<'_>, verdict: Verdict) {
+    match verdict {
+        Verdict::Tx(frame) => {
+            if let Some(queue) = &mut xdp.queue {
+                // A full ring drops, as in C.
+                drop(queue.send(frame));
+            }
+        }
+        Verdict::Redirect => xdp.redirected = true,
+        Verdict::Drop | Verdict::Pass(_) => {}
     }
 }

@@ -145,7 +145,8 @@ impl TxQueue {
 
         // One descriptor per fragment, which is a page at most; the head may need more; a context; the gap.
         let needed = txd_use_count(skb.headlen()) + skb.nr_frags() + 3;
-        if self.ring.ring().unused() < needed && !self.reprieve(dev, needed) {
+        let room = self.ring.ring().unused();
+        if room < needed && !self.reprieve(dev, needed) {
             count(|s| &s.busy);
             return TxResult::Busy(skb);
         }
@@ -196,14 +197,17 @@ impl TxQueue {
                 olinfo_status: core::mem::take(&mut olinfo).into(),
             },
         );
-        if let Err(skb) = sent {
-            count(|s| &s.dropped);
-            skb.free(DropReason::NOMEM);
-            return TxResult::Done;
-        }
+        let used = match sent {
+            Ok(used) => used,
+            Err(skb) => {
+                count(|s| &s.dropped);
+                skb.free(DropReason::NOMEM);
+                return TxResult::Done;
+            }
+        };
 
         // Stop in time for the longest frame, so that no frame meets a full ring.
-        if self.ring.ring().unused() < DESC_NEEDED {
+        if room < used.wrapping_add(DESC_NEEDED) {
             self.reprieve(dev, DESC_NEEDED);
         }
         if dev.tx_sent(self.index, wire) {

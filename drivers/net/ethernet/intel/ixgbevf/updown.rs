@@ -78,9 +78,9 @@ pub(crate) fn enable_tx(hw: &Hw, regs: QueueRegs, ring: &TxRing) -> bool {
 pub(crate) fn enable_rx(hw: &Hw, queue: &RxQueue) -> bool {
     let setup = RxRing {
         regs: QueueRegs::vf(queue.index),
-        dma: queue.ring.dma_address(),
-        count: queue.ring.len(),
-        buffer_len: queue.buffer_len,
+        dma: queue.desc().dma_address(),
+        count: queue.desc().len(),
+        buffer_len: queue.buffer_len(),
         drop_en: true,
         vlan_strip: true,
     };

@@ -174,19 +174,135 @@ pub fn take_all(io: &impl Regs) -> u32 {
     io.read32(EICR)
 }
 
-/// Moderation that follows the traffic: small frames want latency, bulk wants few interrupts.
+/// What one direction of a vector asks of its moderation (`struct ixgbe_ring_container`, `ixgbe_update_itr`).
 ///
-/// The three classes of the C driver before 4.15, `ixgbe_update_itr`, which need one comparison a poll.
-pub const fn adaptive_itr(current: u32, packets: u32, bytes: u32) -> u32 {
-    if packets == 0 {
-        return current;
+/// Aims at 48 to 96 frames an interrupt, or at low latency where the frames are few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adaptive {
+    /// Microseconds between interrupts, with [`LATENCY`].
+    itr: u32,
+    packets: u32,
+    bytes: u32,
+    /// Tick of the clock after which too much time has passed to learn something.
+    next_update: u64,
+}
+
+/// Few frames: latency counts. It is out of the range of microseconds, so that the other direction decides.
+const LATENCY: u32 = 0x80;
+/// `IXGBE_ITR_ADAPTIVE_MIN_INC`.
+const MIN_INC: u32 = 2;
+/// `IXGBE_ITR_ADAPTIVE_MIN_USECS`.
+const MIN_USECS: u32 = 10;
+/// `IXGBE_ITR_ADAPTIVE_MAX_USECS`.
+const MAX_USECS: u32 = 126;
+
+impl Adaptive {
+    /// As `ixgbe_alloc_q_vector` starts.
+    pub const fn new() -> Self {
+        Self {
+            itr: MAX_USECS | LATENCY,
+            packets: 0,
+            bytes: 0,
+            next_update: 0,
+        }
     }
-    let size = bytes / packets;
-    if packets < 4 || size < 128 {
-        ITR_100K
-    } else if size < 1200 {
-        ITR_20K
-    } else {
-        ITR_12K
+
+    /// Counts what a poll did.
+    #[inline]
+    pub fn count(&mut self, packets: u32, bytes: u32) {
+        self.packets = self.packets.wrapping_add(packets);
+        self.bytes = self.bytes.wrapping_add(bytes);
+    }
+
+    /// Learns from what was counted. `current` is the vector's moderation in [`write_eitr`]'s units, `now` the system's
+    /// tick, `slow` whether the link has 1 Gb/s.
+    fn update(&mut self, current: u32, now: u64, slow: bool) {
+        if now <= self.next_update {
+            self.itr = Self::next(self.itr, current >> 2, self.packets, self.bytes, slow);
+        }
+        self.next_update = now.wrapping_add(1);
+        self.packets = 0;
+        self.bytes = 0;
+    }
+
+    fn next(own: u32, current: u32, packets: u32, bytes: u32, slow: bool) -> u32 {
+        let slower = current.saturating_add(MIN_INC).min(MAX_USECS);
+        let flag = match packets {
+            // The other direction is active: be called without work less often.
+            0 => return slower | own & LATENCY,
+            1..=3 if bytes < 9000 => LATENCY,
+            1..=47 => return slower,
+            48..=95 => return current,
+            96..=255 => return (current >> 1).max(MIN_USECS),
+            _ => 0,
+        };
+        let size = bytes.checked_div(packets).unwrap_or(0);
+        // 256 times the microseconds in which the hardware fills a default socket buffer with frames of this size.
+        let mut wanted = match size {
+            0..=60 => 5120,
+            61..=316 => size.saturating_mul(40).saturating_add(2720),
+            317..=1084 => size.saturating_mul(15).saturating_add(11452),
+            1085..=1967 => size.saturating_mul(5).saturating_add(22420),
+            _ => 32256,
+        };
+        if flag == LATENCY {
+            wanted >>= 1;
+        }
+        let scale = if slow {
+            wanted = wanted.min(8064);
+            64
+        } else {
+            256
+        };
+        flag.wrapping_add(wanted.div_ceil(MIN_INC * scale).wrapping_mul(MIN_INC))
+    }
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The moderation of a vector in [`write_eitr`]'s units, from what both directions ask for (`ixgbe_set_itr`).
+pub fn adapt(tx: &mut Adaptive, rx: &mut Adaptive, current: u32, now: u64, slow: bool) -> u32 {
+    tx.update(current, now, slow);
+    rx.update(current, now, slow);
+    (tx.itr.min(rx.itr) & !LATENCY) << 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds the same load each tick and returns where moderation ends, in microseconds.
+    fn settle(packets: u32, size: u32) -> u32 {
+        let (mut tx, mut rx, mut itr) = (Adaptive::new(), Adaptive::new(), ITR_20K);
+        for now in 1..200 {
+            rx.count(packets, packets * size);
+            itr = adapt(&mut tx, &mut rx, itr, now, false);
+        }
+        eitr_to_usecs(itr)
+    }
+
+    #[test]
+    fn few_small_frames_want_latency_and_many_want_few_interrupts() {
+        assert_eq!(settle(1, 60), 10);
+        assert_eq!(settle(32, 60), MAX_USECS);
+        // Just right: it stays where the first tick left it.
+        assert_eq!(settle(64, 60), MAX_USECS);
+        assert_eq!(settle(200, 60), MIN_USECS);
+        assert_eq!(settle(1000, 1514), 118);
+    }
+
+    #[test]
+    fn what_happened_long_ago_teaches_nothing() {
+        let (mut tx, mut rx) = (Adaptive::new(), Adaptive::new());
+        let itr = adapt(&mut tx, &mut rx, ITR_20K, 1, false);
+        rx.count(1000, 60_000);
+        let before = rx.itr;
+        adapt(&mut tx, &mut rx, itr, 1000, false);
+        assert_eq!(rx.itr, before);
+        assert_eq!((rx.packets, rx.bytes), (0, 0));
     }
 }
