@@ -36,14 +36,20 @@ impl Accel {
         match self {
             Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // A processor with AMD's virtualisation, which TCG emulates with nested paging: kvm-amd works in the machine.
-            Self::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "EPYC-Rome,+svm,+npt"],
+            // What invtsc is for: tools/testing/qemu/patches/tcg-invariant-tsc.patch.
+            Self::Tcg => &[
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "EPYC-Rome,+svm,+npt,+invtsc",
+            ],
             Self::Counted => &[
                 "-accel",
                 "tcg,thread=single",
                 "-icount",
                 "shift=0",
                 "-cpu",
-                "EPYC-Rome",
+                "EPYC-Rome,+invtsc",
             ],
         }
     }
