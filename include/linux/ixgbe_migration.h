@@ -137,7 +137,8 @@ int ixgbe_vfmig_suspend(struct ixgbe_vfmig *mig);
  * @mig: the VF
  *
  * Restores ring heads by the best way there is, announces the VF's addresses on the wire if it was loaded, and tells a
- * cooperating guest. Does nothing for a VF that runs.
+ * cooperating guest. A VF whose guest must re-arm its rings receives, and is announced, when it has. Does nothing for a VF
+ * that runs.
  *
  * Return: 0, -ENODEV if the device is gone.
  */

@@ -219,6 +219,13 @@ fn resume(host: &mut Host<'_>) -> (libixgbe::migration::pf::Resumed, u32) {
     (result.unwrap().unwrap(), mmio)
 }
 
+/// Two hosts whose devices take heads back.
+fn between_hosts(f: impl FnOnce(&mut Host<'_>, &mut Host<'_>)) {
+    let machines = [(); 2].map(|()| machine_with(HeadWrite::Value));
+    let [mut a, mut b] = machines.each_ref().map(Host::new);
+    f(&mut a, &mut b);
+}
+
 /// Moves a VF with both queues busy: frames taken, frames received and not taken, frames sent.
 fn move_busy_vf(
     policy: HeadWrite,
@@ -354,6 +361,98 @@ fn a_cooperating_driver_is_told_to_rearm() {
     }
 }
 
+/// The VF's answer to a message that makes it re-arm.
+fn restore_done(generation: u32) -> Words {
+    VfMessage::RestoreDone(mbx_ext::RestoreDone {
+        head: mbx_ext::VF_RESTORE_DONE,
+        version: mbx_ext::EXT_VERSION,
+        generation,
+        rearmed: 2,
+        frames: 5,
+        reserved: [0; 11],
+    })
+    .words()
+}
+
+/// Until the driver has re-armed its rings the VF receives nothing, and no switch is told that it is here.
+#[test]
+fn a_vf_is_served_once_its_driver_has_rearmed() {
+    let gates = |b: &Host<'_>| {
+        let pf = b.machine.pf();
+        let bit = |row| row >> VF & 1;
+        (bit(pf.read32(regs::vfre(0))), bit(pf.read32(regs::vfte(0))))
+    };
+    let restore = |b: &mut Host<'_>| match mbx_ext::PfMessage::parse(&b.vf_hears().unwrap()) {
+        Ok(mbx_ext::PfMessage::Restore(r)) => r,
+        other => panic!("{other:?}"),
+    };
+    let waits = |b: &mut Host<'_>| {
+        assert!(b.mover.waits_for_guest());
+        assert!(!b.mover.take_announcement());
+        assert_eq!(gates(b), (0, 1), "it sends, and does not receive");
+    };
+    let served = |b: &mut Host<'_>| {
+        assert!(!b.mover.waits_for_guest());
+        assert!(b.mover.take_announcement() && !b.mover.take_announcement());
+        assert_eq!(gates(b), (1, 1));
+    };
+
+    move_busy_vf(HeadWrite::Zero, true, |b, _, _| {
+        let r = restore(b);
+        b.serve();
+        waits(b);
+        b.ask(&restore_done(r.generation.wrapping_add(1)));
+        waits(b);
+        b.ask(&restore_done(r.generation));
+        served(b);
+        assert_eq!(b.mover.rearmed(), (4, 10));
+    });
+    // Time is up.
+    move_busy_vf(HeadWrite::Zero, true, |b, _, _| {
+        waits(b);
+        b.with(|m, io, pf| m.serve_now(io, pf));
+        served(b);
+    });
+    // The driver begins anew instead.
+    move_busy_vf(HeadWrite::Zero, true, |b, _, _| {
+        waits(b);
+        b.bring_up(true);
+        served(b);
+    });
+    // The administrator has taken the link away: it is found here, and still does not receive.
+    move_busy_vf(HeadWrite::Zero, true, |b, _, _| {
+        waits(b);
+        b.vfs[usize::from(VF)].link_enable = false;
+        b.with(|m, io, pf| m.serve_now(io, pf));
+        assert!(b.mover.take_announcement());
+        assert_eq!(gates(b).0, 0);
+    });
+    // Where heads come back nobody waits.
+    move_busy_vf(HeadWrite::Value, true, |b, _, _| served(b));
+}
+
+/// A VF that moves on before its driver has heard of the first move takes along where its rings stood then.
+#[test]
+fn what_was_not_rearmed_moves_on() {
+    move_busy_vf(HeadWrite::Zero, true, |b, rings, untaken| {
+        let heads = b.mover.state().rx.map(|rx| rx.head);
+        let (blob, _) = save(b);
+        let mc = machine_with(HeadWrite::Value);
+        let mut c = Host::new(&mc);
+        mc.copy_memory(b.machine);
+        mc.reset(Function::Vf(VF));
+        let mut rings = rings.moved(&mc);
+        load(&mut c, &blob).0.unwrap();
+        let (resumed, _) = resume(&mut c);
+        assert_eq!(resumed.restored.way, HeadRestore::Write);
+        assert_eq!(c.mover.state().rx.map(|rx| rx.head), heads);
+        assert!(c.mover.take_announcement());
+        assert_eq!(rings.take_all(), untaken);
+        let f = c.receive(3);
+        assert_eq!(rings.take_all(), [f]);
+    });
+}
+
 #[test]
 fn an_unknowing_driver_is_made_to_reset_where_heads_cannot_be_written() {
     for policy in [HeadWrite::Zero, HeadWrite::Ignore] {
@@ -417,84 +516,65 @@ fn filters_arrive_and_neighbours_stay() {
 
 #[test]
 fn a_half_done_mailbox_exchange_is_finished_by_the_destination() {
-    let (ma, mb) = (
-        machine_with(HeadWrite::Value),
-        machine_with(HeadWrite::Value),
-    );
-    let mut a = Host::new(&ma);
-    let mut b = Host::new(&mb);
-    a.bring_up(false);
-    a.vf_says(&Request::SetVlan { add: true, vid: 7 }.encode());
-    let (blob, _) = save(&mut a);
-    load(&mut b, &blob).0.unwrap();
-    assert!(b.vf_hears().is_none());
-    resume(&mut b);
-    let answer = b.vf_hears().expect("the answer that the source owed");
-    assert_eq!(answer[0] & 0xff, 4);
-    assert!(answer[0] & VT_MSGTYPE_ACK != 0);
-
+    between_hosts(|a, b| {
+        a.bring_up(false);
+        a.vf_says(&Request::SetVlan { add: true, vid: 7 }.encode());
+        let (blob, _) = save(a);
+        load(b, &blob).0.unwrap();
+        assert!(b.vf_hears().is_none());
+        resume(b);
+        let answer = b.vf_hears().expect("the answer that the source owed");
+        assert_eq!(answer[0] & 0xff, 4);
+        assert!(answer[0] & VT_MSGTYPE_ACK != 0);
+    });
     // An answer that the VF had not read yet.
-    let (ma, mb) = (
-        machine_with(HeadWrite::Value),
-        machine_with(HeadWrite::Value),
-    );
-    let mut a = Host::new(&ma);
-    let mut b = Host::new(&mb);
-    a.bring_up(false);
-    a.vf_says(&Request::GetQueues.encode());
-    a.serve();
-    let (blob, _) = save(&mut a);
-    load(&mut b, &blob).0.unwrap();
-    resume(&mut b);
-    assert_eq!(b.vf_hears().expect("the unread answer")[0] & 0xff, 9);
+    between_hosts(|a, b| {
+        a.bring_up(false);
+        a.vf_says(&Request::GetQueues.encode());
+        a.serve();
+        let (blob, _) = save(a);
+        load(b, &blob).0.unwrap();
+        resume(b);
+        assert_eq!(b.vf_hears().expect("the unread answer")[0] & 0xff, 9);
+    });
 }
 
 #[test]
 fn a_refused_state_leaves_no_trace() {
-    let (ma, mb) = (
-        machine_with(HeadWrite::Value),
-        machine_with(HeadWrite::Value),
-    );
-    let mut a = Host::new(&ma);
-    let mut b = Host::new(&mb);
-    a.bring_up(true);
-    let _rings = Rings::new(&ma);
-    let (blob, _) = save(&mut a);
-    b.vfs[1].pf_set_mac = true;
-    b.vfs[1].mac = [2, 0, 0, 0, 0, 77];
-    b.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
-    let before = (b.vfs.clone(), mb.pf().read32(regs::rdbal(2)));
-    let (result, mmio) = load(&mut b, &blob);
-    assert_eq!(result, Err(Error::Refused(Refusal::AdminMac)));
-    assert_eq!(mmio, 0);
-    assert_eq!(
-        format!("{before:?}"),
-        format!("{:?}", (b.vfs.clone(), mb.pf().read32(regs::rdbal(2))))
-    );
-    for (i, byte) in blob.iter().enumerate() {
-        let mut bad = blob.clone();
-        bad[i] = !byte;
-        let (result, mmio) = b.with(|m, io, pf| m.load(io, pf, &bad));
-        assert!(matches!(result, Err(Error::Refused(_))));
-        assert_eq!(mmio, 0, "nothing is touched before all is checked");
-    }
+    between_hosts(|a, b| {
+        a.bring_up(true);
+        let _rings = Rings::new(a.machine);
+        let (blob, _) = save(a);
+        b.vfs[1].pf_set_mac = true;
+        b.vfs[1].mac = [2, 0, 0, 0, 0, 77];
+        b.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+        let seen = |b: &Host<'_>| {
+            let base = b.machine.pf().read32(regs::rdbal(2));
+            format!("{:?}", (b.vfs.clone(), base))
+        };
+        let before = seen(b);
+        let (result, mmio) = load(b, &blob);
+        assert_eq!(result, Err(Error::Refused(Refusal::AdminMac)));
+        assert_eq!(mmio, 0);
+        assert_eq!(before, seen(b));
+        for (i, byte) in blob.iter().enumerate() {
+            let mut bad = blob.clone();
+            bad[i] = !byte;
+            let (result, mmio) = b.with(|m, io, pf| m.load(io, pf, &bad));
+            assert!(matches!(result, Err(Error::Refused(_))));
+            assert_eq!(mmio, 0, "nothing is touched before all is checked");
+        }
+    });
 }
 
 #[test]
 fn another_functions_address_is_refused() {
-    let (ma, mb) = (
-        machine_with(HeadWrite::Value),
-        machine_with(HeadWrite::Value),
-    );
-    let mut a = Host::new(&ma);
-    a.bring_up(true);
-    let (blob, _) = save(&mut a);
-    let mut b = Host::new(&mb);
-    b.switch.macs.add(&mb.pf(), &VF_MAC, 0).unwrap();
-    assert_eq!(
-        load(&mut b, &blob).0,
-        Err(Error::Refused(Refusal::MacInUse))
-    );
+    between_hosts(|a, b| {
+        a.bring_up(true);
+        let (blob, _) = save(a);
+        b.switch.macs.add(&b.machine.pf(), &VF_MAC, 0).unwrap();
+        assert_eq!(load(b, &blob).0, Err(Error::Refused(Refusal::MacInUse)));
+    });
 }
 
 #[test]

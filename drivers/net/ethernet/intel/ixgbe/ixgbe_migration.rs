@@ -12,7 +12,8 @@ use crate::{
     ixgbe_sriov,
     Adapter,
     IxgbeDriver,
-    State, //
+    State,
+    EVENT_MAILBOX, //
 };
 use ::ixgbe_migration::{
     provider::Provider,
@@ -50,6 +51,7 @@ use libixgbe::{
         HeadRestore,
         Marking,
         Refusal,
+        VfState,
         ANNOUNCEMENT_BYTES, //
     },
     sriov::vf::Handled, //
@@ -69,6 +71,13 @@ const DEV_ID_82599_VF: u16 = 0x10ED;
 /// milliseconds to get to its mailbox interrupt. Without an answer all its memory is reported dirty, which costs time
 /// and is never wrong.
 const MARKING_ANSWER_MS: u32 = 200;
+
+/// TIMEOUT: how long a guest has to re-arm its rings before the VF's addresses are announced and its Rx gate is opened all
+/// the same. As long as drivers wait for their PF (`IXGBE_VF_MBX_INIT_TIMEOUT`); a guest that has not got to its mailbox by
+/// then is better found, without buffers, than nowhere.
+const REARM_ANSWER_MS: i64 = 1000;
+/// Milliseconds between looks at whether that time is over.
+const REARM_PERIOD_MS: u32 = 50;
 
 /// One VF, for the variant driver.
 #[pin_data]
@@ -92,6 +101,8 @@ struct Vf {
     report: Report,
     /// devlink port function `migratable`.
     migratable: bool,
+    /// When it was set going, if it is served only when its guest has re-armed.
+    held: Option<Instant<Monotonic>>,
     handle: Option<Arc<Handle>>,
 }
 
@@ -113,6 +124,7 @@ impl Migration {
                     mover: Mover::new(),
                     report: pin_init::zeroed(),
                     migratable: false,
+                    held: None,
                     handle: None,
                 },
                 GFP_KERNEL,
@@ -176,10 +188,16 @@ pub(crate) fn was_reset(state: &mut State, vf: u32) {
     with_mover(state, vf, |slot, pf| slot.mover.reset(pf));
 }
 
-/// Sends what waits for VFs.
-pub(crate) fn flush(hw: &Hw, state: &mut State) {
+/// Sends what waits for VFs, and sees to it that [`announce_arrived`] is called if a VF asks for that.
+pub(crate) fn flush(dev: &net::Device<Adapter>, hw: &Hw, state: &mut State) {
     for vf in 0..state.sw.num_vfs {
-        with_mover(state, vf, |slot, pf| slot.mover.flush(hw, pf));
+        let announce = with_mover(state, vf, |slot, pf| {
+            slot.mover.flush(hw, pf);
+            slot.mover.announcement()
+        });
+        if announce == Some(true) {
+            Adapter::raise(dev, EVENT_MAILBOX);
+        }
     }
 }
 
@@ -194,6 +212,86 @@ pub(crate) fn before_pf_reset(hw: &Hw, state: &mut State) {
 pub(crate) fn after_pf_reset(hw: &Hw, state: &mut State) {
     for vf in 0..state.sw.num_vfs {
         with_mover(state, vf, |slot, pf| slot.mover.after_pf_reset(hw, pf));
+    }
+}
+
+/// Sees to VFs that are not served until their guests have re-armed. Returns in how many milliseconds to call it again.
+pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Option<u32> {
+    let mut again = None;
+    for vf in 0..state.sw.num_vfs {
+        with_mover(state, vf, |slot, pf| {
+            if !slot.mover.waits_for_guest() {
+                slot.held = None;
+                return;
+            }
+            let since = *slot.held.get_or_insert_with(Instant::now);
+            if since.elapsed().as_millis() < REARM_ANSWER_MS {
+                again = Some(REARM_PERIOD_MS);
+                return;
+            }
+            dev_warn!(
+                dev.parent(),
+                "VF {}: its driver did not re-arm its rings in time\n",
+                vf
+            );
+            slot.mover.serve_now(&dev.data().hw, pf);
+            slot.held = None;
+        });
+    }
+    again
+}
+
+/// Tells the switches of VFs that have arrived and are served where their addresses are now.
+///
+/// Called without the lock over the VFs, after whatever may have ended a guest's time to re-arm.
+pub(crate) fn announce_arrived(dev: &net::Device<Adapter>) {
+    let count = dev.data().state.lock().sw.num_vfs;
+    for vf in 0..count {
+        let arrived = with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
+            let due = slot.mover.take_announcement();
+            due.then(|| addresses(slot.mover.state()))
+        });
+        if let Some(Some((macs, vlans))) = arrived {
+            announce(dev, vf, &macs, &vlans);
+        }
+    }
+}
+
+/// What a VF sends from: its addresses, and its VLANs, 0 for none.
+fn addresses(state: &VfState) -> (KVec<[u8; 6]>, KVec<u16>) {
+    let (mut macs, mut vlans) = (KVec::new(), KVec::new());
+    let f = &state.filters;
+    let port_vlan = state.policy.port_vlan;
+    // Without memory nothing is announced: switches learn from the VF's first frame.
+    let _ = macs.push(f.mac, GFP_KERNEL);
+    let _ = macs.extend_from_slice(f.unicast.as_slice(), GFP_KERNEL);
+    let _ = if port_vlan != 0 {
+        vlans.push(port_vlan, GFP_KERNEL)
+    } else {
+        // Frames without a tag are always its to send.
+        let mut tagged = f.vlans.as_slice().iter().filter(|vid| **vid != 0);
+        vlans
+            .push(0, GFP_KERNEL)
+            .and_then(|()| tagged.try_for_each(|vid| vlans.push(*vid, GFP_KERNEL)))
+    };
+    (macs, vlans)
+}
+
+/// Announces a VF's addresses on the wire.
+fn announce(dev: &net::Device<Adapter>, vf: u32, macs: &[[u8; 6]], vlans: &[u16]) {
+    let mut buffer = [0; ANNOUNCEMENT_BYTES];
+    for mac in macs.iter().filter(|mac| **mac != [0; 6]) {
+        for vlan in vlans {
+            let frame = announcement(mac, *vlan, &mut buffer);
+            if dev.send_frame(frame).is_err() {
+                dev_warn!(
+                    dev.parent(),
+                    "VF {}: could not announce its addresses\n",
+                    vf
+                );
+                return;
+            }
+        }
     }
 }
 
@@ -292,24 +390,6 @@ impl Handle {
         }
         errno(e)
     }
-
-    /// Tells the switches where the VF's addresses are now.
-    fn announce(&self, dev: &net::Device<Adapter>, macs: &[[u8; 6]], vlans: &[u16]) {
-        let mut buffer = [0; ANNOUNCEMENT_BYTES];
-        for mac in macs.iter().filter(|mac| **mac != [0; 6]) {
-            for vlan in vlans {
-                let frame = announcement(mac, *vlan, &mut buffer);
-                if dev.send_frame(frame).is_err() {
-                    dev_warn!(
-                        dev.parent(),
-                        "VF {}: could not announce its addresses\n",
-                        self.vf
-                    );
-                    return;
-                }
-            }
-        }
-    }
 }
 
 impl Provider for Handle {
@@ -351,8 +431,6 @@ impl Provider for Handle {
 
     fn resume(&self) -> Result {
         self.with_dev(|dev| {
-            let mut macs = KVec::new();
-            let mut vlans = KVec::new();
             let resumed = self
                 .with(dev, |hw, slot, pf| {
                     let (hw, start) = (Counted::new(hw), Instant::now());
@@ -366,30 +444,13 @@ impl Provider for Handle {
                             HeadRestore::Reset => RESTORE_RESET,
                             HeadRestore::Auto => RESTORE_NONE,
                         };
-                        if r.arrived {
-                            let f = &slot.mover.state().filters;
-                            let port_vlan = slot.mover.state().policy.port_vlan;
-                            // Without memory nothing is announced: switches learn from the VF's first frame.
-                            let _ = macs.push(f.mac, GFP_KERNEL);
-                            let _ = macs.extend_from_slice(f.unicast.as_slice(), GFP_KERNEL);
-                            let _ = if port_vlan != 0 {
-                                vlans.push(port_vlan, GFP_KERNEL)
-                            } else {
-                                // Frames without a tag are always its to send.
-                                let mut tagged = f.vlans.as_slice().iter().filter(|vid| **vid != 0);
-                                vlans.push(0, GFP_KERNEL).and_then(|()| {
-                                    tagged.try_for_each(|vid| vlans.push(*vid, GFP_KERNEL))
-                                })
-                            };
-                        }
+                        slot.held = None;
                     }
                     resumed
                 })?
                 .map_err(|e| self.complain(dev, "resume", e))?;
             if let Some(r) = resumed {
-                if r.arrived {
-                    self.announce(dev, &macs, &vlans);
-                }
+                announce_arrived(dev);
                 dev_info!(
                     dev.parent(),
                     "VF {}: runs{}, ring heads by {:?}\n",

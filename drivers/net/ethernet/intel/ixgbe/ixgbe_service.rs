@@ -4,6 +4,7 @@
 use crate::{
     ixgbe_health,
     ixgbe_lib,
+    ixgbe_migration,
     ixgbe_sriov,
     Adapter,
     State,
@@ -93,6 +94,9 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             if ixgbe_sriov::msg_task(dev, state) {
                 period = 1;
             }
+            if let Some(ms) = ixgbe_migration::check_held(dev, state) {
+                period = period.min(ms);
+            }
         }
         if running && state.sw.up {
             if events & EVENT_LINK != 0 || !state.link.up {
@@ -121,6 +125,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             itr::fire(&a.hw, queues);
         }
     }
+    ixgbe_migration::announce_arrived(dev);
     ixgbe_health::check(dev);
     if reset {
         Adapter::raise(dev, EVENT_RESET);

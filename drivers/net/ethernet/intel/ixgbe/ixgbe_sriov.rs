@@ -201,7 +201,7 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
         }
     }
     state.sw.flush_pings(hw, &mut state.vfs);
-    ixgbe_migration::flush(hw, state);
+    ixgbe_migration::flush(dev, hw, state);
     let State { vfs, health, .. } = state;
     let mut again = false;
     for (vf, v) in (0u32..).zip(vfs.iter()) {

@@ -120,7 +120,10 @@ impl Adapter {
                 Some(marking_reply(m.generation, 0))
             }
             Ok(PfMessage::SaveRequest(m)) => Some(self.save_reply(st, m.generation)),
-            Ok(PfMessage::Restore(m)) => Some(self.restore(dev, st, &m)),
+            Ok(PfMessage::Restore(m)) => {
+                self.restore(dev, st, &m);
+                None
+            }
             Err(e) => {
                 dev_warn!(
                     dev.parent(),
@@ -158,17 +161,37 @@ impl Adapter {
     }
 
     /// Takes up the rings on another host: a queue whose head was taken back goes on; one that starts at 0 is re-armed.
-    fn restore(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> VfMessage {
+    ///
+    /// The PF serves this function from its answer on. Only then goes out what waits to be sent: what it brings about
+    /// finds all rings with buffers.
+    fn restore(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) {
         st.migration.migrations += 1;
         // The logging session was that of the host left behind; this one asks anew if it needs marks.
         st.migration.set_marking(false);
         st.vf.link_changed();
         // The registers of this host count from elsewhere.
         st.hw_stats.rebase(&self.hw);
+        let rearms = m.rearm_rx | m.rearm_tx != 0 && st.up.is_some();
         let (mut rearmed, mut frames) = (0, 0);
-        if m.rearm_rx | m.rearm_tx != 0 && st.up.is_some() {
-            (rearmed, frames) = self.rearm(dev, st, m);
+        if rearms {
+            // The stack keeps its frames while rings change places.
+            dev.tx_disable();
+            (rearmed, frames) = self.rearm_rx(st, m);
             st.migration.rearms += u64::from(rearmed);
+        }
+        let done = VfMessage::RestoreDone(RestoreDone {
+            head: mbx_ext::VF_RESTORE_DONE,
+            version: EXT_VERSION,
+            generation: m.generation,
+            rearmed,
+            frames,
+            reserved: [0; 11],
+        });
+        // Without an answer the PF serves this function after a time of its own.
+        let _ = st.vf.mbx.exchange_words(&self.hw, &done.words());
+        if rearms {
+            self.rearm_tx(dev, st, m);
+            dev.tx_wake_all();
         }
         if let Some(up) = &st.up {
             // An interrupt may have been lost on the way.
@@ -176,76 +199,70 @@ impl Adapter {
                 napi.schedule();
             }
         }
-        VfMessage::RestoreDone(RestoreDone {
-            head: mbx_ext::VF_RESTORE_DONE,
-            version: EXT_VERSION,
-            generation: m.generation,
-            rearmed,
-            frames,
-            reserved: [0; 11],
-        })
     }
 
-    /// Re-arms the queues that `m` names. Returns how many pairs, and how many frames were taken before.
-    fn rearm(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> (u32, u32) {
-        let (rx_count, tx_count) = (st.rx_ring_count, st.tx_ring_count);
+    /// Re-arms the Rx queues that `m` names. Returns how many queue pairs it names, and how many frames were taken before.
+    fn rearm_rx(&self, st: &mut State, m: &Restore) -> (u32, u32) {
+        let count = st.rx_ring_count;
         let Some(up) = &mut st.up else {
             return (0, 0);
         };
         let (mut pairs, mut frames) = (0u32, 0u32);
 
-        // The stack keeps its frames while rings change places.
-        dev.tx_disable();
         for (i, napi) in (0u32..).zip(up.napis.iter_mut()) {
             let bit = 1u32.checked_shl(i).unwrap_or(0);
-            let heads = m.heads.get(i as usize).copied().unwrap_or(0);
-            let (rx_head, tx_head) = (heads & 0xFFFF, heads >> 16);
-            let (rx, tx) = (m.rearm_rx & bit != 0, m.rearm_tx & bit != 0);
-            if !rx && !tx {
+            if (m.rearm_rx | m.rearm_tx) & bit != 0 {
+                pairs += 1;
+            }
+            if m.rearm_rx & bit == 0 {
                 continue;
             }
             // First what was received before the stop: it lies in memory, the poll takes it as always.
-            if rx {
-                frames = frames.wrapping_add(self.drain(i, napi, rx_head, rx_count));
-            }
+            let head = m.heads.get(i as usize).copied().unwrap_or(0) & 0xFFFF;
+            frames = frames.wrapping_add(self.drain(i, napi, head, count));
             napi.disable();
-            let queue = dev.set_tx_queue(i, None);
             if let Some(v) = napi.data_mut() {
-                if rx {
-                    v.rx.rearm(&self.hw, self.rx_stats.get(i as usize));
-                }
-                match queue {
-                    Some(mut queue) => {
-                        if tx && tx_head < tx_count {
-                            if v.tx.rearm(&mut queue.ring, tx_head).is_err() {
-                                dev_warn!(dev.parent(), "Tx queue {} not re-armed\n", i);
-                            }
-                            updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
-                            queue.tail.ring(v.tx.ring().next_to_use());
-                        }
-                        drop(dev.set_tx_queue(i, Some(queue)));
-                    }
-                    None => drop(queue),
-                }
-                if let Some(xdp) = &mut v.xdp {
-                    let head = m.heads.get(xdp.reg_idx as usize).map_or(0, |h| h >> 16);
-                    let bit = 1u32.checked_shl(xdp.reg_idx).unwrap_or(0);
-                    if m.rearm_tx & bit != 0 && xdp.consumer.rearm(&mut xdp.producer, head).is_ok()
-                    {
-                        updown::enable_tx(
-                            &self.hw,
-                            QueueRegs::vf(xdp.reg_idx),
-                            xdp.producer.ring(),
-                        );
-                        xdp.tail.ring(xdp.producer.ring().next_to_use());
-                    }
-                }
-                pairs += 1;
+                v.rx.rearm(&self.hw, self.rx_stats.get(i as usize));
             }
             napi.enable();
         }
-        dev.tx_wake_all();
         (pairs, frames)
+    }
+
+    /// Re-arms the Tx queues that `m` names, those for XDP among them.
+    fn rearm_tx(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) {
+        let count = st.tx_ring_count;
+        let named = |queue: u32| m.rearm_tx & 1u32.checked_shl(queue).unwrap_or(0) != 0;
+        let head = |queue: u32| m.heads.get(queue as usize).map_or(0, |h| h >> 16);
+        let Some(up) = &mut st.up else {
+            return;
+        };
+
+        for (i, napi) in (0u32..).zip(up.napis.iter_mut()) {
+            napi.disable();
+            if let Some(v) = napi.data_mut() {
+                if let Some(mut queue) = dev.set_tx_queue(i, None) {
+                    if named(i) && head(i) < count {
+                        if v.tx.rearm(&mut queue.ring, head(i)).is_err() {
+                            dev_warn!(dev.parent(), "Tx queue {} not re-armed\n", i);
+                        }
+                        updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
+                        queue.tail.ring(v.tx.ring().next_to_use());
+                    }
+                    drop(dev.set_tx_queue(i, Some(queue)));
+                }
+                if let Some(xdp) = &mut v.xdp {
+                    let reg_idx = xdp.reg_idx;
+                    if named(reg_idx)
+                        && xdp.consumer.rearm(&mut xdp.producer, head(reg_idx)).is_ok()
+                    {
+                        updown::enable_tx(&self.hw, QueueRegs::vf(reg_idx), xdp.producer.ring());
+                        xdp.tail.ring(xdp.producer.ring().next_to_use());
+                    }
+                }
+            }
+            napi.enable();
+        }
     }
 
     /// Lets the poll take what was received, up to `head`; returns how many descriptors that were.

@@ -27,8 +27,9 @@
 //!   STOP, last log read, save: no message; the guest's CPUs are stopped.
 //!                                     <-------------------------  RUNNING: Restore
 //!                                     takes received frames,
-//!                                     re-arms where asked
-//!                                     ------------------------->  RestoreDone
+//!                                     re-arms Rx where asked
+//!                                     ------------------------->  RestoreDone: served, announced
+//!                                     re-arms Tx where asked
 //!                                     <-------------------------  log_stop: StopMarking
 //! ```
 //! A PF message carries a generation number; an answer repeats it, so that a late answer to an earlier request is told

@@ -13,6 +13,9 @@
 //!                                                 program    registers, queues still stopped
 //!   resume       if the move fails: the same      resume     heads back or re-arm, gates open,
 //!                code puts the VF back                       steering on, all vectors raised
+//!                                               serve_now  once the guest has re-armed, if it
+//!                                                          must: Rx gate open
+//!                                               announce   on the wire
 //! ```
 //! Everything is generic over [`crate::Regs`] and [`crate::Delay`], so that the code that the PF module runs is the
 //! code that host tests run against the model. [`Counted`] counts every register access, see the budgets in

@@ -132,8 +132,24 @@ impl From<NoSpace> for Error {
 pub struct Resumed {
     /// How heads came back.
     pub restored: Restored,
-    /// The VF came from another host: its addresses are to be announced on the wire.
+    /// The VF came from another host.
     pub arrived: bool,
+}
+
+/// A VF that runs, but whose guest has still to re-arm rings: until it has, no PF serves the VF's addresses. Its Rx gate
+/// is shut and nothing was announced, so that switches do not send here what would be dropped here.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    /// Of the message that asks for it.
+    generation: u32,
+    /// Whether the gate is to be opened then.
+    receives: bool,
+    /// The addresses are to be announced then.
+    arrived: bool,
+    /// Rx queues that stand parked, one bit each.
+    rx: u32,
+    /// Tx queues likewise.
+    tx: u32,
 }
 
 /// PF messages that wait for the mailbox to be free, in the order in which they go out.
@@ -177,6 +193,10 @@ pub struct Mover {
     in_flight: Option<PfMessage>,
     /// What the guest counted: rings re-armed, frames saved by it.
     rearmed: (u64, u64),
+    /// What the guest has still to do before the VF is served.
+    hold: Option<Hold>,
+    /// The VF came from another host and is served now: its addresses are to be announced on the wire.
+    announce: bool,
     /// The device was reset since `state` was captured or programmed.
     stale: bool,
     state: VfState,
@@ -287,6 +307,8 @@ impl Mover {
             },
             in_flight: None,
             rearmed: (0, 0),
+            hold: None,
+            announce: false,
             stale: false,
             state: VfState::EMPTY,
         }
@@ -305,6 +327,33 @@ impl Mover {
     /// Rings that the guest re-armed, and frames that it took from them before, since the VF was made.
     pub fn rearmed(&self) -> (u64, u64) {
         self.rearmed
+    }
+
+    /// Whether the VF runs and is not yet served, because its guest has rings to re-arm.
+    pub fn waits_for_guest(&self) -> bool {
+        self.hold.is_some() && !self.active()
+    }
+
+    /// The guest has re-armed, or had its time to: the VF is served from here on.
+    pub fn serve_now(&mut self, io: &impl Regs, pf: &Pf<'_>) {
+        let Some(hold) = self.hold.take() else {
+            return;
+        };
+        // The administrator may have taken the link away meanwhile.
+        if hold.receives && pf.this().is_ok_and(|vf| vf.link_enable) {
+            restore::open_rx_gate(io, pf.vf);
+        }
+        self.announce |= hold.arrived;
+    }
+
+    /// Whether the VF's addresses are to be announced now.
+    pub fn announcement(&self) -> bool {
+        self.announce
+    }
+
+    /// The same; says so once.
+    pub fn take_announcement(&mut self) -> bool {
+        core::mem::take(&mut self.announce)
     }
 
     /// The state last captured, decoded or restored, for dumps.
@@ -334,6 +383,8 @@ impl Mover {
         self.enter(pf, Phase::Running);
         self.stale = false;
         self.acked = true;
+        self.hold = None;
+        self.announce = false;
         self.forget_driver();
     }
 
@@ -381,7 +432,11 @@ impl Mover {
         }
         self.acked = false;
         match *what {
-            Handled::Reset => self.forget_driver(),
+            Handled::Reset => {
+                // The answer has opened the gates, and the driver that comes up programs its rings itself.
+                self.announce |= self.hold.take().is_some_and(|hold| hold.arrived);
+                self.forget_driver();
+            }
             Handled::Done(Request::SetVlan { add, vid }) => self.keep_vlan(vid, add),
             Handled::Done(Request::SetLpe(bytes)) => {
                 self.max_frame = bytes
@@ -432,6 +487,10 @@ impl Mover {
             Ok(VfMessage::RestoreDone(m)) => {
                 self.rearmed.0 = self.rearmed.0.saturating_add(m.rearmed.into());
                 self.rearmed.1 = self.rearmed.1.saturating_add(m.frames.into());
+                // Before the answer: the guest then sends what waited, and the answers to that must find it.
+                if self.hold.is_some_and(|h| h.generation == m.generation) {
+                    self.serve_now(io, pf);
+                }
                 true
             }
             // A hint for who reads the mailbox; the heads come from the hardware.
@@ -524,8 +583,21 @@ impl Mover {
     /// Reads the hardware's part of the state of the suspended VF.
     fn capture(&mut self, io: &impl Regs, pf: &Pf<'_>, was: &Quiesced) {
         let none = Rars::new(0);
+        let (rx, tx) = (self.state.rx, self.state.tx);
         self.state.identity.queues_per_pool = pf.queues_per_pool() as u16;
         capture(io, &pf.place(&none), was, &mut self.state);
+        // What the guest has not come to re-arm stands where it stood when it arrived.
+        let hold = self.hold.map_or((0, 0), |hold| (hold.rx, hold.tx));
+        for (i, (now, before)) in self.state.rx.iter_mut().zip(rx).enumerate() {
+            if hold.0 >> i & 1 != 0 && !now.enabled() {
+                *now = before;
+            }
+        }
+        for (i, (now, before)) in self.state.tx.iter_mut().zip(tx).enumerate() {
+            if hold.1 >> i & 1 != 0 && !now.enabled() {
+                *now = before;
+            }
+        }
         self.state.registrations = *self.coop.queues();
     }
 
@@ -539,21 +611,18 @@ impl Mover {
         }
         let rars = rars(pf);
         let place = pf.place(&rars);
+        let opened = self.hold.is_some_and(|hold| hold.receives);
         match quiesce(io, &place) {
-            Ok(was) => {
+            Ok(mut was) => {
+                was.vfre |= opened;
                 self.enter(pf, Phase::Suspended(was));
                 Ok(())
             }
-            Err((was, why)) => {
+            Err((mut was, why)) => {
+                was.vfre |= opened;
                 self.capture(io, pf, &was);
-                restore::resume(
-                    io,
-                    &place,
-                    &self.state,
-                    was.vmolr,
-                    (was.vfre, was.vfte),
-                    pf.head_restore,
-                );
+                self.start(io, pf, &was, false)?;
+                self.flush(io, pf);
                 Err(Error::Stuck(why))
             }
         }
@@ -754,12 +823,31 @@ impl Mover {
             }
             Phase::Loaded(was) => (was, true),
         };
+        let restored = self.start(io, pf, &was, arrived)?;
+        if arrived && self.state.mailbox.request {
+            let what = pf.switch.handle_message(io, pf.vfs, pf.vf);
+            self.handled(io, pf, &what);
+        }
+        self.flush(io, pf);
+        Ok(Some(Resumed { restored, arrived }))
+    }
+
+    /// Sets the VF going that stands as [`Self::state`] says.
+    fn start(
+        &mut self,
+        io: &(impl Regs + Delay),
+        pf: &mut Pf<'_>,
+        was: &Quiesced,
+        arrived: bool,
+    ) -> Result<Restored, Error> {
         let rars = rars(pf);
         let place = pf.place(&rars);
         // The administrator may have taken the link away meanwhile.
         let link = pf.this()?.link_enable;
         let gates = (was.vfre && link, was.vfte && link);
         let restored = restore::resume(io, &place, &self.state, was.vmolr, gates, pf.head_restore);
+        // Who was to be announced when the guest had re-armed is announced after this, too.
+        let arrived_before = self.hold.take().is_some_and(|hold| hold.arrived);
         self.enter(pf, Phase::Running);
         if arrived && self.state.mailbox.pf_message {
             // The memory holds the message; raising it again is all that was lost.
@@ -771,16 +859,24 @@ impl Mover {
             if let Some(state) = pf.vfs.get_mut(vf as usize) {
                 switch.restart(io, vf, state);
             }
-        } else if self.coop.cooperates() && (arrived || restored.way == HeadRestore::Rearm) {
+        } else if arrived || restored.way == HeadRestore::Rearm {
             let message = self.restore_message(&restored);
+            if restored.waits_for_guest() {
+                self.hold = Some(Hold {
+                    generation: message.generation,
+                    receives: was.vfre,
+                    arrived: arrived || arrived_before,
+                    rx: restored.rearm_rx,
+                    tx: restored.rearm_tx,
+                });
+            }
+            // Sent if the guest knows it, see `flush`.
             self.outbox.put(PfMessage::Restore(message));
         }
-        if arrived && self.state.mailbox.request {
-            let what = pf.switch.handle_message(io, pf.vfs, pf.vf);
-            self.handled(io, pf, &what);
+        if self.hold.is_none() {
+            self.announce |= arrived || arrived_before;
         }
-        self.flush(io, pf);
-        Ok(Some(Resumed { restored, arrived }))
+        Ok(restored)
     }
 
     fn restore_message(&mut self, restored: &Restored) -> Restore {

@@ -38,6 +38,18 @@ pub struct Restored {
     pub rearm_tx: u32,
 }
 
+impl Restored {
+    /// Whether the VF's Rx gate was left shut, because a ring without buffers lies behind it.
+    ///
+    /// A frame for such a ring would be dropped there, and another, for a ring that the guest has re-armed already,
+    /// would not: behind the gate none is served until all are. Holding frames in the device's packet buffer instead is
+    /// no way: a ring without buffers that may not drop stops those of all other pools, which is why the PF sets QDE for
+    /// every VF (`ixgbe_write_qde`).
+    pub fn waits_for_guest(&self) -> bool {
+        self.way == HeadRestore::Rearm && self.rearm_rx != 0
+    }
+}
+
 /// TIMEOUT: as `IXGBE_MAX_RX_DESC_POLL` of the C driver.
 const START_POLLS: u32 = 20;
 const START_POLL_US: u32 = 50;
@@ -187,6 +199,12 @@ pub(super) fn close_gates(io: &impl Regs, place: &Place<'_>) {
     io::modify(io, regs::vfte(row), bit, 0);
 }
 
+/// Lets a VF receive.
+pub(super) fn open_rx_gate(io: &impl Regs, vf: u32) {
+    let bit = 1 << (vf % 32);
+    io::modify(io, regs::vfre(vf / 32), bit, bit);
+}
+
 /// Starts the queues and says which could not be started at their head.
 fn start_queues(
     io: &(impl Regs + Delay),
@@ -224,8 +242,9 @@ fn stop_all(io: &(impl Regs + Delay), place: &Place<'_>) {
 /// been lost. Buffers come before steering, which brings frames for them; the VF's address comes before what waits to be
 /// sent, which the anti-spoofing check would throw away.
 ///
-/// `vmolr` is the pool's VMOLR and `gates` whether it may receive (VFRE) and send (VFTE), all three by this host's policy. The caller then tells the guest what the result asks for: re-arm,
-/// or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
+/// `vmolr` is the pool's VMOLR and `gates` whether it may receive (VFRE) and send (VFTE), all three by this host's
+/// policy. The caller then tells the guest what the result asks for: re-arm, and opens VFRE when that is done, see
+/// [`Restored::waits_for_guest`]; or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
 pub fn resume(
     io: &(impl Regs + Delay),
     place: &Place<'_>,
@@ -256,11 +275,17 @@ pub fn resume(
         (rearm_rx, rearm_tx) = (0, 0);
     }
 
+    let restored = Restored {
+        way,
+        rearm_rx,
+        rearm_tx,
+    };
     let (row, bit) = place.gate();
-    for (gate, open) in [(regs::vfre(row), gates.0), (regs::vfte(row), gates.1)] {
-        if open {
-            io::modify(io, gate, bit, bit);
-        }
+    if gates.0 && !restored.waits_for_guest() {
+        open_rx_gate(io, place.vf);
+    }
+    if gates.1 {
+        io::modify(io, regs::vfte(row), bit, bit);
     }
     let goes_on = way != HeadRestore::Reset;
     for (i, rx) in (0..place.queues_per_pool).zip(&state.rx) {
@@ -280,9 +305,5 @@ pub fn resume(
     }
     io.write32(regs::pvteims(place.vf), state.interrupts.eims);
     io.write32(regs::pvteics(place.vf), (1 << super::VECTORS) - 1);
-    Restored {
-        way,
-        rearm_rx,
-        rearm_tx,
-    }
+    restored
 }
