@@ -68,7 +68,9 @@ static void account(struct peer *peer, const u8 *frame, u32 len)
 	u32 seq;
 
 	if (!test_frame_check(frame, len, &flow, &seq, &foreign)) {
-		if (!foreign)
+		if (foreign)
+			peer->others++;
+		else
 			peer->corrupted++;
 		return;
 	}

@@ -113,7 +113,8 @@ int ixgbevf_ext_register(struct ixgbevf *vf)
 	return 0;
 }
 
-static void restore(struct ixgbevf *vf, const u32 *msg, u32 *answer)
+/* First what was received on the source, then fresh rings to receive into. */
+static void restore_rx(struct ixgbevf *vf, const u32 *msg, u32 *answer)
 {
 	u32 queues = msg[W_RESTORE_QUEUES];
 	u32 queue;
@@ -121,21 +122,28 @@ static void restore(struct ixgbevf *vf, const u32 *msg, u32 *answer)
 	VFIO_ASSERT_LE(queues, vf->queues);
 
 	for (queue = 0; queue < queues; queue++) {
-		u32 head = msg[W_RESTORE_HEADS + queue];
 		bool rx = msg[W_RESTORE_RX] & (1 << queue);
 		bool tx = msg[W_RESTORE_TX] & (1 << queue);
 
-		/* First what was received on the source, then a fresh ring. */
 		if (rx) {
 			answer[W_DONE_FRAMES] += ixgbevf_rx_poll(vf, queue);
 			ixgbevf_rx_rearm(vf, queue);
 		}
-		if (tx)
-			ixgbevf_tx_rearm(vf, queue, head >> 16);
 		answer[W_DONE_REARMED] += rx || tx;
 		vf->rearmed += rx + tx;
 	}
 	vf->restores++;
+}
+
+/* The PF serves the VF from its answer on: only then may frames go out that others answer. */
+static void restore_tx(struct ixgbevf *vf, const u32 *msg)
+{
+	u32 queue;
+
+	for (queue = 0; queue < msg[W_RESTORE_QUEUES]; queue++) {
+		if (msg[W_RESTORE_TX] & (1 << queue))
+			ixgbevf_tx_rearm(vf, queue, msg[W_RESTORE_HEADS + queue] >> 16);
+	}
 }
 
 void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
@@ -163,7 +171,7 @@ void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
 		type = IXGBE_VF_SAVE_REPLY;
 		break;
 	case IXGBE_PF_RESTORE:
-		restore(vf, msg, answer);
+		restore_rx(vf, msg, answer);
 		type = IXGBE_VF_RESTORE_DONE;
 		break;
 	default:
@@ -173,4 +181,6 @@ void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
 	/* The PF may be gone meanwhile; it asks again if it cares. */
 	if (reply(vf, answer, type))
 		dev_info(vf->device, "no answer to migration message %#x\n", type);
+	if (type == IXGBE_VF_RESTORE_DONE)
+		restore_tx(vf, msg);
 }

@@ -17,6 +17,7 @@ struct peer {
 	u32 sent[PEER_FLOWS];		/* next sequence number of each flow; a VF's own in its sink */
 	u32 received[PEER_FLOWS];	/* next one expected of each flow */
 	u64 frames;			/* received in all */
+	u64 others;			/* those of its address that are not of a flow */
 	u64 lost;
 	u64 duplicated;
 	u64 corrupted;
