@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! QEMU's machine protocol, spoken to a QEMU that runs inside an emulated host.
+//! QEMU's machine protocol, spoken to a QEMU of this machine or to one that runs inside an emulated host.
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -14,9 +17,52 @@ use crate::guest::{Command, Event, Guest};
 /// How long QEMU may take to answer a command.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// A connection to a QMP socket in a host.
+/// The way to a QMP socket.
+enum Wire {
+    /// A socket of this machine.
+    Here(UnixStream),
+    /// One in an emulated host, by `socat` there.
+    Host(Command),
+}
+
+impl Wire {
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Here(stream) => Ok(stream.write_all(bytes)?),
+            Self::Host(command) => command.stdin(bytes),
+        }
+    }
+
+    /// Some bytes, as soon as there are any.
+    fn receive(&mut self, end: Instant) -> Result<Vec<u8>> {
+        let left = end.saturating_duration_since(Instant::now());
+        match self {
+            Self::Here(stream) => {
+                // A time-out of 0 would mean none.
+                stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+                let mut bytes = vec![0; 4096];
+                let n = stream.read(&mut bytes).context("QEMU does not answer")?;
+                if n == 0 {
+                    bail!("QEMU closed its QMP socket");
+                }
+                bytes.truncate(n);
+                Ok(bytes)
+            }
+            Self::Host(command) => match command.events.recv_timeout(left) {
+                Ok(Event::Stdout(b)) => Ok(b),
+                Ok(Event::Stderr(b)) => bail!("QMP: {}", String::from_utf8_lossy(&b)),
+                Ok(Event::Exit(_)) | Err(RecvTimeoutError::Disconnected) => {
+                    bail!("QEMU closed its QMP socket")
+                }
+                Err(RecvTimeoutError::Timeout) => bail!("QEMU does not answer"),
+            },
+        }
+    }
+}
+
+/// A connection to a QMP socket.
 pub struct Qmp {
-    command: Command,
+    wire: Wire,
     rest: Vec<u8>,
     ready: VecDeque<Value>,
     /// Events that came while something else was waited for, oldest first.
@@ -51,9 +97,20 @@ impl Qmp {
             .to_vec(),
             ..Run::default()
         };
-        let command = host.start(&run)?;
+        Self::new(Wire::Host(host.start(&run)?))
+    }
+
+    /// Connects to a socket of this machine and negotiates.
+    ///
+    /// # Errors
+    /// If nothing answers there.
+    pub fn connect_here(path: &Path) -> Result<Self> {
+        Self::new(Wire::Here(UnixStream::connect(path)?))
+    }
+
+    fn new(wire: Wire) -> Result<Self> {
         let mut qmp = Self {
-            command,
+            wire,
             rest: Vec::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
@@ -70,18 +127,8 @@ impl Qmp {
             if let Some(v) = self.ready.pop_front() {
                 return Ok(v);
             }
-            match self
-                .command
-                .events
-                .recv_timeout(end.saturating_duration_since(Instant::now()))
-            {
-                Ok(Event::Stdout(b)) => self.rest.extend_from_slice(&b),
-                Ok(Event::Stderr(b)) => bail!("QMP: {}", String::from_utf8_lossy(&b)),
-                Ok(Event::Exit(_)) | Err(RecvTimeoutError::Disconnected) => {
-                    bail!("QEMU closed its QMP socket")
-                }
-                Err(RecvTimeoutError::Timeout) => bail!("QEMU does not answer"),
-            }
+            let bytes = self.wire.receive(end)?;
+            self.rest.extend_from_slice(&bytes);
             while let Some(n) = self.rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=n).collect();
                 self.ready
@@ -96,7 +143,7 @@ impl Qmp {
     /// [`Refused`] where QEMU reports an error; others if the connection fails.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
         let request = json!({ "execute": command, "arguments": arguments });
-        self.command.stdin(format!("{request}\n").as_bytes())?;
+        self.wire.send(format!("{request}\n").as_bytes())?;
         let end = Instant::now() + ANSWER;
         loop {
             let mut v = self.read(end)?;
@@ -113,6 +160,15 @@ impl Qmp {
             }
             self.events.push_back(v);
         }
+    }
+
+    /// Runs a command of the human monitor and gives what it prints.
+    ///
+    /// # Errors
+    /// Those of [`Self::execute`].
+    pub fn human(&mut self, command: &str) -> Result<String> {
+        let text = self.execute("human-monitor-command", json!({ "command-line": command }))?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
     /// Waits for an event that `is_it` takes, one that came before included, and gives it.

@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,12 +12,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use lab_agent::{PORT, STATION_PORT};
-use serde_json::{json, Value};
 
 use crate::cache::tail;
 use crate::guest::{Guest, Up};
 use crate::process::{command, Child};
+use crate::qmp::Qmp;
 use crate::switch::PortId;
+
+/// A QEMU, of this machine or in an emulated host, with nothing that was not asked for.
+///
+/// `-nodefaults`: SeaBIOS waits 32 s for the empty CD-ROM of a default q35.
+pub const BARE: &[&str] = &[
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-vga",
+    "none",
+    "-no-reboot",
+    "-monitor",
+    "none",
+];
 
 /// How the processor is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,18 +184,7 @@ impl Machine {
         let mut a: Vec<String> = Vec::new();
         let mut add = |args: &[&str]| a.extend(args.iter().map(ToString::to_string));
         let at = |file: &str| dir.join(file).display().to_string();
-        // -nodefaults: SeaBIOS waits 32 s for the empty CD-ROM of a default q35.
-        add(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-vga",
-            "none",
-            "-no-reboot",
-            "-monitor",
-            "none",
-        ]);
+        add(BARE);
         add(&["-name", &self.name, "-M", self.accel.machine()]);
         add(self.accel.args());
         add(&[
@@ -367,39 +370,6 @@ fn watchdog(pid: u32, deadline: Duration) -> Sender<()> {
     tx
 }
 
-/// Speaks QMP on a socket of this machine: each line of `commands` is one of the human monitor.
-fn monitor(socket: &Path, commands: &[String]) -> Result<String> {
-    let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut replies = BufReader::new(stream.try_clone()?);
-    let mut ask = |request: &Value| -> Result<Value> {
-        writeln!(&stream, "{request}")?;
-        loop {
-            let mut line = String::new();
-            if replies.read_line(&mut line)? == 0 {
-                bail!("QEMU closed its monitor");
-            }
-            let mut reply: Value = serde_json::from_str(&line)?;
-            // The greeting and events come in between.
-            if let Some(r) = reply.get_mut("return") {
-                return Ok(r.take());
-            }
-            if let Some(e) = reply.get("error") {
-                bail!("{e}");
-            }
-        }
-    };
-    ask(&json!({ "execute": "qmp_capabilities" }))?;
-    let mut text = String::new();
-    for c in commands {
-        let reply = ask(
-            &json!({ "execute": "human-monitor-command", "arguments": { "command-line": c } }),
-        )?;
-        let _ = writeln!(text, "== {c}\n{}", reply.as_str().unwrap_or_default());
-    }
-    Ok(text)
-}
-
 impl Vm {
     /// What its processors and their interrupt controllers are at: for a machine that stands still.
     ///
@@ -408,7 +378,12 @@ impl Vm {
     pub fn processor_state(&self) -> Result<String> {
         let mut commands = vec!["info registers -a".to_owned()];
         commands.extend((0..self.cpus).map(|i| format!("info lapic {i}")));
-        monitor(&self.qmp, &commands)
+        let mut qmp = Qmp::connect_here(&self.qmp)?;
+        let mut text = String::new();
+        for c in commands {
+            let _ = writeln!(text, "== {c}\n{}", qmp.human(&c)?);
+        }
+        Ok(text)
     }
 
     /// Powers the machine off, by force where it does not within 20 s.

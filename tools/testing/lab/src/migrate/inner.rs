@@ -15,6 +15,7 @@ use super::host::{Host, VF};
 use super::pair::Image;
 use crate::guest::{Command, Event, Guest, Up};
 use crate::qmp::Qmp;
+use crate::vm::BARE;
 
 /// Memory of the inner VM in MiB.
 pub const MEMORY_MIB: u32 = 256;
@@ -160,17 +161,7 @@ impl Inner {
         );
         let mut argv = vec!["qemu-system-x86_64".to_owned()];
         let mut add = |args: &[&str]| argv.extend(args.iter().map(ToString::to_string));
-        add(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-vga",
-            "none",
-            "-no-reboot",
-            "-monitor",
-            "none",
-        ]);
+        add(BARE);
         // What the VM does not use is left out: each device that is loaded while the VM stands may remap memory, which costs
         // milliseconds under emulation.
         add(&[
