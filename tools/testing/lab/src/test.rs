@@ -35,7 +35,7 @@ pub struct TestArgs {
     /// Write the results to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Hosts that run at a time; as many as there are processors by default.
+    /// Hosts that run at a time; two for each processor by default, since a host waits more than it computes.
     #[arg(long)]
     jobs: Option<usize>,
 }
@@ -211,7 +211,7 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
     let next = Mutex::new(boots.iter().enumerate());
     let done = Mutex::new(Vec::new());
     thread::scope(|s| {
-        for _ in 0..jobs.unwrap_or(cores).clamp(1, boots.len()) {
+        for _ in 0..jobs.unwrap_or(cores.saturating_mul(2)).clamp(1, boots.len()) {
             s.spawn(|| loop {
                 let Some((i, boot)) = next.lock().unwrap_or_else(PoisonError::into_inner).next()
                 else {
