@@ -142,6 +142,18 @@ pub struct Boot {
 }
 
 impl Boot {
+    /// Why a run of `pattern` on `kernel` leaves this boot out, if it does.
+    ///
+    /// What is pending or long runs for any pattern that takes it. The debug kernel is asked for by name, by a pattern or by
+    /// `--kernel`: it takes half an hour to build.
+    pub fn left_out(&self, pattern: Option<&str>, kernel: Option<Flavour>) -> Option<&str> {
+        if pattern.is_none() && !self.pending.is_empty() {
+            return Some(&self.pending);
+        }
+        let asked = kernel == Some(Flavour::Debug) || pattern.is_some_and(|p| p.contains("debug"));
+        (self.kernel == Flavour::Debug && !asked).then_some("ask for the debug kernel by its name")
+    }
+
     /// What tells this boot from the others: `mainline/main release c+c head=zero`.
     pub fn name(&self) -> String {
         format!(
@@ -230,6 +242,22 @@ mod tests {
             is_chosen("mainline/main debug", Some("main"))
                 && !is_chosen("mainline/main", Some("drivers"))
         );
+        Ok(())
+    }
+
+    #[test]
+    fn the_debug_kernel_is_asked_for() -> Result<()> {
+        for boot in expand(TEXT)? {
+            let debug = boot.kernel == Flavour::Debug;
+            assert_eq!(boot.left_out(None, None).is_some(), debug);
+            assert_eq!(boot.left_out(Some("mainline"), None).is_some(), debug);
+            assert!(boot.left_out(Some("main debug"), None).is_none() || !debug);
+            assert!(boot.left_out(None, Some(Flavour::Debug)).is_none() || !debug);
+        }
+        for boot in expand(&TEXT.replace("suite =", "long = true\nsuite ="))? {
+            assert!(boot.left_out(None, None).is_some());
+            assert!(boot.left_out(Some(&boot.name()), None).is_none());
+        }
         Ok(())
     }
 

@@ -68,9 +68,9 @@ pub fn test(args: &TestArgs) -> Result<()> {
             println!("{HOST}");
         }
         for b in &boots {
-            match b.pending.as_str() {
-                "" => println!("{}", b.name()),
-                why => println!("{}  # left out: {why}", b.name()),
+            match b.left_out(pattern, args.kernel) {
+                None => println!("{}", b.name()),
+                Some(why) => println!("{}  # left out: {why}", b.name()),
             }
         }
         for c in &migrations {
@@ -81,15 +81,14 @@ pub fn test(args: &TestArgs) -> Result<()> {
         }
         return Ok(());
     }
-    // Whoever names a pending boot wants to see it; a run of everything says that it was left out.
+    // Whoever names a boot wants to see it; a run of more than that says what it left out.
     let mut pending = Vec::new();
+    boots.retain(|b| {
+        let why = b.left_out(pattern, args.kernel);
+        pending.extend(why.map(|why| left_out(b.name(), why)));
+        why.is_none()
+    });
     if pattern.is_none() {
-        boots.retain(|b| {
-            if !b.pending.is_empty() {
-                pending.push(left_out(b.name(), &b.pending));
-            }
-            b.pending.is_empty()
-        });
         migrations.retain(|c| {
             if !c.pending.is_empty() {
                 pending.push(left_out(c.name(), c.pending));
@@ -211,7 +210,10 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
     let next = Mutex::new(boots.iter().enumerate());
     let done = Mutex::new(Vec::new());
     thread::scope(|s| {
-        for _ in 0..jobs.unwrap_or(cores.saturating_mul(2)).clamp(1, boots.len()) {
+        for _ in 0..jobs
+            .unwrap_or(cores.saturating_mul(2))
+            .clamp(1, boots.len())
+        {
             s.spawn(|| loop {
                 let Some((i, boot)) = next.lock().unwrap_or_else(PoisonError::into_inner).next()
                 else {
