@@ -185,8 +185,10 @@ impl Talk<'_> {
     /// Whether the VM is the one that it was, and answers.
     fn is_well(&self, vm: &Inner) -> Result<bool> {
         let seq = self.pair.station.next_seq(self.flow)?;
-        Ok(rounds::settle(&self.pair.station, self.flow, seq)?
-            && boot_id(vm).is_ok_and(|id| id == self.boot_id))
+        Ok(
+            rounds::settle(&self.pair.station, self.flow, seq)?.is_some()
+                && boot_id(vm).is_ok_and(|id| id == self.boot_id),
+        )
     }
 }
 

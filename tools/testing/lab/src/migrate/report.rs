@@ -159,6 +159,8 @@ pub(super) struct Seen {
     pub(super) samples: Vec<Sample>,
     /// When those were sent that did not come back, in µs after the flow's start.
     pub(super) lost: Vec<u64>,
+    /// Datagrams lost after the last migration.
+    pub(super) lost_after: usize,
     pub(super) alive: bool,
     pub(super) answers_at_the_end: bool,
     pub(super) faults: Vec<String>,
@@ -224,6 +226,7 @@ impl Report {
             streams,
             samples,
             lost,
+            lost_after,
             alive,
             answers_at_the_end,
             faults,
@@ -241,6 +244,11 @@ impl Report {
         }
         if stats.duplicated > 0 {
             wrong.push(format!("{} datagrams came back twice", stats.duplicated));
+        }
+        if lost_after > 0 {
+            wrong.push(format!(
+                "{lost_after} datagrams lost after the last migration"
+            ));
         }
         if streams.iter().any(|s| s.corrupted > 0) {
             wrong.push("a TCP stream has wrong bytes".into());

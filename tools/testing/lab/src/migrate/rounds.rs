@@ -35,6 +35,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
 
     let mut rounds = Vec::new();
     let boot_id = boot_id(&vm)?;
+    // Each datagram from here on belongs to the migration during or after which it was sent.
+    let mut seq = station.next_seq(flow)?;
     for n in 0..plan.rounds {
         let (from, to) = if n % 2 == 0 {
             (first, second)
@@ -49,7 +51,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             to.name()
         ));
         let waiting = Inner::start(to, plan.card, &image, true)?;
-        let (round, arrived) = one_round(station, flow, from, to, vm, waiting)?;
+        let (round, arrived) = one_round(station, (flow, &mut seq), from, to, vm, waiting)?;
         vm = arrived;
         let failed = round.error.is_some();
         rounds.push(round);
@@ -66,6 +68,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     thread::sleep(Duration::from_millis(500));
     let (_, samples) = station.samples(flow)?;
     let lost = station.lost_between(flow, 0, station.next_seq(flow)?)?;
+    let lost_after = station.lost_between(flow, seq, station.next_seq(flow)?)?;
     let mut faults = pair.faults(log_from)?;
     if !alive || !answers_at_the_end {
         let at = if plan.rounds % 2 == 0 { first } else { second };
@@ -86,6 +89,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             streams: station.streams(),
             samples,
             lost,
+            lost_after: lost_after.len(),
             alive,
             answers_at_the_end,
             faults,
@@ -171,16 +175,17 @@ const MIN_RATE: u32 = 25;
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// Moves the VM once. What goes wrong with the migration itself is in the round; the VM is then still on the source.
+///
+/// The flow comes with the number of the first datagram that no earlier migration accounts for.
 fn one_round(
     station: &Station,
-    flow: u32,
+    (flow, seq): (u32, &mut u64),
     from: &Host,
     to: &Host,
     mut source: Inner,
     mut target: Inner,
 ) -> Result<(Round, Inner)> {
     let (there, here) = (from.clock()?, to.clock()?);
-    let first_seq = station.next_seq(flow)?;
     let begin = Instant::now();
     let mut round = Round {
         from: from.name(),
@@ -215,16 +220,16 @@ fn one_round(
         target.plug()?;
         target.configure()?;
     }
-    // What is still under way after the VM runs again, and the first gap's end.
-    let last_seq = station.next_seq(flow)?;
-    let settled = settle(station, flow, last_seq)?;
-    round.take_station(station, flow, first_seq..station.next_seq(flow)?, begin)?;
+    let settled = settle(station, flow, station.next_seq(flow)?)?;
+    let next = settled.map_or_else(|| station.next_seq(flow), Ok)?;
+    round.take_station(station, flow, *seq..next, begin)?;
+    *seq = next;
     round.stop_at_ms = there.ms_after(begin, &stopped);
     round.run_at_ms = here.ms_after(begin, &resumed);
     if target.card == Card::Vf {
         round.take_driver(&from.figures()?, &to.figures()?);
     }
-    if !settled {
+    if settled.is_none() {
         round.error = Some(format!(
             "the VM does not answer from {}:\n{}",
             to.name(),
@@ -296,18 +301,23 @@ pub(super) fn migration_is(event: &Value, states: &[&str]) -> bool {
             .is_some_and(|s| states.contains(&s))
 }
 
-/// Waits until the flow runs as before: some datagrams sent after `seq` came back, and the last ones had time to. Gives
-/// whether it does.
-pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<bool> {
+/// Waits until the flow runs as before: some datagrams sent after `seq` came back, and those sent until then had time to.
+/// Gives the number of the first that had not; `None` if the flow does not run.
+///
+/// A loaded machine may keep an answer for long, so those under way are waited for as long as they come.
+pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<Option<u64>> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         let now = station.next_seq(flow)?;
         if now > seq + 20 && station.lost_between(flow, now - 20, now)?.len() < 10 {
-            thread::sleep(Duration::from_millis(300));
-            return Ok(true);
+            let grace = Instant::now() + Duration::from_secs(2);
+            while !station.lost_between(flow, now - 20, now)?.is_empty() && Instant::now() < grace {
+                thread::sleep(Duration::from_millis(20));
+            }
+            return Ok(Some(now));
         }
         if Instant::now() > end {
-            return Ok(false);
+            return Ok(None);
         }
         thread::sleep(Duration::from_millis(20));
     }
