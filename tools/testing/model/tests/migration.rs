@@ -431,6 +431,49 @@ fn a_vf_is_served_once_its_driver_has_rearmed() {
     move_busy_vf(HeadWrite::Value, true, |b, _, _| served(b));
 }
 
+/// A VF is stopped while its driver programs its queues, which goes on elsewhere as if nothing had been; what a former
+/// user of the VF left there is no longer in its way.
+#[test]
+fn a_queue_moves_while_it_is_programmed() {
+    between_hosts(|a, b| {
+        a.bring_up(true);
+        b.bring_up(true);
+        drop(Rings::new(b.machine));
+        for ring in 0..2 {
+            let vf = a.machine.vf(VF);
+            vf.write32(regs::vfrdbal(ring), 0x10_0000 + 0x1000 * ring);
+            vf.write32(regs::vfrdbah(ring), 7);
+            vf.write32(regs::vfrdlen(ring), 1024);
+            vf.write32(regs::vfsrrctl(ring), 0x1000_0002);
+            vf.write32(regs::vftdbal(ring), 0x20_0000 + 0x1000 * ring);
+            vf.write32(regs::vftdlen(ring), 2048);
+        }
+        let (blob, mmio) = save(a);
+        assert!(mmio <= 150, "{mmio} accesses to save");
+        b.machine.reset(Function::Vf(VF));
+        let (loaded, mmio) = load(b, &blob);
+        loaded.unwrap();
+        let (_, more) = resume(b);
+        assert!(mmio + more <= 200, "{} accesses to load", mmio + more);
+        for ring in 0..2 {
+            let vf = b.machine.vf(VF);
+            let rx = [
+                regs::vfrdbal,
+                regs::vfrdbah,
+                regs::vfrdlen,
+                regs::vfrdh,
+                regs::vfrdt,
+            ]
+            .map(|reg| vf.read32(reg(ring)));
+            assert_eq!(rx, [0x10_0000 + 0x1000 * ring, 7, 1024, 0, 0]);
+            assert_eq!(vf.read32(regs::vfsrrctl(ring)), 0x1000_0002);
+            assert_eq!(vf.read32(regs::vfrxdctl(ring)) & regs::RXDCTL_ENABLE, 0);
+            let tx = [regs::vftdbal, regs::vftdlen].map(|reg| vf.read32(reg(ring)));
+            assert_eq!(tx, [0x20_0000 + 0x1000 * ring, 2048]);
+        }
+    });
+}
+
 /// A VF that moves on before its driver has heard of the first move takes along where its rings stood then.
 #[test]
 fn what_was_not_rearmed_moves_on() {

@@ -21,25 +21,50 @@ fn address(io: &impl Regs, low: u32, high: u32) -> u64 {
     u64::from(io.read32(high)) << 32 | u64::from(io.read32(low))
 }
 
-fn rx_queue(io: &impl Regs, q: u32, rxdctl: u32) -> RxQueue {
-    RxQueue {
-        base: address(io, regs::rdbal(q), regs::rdbah(q)),
-        length: io.read32(regs::rdlen(q)),
-        head: io.read32(regs::rdh(q)),
-        tail: io.read32(regs::rdt(q)),
-        srrctl: check::srrctl_mask(io.read32(regs::srrctl(q))),
-        rxdctl: rxdctl & check::RXDCTL_ALL,
+/// An index into a ring of `length` bytes. Of a ring that does not run the length may have changed since it was written.
+fn index(i: u32, length: u32, runs: bool) -> u32 {
+    if runs || i < length / super::DESCRIPTOR_BYTES {
+        i
+    } else {
+        0
     }
 }
 
+/// A queue; one that does not run as what its driver has written of it so far, if that is a ring.
+fn rx_queue(io: &impl Regs, q: u32, rxdctl: u32) -> RxQueue {
+    let runs = rxdctl & regs::RXDCTL_ENABLE != 0;
+    let length = io.read32(regs::rdlen(q));
+    let rx = RxQueue {
+        base: address(io, regs::rdbal(q), regs::rdbah(q)),
+        length,
+        head: index(io.read32(regs::rdh(q)), length, runs),
+        tail: index(io.read32(regs::rdt(q)), length, runs),
+        srrctl: check::srrctl_mask(io.read32(regs::srrctl(q))),
+        rxdctl: rxdctl & check::RXDCTL_ALL,
+    };
+    if runs || check::rx_queue(&rx).is_ok() {
+        rx
+    } else {
+        RxQueue::OFF
+    }
+}
+
+/// Likewise.
 fn tx_queue(io: &impl Regs, q: u32, txdctl: u32) -> TxQueue {
-    TxQueue {
+    let runs = txdctl & regs::TXDCTL_ENABLE != 0;
+    let length = io.read32(regs::tdlen(q));
+    let tx = TxQueue {
         base: address(io, regs::tdbal(q), regs::tdbah(q)),
         writeback: address(io, regs::tdwbal(q), regs::tdwbah(q)) & !0xe,
-        length: io.read32(regs::tdlen(q)),
-        head: io.read32(regs::tdh(q)),
-        tail: io.read32(regs::tdt(q)),
+        length,
+        head: index(io.read32(regs::tdh(q)), length, runs),
+        tail: index(io.read32(regs::tdt(q)), length, runs),
         txdctl: txdctl & check::TXDCTL_ALL,
+    };
+    if runs || check::tx_queue(&tx).is_ok() {
+        tx
+    } else {
+        TxQueue::OFF
     }
 }
 
@@ -47,7 +72,8 @@ fn tx_queue(io: &impl Regs, q: u32, txdctl: u32) -> TxQueue {
 /// [`super::Identity::queues_per_pool`] is set. Identity, policy, filters, registrations, counters and the mailbox's
 /// flags are the PF's software state and not touched.
 ///
-/// A queue that did not run is carried as [`RxQueue::OFF`]: a driver programs it anew before it enables it.
+/// A queue that did not run is carried as well, because its driver may have been stopped while it programmed it; as
+/// [`RxQueue::OFF`] if what its registers hold is no ring, or it is one of those that make a running one refused.
 pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut VfState) {
     let queues = state
         .rx
@@ -56,12 +82,13 @@ pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut Vf
         .zip(was.rxdctl.iter().zip(&was.txdctl));
     for (i, ((rx, tx), (rxdctl, txdctl))) in (0..place.queues_per_pool).zip(queues) {
         let q = place.queue(i);
-        *rx = if rxdctl & regs::RXDCTL_ENABLE != 0 {
+        let visible = (i as usize) < super::VISIBLE_PAIRS;
+        *rx = if visible || rxdctl & regs::RXDCTL_ENABLE != 0 {
             rx_queue(io, q, *rxdctl)
         } else {
             RxQueue::OFF
         };
-        *tx = if txdctl & regs::TXDCTL_ENABLE != 0 {
+        *tx = if visible || txdctl & regs::TXDCTL_ENABLE != 0 {
             tx_queue(io, q, *txdctl)
         } else {
             TxQueue::OFF

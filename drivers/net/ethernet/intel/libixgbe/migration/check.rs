@@ -129,35 +129,45 @@ pub(super) fn srrctl_mask(value: u32) -> u32 {
     value & SRRCTL_ALL
 }
 
+/// Whether the device can have held this, see [`ring`].
+pub(super) fn rx_queue(q: &state::RxQueue) -> Result<(), Refusal> {
+    let kind = format::RX_QUEUES;
+    ensure(
+        q.srrctl & !SRRCTL_ALL == 0 && q.rxdctl & !RXDCTL_ALL == 0,
+        Refusal::Reserved(kind),
+    )?;
+    // A running queue has a buffer size of 1 to 16 KiB.
+    let kib = q.srrctl & 0x1f;
+    ensure(kib <= 16 && (kib > 0 || !q.enabled()), Refusal::Value(kind))?;
+    ring(q.base, q.length, q.head, q.tail, q.enabled(), kind)
+}
+
+/// Likewise.
+pub(super) fn tx_queue(q: &state::TxQueue) -> Result<(), Refusal> {
+    let kind = format::TX_QUEUES;
+    // Head write-back is 16-byte aligned, bit 0 enables it (8.2.3.9.11).
+    ensure(
+        q.writeback & 0xe == 0 && q.txdctl & !TXDCTL_ALL == 0,
+        Refusal::Reserved(kind),
+    )?;
+    ring(q.base, q.length, q.head, q.tail, q.enabled(), kind)
+}
+
 pub(super) fn rx_queues(queues: &[format::RxQueue], out: &mut VfState) -> Result<(), Refusal> {
     let kind = format::RX_QUEUES;
     ensure(queues.len() == out.pairs(), Refusal::TlvLength(kind))?;
     for (to, q) in out.rx.iter_mut().zip(queues) {
-        let (srrctl, rxdctl) = (q.srrctl.get(), q.rxdctl.get());
-        ensure(
-            q.reserved.get() == 0 && srrctl & !SRRCTL_ALL == 0 && rxdctl & !RXDCTL_ALL == 0,
-            Refusal::Reserved(kind),
-        )?;
-        let enabled = rxdctl & regs::RXDCTL_ENABLE != 0;
-        // A running queue has a buffer size of 1 to 16 KiB.
-        let kib = srrctl & 0x1f;
-        ensure(kib <= 16 && (kib > 0 || !enabled), Refusal::Value(kind))?;
-        ring(
-            q.base.get(),
-            q.length.get(),
-            q.head.get(),
-            q.tail.get(),
-            enabled,
-            kind,
-        )?;
-        *to = state::RxQueue {
+        ensure(q.reserved.get() == 0, Refusal::Reserved(kind))?;
+        let queue = state::RxQueue {
             base: q.base.get(),
             length: q.length.get(),
             head: q.head.get(),
             tail: q.tail.get(),
-            srrctl,
-            rxdctl,
+            srrctl: q.srrctl.get(),
+            rxdctl: q.rxdctl.get(),
         };
+        rx_queue(&queue)?;
+        *to = queue;
     }
     Ok(())
 }
@@ -166,29 +176,16 @@ pub(super) fn tx_queues(queues: &[format::TxQueue], out: &mut VfState) -> Result
     let kind = format::TX_QUEUES;
     ensure(queues.len() == out.pairs(), Refusal::TlvLength(kind))?;
     for (to, q) in out.tx.iter_mut().zip(queues) {
-        let (writeback, txdctl) = (q.writeback.get(), q.txdctl.get());
-        // Head write-back is 16-byte aligned, bit 0 enables it (8.2.3.9.11).
-        ensure(
-            writeback & 0xe == 0 && txdctl & !TXDCTL_ALL == 0,
-            Refusal::Reserved(kind),
-        )?;
-        let enabled = txdctl & regs::TXDCTL_ENABLE != 0;
-        ring(
-            q.base.get(),
-            q.length.get(),
-            q.head.get(),
-            q.tail.get(),
-            enabled,
-            kind,
-        )?;
-        *to = state::TxQueue {
+        let queue = state::TxQueue {
             base: q.base.get(),
-            writeback,
+            writeback: q.writeback.get(),
             length: q.length.get(),
             head: q.head.get(),
             tail: q.tail.get(),
-            txdctl,
+            txdctl: q.txdctl.get(),
         };
+        tx_queue(&queue)?;
+        *to = queue;
     }
     Ok(())
 }

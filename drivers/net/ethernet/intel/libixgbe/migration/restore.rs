@@ -112,6 +112,14 @@ impl Queue {
         }
     }
 
+    /// Puts back what a driver has written of a queue that it had not yet enabled. It writes a head of 0, which every
+    /// device takes.
+    fn set_idle(&self, io: &impl Regs, head: u32, tail: u32, dctl: u32) {
+        io.write32(self.head, head);
+        io.write32(self.tail, tail);
+        io.write32(self.dctl, dctl);
+    }
+
     /// Whether the stopped queue's head takes `head`. A register that ignores writes may hold it by chance, so two
     /// values are tried until one queue has shown that it takes any (`sure`); every driver writes 0, so 0 needs none.
     fn takes(&self, io: &impl Regs, head: u32, sure: &mut bool) -> bool {
@@ -170,11 +178,17 @@ pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
         let q = place.queue(i);
         Queue::rx(q).ensure_off(io);
         Queue::tx(q).ensure_off(io);
-        if rx.enabled() {
+        // Beyond these nothing is carried, and a driver finds what any reset of a VF leaves.
+        let visible = (i as usize) < super::VISIBLE_PAIRS;
+        if visible {
             program_rx(io, q, rx);
-        }
-        if tx.enabled() {
             program_tx(io, q, tx);
+        }
+        if visible && !rx.enabled() {
+            Queue::rx(q).set_idle(io, rx.head, rx.tail, rx.rxdctl);
+        }
+        if visible && !tx.enabled() {
+            Queue::tx(q).set_idle(io, tx.head, tx.tail, tx.txdctl);
         }
     }
     // The reset of this host's VF before the move is none of the guest's: RSTD, cleared by reading, would make its driver
