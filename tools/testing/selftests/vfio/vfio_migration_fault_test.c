@@ -368,6 +368,128 @@ TEST_F_TIMEOUT(mig_fault, request_under_way, 60)
 	}
 }
 
+/* What a move asks of the kernel, call by call. */
+enum step {
+	LOG_START,
+	OPEN_PRE_COPY,
+	SUSPEND,
+	SAVE,
+	LOG_REPORT,
+	OPEN_RESUMING,
+	WRITE_STATE,
+	LOAD,
+	RUN,
+	STEPS
+};
+
+static const char * const step_names[STEPS] = {
+	"start of logging", "PRE_COPY", "PRE_COPY_P2P", "STOP_COPY", "report of the log",
+	"RESUMING", "write", "STOP", "RUNNING",
+};
+
+static int take(FIXTURE_DATA(mig_fault) *self, enum step step)
+{
+	struct vfio_pci_device *from = self->env.device[0], *to = self->env.device[1];
+	u64 page_size = IXGBEVF_PAGE_SIZE;
+	u64 log[(REGION_SIZE / IXGBEVF_PAGE_SIZE + 63) / 64] = {};
+	ssize_t len;
+
+	switch (step) {
+	case LOG_START:
+		return vfio_log_start(from, self->region.iova, self->region.size, &page_size);
+	case OPEN_PRE_COPY:
+		return vfio_mig_set_state(from, VFIO_DEVICE_STATE_PRE_COPY, &self->fd[0]);
+	case SUSPEND:
+		return vfio_mig_set_state(from, VFIO_DEVICE_STATE_PRE_COPY_P2P, NULL);
+	case SAVE:
+		return vfio_mig_set_state(from, VFIO_DEVICE_STATE_STOP_COPY, NULL);
+	case LOG_REPORT:
+		return vfio_log_report(from, self->region.iova, self->region.size, page_size, log);
+	case OPEN_RESUMING:
+		return vfio_mig_set_state(to, VFIO_DEVICE_STATE_RESUMING, &self->fd[1]);
+	case WRITE_STATE:
+		len = write(self->fd[1], self->blob.data, self->blob.len);
+		return len < 0 ? -errno : len == (ssize_t)self->blob.len ? 0 : -EIO;
+	case LOAD:
+		return vfio_mig_set_state(to, VFIO_DEVICE_STATE_STOP, NULL);
+	case RUN:
+		return vfio_mig_set_state(to, VFIO_DEVICE_STATE_RUNNING, NULL);
+	default:
+		return -EINVAL;
+	}
+}
+
+#define FAULTS "/sys/kernel/debug/failslab/"
+
+/* Let each allocation fail that may, without a word about it in the log. */
+static bool faults_ready(void)
+{
+	return !access("/proc/self/fail-nth", W_OK) &&
+	       !system("echo N > " FAULTS "ignore-gfp-wait && echo 0 > " FAULTS "verbose");
+}
+
+/*
+ * Each allocation of each call fails once. The call says so or does without; the source
+ * goes on, and the next move succeeds.
+ */
+TEST_F_TIMEOUT(mig_fault, out_of_memory, 900)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	int step, before, nth, refused;
+
+	if (fd < 0 || !faults_ready())
+		SKIP(return, "this kernel cannot inject faults");
+
+	for (step = 0; step < STEPS; step++) {
+		bool failed = true;
+
+		for (nth = 1, refused = 0; failed; nth++) {
+			char text[16] = {};
+			u32 state;
+			int ret;
+
+			vfio_mig_stream_free(&self->blob);
+			for (before = 0; before < step; before++) {
+				if (before == OPEN_RESUMING) {
+					ASSERT_EQ(0, vfio_mig_stream_read(&self->blob, self->fd[0],
+									  CHUNK));
+				}
+				ASSERT_EQ(0, take(self, before)) {
+					TH_LOG("%s, on the way to %s", step_names[before],
+					       step_names[step]);
+				}
+			}
+			if (step == OPEN_RESUMING) {
+				ASSERT_EQ(0, vfio_mig_stream_read(&self->blob, self->fd[0], CHUNK));
+			}
+
+			snprintf(text, sizeof(text), "%d", nth);
+			ASSERT_LT(0, pwrite(fd, text, strlen(text), 0));
+			ret = take(self, step);
+			memset(text, 0, sizeof(text));
+			ASSERT_LT(0, pread(fd, text, sizeof(text) - 1, 0));
+			ASSERT_EQ(1, pwrite(fd, "0", 1, 0));
+			/* It counts down, and rests at 0 once an allocation has failed. */
+			failed = atoi(text) == 0;
+
+			ASSERT_TRUE(ret == 0 || (failed && ret == -ENOMEM)) {
+				TH_LOG("%s, allocation %d: %d", step_names[step], nth, ret);
+			}
+			refused += !!ret;
+			ASSERT_EQ(0, vfio_mig_get_state(self->env.device[0], &state));
+			ASSERT_NE(VFIO_DEVICE_STATE_ERROR, state);
+			ASSERT_EQ(0, go_on(self)) {
+				TH_LOG("%s, allocation %d", step_names[step], nth);
+			}
+			/* Where logging had not begun there is none to end. */
+			vfio_log_stop(self->env.device[0]);
+		}
+		TH_LOG("%s: %d allocations, %d calls refused", step_names[step], nth - 2, refused);
+	}
+	close(fd);
+	ASSERT_EQ(0, move_twice(self));
+}
+
 int main(int argc, char *argv[])
 {
 	test_env_args(&argc, argv, 2, true);
