@@ -219,6 +219,23 @@ fn resume(host: &mut Host<'_>) -> (libixgbe::migration::pf::Resumed, u32) {
     (result.unwrap().unwrap(), mmio)
 }
 
+/// What a hypervisor does with a saved VF: its memory follows, the destination's VF is reset when it is opened, and takes
+/// the state. Returns the driver's rings there, and the accesses to load.
+fn carry<'b>(
+    from: &Machine,
+    to: &mut Host<'b>,
+    rings: &Rings<'_>,
+    blob: &[u8],
+) -> (Rings<'b>, u32) {
+    to.machine.copy_memory(from);
+    to.machine.reset(Function::Vf(VF));
+    let rings = rings.moved(to.machine);
+    to.machine.take_written();
+    let (loaded, mmio) = load(to, blob);
+    loaded.unwrap();
+    (rings, mmio)
+}
+
 /// Two hosts whose devices take heads back.
 fn between_hosts(f: impl FnOnce(&mut Host<'_>, &mut Host<'_>)) {
     let machines = [(); 2].map(|()| machine_with(HeadWrite::Value));
@@ -266,13 +283,7 @@ fn move_busy_vf(
         ma.take_written().is_empty() && ma.take_sent().is_empty() && ma.take_messages().is_empty()
     );
 
-    mb.copy_memory(&ma);
-    // As VFIO does when the destination opens the VF.
-    mb.reset(Function::Vf(VF));
-    let mut rings = rings.moved(&mb);
-    mb.take_written();
-    let (loaded, more) = load(&mut b, &blob);
-    loaded.unwrap();
+    let (mut rings, more) = carry(&ma, &mut b, &rings, &blob);
     b.receive(9);
     assert!(
         mb.take_written().is_empty(),
@@ -482,10 +493,7 @@ fn what_was_not_rearmed_moves_on() {
         let (blob, _) = save(b);
         let mc = machine_with(HeadWrite::Value);
         let mut c = Host::new(&mc);
-        mc.copy_memory(b.machine);
-        mc.reset(Function::Vf(VF));
-        let mut rings = rings.moved(&mc);
-        load(&mut c, &blob).0.unwrap();
+        let (mut rings, _) = carry(b.machine, &mut c, rings, &blob);
         let (resumed, _) = resume(&mut c);
         assert_eq!(resumed.restored.way, HeadRestore::Write);
         assert_eq!(c.mover.state().rx.map(|rx| rx.head), heads);
@@ -775,10 +783,7 @@ fn unsent_frames_pass_the_spoof_check() {
         }
         assert!(ma.take_sent().is_empty());
         let (blob, _) = save(&mut a);
-        mb.copy_memory(&ma);
-        mb.reset(Function::Vf(VF));
-        let _rings = rings.moved(&mb);
-        load(&mut b, &blob).0.unwrap();
+        let _rings = carry(&ma, &mut b, &rings, &blob);
         resume(&mut b);
         // Heads were 0, which every device takes back.
         assert_eq!(mb.take_sent(), want);
