@@ -113,7 +113,19 @@ static bool ixgbe_dma_read(void *opaque, uint32_t function, uint64_t address, ui
 {
     PCIDevice *dev = ixgbe_function(opaque, function);
 
-    return dev && pci_dma_read(dev, address, buffer, length) == MEMTX_OK;
+    if (!dev) {
+        return false;
+    }
+    if (pci_dma_read(dev, address, buffer, length) != MEMTX_OK) {
+        /*
+         * Nobody has this address, or the IOMMU does not let the function have it: the read completes with Unsupported
+         * Request, of which a requester takes note here (PCIe 6.0, 7.5.1.1.4; 82599 datasheet, 9.3.4). By this the PF
+         * driver tells a VF that does bad DMA. A write is posted, and nobody answers.
+         */
+        pci_word_test_and_set_mask(dev->config + PCI_STATUS, PCI_STATUS_REC_MASTER_ABORT);
+        return false;
+    }
+    return true;
 }
 
 static bool ixgbe_dma_write(void *opaque, uint32_t function, uint64_t address, const uint8_t *data, size_t length)

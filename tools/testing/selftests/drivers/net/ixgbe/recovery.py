@@ -3,16 +3,19 @@
 
 """
 What is not daily: bus errors, a hung transmit queue, a function reset under
-an interface that is up. Verified traffic passes afterwards.
+an interface that is up, a VF that does bad DMA, a machine that sleeps. Verified
+traffic passes afterwards.
 """
 
+import json
 import os
 import struct
+from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_true, \
     ksft_variants, KsftNamedVariant
-from lib.py import CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, \
-    load_module, verify_tcp, verify_udp
+from lib.py import STRAY, CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, \
+    ethtool, load_module, verify_tcp, verify_udp
 
 # Transmit queue control, by queue (82599 datasheet 8.2.3.9.10).
 TXDCTL, TXDCTL_ENABLE = 0x6028, 1 << 25
@@ -24,6 +27,10 @@ UNCOR_COMP_TIMEOUT, UNCOR_MALFORMED = 0x4000, 0x40000
 def _has_reset_prepare(cfg):
     """ The C drivers have none: a function reset under a running interface kills it. """
     return "/" in cfg.pf_module and "/" in cfg.vf_module
+
+
+def _is_ours(cfg):
+    return "/" in cfg.pf_module
 
 
 def _traffic(cfg, *ends):
@@ -109,6 +116,72 @@ def vf_flr_in_use(cfg):
     ksft_eq(log.faults(), [])
 
 
+def bad_dma(cfg):
+    """
+    A VF that reads memory it was not given is reset each time. The fifth time it is switched
+    off, if the administrator wants that (mdd-disable-vf). The other VF does not notice.
+    """
+    cfg.create_vfs(2)
+    defer(cfg.remove_vfs)
+    if not (cfg.pci.path / "iommu_group").exists():
+        raise KsftSkipEx("no IOMMU, which refuses it")
+    ethtool(f"--set-priv-flags {cfg.pf.ifname} mdd-disable-vf on")
+    defer(ethtool, f"--set-priv-flags {cfg.pf.ifname} mdd-disable-vf off")
+    # The flag resets the C driver's PF.
+    cfg.settle()
+    vf, limit = cfg.vfs[0], 5
+    with Expect("DMAR|NETDEV WATCHDOG") as log:
+        for n in range(limit):
+            ksft_eq(cfg.vf_info(0)["link_state"], "auto", f"after {n}")
+            vf.stray_read()
+            refused = rf"DMAR:.*{vf.pci.bdf[5:]}.*{STRAY:#x}"
+            ksft_busy_wait(lambda r=refused, n=n: len(log.matching(r)) > n, sleep=0.05, deadline=5)
+            ksft_busy_wait(lambda: not vf.pci.master_abort, sleep=0.1, deadline=30)
+            if n + 1 < limit:
+                vf.rebind()
+                cfg.settle()
+        ksft_true(log.wait("Malicious Driver Detection event", 10))
+    ksft_eq(cfg.vf_info(0)["link_state"], "disable")
+    verify_udp(cfg.vfs[1], cfg.peer, (64, 1000))
+    if _is_ours(cfg):
+        out = cmd(f"devlink -j health show pci/{cfg.pci.bdf} reporter malicious_vf").stdout
+        shown = next(iter(json.loads(out)["health"].values()))[0]
+        ksft_ge(shown["error"], limit)
+    # What the administrator switches on again works.
+    cfg.vf_set(0, "state auto")
+    vf.rebind()
+    _traffic(cfg, vf)
+
+
+@ksft_variants([KsftNamedVariant(level, level) for level in ("devices", "platform")])
+def suspend(cfg, level):
+    """
+    The machine goes to sleep with PF and VF in use, and wakes up: to where all devices are
+    suspended, and to where they are without power and interrupts as well (suspend to idle).
+    """
+    test = Path("/sys/power/pm_test")
+    if not test.exists():
+        raise KsftSkipEx("no pm_test in this kernel")
+    # The C driver of a VF that wakes up before its PF gives up (-EIO), and hangs when it is removed.
+    if "/" in cfg.vf_module:
+        cfg.create_vfs(1)
+        defer(cfg.remove_vfs)
+    _traffic(cfg, cfg.pf, *cfg.vfs)
+    changes = Path(f"/sys/class/net/{cfg.pf.ifname}/carrier_changes")
+    before = int(changes.read_text())
+    log = KernelLog()
+    # Seconds for which it stays there.
+    Path("/sys/module/suspend/parameters/pm_test_delay").write_text("1")
+    test.write_text(level)
+    defer(test.write_text, "none")
+    Path("/sys/power/state").write_text("freeze")
+    ksft_true(log.wait("PM: suspend exit", 30), "it woke up")
+    ksft_eq(log.matching("failed to (suspend|resume)|PM: Some devices failed"), [])
+    _traffic(cfg, cfg.pf, *cfg.vfs)
+    ksft_ge(int(changes.read_text()), before + 2, "the link went and came")
+    ksft_eq(log.faults(), [])
+
+
 def no_errors_counted(cfg):
     """ Nothing of the above left a counter of errors behind. """
     stats = cfg.pf.stats()
@@ -119,7 +192,8 @@ def no_errors_counted(cfg):
 
 def main():
     with IxgbeEnv() as cfg:
-        ksft_run([tx_timeout, aer, vf_flr_in_use, flr_under_vfs, no_errors_counted], args=(cfg, ))
+        ksft_run([tx_timeout, aer, vf_flr_in_use, flr_under_vfs, bad_dma, suspend,
+                  no_errors_counted], args=(cfg, ))
     ksft_exit()
 
 

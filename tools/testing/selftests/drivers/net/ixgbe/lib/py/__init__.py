@@ -35,7 +35,7 @@ from .klog import Expect, KernelLog
 from .pci import PciFunction, load_module, module_name, unload_module
 from .stream import iperf3, ping, verify_tcp, verify_udp
 from .wire import Frame, PacketSocket, arp_free_mac, crosses
-from .ixgbe_env import Endpoint, IxgbeEnv
+from .ixgbe_env import STRAY, Endpoint, IxgbeEnv
 
 __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailEx",
            "NetNSEnter",
@@ -46,5 +46,5 @@ __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailE
            "ksft_ne", "ksft_not_in", "ksft_not_none", "ksft_raises", "ksft_true",
            "Expect", "KernelLog", "PciFunction", "load_module", "module_name",
            "unload_module", "iperf3", "ping", "verify_tcp", "verify_udp",
-           "Frame", "PacketSocket", "arp_free_mac", "crosses", "Endpoint",
-           "IxgbeEnv"]
+           "Frame", "PacketSocket", "arp_free_mac", "crosses", "STRAY",
+           "Endpoint", "IxgbeEnv"]

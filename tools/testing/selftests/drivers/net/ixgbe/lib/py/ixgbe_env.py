@@ -22,6 +22,14 @@ from net.lib.py import KsftSkipEx, cmd, ethtool, ip
 from .klog import KernelLog
 from .pci import PciFunction, load_module, module_name, unload_module
 
+# No driver's DMA mapping lies here: the DMA API hands out addresses below 4 GiB from the top
+# down, and page 0x10 is never used.
+STRAY = 0x10000
+
+# Transmit queue 0 of a VF, 82599 datasheet section 8.3.
+VFTDBAL, VFTDBAH, VFTDH, VFTDT, VFTXDCTL = 0x2000, 0x2004, 0x2010, 0x2018, 0x2028
+ENABLE = 1 << 25
+
 # Networks for documentation, by number: 0 is the plain one, 1 that of a VLAN.
 V4 = ("192.0.2.", "198.51.100.")
 V6 = ("2001:db8::", "2001:db8:1::")
@@ -148,6 +156,25 @@ class Vf(Endpoint):
         self.pci.bind(driver)
         self.claim()
         self.up()
+
+    def stray_read(self):
+        """
+        Let the VF fetch a descriptor from memory that it was not given (STRAY). Its queue
+        is of no use afterwards, and the PF driver may reset it: rebind it.
+        """
+        regs = self.pci.map_bar(0)
+
+        def write(reg, value):
+            regs[reg // 4] = value
+        if not regs[VFTXDCTL // 4] & ENABLE:
+            raise AssertionError(f"{self}: queue 0 is not in use")
+        write(VFTXDCTL, regs[VFTXDCTL // 4] & ~ENABLE)
+        time.sleep(0.01)
+        for reg, value in ((VFTDBAL, STRAY), (VFTDBAH, 0), (VFTDH, 0), (VFTDT, 0)):
+            write(reg, value)
+        write(VFTXDCTL, regs[VFTXDCTL // 4] | ENABLE)
+        time.sleep(0.01)
+        write(VFTDT, 1)
 
 
 class IxgbeEnv:

@@ -73,6 +73,12 @@ class PciFunction:
             f.write(str(value))
 
     @property
+    def master_abort(self):
+        """ Whether a read of the function found nobody to answer (PCI status). """
+        with open(self.path / "config", "rb") as f:
+            return bool(f.read(8)[7] & 1 << 5)
+
+    @property
     def device_id(self):
         """ Device ID as a number. """
         return int(self.read("device"), 16)
