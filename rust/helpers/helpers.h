@@ -62,7 +62,7 @@ u64 nic_dma_marked_buffers(void);
 /* net.c */
 void nic_set_netdev_dev(struct net_device *netdev, struct device *parent);
 void nic_netif_napi_add(struct net_device *netdev, struct napi_struct *napi,
-			int (*poll)(struct napi_struct *, int));
+			int (*poll)(struct napi_struct *, int), u32 index);
 void nic_netif_napi_del(struct napi_struct *napi);
 void nic_napi_schedule(struct napi_struct *napi);
 void nic_napi_set_irq(struct napi_struct *napi, int irq);

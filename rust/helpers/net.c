@@ -10,10 +10,14 @@ void nic_set_netdev_dev(struct net_device *netdev, struct device *parent)
 	SET_NETDEV_DEV(netdev, parent);
 }
 
+/* With a place among the device's persistent settings, where it has one of that index. */
 void nic_netif_napi_add(struct net_device *netdev, struct napi_struct *napi,
-			int (*poll)(struct napi_struct *, int))
+			int (*poll)(struct napi_struct *, int), u32 index)
 {
-	netif_napi_add(netdev, napi, poll);
+	if (index < netdev->num_napi_configs)
+		netif_napi_add_config(netdev, napi, poll, index);
+	else
+		netif_napi_add(netdev, napi, poll);
 }
 
 void nic_netif_napi_del(struct napi_struct *napi)

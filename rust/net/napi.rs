@@ -67,7 +67,7 @@ impl NapiRef {
 /// # Examples
 ///
 /// ```ignore
-/// let mut napi = Napi::new(dev, |napi| MyVector::new(dev, napi))?;
+/// let mut napi = Napi::new(dev, 0, |napi| MyVector::new(dev, napi))?;
 /// napi.request_irq(&vectors, 0, name)?;
 /// napi.enable();
 /// // … traffic …
@@ -95,7 +95,14 @@ unsafe impl<P: Poll> Sync for Inner<P> {}
 
 impl<P: Poll> Napi<P> {
     /// Adds an instance to `dev`, disabled. `data` makes what it polls.
-    pub fn new(dev: &Device<P::Driver>, data: impl FnOnce(&NapiRef) -> Result<P>) -> Result<Self> {
+    ///
+    /// What user space sets for the instance of an `index`, and its id, outlives it: they are those of the next instance of
+    /// that index.
+    pub fn new(
+        dev: &Device<P::Driver>,
+        index: u32,
+        data: impl FnOnce(&NapiRef) -> Result<P>,
+    ) -> Result<Self> {
         let inner = KBox::pin(
             Inner {
                 napi: Opaque::zeroed(),
@@ -107,10 +114,10 @@ impl<P: Poll> Napi<P> {
             },
             GFP_KERNEL,
         )?;
-        // SAFETY: `napi` is pinned and removed again before it is freed. The callback gets at `Inner` through it.
-        unsafe {
-            raw::nic_netif_napi_add(dev.as_raw(), inner.napi.get(), Some(poll_callback::<P>))
-        };
+        let poll = Some(poll_callback::<P> as unsafe extern "C" fn(_, _) -> _);
+        // SAFETY: `napi` is pinned and removed again before it is freed. The callback gets at `Inner` through it. C checks
+        // the index; two instances of one would share settings, no more.
+        unsafe { raw::nic_netif_napi_add(dev.as_raw(), inner.napi.get(), poll, index) };
         // From here on `Drop` removes it.
         let this = Self { inner };
         // SAFETY: Disabled, so nobody polls.

@@ -234,7 +234,7 @@ fn allocate(
         } else {
             None
         };
-        let napi = Napi::new(dev, |napi| {
+        let napi = Napi::new(dev, q, |napi| {
             let rx = RxQueue::new(
                 dev,
                 napi,

@@ -303,7 +303,7 @@ impl Adapter {
         } else {
             None
         };
-        let napi = Napi::new(dev, |napi| {
+        let napi = Napi::new(dev, i, |napi| {
             Ok(Vector::new(
                 RxQueue::new(
                     dev,
