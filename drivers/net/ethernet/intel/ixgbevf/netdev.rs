@@ -106,7 +106,7 @@ impl Driver for Adapter {
             return Err(EPERM);
         }
         let mut st = adapter.state.lock();
-        adapter.change_mtu(&mut st, mtu)
+        adapter.change_mtu(&mut st, dev.mtu(), mtu)
     }
 
     fn tx_timeout(dev: &Device<Self>, queue: u32) {

@@ -374,15 +374,19 @@ impl Adapter {
         }
     }
 
-    /// Sets the MTU (`ixgbevf_change_mtu`). Buffers hold any frame in pieces, so rings stay as they are.
-    pub(crate) fn change_mtu(&self, st: &mut State, mtu: u32) -> Result {
+    /// Changes the MTU (`ixgbevf_change_mtu`). Buffers hold any frame in pieces, so rings stay as they are.
+    pub(crate) fn change_mtu(&self, st: &mut State, old: u32, new: u32) -> Result {
         if st.stopped {
             return Ok(());
         }
-        // The PF refuses what does not go with its own MTU.
-        st.vf
-            .set_rlpml(&self.hw, mtu + ETH_OVERHEAD)
-            .map_err(|_| EINVAL)
+        let mut ask = |mtu: u32| st.vf.set_rlpml(&self.hw, mtu.saturating_add(ETH_OVERHEAD));
+        if ask(new).is_ok() {
+            return Ok(());
+        }
+        // The PF refuses what does not go with its own MTU, and an 82599's PF shuts the receive path of who asks for it
+        // (`ixgbe_set_vf_lpe`). The C driver stays deaf until its next reset; what was in force opens the path again.
+        let _ = ask(old);
+        Err(EINVAL)
     }
 
     /// Receives a VLAN or not (`ixgbevf_vlan_rx_add_vid`).
