@@ -172,30 +172,31 @@ impl RxRing {
         unsafe { self.bufs.get_unchecked_mut(i as usize) }
     }
 
-    /// Posts a buffer in each free descriptor, as `make` writes it from its index and the buffer's address. Returns how
-    /// many, and whether there was memory for all. If any, the caller rings the doorbell with [`RxRing::next_to_use`].
+    /// Posts a buffer in each free descriptor, as `make` writes it from its index, the buffer's address, and whether it is
+    /// another buffer than the last one there. Returns how many, and whether there was memory for all. If any, the caller
+    /// rings the doorbell with [`RxRing::next_to_use`].
     #[inline]
     pub fn fill<D: Descriptor>(
         &mut self,
-        mut make: impl FnMut(u32, DmaAddress) -> D,
+        mut make: impl FnMut(u32, DmaAddress, bool) -> D,
     ) -> (u32, bool) {
         let n = self.unused();
         let mut i = self.next_to_use;
         let mut posted = 0;
         while posted < n {
             let kept = self.slot(i).as_ref().map(RxBuf::dma_address);
-            let dma = match kept {
-                Some(dma) => dma,
+            let (dma, new) = match kept {
+                Some(dma) => (dma, false),
                 None => {
                     let Some(buf) = self.pool.alloc() else { break };
                     let dma = buf.dma_address();
                     // SAFETY: The slot is valid; it is empty, so that nothing is forgotten.
                     unsafe { core::ptr::write(self.slot(i), Some(buf)) };
-                    dma
+                    (dma, true)
                 }
             };
             // SAFETY: `i` is below the length.
-            unsafe { self.desc.write_unchecked(i, make(i, dma)) };
+            unsafe { self.desc.write_unchecked(i, make(i, dma, new)) };
             i = self.after(i);
             posted = posted.wrapping_add(1);
         }
@@ -259,6 +260,11 @@ impl RxRing {
         let slot: *mut Option<RxBuf> = self.slot(i);
         // SAFETY: A valid slot; what it owned is not dropped, since it is owned elsewhere.
         unsafe { core::ptr::write(slot, None) };
+    }
+
+    /// Whether descriptor `i` has a buffer, posted or to be posted again; false outside the ring.
+    pub fn has_buffer(&self, i: u32) -> bool {
+        matches!(self.bufs.get(i as usize), Some(Some(_)))
     }
 
     /// Gives up a frame, or a part of one: its buffer stays in the ring.
@@ -400,7 +406,7 @@ impl RxRing {
     }
 
     /// Moves the posted buffers to the front of the ring, for a device that lost its place in it, and calls `write` with the
-    /// index and address of each descriptor's buffer, 0 where there is none. Returns how many are posted.
+    /// index and address of each descriptor's buffer, posted or kept, 0 where there is none. Returns how many are posted.
     ///
     /// The device must not use the ring.
     pub fn rearm<D: Descriptor>(&mut self, mut write: impl FnMut(u32, DmaAddress) -> D) -> u32 {
@@ -409,11 +415,7 @@ impl RxRing {
             self.bufs.rotate_left(self.next_to_clean as usize);
         }
         for (i, buf) in (0..self.desc.len()).zip(self.bufs.iter()) {
-            let posted = i < posted;
-            let addr = buf
-                .as_ref()
-                .filter(|_| posted)
-                .map_or(0, RxBuf::dma_address);
+            let addr = buf.as_ref().map_or(0, RxBuf::dma_address);
             self.desc.write(i, write(i, addr));
         }
         self.next_to_clean = 0;

@@ -398,7 +398,7 @@ impl RxQueue {
 
     /// Posts as many buffers as there is room for (`ixgbe_alloc_rx_buffers`); false if memory ran out.
     pub(crate) fn post_all(&mut self) -> bool {
-        let (posted, ok) = self.ring.fill(|_, dma| AdvRxRead {
+        let (posted, ok) = self.ring.fill(|_, dma, _| AdvRxRead {
             pkt_addr: U64::new(dma),
             hdr_addr: U64::ZERO,
         });

@@ -113,9 +113,9 @@ impl RxQueue {
     /// Posts buffers to all free descriptors (`ixgbevf_alloc_rx_buffers`). Those that cannot be had are tried again later.
     pub(crate) fn refill(&mut self, stats: &RxStats) {
         let shadow = self.shadow.as_ref();
-        let (posted, ok) = self.ring.fill(|i, dma| {
-            // Before the device can write to it.
-            if let Some(shadow) = shadow {
+        let (posted, ok) = self.ring.fill(|i, dma, new| {
+            // Before the device can write to it. One that stayed is listed still.
+            if let (Some(shadow), true) = (shadow, new) {
                 shadow.write(i, dma);
             }
             descriptor(dma)
@@ -162,14 +162,13 @@ impl RxQueue {
                 packets += u32::from(delivered);
                 bytes = bytes.wrapping_add(n);
                 work += flags >> 1 & 1;
-                self.taken(i);
+                self.taken_unless_kept(i);
                 continue;
             }
             work += 1;
             if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 {
                 stats.dropped.inc();
                 self.ring.skip();
-                self.taken(i);
                 continue;
             }
             bytes = bytes.wrapping_add(len);
@@ -184,17 +183,27 @@ impl RxQueue {
                         let meta = self.meta(dev, stats, wanted, status, first);
                         self.ring.receive_passed(napi, passed, meta)
                     }
+                    // The buffer stays, and what the shadow array says of it.
+                    Verdict::Drop => {
+                        packets += 1;
+                        continue;
+                    }
                     verdict => {
                         obey(xdp, verdict);
                         Received::Delivered
                     }
                 },
             };
-            self.taken(i);
             match received {
-                Received::Delivered => packets += 1,
-                Received::Pruned => {}
-                Received::Lost => stats.alloc_buff_failed.inc(),
+                Received::Delivered => {
+                    self.taken(i);
+                    packets += 1;
+                }
+                Received::Pruned => self.taken(i),
+                Received::Lost => {
+                    self.taken_unless_kept(i);
+                    stats.alloc_buff_failed.inc();
+                }
             }
         }
         Cleaned {
@@ -204,11 +213,19 @@ impl RxQueue {
         }
     }
 
-    /// Descriptor `i` has nothing posted any more: its pages are marked, or need not be.
+    /// The buffer of descriptor `i` has gone: its pages are marked.
     #[inline]
     fn taken(&self, i: u32) {
         if let Some(shadow) = &self.shadow {
             shadow.write(i, 0);
+        }
+    }
+
+    /// The same, unless the buffer has stayed for want of memory, and will be posted again.
+    #[cold]
+    fn taken_unless_kept(&self, i: u32) {
+        if !self.ring.has_buffer(i) {
+            self.taken(i);
         }
     }
 
