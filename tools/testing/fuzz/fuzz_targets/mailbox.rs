@@ -9,8 +9,9 @@
 use std::cell::{Cell, RefCell};
 
 use arbitrary::{Arbitrary, Unstructured};
-use ixgbe_model::host::{Clock, Dma, DmaError, Function, Interrupts, Wire};
-use ixgbe_model::{Config, Device, HeadWrite};
+use ixgbe_model::host::Function;
+use ixgbe_model::testing::Machine;
+use ixgbe_model::HeadWrite;
 use libfuzzer_sys::fuzz_target;
 use libixgbe::filter::{self, RAR_ENTRIES};
 use libixgbe::mbx::{self, pf as mailbox, vf::Error, Words, XcastMode, MBX_WORDS};
@@ -21,6 +22,7 @@ use libixgbe::sriov::Pools;
 use libixgbe::vf::Vf;
 use libixgbe::{mac, regs, sriov, Delay, Regs};
 
+/// Address that the model's machine gives the PF.
 const PF_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const GIVEN: [u8; 6] = [2, 0, 0, 0, 1, 0];
 const FRIEND_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
@@ -70,47 +72,9 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// A machine on which nothing happens but what registers do.
-#[derive(Default)]
-struct Machine {
-    now: u64,
-}
-
-impl Dma for Machine {
-    fn read(&mut self, _: Function, _: u64, _: &mut [u8]) -> Result<(), DmaError> {
-        Err(DmaError)
-    }
-    fn write(&mut self, _: Function, _: u64, _: &[u8]) -> Result<(), DmaError> {
-        Err(DmaError)
-    }
-    fn bus_master(&self, _: Function) -> bool {
-        false
-    }
-}
-
-impl Interrupts for Machine {
-    fn msix(&mut self, _: Function, _: u16) {}
-    fn legacy(&mut self, _: bool) {}
-}
-
-impl Wire for Machine {
-    fn transmit(&mut self, _: &[u8]) -> bool {
-        true
-    }
-    fn receive_ready(&mut self) {}
-}
-
-impl Clock for Machine {
-    fn now(&self) -> u64 {
-        self.now
-    }
-    fn arm(&mut self, _: Option<u64>) {}
-    fn kick(&mut self) {}
-}
-
 /// The device with its PF driver.
 struct Host {
-    device: RefCell<(Device, Machine)>,
+    machine: Machine,
     pf: RefCell<(Switch, [VfState; VFS as usize])>,
 }
 
@@ -118,18 +82,16 @@ struct Io<'a>(&'a Host, Function);
 
 impl Regs for Io<'_> {
     fn read32(&self, reg: u32) -> u32 {
-        let (device, machine) = &mut *self.0.device.borrow_mut();
-        device.read(machine, self.1, reg)
+        self.0.machine.port(self.1).read32(reg)
     }
     fn write32(&self, reg: u32, val: u32) {
-        let (device, machine) = &mut *self.0.device.borrow_mut();
-        device.write(machine, self.1, reg, val);
+        self.0.machine.port(self.1).write32(reg, val);
     }
 }
 
 impl Delay for Io<'_> {
     fn udelay(&self, us: u32) {
-        self.0.device.borrow_mut().1.now += u64::from(us) * 1000;
+        self.0.machine.port(self.1).udelay(us);
         if matches!(self.1, Function::Vf(_)) {
             self.0.serve();
         }
@@ -146,18 +108,12 @@ impl Host {
         sw.pools = Pools::for_vfs(VFS);
         sw.up = true;
         sw.features = FEATURE_MIGRATION;
-        let device = Device::new(Config {
-            mac: PF_MAC,
-            head_write: HeadWrite::Value,
-        });
         let host = Self {
-            device: RefCell::new((device, Machine::default())),
+            // Without memory: every DMA of an enemy is refused.
+            machine: Machine::new(HeadWrite::Value, 0),
             pf: RefCell::new((sw, [VfState::new(); VFS as usize])),
         };
-        {
-            let (device, machine) = &mut *host.device.borrow_mut();
-            device.set_vfs(machine, VFS as u8);
-        }
+        host.machine.set_vfs(VFS as u8);
         host.bring_up();
         host
     }

@@ -7,16 +7,8 @@ use std::cell::{
 };
 
 use ixgbe_model::{
-    host::{
-        Clock,
-        Dma,
-        DmaError,
-        Function,
-        Interrupts,
-        Wire, //
-    },
-    Config,
-    Device,
+    host::Function,
+    testing::Machine,
     HeadWrite, //
 };
 use libixgbe::{
@@ -70,53 +62,14 @@ use libixgbe::{
 };
 use proptest::prelude::*;
 
+/// Address that the model's machine gives the PF.
 const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 const VF_MAC: [u8; 6] = [0x02, 0, 0, 0, 1, 0];
 const KEY: [u32; 10] = [0x1111_1111; 10];
 
-/// A machine with a cable that goes nowhere.
-#[derive(Default)]
-struct Machine {
-    now: u64,
-}
-
-impl Dma for Machine {
-    fn read(&mut self, _: Function, _: u64, buffer: &mut [u8]) -> Result<(), DmaError> {
-        buffer.fill(0);
-        Ok(())
-    }
-    fn write(&mut self, _: Function, _: u64, _: &[u8]) -> Result<(), DmaError> {
-        Ok(())
-    }
-    fn bus_master(&self, _: Function) -> bool {
-        true
-    }
-}
-
-impl Interrupts for Machine {
-    fn msix(&mut self, _: Function, _: u16) {}
-    fn legacy(&mut self, _: bool) {}
-}
-
-impl Wire for Machine {
-    fn transmit(&mut self, _: &[u8]) -> bool {
-        true
-    }
-    fn receive_ready(&mut self) {}
-}
-
-impl Clock for Machine {
-    fn now(&self) -> u64 {
-        self.now
-    }
-    fn arm(&mut self, _: Option<u64>) {}
-    fn kick(&mut self) {}
-}
-
 /// The device, and the PF's side of it, which runs while a VF waits.
 struct Bench {
-    device: RefCell<Device>,
-    machine: RefCell<Machine>,
+    machine: Machine,
     sw: RefCell<Switch>,
     vfs: RefCell<Vec<VfState>>,
     /// What the PF answered last.
@@ -132,18 +85,16 @@ struct Io<'a>(&'a Bench, Function);
 
 impl Regs for Io<'_> {
     fn read32(&self, reg: u32) -> u32 {
-        let host = &mut *self.0.machine.borrow_mut();
-        self.0.device.borrow_mut().read(host, self.1, reg)
+        self.0.machine.port(self.1).read32(reg)
     }
     fn write32(&self, reg: u32, val: u32) {
-        let host = &mut *self.0.machine.borrow_mut();
-        self.0.device.borrow_mut().write(host, self.1, reg, val);
+        self.0.machine.port(self.1).write32(reg, val);
     }
 }
 
 impl Delay for Io<'_> {
     fn udelay(&self, us: u32) {
-        self.0.machine.borrow_mut().now += u64::from(us) * 1000;
+        self.0.machine.port(self.1).udelay(us);
         if matches!(self.1, Function::Vf(_)) {
             self.0.pf_task();
         }
@@ -155,17 +106,12 @@ impl Delay for Io<'_> {
 
 impl Bench {
     fn new(num_vfs: u32) -> Self {
-        let device = Device::new(Config {
-            mac: MAC,
-            head_write: HeadWrite::Value,
-        });
         let mut sw = Switch::new(Rss::new(KEY, 4));
         sw.num_vfs = num_vfs;
         sw.pools = Pools::for_vfs(num_vfs);
         sw.up = true;
         let bench = Self {
-            device: RefCell::new(device),
-            machine: RefCell::default(),
+            machine: Machine::new(HeadWrite::Value, 1 << 20),
             sw: RefCell::new(sw),
             vfs: RefCell::new(vec![VfState::new(); num_vfs as usize]),
             handled: RefCell::default(),
@@ -190,10 +136,7 @@ impl Bench {
         let mut mac = Mac::new();
         mac.reset(io, || false).unwrap();
         mac.start(io, &FlowControl::new()).unwrap();
-        {
-            let host = &mut *self.machine.borrow_mut();
-            self.device.borrow_mut().set_vfs(host, num_vfs as u8);
-        }
+        self.machine.set_vfs(num_vfs as u8);
         let sw = &mut *self.sw.borrow_mut();
         let pool = sw.pf_pool();
         sw.configure(io, &self.vfs.borrow());
