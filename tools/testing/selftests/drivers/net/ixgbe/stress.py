@@ -3,28 +3,44 @@
 
 """
 Again and again, and while traffic flows: modules come and go, rings and channels
-change, VFs are made and removed, memory cannot be had. KSFT_CYCLES says how often.
+change, VFs are made and removed, memory cannot be had.
+
+  stress.py [--cycles N] [--loads N] [-t CASE]...
+
+N is how often each setting changes (KSFT_CYCLES, 10), and how often the modules come
+and go (100).
 """
 
+import argparse
 import contextlib
 import os
+import sys
 import threading
 from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_pr, ksft_true, ksft_variants, \
     KsftNamedVariant
-from lib.py import CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, ethtool, \
-    load_module, module_name, ping, unload_module, verify_tcp, verify_udp
+from lib.py import CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, bkg, cmd, defer, \
+    ethtool, load_module, module_name, ping, unload_module, verify_tcp, verify_udp
 
-CYCLES = int(os.environ.get("KSFT_CYCLES", "10"))
+ARGS = argparse.ArgumentParser(add_help=False)
+ARGS.add_argument("--cycles", type=int, default=int(os.environ.get("KSFT_CYCLES", "10")))
+ARGS.add_argument("--loads", type=int, default=100)
+# The rest is ksft_run()'s, such as -t NAME, which chooses cases.
+ARGS, sys.argv[1:] = ARGS.parse_known_args()
+CYCLES, LOADS = ARGS.cycles, ARGS.loads
 FAULTS = Path("/sys/kernel/debug")
 
 
 class Traffic:
-    """ Traffic between two endpoints, in the background, for as long as the block lasts. """
+    """
+    Traffic between two endpoints, in the background, for as long as the block lasts:
+    datagrams whose content is verified, and more that only have to be many.
+    """
 
     def __init__(self, src, dst):
         self.src, self.dst = src, dst
+        self._ping = None
         self.good = self.bad = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -39,12 +55,15 @@ class Traffic:
                 self.bad += 1
 
     def __enter__(self):
+        self._ping = bkg(f"ping -q -n -i 0.005 -l 16 -s 1400 {self.dst.addr('4')}",
+                         ns=self.src.ns, fail=False)
         self._thread.start()
         return self
 
     def __exit__(self, ex_type, ex_value, ex_tb):
         self._stop.set()
         self._thread.join(60)
+        self._ping.process(terminate=True, fail=False)
         ksft_pr(f"{self.src}->{self.dst}: {self.good} rounds good, {self.bad} cut short")
         ksft_true(not self._thread.is_alive())
 
@@ -80,11 +99,11 @@ def load_unload(cfg):
     for _ in range(3):
         cycle(2)
     before = free()
-    for i in range(CYCLES):
+    for i in range(LOADS):
         cycle(i % 3)
     after = free()
-    ksft_pr(f"{CYCLES} cycles: unreclaimable memory {before} kB, then {after} kB")
-    ksft_true(after - before < 512 + 8 * CYCLES, f"{before} kB, then {after} kB")
+    ksft_pr(f"{LOADS} cycles: unreclaimable memory {before} kB, then {after} kB")
+    ksft_true(after - before < 512 + 8 * LOADS, f"{before} kB, then {after} kB")
     verify_tcp(cfg.pf, cfg.peer, 200000)
 
 
@@ -177,13 +196,19 @@ def vf_change_under_load(cfg):
     verify_tcp(vf, cfg.peer, 200000)
 
 
+def _can_fail(kind):
+    """ Where allocations of a kind are made to fail. """
+    path = FAULTS / kind
+    if not path.exists():
+        raise KsftSkipEx(f"no {kind} in this kernel")
+    return path
+
+
 class Failing:
     """ Allocations of this thread, or of a module, fail now and then. """
 
     def __init__(self, kind, probability, module=None, times=-1):
-        self.dir = FAULTS / kind
-        if not self.dir.exists():
-            raise KsftSkipEx(f"no {kind} in this kernel")
+        self.dir = _can_fail(kind)
         self.module, self.settings = module, {
             "probability": probability, "interval": 1, "times": times, "space": 0, "verbose": 0,
             "task-filter": "N" if module else "Y",
@@ -221,6 +246,8 @@ class Failing:
 @ksft_variants(["failslab", "fail_page_alloc"])
 def fail_probe(cfg, kind):
     """ Probing with little memory: it fails or it works, and the next time it works. """
+    _can_fail(kind)
+    defer(cfg.load_pf)
     log = KernelLog()
     failed = 0
     driver = module_name(cfg.pf_module)
@@ -245,6 +272,8 @@ def fail_probe(cfg, kind):
 @ksft_variants(["failslab", "fail_page_alloc"])
 def fail_open(cfg, kind):
     """ Opening, and making VFs, with little memory. """
+    _can_fail(kind)
+    defer(cfg.load_pf)
     log = KernelLog()
     failed = 0
     flags = Path(f"/sys/class/net/{cfg.pf.ifname}/flags")
