@@ -188,8 +188,15 @@ impl RxQueue {
                         packets += 1;
                         continue;
                     }
-                    verdict => {
-                        obey(xdp, verdict);
+                    Verdict::Tx(frame) => {
+                        if let Some(queue) = &mut xdp.queue {
+                            // A full ring drops, as in C.
+                            drop(queue.send(frame));
+                        }
+                        Received::Delivered
+                    }
+                    Verdict::Redirect => {
+                        xdp.redirected = true;
                         Received::Delivered
                     }
                 },
@@ -343,20 +350,5 @@ impl RxQueue {
             meta = meta.vlan(vlan);
         }
         meta
-    }
-}
-
-/// Does what an XDP program wants done with a frame that does not go up.
-#[inline]
-fn obey(xdp: &mut Xdp<'_>, verdict: Verdict) {
-    match verdict {
-        Verdict::Tx(frame) => {
-            if let Some(queue) = &mut xdp.queue {
-                // A full ring drops, as in C.
-                drop(queue.send(frame));
-            }
-        }
-        Verdict::Redirect => xdp.redirected = true,
-        Verdict::Drop | Verdict::Pass(_) => {}
     }
 }
