@@ -39,6 +39,25 @@ pub struct QueueStats {
     pub bytes: u64,
     /// Receive: buffers or socket buffers that could not be had.
     pub alloc_fail: u64,
+    /// Transmit: frames that the device was to segment.
+    pub gso_packets: u64,
+    /// Transmit: segments of which they were.
+    pub gso_wire_packets: u64,
+}
+
+impl QueueStats {
+    fn fill_rx(&self, to: &mut raw::netdev_queue_stats_rx) {
+        to.packets = self.packets;
+        to.bytes = self.bytes;
+        to.alloc_fail = self.alloc_fail;
+    }
+
+    fn fill_tx(&self, to: &mut raw::netdev_queue_stats_tx) {
+        to.packets = self.packets;
+        to.bytes = self.bytes;
+        to.hw_gso_packets = self.gso_packets;
+        to.hw_gso_wire_packets = self.gso_wire_packets;
+    }
 }
 
 /// What became of a frame that was to be sent.
@@ -399,10 +418,7 @@ impl<D: Driver> Ops<D> {
     ) {
         // SAFETY: The core makes this callback for a device of this driver, with a structure to fill in.
         let (dev, stats) = unsafe { (Device::<D>::from_raw(dev), &mut *stats) };
-        let s = D::rx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX)));
-        stats.packets = s.packets;
-        stats.bytes = s.bytes;
-        stats.alloc_fail = s.alloc_fail;
+        D::rx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX))).fill_rx(stats);
     }
 
     extern "C" fn queue_stats_tx(
@@ -412,9 +428,7 @@ impl<D: Driver> Ops<D> {
     ) {
         // SAFETY: As above.
         let (dev, stats) = unsafe { (Device::<D>::from_raw(dev), &mut *stats) };
-        let s = D::tx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX)));
-        stats.packets = s.packets;
-        stats.bytes = s.bytes;
+        D::tx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX))).fill_tx(stats);
     }
 
     extern "C" fn base_stats(
@@ -424,13 +438,8 @@ impl<D: Driver> Ops<D> {
     ) {
         // SAFETY: As above.
         let (dev, rx, tx) = unsafe { (Device::<D>::from_raw(dev), &mut *rx, &mut *tx) };
-        let s = D::rx_queue_stats(dev, None);
-        rx.packets = s.packets;
-        rx.bytes = s.bytes;
-        rx.alloc_fail = s.alloc_fail;
-        let s = D::tx_queue_stats(dev, None);
-        tx.packets = s.packets;
-        tx.bytes = s.bytes;
+        D::rx_queue_stats(dev, None).fill_rx(rx);
+        D::tx_queue_stats(dev, None).fill_tx(tx);
     }
 
     op!(open(dev: D) => |dev, rtnl| D::open(dev, rtnl));

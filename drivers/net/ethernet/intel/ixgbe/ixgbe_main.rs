@@ -626,6 +626,7 @@ impl net::Driver for Adapter {
             packets: s.packets.wrapping_add(q.rx_packets.get()),
             bytes: s.bytes.wrapping_add(q.rx_bytes.get()),
             alloc_fail: s.alloc_fail.wrapping_add(q.rx_alloc_failed.get()),
+            ..s
         };
         let first = dev.real_num_queues().1;
         Self::of_queues(dev, queue, first).fold(QueueStats::default(), sum)
@@ -635,7 +636,9 @@ impl net::Driver for Adapter {
         let sum = |s: QueueStats, q: &Arc<RingStats>| QueueStats {
             packets: s.packets.wrapping_add(q.tx_packets.get()),
             bytes: s.bytes.wrapping_add(q.tx_bytes.get()),
-            alloc_fail: 0,
+            gso_packets: s.gso_packets.wrapping_add(q.tx_gso.get()),
+            gso_wire_packets: s.gso_wire_packets.wrapping_add(q.tx_gso_segs.get()),
+            ..s
         };
         let first = dev.real_num_queues().0;
         Self::of_queues(dev, queue, first).fold(QueueStats::default(), sum)

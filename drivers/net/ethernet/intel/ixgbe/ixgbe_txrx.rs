@@ -79,6 +79,10 @@ pub(crate) struct RingStats {
     pub(crate) tx_packets: Counter,
     /// Bytes sent.
     pub(crate) tx_bytes: Counter,
+    /// Frames that the device was to segment.
+    pub(crate) tx_gso: Counter,
+    /// Their segments.
+    pub(crate) tx_gso_segs: Counter,
     /// Times that a stopped queue went on.
     pub(crate) tx_restart: Counter,
     /// Frames that found no room.
@@ -180,6 +184,8 @@ impl TxQueue {
                 o.cmd |= ADVTXD_DCMD_TSE;
                 o.hdr_len = tso.hdr_len.into();
                 o.segs = tso.segs;
+                self.stats.tx_gso.inc();
+                self.stats.tx_gso_segs.add(tso.segs.into());
                 return Ok(self.with_context(o, lens, tucmd, mss_l4len));
             }
             // Where the checksum is stored tells the protocol: 16 TCP, 6 UDP, 8 SCTP.

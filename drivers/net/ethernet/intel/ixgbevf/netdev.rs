@@ -141,6 +141,7 @@ impl Driver for Adapter {
                     .alloc_fail
                     .wrapping_add(q.alloc_page_failed.get())
                     .wrapping_add(q.alloc_buff_failed.get()),
+                ..s
             })
         };
         let own = queue.map_or(first..MAX_QUEUES, |q| q as usize..q as usize + 1);
@@ -158,7 +159,9 @@ impl Driver for Adapter {
             |s, q| QueueStats {
                 packets: s.packets.wrapping_add(q.packets.get()),
                 bytes: s.bytes.wrapping_add(q.bytes.get()),
-                alloc_fail: 0,
+                gso_packets: s.gso_packets.wrapping_add(q.gso.get()),
+                gso_wire_packets: s.gso_wire_packets.wrapping_add(q.gso_segs.get()),
+                ..s
             },
         )
     }

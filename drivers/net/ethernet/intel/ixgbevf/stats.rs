@@ -7,13 +7,17 @@ use libixgbe::{
 };
 use nic::net::Counter;
 
-/// Counted by one transmit queue. `busy` by `start_xmit`, all else by the poll.
+/// Counted by one transmit queue. `busy` and `gso` by `start_xmit`, all else by the poll.
 #[derive(Default)]
 pub(crate) struct TxStats {
     /// Frames sent, each segment of a GSO frame counted.
     pub(crate) packets: Counter,
     /// Bytes on the wire without FCS.
     pub(crate) bytes: Counter,
+    /// Frames that the device was to segment.
+    pub(crate) gso: Counter,
+    /// Their segments.
+    pub(crate) gso_segs: Counter,
     /// Times that a full queue was started again.
     pub(crate) restart_queue: Counter,
     /// Times that a frame met a full ring.

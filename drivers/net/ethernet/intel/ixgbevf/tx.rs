@@ -161,7 +161,13 @@ impl TxQueue {
         }
         let ctx = if skb.is_gso() && skb.csum_partial() {
             match tso(&mut skb, &mut off) {
-                Ok(ctx) => ctx,
+                Ok(ctx) => {
+                    if let Some(s) = stats {
+                        s.gso.inc();
+                        s.gso_segs.add(off.segs.into());
+                    }
+                    ctx
+                }
                 Err(_) => {
                     count(|s| &s.dropped);
                     skb.free(DropReason::SKB_GSO_SEG);
