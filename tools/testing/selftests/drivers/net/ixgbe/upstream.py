@@ -77,7 +77,8 @@ KNOWN = (
     (r"^vf0\.(ping\.test_xdp_generic_mb|xdp\.test_xdp_native_update_mb_to_sb)", BOTH,
      "a VF must not have jumbo frames while its PF has none (82599 specification update)"),
     (r"^vf0\.(stats\.procfs_downup_hammer|queues\.addremove_queues|ring_reconfig|napi_threaded|"
-     r"xdp\.test_xdp_native_qstats)", BOTH, "the number of a VF's queues is the PF's to choose: no ethtool -l, as in the C driver"),
+     r"xdp\.test_xdp_native_qstats|hw\.irq\.check_reconfig_queues)", BOTH,
+     "the number of a VF's queues is the PF's to choose: no ethtool -l, as in the C driver"),
 )
 
 # ethtool 6.14 of Debian 13 has no JSON for -l, which napi_threaded.py asks for.
