@@ -39,6 +39,13 @@
 //! untrusted: addresses and lengths in a [`RegisterQueue`] are the guest's claim about its own memory, and are used only
 //! to read that guest's memory and only inside the ranges that VFIO was asked to log.
 
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes,
+    KnownLayout, //
+};
+
 /// Dwords in a mailbox message, in both directions (`IXGBE_VFMAILBOX_SIZE`).
 pub const MBX_WORDS: usize = 16;
 
@@ -113,17 +120,7 @@ pub enum Error {
 /// The shadow array has one little-endian `u64` per descriptor of the ring: the DMA address of the buffer posted there,
 /// or 0 where there is none or where its pages have been marked already. Advanced write-back overwrites the address in
 /// the descriptor itself, so nobody but the guest driver knows it.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    zerocopy_derive::FromBytes,
-    zerocopy_derive::IntoBytes,
-    zerocopy_derive::Immutable,
-    zerocopy_derive::KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RegisterQueue {
     /// [`VF_REGISTER_QUEUE`]
@@ -155,17 +152,7 @@ pub struct RegisterQueue {
 
 /// VF to PF: answer to [`SaveRequest`], where the driver's software stands in its rings. A hint for logs and tests: the
 /// heads that are restored come from the hardware.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    zerocopy_derive::FromBytes,
-    zerocopy_derive::IntoBytes,
-    zerocopy_derive::Immutable,
-    zerocopy_derive::KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SaveReply {
     /// [`VF_SAVE_REPLY`]
@@ -183,17 +170,7 @@ pub struct SaveReply {
 }
 
 /// VF to PF: the VF has done what [`Restore`] asked for.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    zerocopy_derive::FromBytes,
-    zerocopy_derive::IntoBytes,
-    zerocopy_derive::Immutable,
-    zerocopy_derive::KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RestoreDone {
     /// [`VF_RESTORE_DONE`]
@@ -211,17 +188,7 @@ pub struct RestoreDone {
 }
 
 /// VF to PF: answer to [`StartMarking`] and [`StopMarking`].
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    zerocopy_derive::FromBytes,
-    zerocopy_derive::IntoBytes,
-    zerocopy_derive::Immutable,
-    zerocopy_derive::KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct MarkingReply {
     /// [`VF_MARKING_REPLY`]
@@ -239,7 +206,7 @@ pub struct MarkingReply {
 macro_rules! plain_request {
     ($(#[$doc:meta])* $name:ident, $type:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, zerocopy_derive::FromBytes, zerocopy_derive::IntoBytes, zerocopy_derive::Immutable, zerocopy_derive::KnownLayout)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
         #[repr(C)]
         pub struct $name {
             #[doc = concat!("[`", stringify!($type), "`]")]
@@ -283,17 +250,7 @@ plain_request!(
 );
 
 /// PF to VF, on the destination after RUNNING: what became of each ring.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    zerocopy_derive::FromBytes,
-    zerocopy_derive::IntoBytes,
-    zerocopy_derive::Immutable,
-    zerocopy_derive::KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Restore {
     /// [`PF_RESTORE`]
