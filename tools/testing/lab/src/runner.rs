@@ -192,12 +192,18 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
         ("PYTHONPYCACHEPREFIX", "/run/pycache".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
     ];
+    // As the kernel's own CI tells its tests of a debug kernel.
+    let slow = (boot.kernel == Flavour::Debug).then(|| ("KSFT_MACHINE_SLOW", "1".to_owned()));
     let limit = timeout(boot);
     let run = Run {
         argv: std::iter::once(program)
             .chain(words.map(String::from))
             .collect(),
-        env: env.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+        env: env
+            .into_iter()
+            .chain(slow)
+            .map(|(k, v)| (k.to_owned(), v))
+            .collect(),
         cwd: Some(cwd),
         pty: None,
         timeout_ms: Some(u64::try_from(limit.as_millis())?),

@@ -3,9 +3,11 @@
 
 """ What the host decides about a VF: `ip link set PF vf N …`. """
 
+import os
+
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_gt, ksft_in, ksft_lt, ksft_true, \
     ksft_variants, KsftNamedVariant
-from lib.py import CmdExitFailure, IxgbeEnv, arp_free_mac, cmd, defer, ethtool, ip, iperf3, \
+from lib.py import CmdExitFailure, IxgbeEnv, KsftSkipEx, arp_free_mac, cmd, defer, ethtool, ip, iperf3, \
     ping, verify_tcp
 
 MAC = "02:82:59:90:00:01"
@@ -75,6 +77,9 @@ def rate(cfg):
     """ A rate limit holds, loosely; without it the VF is faster. """
     vf, limit = cfg.vfs[0], 20
     free = iperf3(vf, cfg.peer, 1)["sum_received"]["bits_per_second"]
+    if os.environ.get("KSFT_MACHINE_SLOW") and free < 1.5e6 * limit:
+        # An emulated debug kernel sends less than 1 Mb/s; the driver takes no limit below 11.
+        raise KsftSkipEx(f"without a limit the VF sends {free / 1e6:.1f} Mb/s")
     cfg.vf_set(0, f"max_tx_rate {limit}")
     defer(cfg.vf_set, 0, "max_tx_rate 0")
     ksft_eq(cfg.vf_info(0)["rate"]["max_tx"], limit)

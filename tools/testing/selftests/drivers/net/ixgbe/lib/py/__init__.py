@@ -6,6 +6,7 @@ only these tests need (PCI functions, VFs in namespaces, raw frames, verified
 byte streams).
 """
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -30,6 +31,10 @@ except ModuleNotFoundError as e:
     print("Failed importing `net` library from kernel sources, is KSFT_DIR right?")
     print(str(e))
     sys.exit(4)
+
+if os.environ.get("KSFT_MACHINE_SLOW"):
+    # A debug kernel under emulation: what takes a second elsewhere may take half a minute.
+    cmd.__init__ = functools.partialmethod(cmd.__init__, timeout=180)
 
 from .klog import Expect, KernelLog
 from .pci import PciFunction, load_module, module_name, unload_module
