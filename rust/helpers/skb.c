@@ -109,9 +109,13 @@ enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb,
 /* Maps the linear part, the last step before a frame is sent; DMA_MAPPING_ERROR if it cannot. */
 dma_addr_t nic_tx_map_head(struct device *dev, struct sk_buff *skb)
 {
-	skb_tx_timestamp(skb);
+	dma_addr_t addr;
 
-	return dma_map_single(dev, skb->data, skb_headlen(skb), DMA_TO_DEVICE);
+	skb_tx_timestamp(skb);
+	addr = dma_map_single(dev, skb->data, skb_headlen(skb), DMA_TO_DEVICE);
+
+	/* The DMA API wants to be asked; it costs what the comparison would. */
+	return unlikely(dma_mapping_error(dev, addr)) ? DMA_MAPPING_ERROR : addr;
 }
 
 int nic_tx_map_frag(struct device *dev, struct sk_buff *skb, unsigned int nr, struct nic_seg *seg)
