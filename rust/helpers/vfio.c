@@ -8,10 +8,24 @@ void vfio_rs_put_device(struct vfio_device *vdev)
 	vfio_put_device(vdev);
 }
 
-int vfio_rs_precopy_argument(struct vfio_device *vdev, unsigned int cmd, unsigned long arg,
-			     struct vfio_precopy_info *info)
+/*
+ * vfio_check_precopy_ioctl() in two: the device is only there under a lock under which user memory must not be touched.
+ */
+int vfio_rs_precopy_argument(unsigned long arg, struct vfio_precopy_info *info)
 {
-	return vfio_check_precopy_ioctl(vdev, cmd, arg, info);
+	size_t len = offsetofend(struct vfio_precopy_info, dirty_bytes);
+
+	if (copy_from_user(info, (void __user *)arg, len))
+		return -EFAULT;
+
+	return info->argsz < len ? -EINVAL : 0;
+}
+
+void vfio_rs_precopy_flags(struct vfio_device *vdev, struct vfio_precopy_info *info)
+{
+	/* In version 1 flags are neither input nor output. */
+	if (vdev->precopy_info_v2)
+		info->flags = 0;
 }
 
 int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *info)

@@ -59,8 +59,15 @@ struct Inner {
 pub type Inspect = dyn Fn(&[u8]) -> Result + Send + Sync;
 
 /// The bytes between a device and user space.
+///
+/// Streams are closed when their device is reset, with locks held that a page fault in a mapping of the device takes. So
+/// whatever waits for `inner` must not fault meanwhile: user memory is read and written under `user` alone, which is taken
+/// first and not needed to close.
 #[pin_data]
 pub struct Stream {
+    /// Held by who reads or writes; bytes on their way from or to user memory, with room for all that there can be.
+    #[pin]
+    user: Mutex<KVec<u8>>,
     #[pin]
     inner: Mutex<Inner>,
     limit: usize,
@@ -100,8 +107,10 @@ impl Stream {
     ) -> Result<(Arc<Self>, Fd)> {
         // Room for all of it now, so that saving a stopped device cannot fail for want of memory.
         let data = KVec::with_capacity(limit, GFP_KERNEL_ACCOUNT)?;
+        let on_the_way = KVec::with_capacity(limit, GFP_KERNEL_ACCOUNT)?;
         let stream = Arc::pin_init(
             pin_init!(Self {
+                user <- new_mutex!(on_the_way),
                 inner <- new_mutex!(Inner { data, position: 0, phase, inspect }),
                 limit,
                 vdev: device.vdev(),
@@ -193,37 +202,55 @@ impl Stream {
     }
 
     fn read(&self, buffer: UserSlice) -> Result<usize> {
-        let mut inner = self.inner.lock();
-        match inner.phase {
-            Phase::PreCopy | Phase::Final => (),
-            _ => return Err(ENODEV),
-        }
+        let mut bytes = self.user.lock();
         let mut writer = buffer.writer();
-        let rest = inner.data.get(inner.position..).unwrap_or(&[]);
-        if rest.is_empty() && inner.phase == Phase::PreCopy {
-            return Err(ENOMSG);
+        bytes.clear();
+        {
+            let inner = self.inner.lock();
+            match inner.phase {
+                Phase::PreCopy | Phase::Final => (),
+                _ => return Err(ENODEV),
+            }
+            let rest = inner.data.get(inner.position..).unwrap_or(&[]);
+            if rest.is_empty() && inner.phase == Phase::PreCopy {
+                return Err(ENOMSG);
+            }
+            let part = rest.get(..rest.len().min(writer.len())).unwrap_or(&[]);
+            bytes.extend_from_slice(part, GFP_KERNEL_ACCOUNT)?;
         }
-        let part = rest.get(..rest.len().min(writer.len())).unwrap_or(&[]);
-        writer.write_slice(part)?;
-        let read = part.len();
-        inner.position += read;
-        Ok(read)
+        writer.write_slice(&bytes)?;
+        let mut inner = self.inner.lock();
+        // Nobody else reads meanwhile, but the stream may have been closed.
+        if inner.phase != Phase::Closed {
+            inner.position = inner.position.saturating_add(bytes.len());
+        }
+        Ok(bytes.len())
+    }
+
+    /// How many more bytes may be written.
+    fn room(&self) -> Result<usize> {
+        let inner = self.inner.lock();
+        if inner.phase != Phase::Resuming {
+            return Err(ENODEV);
+        }
+        Ok(self.limit.saturating_sub(inner.data.len()))
     }
 
     fn write(&self, buffer: UserSlice) -> Result<usize> {
+        let mut bytes = self.user.lock();
+        let mut reader = buffer.reader();
+        let length = reader.len();
+        if length > self.room()? {
+            return Err(ENOMEM);
+        }
+        bytes.resize(length, 0, GFP_KERNEL_ACCOUNT)?;
+        reader.read_slice(&mut bytes)?;
         let mut inner = self.inner.lock();
         if inner.phase != Phase::Resuming {
             return Err(ENODEV);
         }
         let before = inner.data.len();
-        let mut reader = buffer.reader();
-        if reader.len() > self.limit.saturating_sub(before) {
-            return Err(ENOMEM);
-        }
-        let length = reader.len();
-        let mut part = KVec::from_elem(0u8, length, GFP_KERNEL_ACCOUNT)?;
-        reader.read_slice(&mut part)?;
-        inner.data.extend_from_slice(&part, GFP_KERNEL_ACCOUNT)?;
+        inner.data.extend_from_slice(&bytes, GFP_KERNEL_ACCOUNT)?;
         let Inner { data, inspect, .. } = &mut *inner;
         if let Some(inspect) = inspect {
             inspect(data).inspect_err(|_| data.truncate(before))?;
@@ -233,14 +260,21 @@ impl Stream {
 
     /// `VFIO_MIG_GET_PRECOPY_INFO`
     fn precopy_info(&self, cmd: u32, arg: c_ulong) -> Result {
-        let mut info: raw::vfio_precopy_info = pin_init::zeroed();
-        let inner = self.inner.lock();
-        if inner.phase != Phase::PreCopy {
-            return Err(if cmd == PRECOPY_INFO { EINVAL } else { ENOTTY });
+        if cmd != PRECOPY_INFO {
+            return Err(ENOTTY);
         }
-        // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is valid; so is `info`.
-        to_result(unsafe { raw::vfio_rs_precopy_argument(self.vdev, cmd, arg, &mut info) })?;
-        info.initial_bytes = inner.data.len().saturating_sub(inner.position) as u64;
+        let mut info: raw::vfio_precopy_info = pin_init::zeroed();
+        // SAFETY: `info` is valid; C checks the user address.
+        to_result(unsafe { raw::vfio_rs_precopy_argument(arg, &mut info) })?;
+        {
+            let inner = self.inner.lock();
+            if inner.phase != Phase::PreCopy {
+                return Err(EINVAL);
+            }
+            // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is valid; so is `info`.
+            unsafe { raw::vfio_rs_precopy_flags(self.vdev, &mut info) };
+            info.initial_bytes = inner.data.len().saturating_sub(inner.position) as u64;
+        }
         info.dirty_bytes = 0;
         // SAFETY: `info` is valid; C checks the user address.
         to_result(unsafe { raw::vfio_rs_precopy_result(arg, &info) })
