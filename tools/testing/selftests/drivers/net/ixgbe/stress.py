@@ -205,106 +205,114 @@ def _can_fail(kind):
 
 
 class Failing:
-    """ Allocations of this thread, or of a module, fail now and then. """
+    """ Allocations that a module asks for, itself or by what it calls, fail now and then. """
 
-    def __init__(self, kind, probability, module=None, times=-1):
+    def __init__(self, kind, probability, module):
         self.dir = _can_fail(kind)
-        self.module, self.settings = module, {
-            "probability": probability, "interval": 1, "times": times, "space": 0, "verbose": 0,
-            "task-filter": "N" if module else "Y",
+        start = int(Path(f"/sys/module/{module}/sections/.text").read_text(), 16)
+        size = int(Path(f"/sys/module/{module}/coresize").read_text())
+        self.settings = {
+            "interval": 1, "times": -1, "space": 0, "verbose": 0, "task-filter": "N",
+            "ignore-gfp-wait": "N", "min-order": 0, "stacktrace-depth": 32,
+            "require-start": hex(start), "require-end": hex(start + size),
+            "probability": probability,
         }
-        self.settings["ignore-gfp-wait"] = "N"
-        self.task = -1
-        if kind == "fail_page_alloc":
-            self.settings["min-order"] = 0
-        if module:
-            start = int(Path(f"/sys/module/{module}/sections/.text").read_text(), 16)
-            size = int(Path(f"/sys/module/{module}/coresize").read_text())
-            self.settings |= {"require-start": hex(start), "require-end": hex(start + size),
-                              "stacktrace-depth": 32}
 
     def __enter__(self):
         for name, value in self.settings.items():
             path = self.dir / name
+            # Not each kind has each setting.
             if path.exists():
                 path.write_text(str(value))
-        # Open before memory fails, so that it can be ended.
-        self.task = os.open("/proc/self/make-it-fail", os.O_WRONLY)
-        if not self.module:
-            os.write(self.task, b"1")
 
     def __exit__(self, ex_type, ex_value, ex_tb):
-        if not self.module:
-            os.pwrite(self.task, b"0", 0)
-        os.close(self.task)
-        (self.dir / "probability").write_text("0")
-        for name in ("require-start", "require-end"):
-            if (self.dir / name).exists():
-                (self.dir / name).write_text("0")
+        for name in ("probability", "require-start", "require-end"):
+            (self.dir / name).write_text("0")
 
 
-@ksft_variants(["failslab", "fail_page_alloc"])
-def fail_probe(cfg, kind):
-    """ Probing with little memory: it fails or it works, and the next time it works. """
-    _can_fail(kind)
-    defer(cfg.load_pf)
-    log = KernelLog()
-    failed = 0
-    driver = module_name(cfg.pf_module)
-    path = Path(f"/sys/bus/pci/drivers/{driver}")
-    for i in range(5 * CYCLES):
-        cfg.pci.unbind()
-        # The n-th allocation fails, and those after it as they may.
-        with Expect("failed|ailure|Failed|Cannot|ENOMEM|error -12"), \
-             Failing(kind, 1 + i % 20):
-            try:
-                (path / "bind").write_text(cfg.pci.bdf)
-            except OSError:
-                failed += 1
-        if cfg.pci.driver is None:
-            cfg.pci.bind(driver)
-    ksft_pr(f"{failed} of {5 * CYCLES} probes failed")
-    cfg.load_pf()
-    verify_tcp(cfg.pf, cfg.peer, 200000)
-    ksft_eq(log.faults(), [])
-
-
-@ksft_variants(["failslab", "fail_page_alloc"])
-def fail_open(cfg, kind):
-    """ Opening, and making VFs, with little memory. """
-    _can_fail(kind)
-    defer(cfg.load_pf)
-    log = KernelLog()
-    failed = 0
-    flags = Path(f"/sys/class/net/{cfg.pf.ifname}/flags")
-    for i in range(5 * CYCLES):
-        cfg.pf.down()
-        with Expect("failed|ailure|Failed|Cannot|Could not|ENOMEM"), \
-             Failing(kind, 1 + i % 20):
-            try:
-                flags.write_text("0x1003")
-                cfg.pci.write("sriov_numvfs", 1)
-            except OSError:
-                failed += 1
-        if int(cfg.pci.read("sriov_numvfs")):
-            cfg.pci.write("sriov_numvfs", 0)
-    ksft_pr(f"{failed} of {5 * CYCLES} failed")
-    cfg.load_pf()
-    verify_tcp(cfg.pf, cfg.peer, 200000)
-    ksft_eq(log.faults(), [])
-
-
-@ksft_variants([KsftNamedVariant("pf", "pf"), KsftNamedVariant("vf", "vf0")])
-def fail_refill(cfg, name):
-    """ Receive buffers that cannot be had: frames are lost, the queue goes on. """
+def _end(cfg, name):
+    """ The PF, or the VF after it was made, with the name of its driver. """
     if name == "vf0":
         cfg.create_vfs(1)
         defer(cfg.remove_vfs)
+    else:
+        defer(cfg.load_pf)
     end = cfg.endpoint(name)
-    module = module_name(cfg.pf_module if name == "pf" else cfg.vf_module)
+    return end, module_name(cfg.pf_module if end is cfg.pf else cfg.vf_module)
+
+
+FUNCTIONS = [KsftNamedVariant("pf", "pf"), KsftNamedVariant("vf", "vf0")]
+KINDS = [KsftNamedVariant(f"{v.name}_{kind}", *v.params, kind)
+         for v in FUNCTIONS for kind in ("failslab", "fail_page_alloc")]
+
+
+@ksft_variants(KINDS)
+def fail_probe(cfg, name, kind):
+    """ Probing with little memory: it fails or it works, and the next time it works. """
+    _can_fail(kind)
+    end, driver = _end(cfg, name)
+    pci = cfg.pci if end is cfg.pf else end.pci
+    log = KernelLog()
+    failed = 0
+    for i in range(5 * CYCLES):
+        pci.unbind()
+        # By who calls, since the PCI core may probe in another thread.
+        with Expect("failed|ailure|Failed|Cannot|ENOMEM|error -12"), \
+             Failing(kind, 1 + i % 20, driver):
+            try:
+                Path(f"/sys/bus/pci/drivers/{driver}/bind").write_text(pci.bdf)
+            except OSError:
+                failed += 1
+        if pci.driver is None:
+            pci.bind(driver)
+    ksft_pr(f"{failed} of {5 * CYCLES} probes failed")
+    ksft_ge(failed, 1)
+    if end is cfg.pf:
+        cfg.load_pf()
+    else:
+        end.claim()
+        end.up()
+    cfg.settle(cfg.endpoint(name))
+    verify_tcp(cfg.endpoint(name), cfg.peer, 200000)
+    ksft_eq(log.faults(), [])
+
+
+@ksft_variants(KINDS)
+def fail_open(cfg, name, kind):
+    """ Opening, and the PF's making of VFs, with little memory. """
+    _can_fail(kind)
+    end, driver = _end(cfg, name)
+    log = KernelLog()
+    failed = 0
+    for i in range(5 * CYCLES):
+        end.down()
+        with Expect("failed|ailure|Failed|Cannot|Could not|ENOMEM|Unable"), \
+             Failing(kind, 1 + i % 20, driver):
+            try:
+                end.link("up")
+                if end is cfg.pf:
+                    cfg.pci.write("sriov_numvfs", 1)
+            except (CmdExitFailure, OSError):
+                failed += 1
+        if end is cfg.pf and int(cfg.pci.read("sriov_numvfs")):
+            cfg.pci.write("sriov_numvfs", 0)
+    ksft_pr(f"{failed} of {5 * CYCLES} failed")
+    ksft_ge(failed, 1)
+    end.set_addrs()
+    end.up()
+    cfg.settle(end)
+    verify_tcp(end, cfg.peer, 200000)
+    ksft_eq(log.faults(), [])
+
+
+@ksft_variants(FUNCTIONS)
+def fail_refill(cfg, name):
+    """ Receive buffers that cannot be had: frames are lost, the queue goes on. """
+    _can_fail("failslab")
+    end, driver = _end(cfg, name)
     log = KernelLog()
     for kind in ("fail_page_alloc", "failslab"):
-        with Failing(kind, 50, module=module):
+        with Failing(kind, 50, driver):
             for _ in range(5 * CYCLES):
                 ping(cfg.peer, end, count=20, size=1400, fail=False)
         cfg.settle(end)
