@@ -16,6 +16,7 @@ pub use self::mapping::{
     Mapping,
     ToDevice, //
 };
+pub(crate) use self::ring::read_barrier;
 pub use self::ring::{
     Descriptor,
     Ring,

@@ -232,7 +232,7 @@ impl Ring {
 
 /// `dma_rmb()`: on x86 the compiler alone has to be told.
 #[inline(always)]
-fn read_barrier() {
+pub(crate) fn read_barrier() {
     #[cfg(CONFIG_X86_64)]
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Acquire);
     #[cfg(not(CONFIG_X86_64))]

@@ -22,6 +22,7 @@ use super::{
     Driver, //
 };
 use crate::dma::{
+    read_barrier,
     Descriptor,
     Ring, //
 };
@@ -338,6 +339,8 @@ impl RxRing {
     /// Synchronises and marks it first. `_napi` is the poll in which this happens.
     #[inline]
     pub fn run_xdp(&mut self, _napi: &NapiRef, prog: ProgRef<'_>, len: u32) -> Verdict {
+        // The frame is read after the status that says that it is there.
+        read_barrier();
         let (i, page) = self.advance();
         let Some(page) = page else {
             return Verdict::Drop;

@@ -140,7 +140,7 @@ impl RxQueue {
         xdp: &mut Xdp<'_>,
     ) -> Cleaned {
         let wanted = dev.features();
-        let (mut packets, mut bytes) = (0, 0u32);
+        let (mut packets, mut bytes) = (0u32, 0u32);
         // Frames that are dropped cost time as well.
         let mut work = 0;
         let mut free = self.ring.unused();
@@ -159,7 +159,7 @@ impl RxQueue {
             free = free.wrapping_add(1);
             if flags & RXD_STAT_EOP == 0 || self.partial.is_some() {
                 let (delivered, n) = self.take_part(dev, napi, stats, wanted, status, xdp);
-                packets += u32::from(delivered);
+                packets = packets.wrapping_add(delivered.into());
                 bytes = bytes.wrapping_add(n);
                 work += flags >> 1 & 1;
                 self.taken_unless_kept(i);
@@ -172,20 +172,21 @@ impl RxQueue {
                 continue;
             }
             bytes = bytes.wrapping_add(len);
-            let first = self.ring.first();
             let received = match xdp.prog {
                 None => {
+                    let first = self.ring.first();
                     let meta = self.meta(dev, stats, wanted, status, first);
                     self.ring.receive(napi, len, meta)
                 }
                 Some(prog) => match self.ring.run_xdp(napi, prog, len) {
                     Verdict::Pass(passed) => {
+                        let first = self.ring.desc().first(i);
                         let meta = self.meta(dev, stats, wanted, status, first);
                         self.ring.receive_passed(napi, passed, meta)
                     }
                     // The buffer stays, and what the shadow array says of it.
                     Verdict::Drop => {
-                        packets += 1;
+                        packets = packets.wrapping_add(1);
                         continue;
                     }
                     Verdict::Tx(frame) => {
@@ -204,7 +205,7 @@ impl RxQueue {
             match received {
                 Received::Delivered => {
                     self.taken(i);
-                    packets += 1;
+                    packets = packets.wrapping_add(1);
                 }
                 Received::Pruned => self.taken(i),
                 Received::Lost => {
