@@ -9,28 +9,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use clap::{Args, ValueEnum};
-use lab_agent::pattern::ECHO_PORT;
-use lab_agent::Run;
 use libixgbe::{mbx_ext, regs};
 use serde::Serialize;
 
-use super::count::{Counter, Symbol, Symbols};
-use super::peer::{self, Peer, Tcp};
+use super::bed::{colons, Bed, Interface, Sample};
+use super::count::Symbol;
+use super::memory::Memory;
+use super::work::{Load, Work, WARM_UP};
 use super::write_json;
-use crate::guest::Command as Started;
-use crate::kernel::{Flavour, Kernel};
-use crate::lab::{Drivers, HostSpec, Lab};
-use crate::process::{command, run_logged, TempDir};
-use crate::qemu;
-use crate::switch::Switch;
-use crate::vm::{Accel, Vm};
+use crate::kernel::Flavour;
+use crate::lab::{Drivers, Lab};
+use crate::process::TempDir;
 
 /// Options of `cargo lab bench datapath`.
 #[derive(Args, Debug)]
@@ -49,23 +42,8 @@ pub struct DatapathArgs {
     top: usize,
 }
 
-/// Frames of a burst of short frames: two NAPI budgets, which one write of the peer brings.
-const BURST: usize = 128;
-/// Full frames of a burst of TCP: what fits into one buffer of a unix socket, so that it arrives as one.
-const TCP_BURST: usize = 20;
-/// Steps of a sample.
-const STEPS: u32 = 60;
-/// Steps before the first sample.
-const WARM_UP: u32 = 20;
-/// Frames of the two runs of pktgen whose difference is a sample: both fit into a ring, so that pktgen never waits.
-const PKTGEN: (u64, u64) = (32, 224);
-/// How often each runs.
-const PKTGEN_ROUNDS: u64 = 25;
-
 /// MAC address that the PF gives its VF.
 const VF_MAC: [u8; 6] = [0x02, 0x82, 0x59, 0, 0x10, 1];
-/// Address of the interface that is measured.
-const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// What is measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -75,54 +53,12 @@ enum Function {
     Vf,
 }
 
-/// What the machine does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-enum Work {
-    /// pktgen sends frames of 64 bytes, one doorbell each.
-    #[serde(rename = "pktgen_tx_64")]
-    #[value(name = "pktgen_tx_64")]
-    PktgenTx,
-    /// An XDP program drops frames of 64 bytes.
-    #[serde(rename = "xdp_drop_64")]
-    #[value(name = "xdp_drop_64")]
-    XdpDrop,
-    /// The stack drops frames of 64 bytes that no protocol wants.
-    #[serde(rename = "stack_drop_64")]
-    #[value(name = "stack_drop_64")]
-    StackDrop,
-    /// The machine sends a TCP stream, segmented by the device.
-    TcpTso,
-    /// The machine receives a TCP stream, merged by GRO.
-    TcpGro,
-    /// The machine answers a UDP datagram of 64 bytes: the figures are for both frames.
-    UdpRr,
-}
-
-impl Work {
-    fn name(self) -> String {
-        self.to_possible_value()
-            .map(|v| v.get_name().to_owned())
-            .unwrap_or_default()
-    }
-}
-
 fn row_name(function: Function, work: Work) -> String {
     let function = match function {
         Function::Pf => "pf",
         Function::Vf => "vf",
     };
     format!("{function}/{}", work.name())
-}
-
-/// What was counted over some frames.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sample {
-    frames: u64,
-    kernel: u64,
-    driver: u64,
-    mmio: u64,
 }
 
 /// Figures of one row for one set of drivers, per frame.
@@ -146,15 +82,6 @@ struct Row {
     rust: Figures,
     /// Instructions, Rust by C.
     ratio: f64,
-}
-
-/// Memory that an open interface holds, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-struct Memory {
-    /// All of it.
-    total: i64,
-    /// Of it from the slab allocator.
-    slab: i64,
 }
 
 #[derive(Serialize)]
@@ -236,70 +163,7 @@ struct Measured {
     marking: Option<Marking>,
 }
 
-/// An interface of the machine.
-#[derive(Clone)]
-struct Interface {
-    name: String,
-    mac: [u8; 6],
-}
-
-/// The machine and everything around it.
-struct Bed {
-    vm: Vm,
-    counter: Counter,
-    peer: Peer,
-    /// Functions of the kernel without modules, as text.
-    system_map: String,
-    symbols: Symbols,
-}
-
 impl Bed {
-    fn boot(lab: &Lab, kernel: &Kernel, modules: PathBuf, dir: &TempDir) -> Result<Self> {
-        let plugin = qemu::plugin(&lab.cache, &lab.tree)?;
-        let program = xdp_program(lab)?;
-        let (cable, socket) = (dir.path().join("cable"), dir.path().join("count"));
-        let listener: UnixListener = Peer::listen(&cable)?;
-        let mut spec = HostSpec::new(1);
-        spec.cpus = 1;
-        spec.memory_mib = 1024;
-        spec.accel = Some(Accel::Counted);
-        spec.cable = Some(cable);
-        spec.modules = Some(modules);
-        // What an IOMMU costs is not the driver's; a VF in a virtual machine has none.
-        spec.cmdline = "intel_iommu=off ipv6.disable=1 idle=halt".into();
-        spec.qemu = vec![
-            "-plugin".into(),
-            format!("{},socket={}", plugin.display(), socket.display()),
-        ];
-        spec.deadline = Duration::from_secs(3600);
-        eprintln!("booting the machine");
-        let vm = lab.boot(&spec, kernel, &Switch::new(None), dir)?;
-        let bed = Self {
-            peer: Peer::accept(&listener)?,
-            counter: Counter::connect(&socket)?,
-            system_map: std::fs::read_to_string(kernel.build.join("System.map"))
-                .context("reading System.map")?,
-            symbols: Symbols::default(),
-            vm,
-        };
-        let octal = program.iter().fold(String::new(), |mut s, b| {
-            let _ = write!(s, "\\{b:03o}");
-            s
-        });
-        bed.sh(&format!(
-            "printf '{octal}' >/tmp/xdp_drop.o; modprobe pktgen"
-        ))?;
-        Ok(bed)
-    }
-
-    fn sh(&self, script: &str) -> Result<String> {
-        self.vm
-            .guest
-            .sh(&format!("set -e; {script}"), Duration::from_secs(180))?
-            .ok()
-            .with_context(|| format!("in the machine: {script:.200}"))
-    }
-
     /// Measures with one set of drivers, which are loaded before and unloaded after.
     fn measure(&mut self, drivers: Drivers, args: &DatapathArgs) -> Result<Measured> {
         let load = |module: &str| match drivers {
@@ -330,36 +194,6 @@ impl Bed {
         Ok(measured)
     }
 
-    /// The interface of a driver's first device.
-    fn interface(&self, driver: &str) -> Result<Interface> {
-        let out = self.sh(&format!(
-            "cd /sys/bus/pci/drivers/{driver}/0*/net; echo *; cat */address"
-        ))?;
-        let (name, mac) = out
-            .split_once('\n')
-            .with_context(|| format!("{driver} has no interface"))?;
-        Ok(Interface {
-            name: name.into(),
-            mac: parse_mac(mac.trim()).with_context(|| format!("{driver}: address {mac}"))?,
-        })
-    }
-
-    /// Opens an interface and waits until it can send. The peer answers when it is told to, so TCP must be patient. PF and VF
-    /// are on one switch: only the one that has the address may answer for it.
-    fn up(&mut self, dev: &Interface) -> Result<()> {
-        let (name, peer) = (&dev.name, colons(peer::MAC));
-        self.sh(&format!(
-            "ip link set {name} up; ip addr replace {V4}/24 dev {name}; \
-             ip route change 192.0.2.0/24 dev {name} src {V4} rto_min 30s; echo 0 >/proc/sys/net/ipv4/tcp_early_retrans; \
-             echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore; \
-             ip neigh replace {} lladdr {peer} dev {name} nud permanent; \
-             for i in $(seq 200); do [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ] && break; sleep 0.1; done; \
-             [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ]; sleep 2",
-            peer::V4
-        ))?;
-        Ok(())
-    }
-
     fn measure_function(
         &mut self,
         drivers: Drivers,
@@ -368,8 +202,7 @@ impl Bed {
         args: &DatapathArgs,
         measured: &mut Measured,
     ) -> Result<()> {
-        let modules = self.sh("grep '\\[' /proc/kallsyms")?;
-        self.symbols = Symbols::parse(&format!("{}{modules}", self.system_map));
+        self.read_symbols()?;
         let works: Vec<Work> = Work::value_variants()
             .iter()
             .copied()
@@ -379,7 +212,7 @@ impl Bed {
             })
             .collect();
         if args.only.is_none() {
-            measured.memory.push((function, self.memory(dev)?));
+            measured.memory.push((function, Memory::of(self, dev)?));
         }
         if works.is_empty() {
             return Ok(());
@@ -461,285 +294,6 @@ impl Bed {
         load.stop(self, dev)?;
         Ok((figures(&taken)?, functions))
     }
-
-    /// Counts what is executed from now until the machine is idle after `what`.
-    fn counted(
-        &mut self,
-        what: impl FnOnce(&mut Self) -> Result<u64>,
-    ) -> Result<(Sample, BTreeMap<Symbol, u64>)> {
-        self.counter.settle()?;
-        self.counter.reset()?;
-        let frames = what(self)?;
-        self.counter.settle()?;
-        let totals = self.counter.totals()?;
-        let functions = self.symbols.by_function(&self.counter.histogram()?);
-        let driver = functions
-            .iter()
-            .filter(|(s, _)| s.module == "ixgbe" || s.module == "ixgbevf")
-            .map(|(_, n)| n)
-            .sum();
-        let sample = Sample {
-            frames,
-            kernel: totals.kernel,
-            driver,
-            mmio: totals.mmio,
-        };
-        Ok((sample, functions))
-    }
-
-    /// Sends a burst and waits until the machine is idle again.
-    fn burst(&mut self, frames: &[Vec<u8>]) -> Result<()> {
-        let before = self.counter.blocks()?;
-        self.peer.send(frames)?;
-        self.counter.wait_busy(before)?;
-        self.counter.settle()
-    }
-
-    /// Memory that the interface holds while it is open: the median of what is missing over some rounds.
-    fn memory(&mut self, dev: &Interface) -> Result<Memory> {
-        const ROUNDS: usize = 7;
-        let read =
-            "echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory; sleep 0.2; \
-                    grep -E '^(MemFree|Slab):' /proc/meminfo";
-        let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
-            let name = &dev.name;
-            let closed = self.sh(&format!("ip link set {name} down; sleep 0.3; {read}"))?;
-            self.up(dev)?;
-            let open = self.sh(read)?;
-            let (closed, open) = (meminfo(&closed)?, meminfo(&open)?);
-            rounds.push(Memory {
-                total: closed.total - open.total,
-                slab: open.slab - closed.slab,
-            });
-        }
-        self.sh(&format!("ip link set {} down", dev.name))?;
-        let median = |of: fn(&Memory) -> i64| {
-            let mut all: Vec<i64> = rounds.iter().map(of).collect();
-            all.sort_unstable();
-            all.get(ROUNDS / 2).copied().unwrap_or_default()
-        };
-        Ok(Memory {
-            total: median(|m| m.total),
-            slab: median(|m| m.slab),
-        })
-    }
-}
-
-/// A kind of work under way.
-struct Load {
-    work: Work,
-    tcp: Option<Tcp>,
-    /// A program in the machine.
-    program: Option<Started>,
-}
-
-impl Load {
-    fn start(bed: &mut Bed, dev: &Interface, work: Work) -> Result<Self> {
-        let name = &dev.name;
-        let mut load = Self {
-            work,
-            tcp: None,
-            program: None,
-        };
-        let target = format!("TCP:{}:{}", peer::V4, peer::PORT);
-        match work {
-            Work::PktgenTx => {
-                let set = |what: &str| format!("echo '{what}' >/proc/net/pktgen/{name}; ");
-                let settings = [
-                    "pkt_size 60",
-                    "clone_skb 0",
-                    "delay 0",
-                    &format!("dst {}", peer::V4),
-                    &format!("dst_mac {}", colons(peer::MAC)),
-                ]
-                .map(set)
-                .concat();
-                bed.sh(&format!(
-                    "echo rem_device_all >/proc/net/pktgen/kpktgend_0; \
-                     echo 'add_device {name}' >/proc/net/pktgen/kpktgend_0; {settings}"
-                ))?;
-            }
-            Work::XdpDrop => {
-                bed.sh(&format!(
-                    "ip link set {name} xdp obj /tmp/xdp_drop.o sec xdp"
-                ))?;
-                bed.up(dev)?;
-            }
-            Work::StackDrop => {}
-            Work::TcpTso => load.connect(bed, &["python3", "-c", &sender()])?,
-            Work::TcpGro => {
-                load.connect(bed, &["socat", "-u", "-b65536", &target, "OPEN:/dev/null"])?
-            }
-            Work::UdpRr => {
-                load.program = Some(run(bed, &["/lab-agent", "udp-echo"])?);
-                let request = [peer::datagram((dev.mac, V4), (9, ECHO_PORT))?];
-                let answered = (0..20)
-                    .any(|_| bed.peer.send(&request).is_ok() && bed.peer.wait_frame().is_some());
-                ensure!(answered, "the machine does not answer");
-                bed.counter.settle()?;
-            }
-        }
-        Ok(load)
-    }
-
-    fn connect(&mut self, bed: &mut Bed, program: &[&str]) -> Result<()> {
-        let mut tcp = Tcp::listen()?;
-        bed.peer.received();
-        self.program = Some(run(bed, program)?);
-        // Python takes its time to start on a processor that counts.
-        let end = Instant::now() + Duration::from_secs(60);
-        while Instant::now() < end {
-            let (answer, _) = tcp.step(bed.peer.received_all(), 0)?;
-            if tcp.is_connected() {
-                self.tcp = Some(tcp);
-                return bed.peer.send(&answer);
-            }
-            bed.peer.send(&answer)?;
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        bail!("the machine does not connect")
-    }
-
-    /// One burst or exchange; gives how many frames it was.
-    fn step(&mut self, bed: &mut Bed, dev: &Interface) -> Result<u64> {
-        match (self.work, &mut self.tcp) {
-            (Work::PktgenTx, _) => Ok(0),
-            (Work::XdpDrop | Work::StackDrop, _) => {
-                bed.burst(&vec![peer::unwanted(dev.mac); BURST])?;
-                Ok(BURST as u64)
-            }
-            (Work::TcpTso, Some(tcp)) => {
-                let frames = bed.peer.received_all();
-                let (answer, bytes) = tcp.step(frames, 0)?;
-                bed.burst(&answer)?;
-                Ok(bytes / peer::MSS as u64)
-            }
-            (Work::TcpGro, Some(tcp)) => {
-                let frames = bed.peer.received_all();
-                let (frames, _) = tcp.step(frames, TCP_BURST * peer::MSS)?;
-                bed.burst(&frames)?;
-                Ok(TCP_BURST as u64)
-            }
-            (Work::UdpRr, _) => {
-                bed.peer.received();
-                bed.burst(&[peer::datagram((dev.mac, V4), (9, ECHO_PORT))?])?;
-                bed.peer.wait_frame().context("no answer")?;
-                Ok(1)
-            }
-            _ => bail!("the connection is gone"),
-        }
-    }
-
-    fn sample(
-        &mut self,
-        bed: &mut Bed,
-        dev: &Interface,
-    ) -> Result<(Sample, BTreeMap<Symbol, u64>)> {
-        if self.work != Work::PktgenTx {
-            return bed.counted(|bed| {
-                let mut frames = 0;
-                for _ in 0..STEPS {
-                    frames += self.step(bed, dev)?;
-                }
-                Ok(frames)
-            });
-        }
-        // What starts pktgen and waits for its end is in both runs.
-        let mut run = |count: u64| {
-            bed.peer.received_all();
-            let done = bed.counted(|bed| {
-                bed.sh(&format!(
-                    "echo 'count {count}' >/proc/net/pktgen/{}; \
-                     for i in $(seq {PKTGEN_ROUNDS}); do echo start >/proc/net/pktgen/pgctrl; sleep 0.02; done",
-                    dev.name
-                ))?;
-                Ok(count * PKTGEN_ROUNDS)
-            })?;
-            let sent = bed.peer.received_all();
-            let sent = sent.iter().filter(|f| peer::is_udp(f)).count() as u64;
-            ensure!(
-                sent == done.0.frames,
-                "{sent} frames went out, not {}",
-                done.0.frames
-            );
-            Ok(done)
-        };
-        let (few, many) = (run(PKTGEN.0)?, run(PKTGEN.1)?);
-        let functions = many
-            .1
-            .into_iter()
-            .map(|(s, n)| {
-                let less = few.1.get(&s).copied().unwrap_or_default();
-                (s, n.saturating_sub(less))
-            })
-            .collect();
-        Ok((many.0.less(&few.0), functions))
-    }
-
-    fn stop(self, bed: &mut Bed, dev: &Interface) -> Result<()> {
-        if let Some(program) = self.program {
-            program.input().kill()?;
-            bed.sh("sleep 0.3")?;
-        }
-        match self.work {
-            Work::PktgenTx => {
-                bed.sh("echo rem_device_all >/proc/net/pktgen/kpktgend_0")?;
-            }
-            Work::XdpDrop => {
-                bed.sh(&format!("ip link set {} xdp off", dev.name))?;
-                bed.up(dev)?;
-            }
-            _ => {}
-        }
-        bed.counter.settle()?;
-        bed.peer.received();
-        Ok(())
-    }
-}
-
-/// A program that sends for ever what it has in memory.
-fn sender() -> String {
-    format!(
-        "import socket\ns = socket.create_connection(('{}', {}))\nb = bytes(65536)\nwhile True:\n    s.sendall(b)\n",
-        peer::V4,
-        peer::PORT
-    )
-}
-
-fn run(bed: &Bed, argv: &[&str]) -> Result<Started> {
-    bed.vm.guest.start(&Run {
-        argv: argv.iter().map(ToString::to_string).collect(),
-        ..Run::default()
-    })
-}
-
-/// Compiles the program that drops every frame.
-fn xdp_program(lab: &Lab) -> Result<Vec<u8>> {
-    let out = lab.cache.path("build/xdp_drop.bpf.o");
-    let version = lab.tools.llvm.strip_prefix("LLVM=").unwrap_or_default();
-    let mut cmd = command(format!("clang{version}"));
-    cmd.args(["-O2", "--target=bpf", "-c", "-o"])
-        .arg(&out)
-        .arg(lab.tree.join("tools/testing/lab/bpf/xdp_drop.bpf.c"));
-    run_logged(
-        "compiling the XDP program",
-        &lab.cache.path("logs/xdp_drop.log"),
-        cmd,
-    )?;
-    std::fs::read(&out).with_context(|| format!("reading {}", out.display()))
-}
-
-impl Sample {
-    /// What this sample has more than another.
-    fn less(&self, other: &Self) -> Self {
-        Self {
-            frames: self.frames.saturating_sub(other.frames),
-            kernel: self.kernel.saturating_sub(other.kernel),
-            driver: self.driver.saturating_sub(other.driver),
-            mmio: self.mmio.saturating_sub(other.mmio),
-        }
-    }
 }
 
 /// A program that writes a message of the mailbox extension to VF 0, as the PF driver would.
@@ -784,38 +338,6 @@ fn figures(samples: &[Sample]) -> Result<Figures> {
         mmio: per_frame(|s| s.mmio)?.0,
         spread_percent,
     })
-}
-
-/// Free memory and slab of `/proc/meminfo`, in bytes.
-fn meminfo(text: &str) -> Result<Memory> {
-    let of = |key: &str| {
-        text.lines()
-            .find_map(|l| {
-                l.strip_prefix(key)?
-                    .trim()
-                    .strip_suffix(" kB")?
-                    .parse()
-                    .ok()
-            })
-            .map(|kib: i64| kib * 1024)
-            .with_context(|| format!("no {key} in {text}"))
-    };
-    Ok(Memory {
-        total: of("MemFree:")?,
-        slab: of("Slab:")?,
-    })
-}
-
-fn colons(mac: [u8; 6]) -> String {
-    mac.map(|b| format!("{b:02x}")).join(":")
-}
-
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let bytes: Option<Vec<u8>> = text
-        .split(':')
-        .map(|b| u8::from_str_radix(b, 16).ok())
-        .collect();
-    bytes?.try_into().ok()
 }
 
 /// The functions that cost most.
@@ -903,26 +425,6 @@ mod tests {
         assert!((f.spread_percent - 1000.0 / 101.0).abs() < 1e-9);
         assert!(figures(&[]).is_err());
         Ok(())
-    }
-
-    #[test]
-    fn what_both_runs_of_pktgen_do_cancels() {
-        let diff = sample(24_000, 2_500_000).less(&sample(4_000, 500_000));
-        assert_eq!((diff.frames, diff.kernel), (20_000, 2_000_000));
-    }
-
-    #[test]
-    fn memory_is_read_in_bytes() -> Result<()> {
-        let m = meminfo("MemTotal: 9 kB\nMemFree:  2048 kB\nSlab:   64 kB\n")?;
-        assert_eq!((m.total, m.slab), (2 << 20, 64 << 10));
-        assert!(meminfo("MemFree: 1 kB\n").is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn addresses() {
-        assert_eq!(parse_mac(&colons(VF_MAC)), Some(VF_MAC));
-        assert_eq!(parse_mac("02:00"), None);
     }
 
     #[test]

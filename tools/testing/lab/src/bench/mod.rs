@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab bench`: figures, each measured for the C and the Rust drivers, or against a baseline, in one run.
 
+mod bed;
 pub mod blackout;
 mod count;
 pub mod datapath;
+mod memory;
 pub mod migration;
 mod peer;
+mod work;
 
 use std::io::Write;
 use std::path::Path;

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The machine of `cargo lab bench datapath`, with what counts in it and what is at the other end of its cable.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::count::{Counter, Symbol, Symbols};
+use super::peer::{self, Peer};
+use crate::kernel::Kernel;
+use crate::lab::{HostSpec, Lab};
+use crate::process::{command, run_logged, TempDir};
+use crate::qemu;
+use crate::switch::Switch;
+use crate::vm::{Accel, Vm};
+
+/// Address of the interface that is measured.
+pub(super) const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+/// What was counted over some frames.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sample {
+    pub(super) frames: u64,
+    pub(super) kernel: u64,
+    pub(super) driver: u64,
+    pub(super) mmio: u64,
+}
+
+impl Sample {
+    /// What this sample has more than another.
+    pub(super) fn less(&self, other: &Self) -> Self {
+        Self {
+            frames: self.frames.saturating_sub(other.frames),
+            kernel: self.kernel.saturating_sub(other.kernel),
+            driver: self.driver.saturating_sub(other.driver),
+            mmio: self.mmio.saturating_sub(other.mmio),
+        }
+    }
+}
+
+/// An interface of the machine.
+#[derive(Clone)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    pub(super) mac: [u8; 6],
+}
+
+/// The machine and everything around it.
+pub(super) struct Bed {
+    pub(super) vm: Vm,
+    pub(super) counter: Counter,
+    pub(super) peer: Peer,
+    /// Functions of the kernel without modules, as text.
+    system_map: String,
+    symbols: Symbols,
+}
+
+impl Bed {
+    pub(super) fn boot(
+        lab: &Lab,
+        kernel: &Kernel,
+        modules: PathBuf,
+        dir: &TempDir,
+    ) -> Result<Self> {
+        let plugin = qemu::plugin(&lab.cache, &lab.tree)?;
+        let program = xdp_program(lab)?;
+        let (cable, socket) = (dir.path().join("cable"), dir.path().join("count"));
+        let listener: UnixListener = Peer::listen(&cable)?;
+        let mut spec = HostSpec::new(1);
+        spec.cpus = 1;
+        spec.memory_mib = 1024;
+        spec.accel = Some(Accel::Counted);
+        spec.cable = Some(cable);
+        spec.modules = Some(modules);
+        // What an IOMMU costs is not the driver's; a VF in a virtual machine has none.
+        spec.cmdline = "intel_iommu=off ipv6.disable=1 idle=halt".into();
+        spec.qemu = vec![
+            "-plugin".into(),
+            format!("{},socket={}", plugin.display(), socket.display()),
+        ];
+        spec.deadline = Duration::from_secs(3600);
+        eprintln!("booting the machine");
+        let vm = lab.boot(&spec, kernel, &Switch::new(None), dir)?;
+        let bed = Self {
+            peer: Peer::accept(&listener)?,
+            counter: Counter::connect(&socket)?,
+            system_map: std::fs::read_to_string(kernel.build.join("System.map"))
+                .context("reading System.map")?,
+            symbols: Symbols::default(),
+            vm,
+        };
+        let octal = program.iter().fold(String::new(), |mut s, b| {
+            let _ = write!(s, "\\{b:03o}");
+            s
+        });
+        bed.sh(&format!(
+            "printf '{octal}' >/tmp/xdp_drop.o; modprobe pktgen"
+        ))?;
+        Ok(bed)
+    }
+
+    pub(super) fn sh(&self, script: &str) -> Result<String> {
+        self.vm
+            .guest
+            .sh(&format!("set -e; {script}"), Duration::from_secs(180))?
+            .ok()
+            .with_context(|| format!("in the machine: {script:.200}"))
+    }
+
+    /// Learns where the functions of the modules are that are loaded now.
+    pub(super) fn read_symbols(&mut self) -> Result<()> {
+        let modules = self.sh("grep '\\[' /proc/kallsyms")?;
+        self.symbols = Symbols::parse(&format!("{}{modules}", self.system_map));
+        Ok(())
+    }
+
+    /// The interface of a driver's first device.
+    pub(super) fn interface(&self, driver: &str) -> Result<Interface> {
+        let out = self.sh(&format!(
+            "cd /sys/bus/pci/drivers/{driver}/0*/net; echo *; cat */address"
+        ))?;
+        let (name, mac) = out
+            .split_once('\n')
+            .with_context(|| format!("{driver} has no interface"))?;
+        Ok(Interface {
+            name: name.into(),
+            mac: parse_mac(mac.trim()).with_context(|| format!("{driver}: address {mac}"))?,
+        })
+    }
+
+    /// Opens an interface and waits until it can send. The peer answers when it is told to, so TCP must be patient. PF and VF
+    /// are on one switch: only the one that has the address may answer for it.
+    pub(super) fn up(&mut self, dev: &Interface) -> Result<()> {
+        let (name, peer) = (&dev.name, colons(peer::MAC));
+        self.sh(&format!(
+            "ip link set {name} up; ip addr replace {V4}/24 dev {name}; \
+             ip route change 192.0.2.0/24 dev {name} src {V4} rto_min 30s; echo 0 >/proc/sys/net/ipv4/tcp_early_retrans; \
+             echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore; \
+             ip neigh replace {} lladdr {peer} dev {name} nud permanent; \
+             for i in $(seq 200); do [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ] && break; sleep 0.1; done; \
+             [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ]; sleep 2",
+            peer::V4
+        ))?;
+        Ok(())
+    }
+
+    /// Counts what is executed from now until the machine is idle after `what`.
+    pub(super) fn counted(
+        &mut self,
+        what: impl FnOnce(&mut Self) -> Result<u64>,
+    ) -> Result<(Sample, BTreeMap<Symbol, u64>)> {
+        self.counter.settle()?;
+        self.counter.reset()?;
+        let frames = what(self)?;
+        self.counter.settle()?;
+        let totals = self.counter.totals()?;
+        let functions = self.symbols.by_function(&self.counter.histogram()?);
+        let driver = functions
+            .iter()
+            .filter(|(s, _)| s.module == "ixgbe" || s.module == "ixgbevf")
+            .map(|(_, n)| n)
+            .sum();
+        let sample = Sample {
+            frames,
+            kernel: totals.kernel,
+            driver,
+            mmio: totals.mmio,
+        };
+        Ok((sample, functions))
+    }
+
+    /// Sends a burst and waits until the machine is idle again.
+    pub(super) fn burst(&mut self, frames: &[Vec<u8>]) -> Result<()> {
+        let before = self.counter.blocks()?;
+        self.peer.send(frames)?;
+        self.counter.wait_busy(before)?;
+        self.counter.settle()
+    }
+}
+
+/// Compiles the program that drops every frame.
+fn xdp_program(lab: &Lab) -> Result<Vec<u8>> {
+    let out = lab.cache.path("build/xdp_drop.bpf.o");
+    let version = lab.tools.llvm.strip_prefix("LLVM=").unwrap_or_default();
+    let mut cmd = command(format!("clang{version}"));
+    cmd.args(["-O2", "--target=bpf", "-c", "-o"])
+        .arg(&out)
+        .arg(lab.tree.join("tools/testing/lab/bpf/xdp_drop.bpf.c"));
+    run_logged(
+        "compiling the XDP program",
+        &lab.cache.path("logs/xdp_drop.log"),
+        cmd,
+    )?;
+    std::fs::read(&out).with_context(|| format!("reading {}", out.display()))
+}
+
+pub(super) fn colons(mac: [u8; 6]) -> String {
+    mac.map(|b| format!("{b:02x}")).join(":")
+}
+
+pub(super) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|b| u8::from_str_radix(b, 16).ok())
+        .collect();
+    bytes?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_both_runs_of_pktgen_do_cancels() {
+        let sample = |frames, kernel| Sample {
+            frames,
+            kernel,
+            ..Sample::default()
+        };
+        let diff = sample(24_000, 2_500_000).less(&sample(4_000, 500_000));
+        assert_eq!((diff.frames, diff.kernel), (20_000, 2_000_000));
+    }
+
+    #[test]
+    fn addresses() {
+        let mac = [2, 0x82, 0x59, 0, 0x10, 1];
+        assert_eq!(parse_mac(&colons(mac)), Some(mac));
+        assert_eq!(parse_mac("02:00"), None);
+    }
+}

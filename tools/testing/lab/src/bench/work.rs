@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the machine of `cargo lab bench datapath` does while it is measured.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use clap::ValueEnum;
+use lab_agent::pattern::ECHO_PORT;
+use lab_agent::Run;
+use serde::Serialize;
+
+use super::bed::{colons, Bed, Interface, Sample, V4};
+use super::count::Symbol;
+use super::peer::{self, Tcp};
+use crate::guest::Command as Started;
+
+/// Frames of a burst of short frames: two NAPI budgets, which one write of the peer brings.
+const BURST: usize = 128;
+/// Full frames of a burst of TCP: what fits into one buffer of a unix socket, so that it arrives as one.
+const TCP_BURST: usize = 20;
+/// Steps of a sample.
+const STEPS: u32 = 60;
+/// Steps before the first sample.
+pub(super) const WARM_UP: u32 = 20;
+/// Frames of the two runs of pktgen whose difference is a sample: both fit into a ring, so that pktgen never waits.
+const PKTGEN: (u64, u64) = (32, 224);
+/// How often each runs.
+const PKTGEN_ROUNDS: u64 = 25;
+
+/// What the machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub(super) enum Work {
+    /// pktgen sends frames of 64 bytes, one doorbell each.
+    #[serde(rename = "pktgen_tx_64")]
+    #[value(name = "pktgen_tx_64")]
+    PktgenTx,
+    /// An XDP program drops frames of 64 bytes.
+    #[serde(rename = "xdp_drop_64")]
+    #[value(name = "xdp_drop_64")]
+    XdpDrop,
+    /// The stack drops frames of 64 bytes that no protocol wants.
+    #[serde(rename = "stack_drop_64")]
+    #[value(name = "stack_drop_64")]
+    StackDrop,
+    /// The machine sends a TCP stream, segmented by the device.
+    TcpTso,
+    /// The machine receives a TCP stream, merged by GRO.
+    TcpGro,
+    /// The machine answers a UDP datagram of 64 bytes: the figures are for both frames.
+    UdpRr,
+}
+
+impl Work {
+    pub(super) fn name(self) -> String {
+        self.to_possible_value()
+            .map(|v| v.get_name().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// A kind of work under way.
+pub(super) struct Load {
+    work: Work,
+    tcp: Option<Tcp>,
+    /// A program in the machine.
+    program: Option<Started>,
+}
+
+impl Load {
+    pub(super) fn start(bed: &mut Bed, dev: &Interface, work: Work) -> Result<Self> {
+        let name = &dev.name;
+        let mut load = Self {
+            work,
+            tcp: None,
+            program: None,
+        };
+        let target = format!("TCP:{}:{}", peer::V4, peer::PORT);
+        match work {
+            Work::PktgenTx => {
+                let set = |what: &str| format!("echo '{what}' >/proc/net/pktgen/{name}; ");
+                let settings = [
+                    "pkt_size 60",
+                    "clone_skb 0",
+                    "delay 0",
+                    &format!("dst {}", peer::V4),
+                    &format!("dst_mac {}", colons(peer::MAC)),
+                ]
+                .map(set)
+                .concat();
+                bed.sh(&format!(
+                    "echo rem_device_all >/proc/net/pktgen/kpktgend_0; \
+                     echo 'add_device {name}' >/proc/net/pktgen/kpktgend_0; {settings}"
+                ))?;
+            }
+            Work::XdpDrop => {
+                bed.sh(&format!(
+                    "ip link set {name} xdp obj /tmp/xdp_drop.o sec xdp"
+                ))?;
+                bed.up(dev)?;
+            }
+            Work::StackDrop => {}
+            Work::TcpTso => load.connect(bed, &["python3", "-c", &sender()])?,
+            Work::TcpGro => {
+                load.connect(bed, &["socat", "-u", "-b65536", &target, "OPEN:/dev/null"])?
+            }
+            Work::UdpRr => {
+                load.program = Some(run(bed, &["/lab-agent", "udp-echo"])?);
+                let request = [peer::datagram((dev.mac, V4), (9, ECHO_PORT))?];
+                let answered = (0..20)
+                    .any(|_| bed.peer.send(&request).is_ok() && bed.peer.wait_frame().is_some());
+                ensure!(answered, "the machine does not answer");
+                bed.counter.settle()?;
+            }
+        }
+        Ok(load)
+    }
+
+    fn connect(&mut self, bed: &mut Bed, program: &[&str]) -> Result<()> {
+        let mut tcp = Tcp::listen()?;
+        bed.peer.received();
+        self.program = Some(run(bed, program)?);
+        // Python takes its time to start on a processor that counts.
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            let (answer, _) = tcp.step(bed.peer.received_all(), 0)?;
+            if tcp.is_connected() {
+                self.tcp = Some(tcp);
+                return bed.peer.send(&answer);
+            }
+            bed.peer.send(&answer)?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the machine does not connect")
+    }
+
+    /// One burst or exchange; gives how many frames it was.
+    pub(super) fn step(&mut self, bed: &mut Bed, dev: &Interface) -> Result<u64> {
+        match (self.work, &mut self.tcp) {
+            (Work::PktgenTx, _) => Ok(0),
+            (Work::XdpDrop | Work::StackDrop, _) => {
+                bed.burst(&vec![peer::unwanted(dev.mac); BURST])?;
+                Ok(BURST as u64)
+            }
+            (Work::TcpTso, Some(tcp)) => {
+                let frames = bed.peer.received_all();
+                let (answer, bytes) = tcp.step(frames, 0)?;
+                bed.burst(&answer)?;
+                Ok(bytes / peer::MSS as u64)
+            }
+            (Work::TcpGro, Some(tcp)) => {
+                let frames = bed.peer.received_all();
+                let (frames, _) = tcp.step(frames, TCP_BURST * peer::MSS)?;
+                bed.burst(&frames)?;
+                Ok(TCP_BURST as u64)
+            }
+            (Work::UdpRr, _) => {
+                bed.peer.received();
+                bed.burst(&[peer::datagram((dev.mac, V4), (9, ECHO_PORT))?])?;
+                bed.peer.wait_frame().context("no answer")?;
+                Ok(1)
+            }
+            _ => bail!("the connection is gone"),
+        }
+    }
+
+    pub(super) fn sample(
+        &mut self,
+        bed: &mut Bed,
+        dev: &Interface,
+    ) -> Result<(Sample, BTreeMap<Symbol, u64>)> {
+        if self.work != Work::PktgenTx {
+            return bed.counted(|bed| {
+                let mut frames = 0;
+                for _ in 0..STEPS {
+                    frames += self.step(bed, dev)?;
+                }
+                Ok(frames)
+            });
+        }
+        // What starts pktgen and waits for its end is in both runs.
+        let mut run = |count: u64| {
+            bed.peer.received_all();
+            let done = bed.counted(|bed| {
+                bed.sh(&format!(
+                    "echo 'count {count}' >/proc/net/pktgen/{}; \
+                     for i in $(seq {PKTGEN_ROUNDS}); do echo start >/proc/net/pktgen/pgctrl; sleep 0.02; done",
+                    dev.name
+                ))?;
+                Ok(count * PKTGEN_ROUNDS)
+            })?;
+            let sent = bed.peer.received_all();
+            let sent = sent.iter().filter(|f| peer::is_udp(f)).count() as u64;
+            ensure!(
+                sent == done.0.frames,
+                "{sent} frames went out, not {}",
+                done.0.frames
+            );
+            Ok(done)
+        };
+        let (few, many) = (run(PKTGEN.0)?, run(PKTGEN.1)?);
+        let functions = many
+            .1
+            .into_iter()
+            .map(|(s, n)| {
+                let less = few.1.get(&s).copied().unwrap_or_default();
+                (s, n.saturating_sub(less))
+            })
+            .collect();
+        Ok((many.0.less(&few.0), functions))
+    }
+
+    pub(super) fn stop(self, bed: &mut Bed, dev: &Interface) -> Result<()> {
+        if let Some(program) = self.program {
+            program.input().kill()?;
+            bed.sh("sleep 0.3")?;
+        }
+        match self.work {
+            Work::PktgenTx => {
+                bed.sh("echo rem_device_all >/proc/net/pktgen/kpktgend_0")?;
+            }
+            Work::XdpDrop => {
+                bed.sh(&format!("ip link set {} xdp off", dev.name))?;
+                bed.up(dev)?;
+            }
+            _ => {}
+        }
+        bed.counter.settle()?;
+        bed.peer.received();
+        Ok(())
+    }
+}
+
+/// A program that sends for ever what it has in memory.
+fn sender() -> String {
+    format!(
+        "import socket\ns = socket.create_connection(('{}', {}))\nb = bytes(65536)\nwhile True:\n    s.sendall(b)\n",
+        peer::V4,
+        peer::PORT
+    )
+}
+
+fn run(bed: &Bed, argv: &[&str]) -> Result<Started> {
+    bed.vm.guest.start(&Run {
+        argv: argv.iter().map(ToString::to_string).collect(),
+        ..Run::default()
+    })
+}
