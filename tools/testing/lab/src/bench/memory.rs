@@ -19,9 +19,9 @@ impl Memory {
     /// Memory that the interface holds while it is open: the median of what is missing over some rounds.
     pub(super) fn of(bed: &mut Bed, dev: &Interface) -> Result<Memory> {
         const ROUNDS: usize = 7;
-        let read =
-            "echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory; sleep 0.2; \
-                    grep -E '^(MemFree|Slab):' /proc/meminfo";
+        // What is free may be in a list of a processor, which `MemFree` does not count.
+        let read = "echo 3 >/proc/sys/vm/drop_caches; sleep 0.2; grep -E '^(MemFree|Slab):' /proc/meminfo; \
+                    grep -E '^ +count:' /proc/zoneinfo";
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             let name = &dev.name;
@@ -47,7 +47,10 @@ impl Memory {
     }
 }
 
-/// Free memory and slab of `/proc/meminfo`, in bytes.
+/// Bytes of a page of the machine.
+const PAGE: i64 = 4096;
+
+/// Free memory and slab, in bytes: of `/proc/meminfo`, with the processors' lists of `/proc/zoneinfo`.
 fn meminfo(text: &str) -> Result<Memory> {
     let of = |key: &str| {
         text.lines()
@@ -61,8 +64,12 @@ fn meminfo(text: &str) -> Result<Memory> {
             .map(|kib: i64| kib * 1024)
             .with_context(|| format!("no {key} in {text}"))
     };
+    let listed: i64 = text
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("count:")?.trim().parse::<i64>().ok())
+        .sum();
     Ok(Memory {
-        total: of("MemFree:")?,
+        total: of("MemFree:")? + listed * PAGE,
         slab: of("Slab:")?,
     })
 }
@@ -73,8 +80,10 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_bytes() -> Result<()> {
-        let m = meminfo("MemTotal: 9 kB\nMemFree:  2048 kB\nSlab:   64 kB\n")?;
-        assert_eq!((m.total, m.slab), (2 << 20, 64 << 10));
+        let m = meminfo(
+            "MemTotal: 9 kB\nMemFree:  2048 kB\nSlab:   64 kB\n              count:    2\n",
+        )?;
+        assert_eq!((m.total, m.slab), ((2 << 20) + 8192, 64 << 10));
         assert!(meminfo("MemFree: 1 kB\n").is_err());
         Ok(())
     }

@@ -32,8 +32,14 @@ pub(crate) const PORT: u16 = 5001;
 /// Bytes of TCP payload in a frame of standard MTU, without options: smoltcp sends no timestamps.
 pub(crate) const MSS: usize = 1460;
 
+/// The window of the peer: what the machine sends until it is acknowledged, one segmented buffer of the largest size.
+pub(crate) const WINDOW: usize = 44 * MSS;
+
 /// An EtherType that nobody listens to: "local experimental 1" of IEEE 802.
 const NOBODY: [u8; 2] = [0x88, 0xb5];
+
+/// Bytes of the headers of Ethernet, IPv4 and TCP without options.
+const TCP_HEADERS: usize = 54;
 
 /// Bytes of the shortest frame, without FCS.
 const MIN: usize = 60;
@@ -123,6 +129,19 @@ impl Peer {
         std::iter::from_fn(next).collect()
     }
 
+    /// What the machine has sent, once it is so much of a TCP stream, or nothing has come for a while.
+    pub(crate) fn received_bytes(&self, mut bytes: usize) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        while bytes > 0 {
+            let Ok(frame) = self.frames.recv_timeout(Duration::from_millis(200)) else {
+                break;
+            };
+            bytes = bytes.saturating_sub(frame.len().saturating_sub(TCP_HEADERS));
+            all.push(frame);
+        }
+        all
+    }
+
     /// Waits for a frame; `None` if none comes for a while.
     pub(crate) fn wait_frame(&self) -> Option<Vec<u8>> {
         self.frames.recv_timeout(Duration::from_secs(1)).ok()
@@ -147,8 +166,8 @@ impl Tcp {
             // The list has room for two, which smoltcp guarantees.
             let _ = addresses.push(IpCidr::new(V4.into(), 24));
         });
-        let buffer = || tcp::SocketBuffer::new(vec![0; 256 * 1024]);
-        let mut socket = tcp::Socket::new(buffer(), buffer());
+        let buffer = |n| tcp::SocketBuffer::new(vec![0; n]);
+        let mut socket = tcp::Socket::new(buffer(WINDOW), buffer(256 * 1024));
         socket.set_nagle_enabled(false);
         // Acknowledges at once what came in together.
         socket.set_ack_delay(None);
@@ -194,7 +213,15 @@ impl Tcp {
         send: usize,
     ) -> Result<(Vec<Vec<u8>>, u64)> {
         self.wire.rx.extend(frames);
-        self.poll();
+        // What came in is taken before it is acknowledged, by one frame that opens the window again as well.
+        loop {
+            let before = self.wire.rx.len();
+            self.interface
+                .poll_ingress_single(Instant::ZERO, &mut self.wire, &mut self.sockets);
+            if before == self.wire.rx.len() {
+                break;
+            }
+        }
         let mut got = 0;
         while let Ok(n @ 1..) = self.socket().recv(|b| (b.len(), b.len())) {
             got += n as u64;
