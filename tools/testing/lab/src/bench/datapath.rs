@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::bed::{colons, Bed, Interface, Sample};
 use super::count::Symbol;
+use super::mailbox::Message;
 use super::memory::Memory;
 use super::work::{Load, Work, WARM_UP};
 use super::write_json;
@@ -106,6 +107,14 @@ struct Results {
     rows: Vec<Row>,
     memory: Vec<MemoryRow>,
     marking: Option<Marking>,
+    message: Option<MessageRow>,
+}
+
+/// What a message of a VF costs its PF.
+#[derive(Serialize)]
+struct MessageRow {
+    c: Message,
+    rust: Message,
 }
 
 /// Runs it.
@@ -145,6 +154,10 @@ pub fn datapath(args: &DatapathArgs) -> Result<()> {
             })
             .collect(),
         marking: rust.marking,
+        message: c
+            .message
+            .zip(rust.message)
+            .map(|(c, rust)| MessageRow { c, rust }),
     };
     if let Some(path) = &args.json {
         write_json(path, &results)?;
@@ -161,6 +174,7 @@ struct Measured {
     rows: Vec<(Function, Work, Figures)>,
     memory: Vec<(Function, Memory)>,
     marking: Option<Marking>,
+    message: Option<Message>,
 }
 
 impl Bed {
@@ -181,12 +195,12 @@ impl Bed {
         self.sh(&load("ixgbevf"))?;
         let vf = self.interface("ixgbevf")?;
         self.measure_function(drivers, Function::Vf, &vf, args, &mut measured)?;
-        let chosen = args
-            .only
-            .as_deref()
-            .is_none_or(|o| "vf/marking".contains(o));
-        if drivers == Drivers::Rust && chosen {
+        let chosen = |row: &str| args.only.as_deref().is_none_or(|o| row.contains(o));
+        if drivers == Drivers::Rust && chosen("vf/marking") {
             measured.marking = Some(self.marking(&pf, &vf, args.samples)?);
+        }
+        if chosen("pf/message") {
+            measured.message = Some(Message::of(self, &vf)?);
         }
         self.sh(&format!(
             "rmmod ixgbevf; echo 0 >/sys/class/net/{dev}/device/sriov_numvfs; rmmod ixgbe"
@@ -386,6 +400,13 @@ fn table(results: &Results) -> String {
             text,
             "marking for live migration, Rust VF, 64 bytes dropped by the stack: {:.1} off, {:.1} on, {:+.2} %",
             m.off, m.on, m.percent
+        );
+    }
+    if let Some(m) = &results.message {
+        let _ = writeln!(
+            text,
+            "a message of a VF: C {:.0}, in the driver {:.0}; Rust {:.0}, in the driver {:.0}",
+            m.c.instructions, m.c.in_driver, m.rust.instructions, m.rust.in_driver
         );
     }
     for m in &results.memory {

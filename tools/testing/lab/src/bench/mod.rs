@@ -5,6 +5,7 @@ mod bed;
 pub mod blackout;
 mod count;
 pub mod datapath;
+mod mailbox;
 mod memory;
 pub mod migration;
 mod peer;
