@@ -31,16 +31,21 @@ pub enum Way {
     Failover,
     /// The VF is unplugged before and plugged after; nothing takes over.
     Replug,
+    /// The guest's driver frees its rings and interrupts before and makes them anew after, as was proposed in 2015. There the PF
+    /// asked for it by mailbox and the driver's `suspend` and `resume` did it; no driver has such a message, so the VM's
+    /// agent asks here, and `ip link set` does it, which ends in the same functions of the driver.
+    Suspend,
     /// No VF: virtio-net on a bridge.
     Virtio,
 }
 
-const ALL: [Way; 6] = [
+const ALL: [Way; 7] = [
     Way::Write,
     Way::Rearm,
     Way::Reset,
     Way::Failover,
     Way::Replug,
+    Way::Suspend,
     Way::Virtio,
 ];
 
@@ -52,6 +57,7 @@ impl Way {
             Self::Reset => "this project, `reset`, mainline driver in the VM",
             Self::Failover => "net_failover with virtio-net, VF unplugged and plugged",
             Self::Replug => "VF unplugged and plugged",
+            Self::Suspend => "driver in the VM closes the VF before, opens it after",
             Self::Virtio => "virtio-net only",
         }
     }
@@ -61,13 +67,14 @@ impl Way {
             Self::Write | Self::Rearm | Self::Reset => Card::Vf,
             Self::Failover => Card::Failover,
             Self::Replug => Card::Replug,
+            Self::Suspend => Card::Closed,
             Self::Virtio => Card::Virtio,
         }
     }
 
     fn guest(self) -> Drivers {
         match self {
-            Self::Write | Self::Rearm => Drivers::Rust,
+            Self::Write | Self::Rearm | Self::Suspend => Drivers::Rust,
             Self::Reset | Self::Failover | Self::Replug | Self::Virtio => Drivers::C,
         }
     }
@@ -77,7 +84,7 @@ impl Way {
             Self::Write => Some("write"),
             Self::Rearm => Some("rearm"),
             Self::Reset => Some("reset"),
-            Self::Failover | Self::Replug | Self::Virtio => None,
+            Self::Failover | Self::Replug | Self::Suspend | Self::Virtio => None,
         }
     }
 }
@@ -241,7 +248,7 @@ fn one_way(
     pair.prepare(&Preparation {
         card: way.card(),
         restore: way.restore(),
-        migratable: way.card() == Card::Vf,
+        migratable: matches!(way.card(), Card::Vf | Card::Closed),
     })?;
     let plan = Plan {
         card: way.card(),

@@ -128,7 +128,7 @@ impl Host {
     pub fn prepare(&self, p: &Preparation<'_>) -> Result<()> {
         let driver = match p.card {
             Card::Virtio => return Ok(()),
-            Card::Vf => "ixgbe_vfio_pci",
+            Card::Vf | Card::Closed => "ixgbe_vfio_pci",
             // What people do today knows nothing of a variant driver.
             Card::Failover | Card::Replug => "vfio-pci",
         };

@@ -42,6 +42,8 @@ pub const MAC: &str = "02:82:59:00:64:00";
 pub enum Card {
     /// The host's first VF, assigned by VFIO with the variant driver.
     Vf,
+    /// The same VF, which the guest shuts down before a migration and brings up after it.
+    Closed,
     /// virtio-net on a bridge: what a VM without a VF has.
     Virtio,
     /// A VF that QEMU unplugs before a migration and plugs after it, and virtio-net under the guest's net_failover.
@@ -220,7 +222,9 @@ impl Inner {
             ]);
         }
         match card {
-            Card::Vf => add(&["-device", &format!("vfio-pci,id=vf0,host={VF},bus=rp0")]),
+            Card::Vf | Card::Closed => {
+                add(&["-device", &format!("vfio-pci,id=vf0,host={VF},bus=rp0")])
+            }
             Card::Failover => add(&[
                 "-device",
                 &format!("vfio-pci,id=vf0,host={VF},bus=rp0,failover_pair_id=net0"),
@@ -329,6 +333,23 @@ impl Inner {
             .sh(&script, Duration::from_secs(90))
             .and_then(crate::guest::Output::ok)
             .context("configuring the inner VM's card")?;
+        Ok(())
+    }
+
+    /// Has the guest shut its card down or bring it up, addresses kept: the driver frees its rings and interrupts, or makes them
+    /// anew, as its `suspend` and `resume` do.
+    ///
+    /// # Errors
+    /// If the guest refuses.
+    pub fn set_link(&self, up: bool) -> Result<()> {
+        let state = if up { "up" } else { "down" };
+        self.agent
+            .run(
+                &["ip", "link", "set", "eth0", state],
+                Duration::from_secs(60),
+            )?
+            .ok()
+            .with_context(|| format!("setting the inner VM's card {state}"))?;
         Ok(())
     }
 

@@ -198,10 +198,15 @@ fn one_round(
     let moved = match begin_move(to, &mut source, &mut target, PORT)? {
         Some(refusal) => Err(refusal),
         None => {
-            if source.card == Card::Failover {
-                // The VF is gone from the guest now: what manages the hosts tells the network that the standby has its address.
-                source.qmp.wait(|e| migration_is(e, &["active"]), LIMIT)?;
-                source.announce()?;
+            match source.card {
+                Card::Failover => {
+                    // The VF is gone from the guest now: what manages the hosts tells the network that the standby has its
+                    // address.
+                    source.qmp.wait(|e| migration_is(e, &["active"]), LIMIT)?;
+                    source.announce()?;
+                }
+                Card::Closed => close_at_the_end(&mut source)?,
+                Card::Vf | Card::Virtio | Card::Replug => {}
             }
             end_move(&mut source)?
         }
@@ -216,9 +221,13 @@ fn one_round(
     let short = Duration::from_secs(60);
     let stopped = source.qmp.wait(|e| is_event(e, "STOP"), short)?;
     let resumed = target.qmp.wait(|e| is_event(e, "RESUME"), short)?;
-    if target.card == Card::Replug {
-        target.plug()?;
-        target.configure()?;
+    match target.card {
+        Card::Replug => {
+            target.plug()?;
+            target.configure()?;
+        }
+        Card::Closed => target.set_link(true)?,
+        Card::Vf | Card::Virtio | Card::Failover => {}
     }
     let settled = settle(station, flow, station.next_seq(flow)?)?;
     let next = settled.map_or_else(|| station.next_seq(flow), Ok)?;
@@ -247,7 +256,12 @@ pub(super) fn begin_move(
     target: &mut Inner,
     port: u16,
 ) -> Result<Option<String>> {
-    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": DOWNTIME_MS });
+    let hold = if source.card == Card::Closed {
+        HELD
+    } else {
+        GOES
+    };
+    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": DOWNTIME_MS, "avail-switchover-bandwidth": hold });
     source.qmp.execute("migrate-set-parameters", parameters)?;
     // Those of the migration by which the VM came here.
     source.qmp.events.clear();
@@ -261,6 +275,31 @@ pub(super) fn begin_move(
         Err(e) if e.downcast_ref::<Refused>().is_some() => Ok(Some(format!("{e:#}"))),
         Err(e) => Err(e),
     }
+}
+
+/// Waits until most memory is sent, has the guest close its VF, and lets QEMU stop the VM.
+fn close_at_the_end(source: &mut Inner) -> Result<()> {
+    /// The first pass over the dirty bitmap begins the migration, the second comes when all memory was sent once.
+    const PASSES: u64 = 3;
+    let end = Instant::now() + LIMIT;
+    loop {
+        let info = source.qmp.execute("query-migrate", json!({}))?;
+        let passes = info
+            .pointer("/ram/dirty-sync-count")
+            .and_then(Value::as_u64);
+        if passes.is_some_and(|n| n >= PASSES) {
+            break;
+        }
+        anyhow::ensure!(
+            Instant::now() < end,
+            "the migration does not advance: {info}"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    source.set_link(false)?;
+    let parameters = json!({ "avail-switchover-bandwidth": GOES });
+    source.qmp.execute("migrate-set-parameters", parameters)?;
+    Ok(())
 }
 
 /// Waits for the end of a move. Gives why it failed, if it did.
@@ -289,6 +328,13 @@ pub(super) fn why_not(why: &str, source: &Inner, target: &Inner) -> String {
 /// A stop that QEMU may plan for, in ms: it stops the VM once what is left to send would take no longer. The default of 300 lets
 /// it stop the VM with megabytes left, which the emulated network needs tens of milliseconds for.
 const DOWNTIME_MS: u32 = 20;
+
+/// `avail-switchover-bandwidth` that lets QEMU go by the bandwidth that it sees.
+const GOES: u64 = 0;
+
+/// `avail-switchover-bandwidth` in bytes a second with which it waits: a page then takes longer than [`DOWNTIME_MS`], and a VM that
+/// runs always has one to send.
+const HELD: u64 = 4096 * 1000 / DOWNTIME_MS as u64;
 
 pub(super) fn is_event(event: &Value, name: &str) -> bool {
     event.get("event").and_then(Value::as_str) == Some(name)
