@@ -11,11 +11,12 @@ mod serve;
 mod traffic;
 
 fn main() {
+    let argument = || std::env::args().nth(2).unwrap_or_default();
     let result = match std::env::args().nth(1).as_deref() {
         Some("serve") => serve::serve(),
         Some("processes") => serve::list_processes(),
-        Some("udp-echo") => traffic::udp_echo(),
-        Some("tcp-stream") => traffic::tcp_stream(&std::env::args().nth(2).unwrap_or_default()),
+        Some("udp-echo") => traffic::udp_echo(&argument()),
+        Some("tcp-stream") => traffic::tcp_stream(&argument()),
         _ if std::process::id() == 1 => init::init(),
         _ => Err(anyhow::anyhow!(
             "this is the lab's agent: it runs as process 1 of a virtual machine"

@@ -7,9 +7,9 @@ use std::net::{TcpStream, UdpSocket};
 use anyhow::{Context, Result};
 use lab_agent::pattern::{stream_byte, ECHO_PORT, STREAM_PORT};
 
-/// Sends every datagram back to whom it came from, for ever.
-pub(crate) fn udp_echo() -> Result<()> {
-    let socket = UdpSocket::bind(("0.0.0.0", ECHO_PORT)).context("binding the echo port")?;
+/// Sends every datagram for `address` back to whom it came from, for ever.
+pub(crate) fn udp_echo(address: &str) -> Result<()> {
+    let socket = UdpSocket::bind((address, ECHO_PORT)).context("binding the echo port")?;
     let mut buf = vec![0; 65536];
     loop {
         let (n, from) = socket.recv_from(&mut buf)?;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::write_json;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
-use crate::migrate::host::Preparation;
+use crate::migrate::host::{Preparation, FIRST};
 use crate::migrate::inner::Card;
 use crate::migrate::pair::{Pair, PairSpec, Progress};
 use crate::migrate::report::{median, Round};
@@ -204,6 +204,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         kernel: Flavour::Release,
         head: Head::Value,
         ours: true,
+        seats: &[FIRST],
         deadline: Duration::from_secs(600 + 60 * u64::from(args.rounds) * ways.len() as u64),
     };
     let pair = Pair::boot(&lab, &spec, None, &progress)?;

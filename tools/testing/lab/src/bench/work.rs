@@ -107,7 +107,7 @@ impl Load {
                 load.connect(bed, &["socat", "-u", "-b65536", &target, "OPEN:/dev/null"])?
             }
             Work::UdpRr => {
-                load.program = Some(run(bed, &["/lab-agent", "udp-echo"])?);
+                load.program = Some(run(bed, &["/lab-agent", "udp-echo", "0.0.0.0"])?);
                 let request = [peer::datagram((dev.mac, V4), (9, ECHO_PORT))?];
                 let answered = (0..20)
                     .any(|_| bed.peer.send(&request).is_ok() && bed.peer.wait_frame().is_some());

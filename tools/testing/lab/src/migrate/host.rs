@@ -8,18 +8,51 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::inner::{self, Card};
+use super::inner::Card;
 use crate::qmp::stamp_us;
 use crate::vm::Vm;
 
-/// The 82599 in a host: the function behind its first root port.
-pub const PF: &str = "0000:01:00.0";
+/// A VF of a host, and who has it: the same on both hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Which 82599 of the host, from 0.
+    pub card: u8,
+    /// Which of its VFs, from 0; below 4.
+    pub vf: u8,
+}
 
-/// Its first VF: offset 128 in the routing id (82599 datasheet, SR-IOV capability).
-pub const VF: &str = "0000:01:10.0";
+/// The first VF of the first card.
+pub const FIRST: Seat = Seat { card: 0, vf: 0 };
 
-/// Where sysfs has it.
-const VF_DIR: &str = "/sys/bus/pci/devices/0000:01:10.0";
+impl Seat {
+    /// PCI address of the PF: a card is the function behind the root port of its number.
+    pub fn pf(self) -> String {
+        format!("0000:{:02x}:00.0", self.card + 1)
+    }
+
+    /// PCI address of the VF: offset 128 and stride 2 in the routing id (82599 datasheet, SR-IOV capability).
+    pub fn address(self) -> String {
+        format!("0000:{:02x}:10.{}", self.card + 1, 2 * self.vf)
+    }
+
+    /// MAC address of the guest's card.
+    pub fn mac(self) -> String {
+        format!("02:82:59:00:64:{:x}{:x}", self.card, self.vf)
+    }
+
+    /// IPv4 address of the guest's card.
+    pub fn ip(self) -> String {
+        format!(
+            "192.0.2.{}",
+            100 + 10 * u32::from(self.card) + u32::from(self.vf)
+        )
+    }
+
+    /// Where sysfs has the VF.
+    fn dir(self) -> String {
+        format!("/sys/bus/pci/devices/{}", self.address())
+    }
+}
 
 /// TCP port of the migration stream.
 pub const PORT: u16 = 4444;
@@ -32,6 +65,8 @@ pub struct Host {
     pub number: u8,
     /// The machine.
     pub vm: Vm,
+    /// The VFs that VMs may have.
+    seats: &'static [Seat],
     started: AtomicU32,
     has_vf: AtomicBool,
 }
@@ -69,10 +104,11 @@ pub struct Preparation<'a> {
 
 impl Host {
     /// Takes a host that has just booted.
-    pub fn new(number: u8, vm: Vm) -> Self {
+    pub fn new(number: u8, vm: Vm, seats: &'static [Seat]) -> Self {
         Self {
             number,
             vm,
+            seats,
             started: AtomicU32::new(0),
             has_vf: AtomicBool::new(false),
         }
@@ -121,7 +157,7 @@ impl Host {
         Ok(())
     }
 
-    /// Makes the VF, the first time, and gives it to the driver that the VM's card needs.
+    /// Makes the VFs, the first time, and gives them to the driver that the VM's card needs.
     ///
     /// # Errors
     /// If a step fails; the message says which.
@@ -133,55 +169,85 @@ impl Host {
             Card::Failover | Card::Replug => "vfio-pci",
         };
         if !self.has_vf.swap(true, Ordering::Relaxed) {
-            self.make_vf()?;
+            self.make_vfs()?;
         }
+        self.seats
+            .iter()
+            .try_for_each(|seat| self.give(*seat, driver, p))
+    }
+
+    fn give(&self, seat: Seat, driver: &str, p: &Preparation<'_>) -> Result<()> {
+        let (pf, vf, dir, number) = (seat.pf(), seat.address(), seat.dir(), seat.vf);
         let way = p.restore.unwrap_or("auto");
         self.sh(
             "setting the way of restore",
-            &format!("devlink dev param set pci/{PF} name head_restore value {way} cmode runtime"),
+            &format!("devlink dev param set pci/{pf} name head_restore value {way} cmode runtime"),
         )?;
         let migratable = if p.migratable { "enable" } else { "disable" };
         self.sh(
             "giving the VF to VFIO",
             &format!(
-                "vf={VF_DIR}; [ ! -e $vf/driver ] || echo {VF} >$vf/driver/unbind
-                 port=$(devlink -j port show | jq -r '.port | to_entries[] | select((.key | startswith(\"pci/{PF}/\")) and \
-                 .value.flavour == \"pcivf\" and .value.vfnum == 0) | .key')
+                "vf={dir}; [ ! -e $vf/driver ] || echo {vf} >$vf/driver/unbind
+                 port=$(devlink -j port show | jq -r '.port | to_entries[] | select((.key | startswith(\"pci/{pf}/\")) and \
+                 .value.flavour == \"pcivf\" and .value.vfnum == {number}) | .key')
                  devlink port function set $port migratable {migratable}
-                 echo {driver} >$vf/driver_override; echo {VF} >/sys/bus/pci/drivers_probe; test -e $vf/driver"
+                 echo {driver} >$vf/driver_override; echo {vf} >/sys/bus/pci/drivers_probe; test -e $vf/driver"
             ),
         )?;
         Ok(())
     }
 
-    fn make_vf(&self) -> Result<()> {
+    fn make_vfs(&self) -> Result<()> {
         self.sh(
             "loading the drivers",
-            &format!(
-                "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko
-                 pf=/sys/bus/pci/devices/{PF}; echo 0 >$pf/sriov_drivers_autoprobe
-                 net=$(ls $pf/net); ip link set $net up
-                 for i in $(seq 100); do [ \"$(cat /sys/class/net/$net/carrier)\" = 1 ] && break; sleep 0.1; done"
-            ),
+            "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
         )?;
-        self.set_vfs(1)
+        let mut cards: Vec<u8> = self.seats.iter().map(|s| s.card).collect();
+        cards.dedup();
+        for card in cards {
+            let pf = Seat { card, vf: 0 }.pf();
+            self.sh(
+                "waiting for the link",
+                &format!(
+                    "pf=/sys/bus/pci/devices/{pf}; echo 0 >$pf/sriov_drivers_autoprobe
+                     net=$(ls $pf/net); ip link set $net up
+                     for i in $(seq 100); do [ \"$(cat /sys/class/net/$net/carrier)\" = 1 ] && break; sleep 0.1; done"
+                ),
+            )?;
+            let wanted = self.seats.iter().filter(|s| s.card == card);
+            self.make(card, wanted.map(|s| u32::from(s.vf) + 1).max().unwrap_or(1))?;
+        }
+        Ok(())
     }
 
-    /// Makes so many VFs anew, the first of them with the VM's address; they have no driver.
+    /// Makes so many VFs of the first card anew; they have no driver.
     ///
     /// # Errors
     /// If the PF does not make them.
     pub fn set_vfs(&self, count: u32) -> Result<()> {
-        self.sh(
-            "making VFs",
-            &format!(
-                "pf=/sys/bus/pci/devices/{PF}; net=$(ls $pf/net)
-                 [ ! -e {VF_DIR}/driver ] || echo {VF} >{VF_DIR}/driver/unbind
-                 echo 0 >$pf/sriov_numvfs; [ {count} = 0 ] && exit; echo {count} >$pf/sriov_numvfs
-                 ip link set $net vf 0 mac {}",
-                inner::MAC
-            ),
-        )?;
+        self.make(FIRST.card, count)
+    }
+
+    /// Makes so many VFs of a card anew, those for VMs with the VM's address.
+    ///
+    /// # Errors
+    /// If the PF does not make them.
+    fn make(&self, card: u8, count: u32) -> Result<()> {
+        let pf = Seat { card, vf: 0 }.pf();
+        let mut script = format!("pf=/sys/bus/pci/devices/{pf}; net=$(ls $pf/net)\n");
+        let seats = || self.seats.iter().filter(|s| s.card == card);
+        for seat in seats() {
+            let (vf, dir) = (seat.address(), seat.dir());
+            script += &format!("[ ! -e {dir}/driver ] || echo {vf} >{dir}/driver/unbind\n");
+        }
+        script += "echo 0 >$pf/sriov_numvfs\n";
+        if count > 0 {
+            script += &format!("echo {count} >$pf/sriov_numvfs\n");
+        }
+        for seat in seats().filter(|s| u32::from(s.vf) < count) {
+            script += &format!("ip link set $net vf {} mac {}\n", seat.vf, seat.mac());
+        }
+        self.sh("making VFs", &script)?;
         Ok(())
     }
 
@@ -192,7 +258,10 @@ impl Host {
     pub fn set_pf(&self, what: &str) -> Result<()> {
         self.sh(
             "changing the PF",
-            &format!("ip link set $(ls /sys/bus/pci/devices/{PF}/net) {what}"),
+            &format!(
+                "ip link set $(ls /sys/bus/pci/devices/{}/net) {what}",
+                FIRST.pf()
+            ),
         )?;
         Ok(())
     }
@@ -205,8 +274,9 @@ impl Host {
         self.sh(
             "waiting for the link",
             &format!(
-                "n=/sys/bus/pci/devices/{PF}/net; c=$n/$(ls $n)/carrier
-                 for i in $(seq 100); do [ \"$(cat $c)\" = 1 ] && exit; sleep 0.1; done; exit 1"
+                "n=/sys/bus/pci/devices/{}/net; c=$n/$(ls $n)/carrier
+                 for i in $(seq 100); do [ \"$(cat $c)\" = 1 ] && exit; sleep 0.1; done; exit 1",
+                FIRST.pf()
             ),
         )?;
         Ok(())
@@ -255,7 +325,10 @@ impl Host {
             .vm
             .guest
             .sh(
-                &format!("cat $(find /sys/kernel/debug -path '*{VF}/report')"),
+                &format!(
+                    "cat $(find /sys/kernel/debug -path '*{}/report')",
+                    FIRST.address()
+                ),
                 SHORT,
             )?
             .stdout;

@@ -11,7 +11,7 @@ use anyhow::{bail, Context, Result};
 use lab_agent::{Run, PORT};
 use serde_json::{json, Value};
 
-use super::host::{Host, VF};
+use super::host::{Host, Seat, FIRST};
 use super::pair::Image;
 use crate::guest::{Command, Event, Guest, Up};
 use crate::qmp::Qmp;
@@ -19,9 +19,6 @@ use crate::vm::BARE;
 
 /// Memory of the inner VM in MiB.
 pub const MEMORY_MIB: u32 = 256;
-
-/// Its address.
-pub const ADDRESS: &str = "192.0.2.100";
 
 /// QEMU's events that tell what a migration does when.
 const TRACED: &[&str] = &[
@@ -34,13 +31,10 @@ const TRACED: &[&str] = &[
     "vfio_load_*",
 ];
 
-/// Its card's MAC address.
-pub const MAC: &str = "02:82:59:00:64:00";
-
 /// Which card the inner VM has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Card {
-    /// The host's first VF, assigned by VFIO with the variant driver.
+    /// The host's VFs of the VM's seats, assigned by VFIO with the variant driver.
     Vf,
     /// The same VF, which the guest shuts down before a migration and brings up after it.
     Closed,
@@ -64,6 +58,8 @@ pub struct Inner {
     pub agent: Guest,
     /// Its card.
     pub card: Card,
+    /// Its VFs on either host.
+    pub seats: &'static [Seat],
 }
 
 /// A command that is killed on drop.
@@ -203,8 +199,9 @@ impl Inner {
             "-device",
             &format!("virtserialport,chardev=agent,name={PORT}"),
         ]);
-        if card != Card::Virtio {
-            // A root port, so that the card can be unplugged.
+        if matches!(card, Card::Failover | Card::Replug) {
+            // A root port, so that the card can be unplugged. Where it is not, the port would only be one more device to save and
+            // load, with the memory map that this changes.
             add(&["-device", "pcie-root-port,id=rp0,chassis=1,slot=1"]);
         }
         if matches!(card, Card::Virtio | Card::Failover) {
@@ -218,20 +215,27 @@ impl Inner {
                 "-netdev",
                 &format!("tap,id=n0,ifname=tap{id},script=no,downscript=no"),
                 "-device",
-                &format!("virtio-net-pci,id=net0,netdev=n0,mac={MAC}{failover}"),
+                &format!(
+                    "virtio-net-pci,id=net0,netdev=n0,mac={}{failover}",
+                    FIRST.mac()
+                ),
             ]);
         }
+        let first = FIRST.address();
         match card {
             Card::Vf | Card::Closed => {
-                add(&["-device", &format!("vfio-pci,id=vf0,host={VF},bus=rp0")])
+                for (i, seat) in image.seats.iter().enumerate() {
+                    let host = seat.address();
+                    add(&["-device", &format!("vfio-pci,id=vf{i},host={host}")]);
+                }
             }
             Card::Failover => add(&[
                 "-device",
-                &format!("vfio-pci,id=vf0,host={VF},bus=rp0,failover_pair_id=net0"),
+                &format!("vfio-pci,id=vf0,host={first},bus=rp0,failover_pair_id=net0"),
             ]),
             // On the destination it is plugged when the VM runs.
             Card::Replug if !incoming => {
-                add(&["-device", &format!("vfio-pci,id=vf0,host={VF},bus=rp0")]);
+                add(&["-device", &format!("vfio-pci,id=vf0,host={first},bus=rp0")]);
             }
             Card::Replug | Card::Virtio => {}
         }
@@ -284,6 +288,7 @@ impl Inner {
             qmp,
             agent,
             card,
+            seats: image.seats,
         };
         if !incoming {
             let start = Instant::now();
@@ -311,21 +316,39 @@ impl Inner {
             .clone()
     }
 
-    /// Gives the VM's card its address.
+    /// Gives the VM's cards their addresses.
     ///
     /// # Errors
-    /// If the card does not come up in time.
+    /// If a card does not come up in time.
     pub fn configure(&self) -> Result<()> {
+        self.seats
+            .iter()
+            .try_for_each(|seat| self.configure_one(*seat))
+    }
+
+    fn configure_one(&self, seat: Seat) -> Result<()> {
         // The master of a failover pair is the one that has others below it.
         let pattern = if self.card == Card::Failover {
             "/sys/class/net/*/lower_*"
         } else {
             "/sys/class/net/eth*"
         };
+        let (mac, ip) = (seat.mac(), seat.ip());
+        // Where a VM has several cards in one network, what is sent from a card's address leaves by this card.
+        let routes = if self.seats.len() > 1 {
+            let table = 100 + u32::from(seat.card);
+            format!(
+                "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+                 ip route add 192.0.2.0/24 dev $n table {table} && ip rule add from {ip} lookup {table} || exit 1"
+            )
+        } else {
+            String::new()
+        };
         let script = format!(
-            "for i in $(seq 200); do for n in {pattern}; do [ -e $n ] && break 2; done; sleep 0.05; done
+            "for i in $(seq 200); do for n in {pattern}; do [ -e $n ] && grep -q {mac} ${{n%/lower_*}}/address && break 2; done;              sleep 0.05; done
              n=${{n%/lower_*}}; n=${{n##*/}}
-             ip addr add {ADDRESS}/24 dev $n && ip link set $n up || exit 1
+             ip addr add {ip}/24 dev $n && ip link set $n up || exit 1
+             {routes}
              for i in $(seq 200); do read c </sys/class/net/$n/carrier && [ $c = 1 ] && exit 0; sleep 0.1; done
              echo no carrier; exit 1"
         );
@@ -374,7 +397,8 @@ impl Inner {
     /// # Errors
     /// If QEMU refuses.
     pub fn plug(&mut self) -> Result<()> {
-        let device = json!({ "driver": "vfio-pci", "id": "vf0", "host": VF, "bus": "rp0" });
+        let device =
+            json!({ "driver": "vfio-pci", "id": "vf0", "host": FIRST.address(), "bus": "rp0" });
         self.qmp.execute("device_add", device)?;
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod refusals;
 pub mod report;
 pub mod rounds;
 pub mod suite;
+pub mod together;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use self::host::Preparation;
+use self::host::{Preparation, FIRST};
 use self::inner::Card;
 use self::pair::{Pair, PairSpec, Progress};
 use self::report::Report;
@@ -145,6 +146,7 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, capture: Option<Capture>) -> Result<Repor
         kernel: plan.kernel,
         head: plan.head,
         ours: plan.card != Card::Virtio,
+        seats: &[FIRST],
         deadline: Duration::from_secs(600 + 120 * u64::from(plan.rounds)),
     };
     let pair = Pair::boot(lab, &spec, capture, &progress)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::host::{Host, Preparation};
+use super::host::{Host, Preparation, Seat, FIRST};
 use super::inner::Card;
 use crate::capture::Capture;
 use crate::initramfs;
@@ -60,6 +60,8 @@ pub struct PairSpec {
     pub head: Head,
     /// Whether this project's drivers are wanted.
     pub ours: bool,
+    /// VFs for VMs, in the order of their cards.
+    pub seats: &'static [Seat],
     /// After this time the hosts are killed.
     pub deadline: Duration,
 }
@@ -134,7 +136,8 @@ impl Pair {
                 2048
             };
             host.deadline = spec.deadline;
-            let host = Host::new(number, lab.boot(&host, &kernel, &switch, &dir)?);
+            host.cards = spec.seats.iter().map(|s| s.card + 1).max().unwrap_or(1);
+            let host = Host::new(number, lab.boot(&host, &kernel, &switch, &dir)?, spec.seats);
             host.join()?;
             Ok(host)
         };
@@ -191,6 +194,7 @@ impl Pair {
             initrd: format!("/lab/inner/{name}"),
             drivers: drivers.join(","),
             trace: false,
+            seats: &[FIRST],
         })
     }
 
@@ -239,4 +243,6 @@ pub struct Image {
     pub drivers: String,
     /// Whether QEMU writes down what it does when.
     pub trace: bool,
+    /// The VM's VFs.
+    pub seats: &'static [Seat],
 }

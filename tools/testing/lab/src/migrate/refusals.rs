@@ -205,7 +205,7 @@ fn try_move(
         Ok(target) => target,
         Err(e) => return Ok(Ok(format!("{e:#}"))),
     };
-    let moved = match rounds::begin_move(to, source, &mut target, port)? {
+    let moved = match rounds::begin_move(to, source, &mut target, (PORT, port))? {
         Some(refusal) => Err(refusal),
         None => rounds::end_move(source)?,
     };
@@ -339,7 +339,7 @@ fn kill(
     took: Duration,
 ) -> Result<(String, Option<Inner>)> {
     let mut target = Inner::start(to, Card::Vf, image, true)?;
-    rounds::begin_move(to, vm, &mut target, PORT)?;
+    rounds::begin_move(to, vm, &mut target, (PORT, PORT))?;
     let before = KILLS - KILLS_STOPPED;
     let name = if n < before {
         let wait = took * n / before;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Value};
 
-use super::host::{Host, PORT};
-use super::inner::{Card, Inner, ADDRESS, MAC};
+use super::host::{Host, Seat, PORT};
+use super::inner::{Card, Inner};
 use super::pair::{Pair, Progress};
 use super::report::{self, Report, Round};
 use super::{Plan, Traffic};
@@ -123,12 +123,14 @@ pub(super) fn boot_id(vm: &Inner) -> Result<String> {
 /// The echo's socket holds seconds of datagrams: a VM that is not scheduled for long during pre-copy then loses none in its own
 /// socket, and what is lost was lost on the way.
 pub(super) fn start_traffic(plan: &Plan<'_>, vm: &Inner, station: &Station) -> Result<(u32, u32)> {
-    vm.agent
-        .sh(
-            "echo 8388608 >/proc/sys/net/core/rmem_default; (/init udp-echo >/dev/null 2>&1 </dev/null &)",
-            Duration::from_secs(30),
-        )?
-        .ok()?;
+    let mut script = "echo 8388608 >/proc/sys/net/core/rmem_default".to_owned();
+    for seat in vm.seats {
+        script += &format!(
+            "; (/init udp-echo {} >/dev/null 2>&1 </dev/null &)",
+            seat.ip()
+        );
+    }
+    vm.agent.sh(&script, Duration::from_secs(30))?.ok()?;
     if plan.traffic == Traffic::Tcp {
         vm.agent
             .sh(
@@ -137,11 +139,16 @@ pub(super) fn start_traffic(plan: &Plan<'_>, vm: &Inner, station: &Station) -> R
             )?
             .ok()?;
     }
+    let seat = vm.seats.first().context("the VM has no card")?;
+    start_flow(station, *seat, plan.rate)
+}
+
+/// Starts a flow to one of a VM's cards, as [`start_traffic`] does. Gives the flow and its rate.
+pub(super) fn start_flow(station: &Station, seat: Seat, mut rate: u32) -> Result<(u32, u32)> {
     let (mac, to) = (
-        parse_mac(MAC)?,
-        ADDRESS.parse().context("the VM's address")?,
+        parse_mac(&seat.mac())?,
+        seat.ip().parse().context("the VM's address")?,
     );
-    let mut rate = plan.rate;
     loop {
         let flow = station.start_flow(FlowSpec {
             mac,
@@ -195,7 +202,7 @@ fn one_round(
     if source.card == Card::Replug {
         source.unplug()?;
     }
-    let moved = match begin_move(to, &mut source, &mut target, PORT)? {
+    let moved = match begin_move(to, &mut source, &mut target, (PORT, PORT))? {
         Some(refusal) => Err(refusal),
         None => {
             match source.card {
@@ -250,11 +257,13 @@ fn one_round(
 }
 
 /// Starts a move to where `target` waits. Gives why QEMU refuses, if it does.
+///
+/// The target listens at the first port, the source connects to the second.
 pub(super) fn begin_move(
     to: &Host,
     source: &mut Inner,
     target: &mut Inner,
-    port: u16,
+    (listen, connect): (u16, u16),
 ) -> Result<Option<String>> {
     let hold = if source.card == Card::Closed {
         HELD
@@ -267,9 +276,9 @@ pub(super) fn begin_move(
     source.qmp.events.clear();
     target.qmp.execute(
         "migrate-incoming",
-        json!({ "uri": format!("tcp:0.0.0.0:{PORT}") }),
+        json!({ "uri": format!("tcp:0.0.0.0:{listen}") }),
     )?;
-    let uri = json!({ "uri": format!("tcp:{}:{port}", to.address()) });
+    let uri = json!({ "uri": format!("tcp:{}:{connect}", to.address()) });
     match source.qmp.execute("migrate", uri) {
         Ok(_) => Ok(None),
         Err(e) if e.downcast_ref::<Refused>().is_some() => Ok(Some(format!("{e:#}"))),

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::host::Preparation;
+use super::host::{Preparation, FIRST};
 use super::inner::Card;
 use super::pair::{Pair, PairSpec, Progress};
 use super::report::Report as Migration;
+use super::together::{self, Party};
 use super::{refusals, rounds, Plan, Traffic};
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
@@ -33,6 +34,8 @@ enum Expect {
     Refused,
     /// See [`refusals`].
     AllRefusals,
+    /// Several VFs move at the same time.
+    Together(Party),
 }
 
 const UNSEEN: &str = "not yet seen to pass twice on a machine in ordinary use";
@@ -110,6 +113,8 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
+        case("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
+        case("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
     ]
 }
 
@@ -130,6 +135,10 @@ impl Case {
             kernel: self.plan.kernel,
             head: self.plan.head,
             ours: true,
+            seats: match self.expect {
+                Expect::Together(party) => party.seats,
+                _ => &[FIRST],
+            },
             deadline: Duration::from_secs(3600),
         }
     }
@@ -139,6 +148,8 @@ impl Case {
         let start = Instant::now();
         let (results, faults) = if self.expect == Expect::AllRefusals {
             refusals::run(lab, pair, progress)?
+        } else if let Expect::Together(party) = self.expect {
+            together::run(lab, pair, &self.plan, party, progress)?
         } else {
             pair.prepare(&Preparation {
                 card: self.plan.card,
@@ -183,7 +194,7 @@ impl Case {
             let n = i + 1;
             let error = r.error.clone().unwrap_or_default();
             match self.expect {
-                Expect::Refused | Expect::AllRefusals => check(
+                Expect::Refused | Expect::AllRefusals | Expect::Together(_) => check(
                     &format!("migration {n} is refused"),
                     r.error.is_some(),
                     error,
