@@ -74,6 +74,7 @@ def pf_offline_refused(cfg):
 def main():
     with IxgbeEnv() as cfg:
         ksft_run([pf_part, pf_verdict, vf, pf_offline_refused], args=(cfg, ))
+        cfg.reload_after_self_test()
     ksft_exit()
 
 

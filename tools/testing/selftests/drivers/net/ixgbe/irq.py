@@ -110,6 +110,7 @@ def diag(cfg):
     line = [l for l in out.splitlines() if l.startswith("Interrupt")]
     ksft_true(line and line[0].split()[-1] == "0", out)
     cfg.settle()
+    cfg.reload_after_self_test()
 
 
 def vf_msix(cfg):
