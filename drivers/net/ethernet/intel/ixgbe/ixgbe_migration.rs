@@ -530,13 +530,30 @@ impl Provider for Handle {
         let _ = self.with_dev(|dev| {
             self.with(dev, |hw, slot, pf| slot.mover.start_marking(hw, pf))?;
             for _ in 0..MARKING_ANSWER_MS {
-                let marking = self.with(dev, |_, slot, _| slot.mover.marking())?;
+                let marking = self.with(dev, |hw, slot, pf| {
+                    // The mailbox may have been the VF's, or have held what it had not read yet.
+                    slot.mover.flush(hw, pf);
+                    slot.mover.marking()
+                })?;
                 if marking != Marking::Asked {
                     break;
                 }
                 fsleep(Delta::from_millis(1));
             }
-            self.with(dev, |_, slot, _| slot.mover.give_up_waiting())
+            let asked = self.with(dev, |_, slot, _| {
+                let asked = slot.mover.marking() == Marking::Asked;
+                slot.mover.give_up_waiting();
+                asked
+            })?;
+            if asked {
+                dev_info!(
+                    dev.parent(),
+                    "VF {}: guest did not say within {} ms that it marks what it receives\n",
+                    self.vf,
+                    MARKING_ANSWER_MS
+                );
+            }
+            Ok(())
         });
     }
 
