@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Kernel logs: records of `/dev/kmsg`, and what in them fails a suite.
 
+use std::fmt::Write;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use regex::{Regex, RegexSet};
 use serde::Serialize;
@@ -30,6 +33,19 @@ impl Record {
             text,
         })
     }
+}
+
+/// Writes a log as `dmesg` prints it.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save(path: &Path, log: &[Record]) -> Result<()> {
+    let mut text = String::new();
+    for r in log {
+        let (s, us) = (r.at_us / 1_000_000, r.at_us % 1_000_000);
+        writeln!(text, "[{s:5}.{us:06}] {}", r.text)?;
+    }
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Messages of the kernel after which nothing that a test says can be trusted.

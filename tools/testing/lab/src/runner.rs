@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::cache::tail;
 use crate::guest::{Event, Guest};
 use crate::kernel::{Flavour, Kernel};
-use crate::klog::Scanner;
+use crate::klog::{self, Scanner};
 use crate::ktap::{Parser, Status, TestResult};
 use crate::lab::{Drivers, HostSpec, Lab};
 use crate::process::TempDir;
@@ -346,19 +346,8 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
         }
     }
     let log = vm.guest.kernel_log(0);
-    let text: String = log
-        .iter()
-        .map(|r| {
-            format!(
-                "[{:5}.{:06}] {}\n",
-                r.at_us / 1_000_000,
-                r.at_us % 1_000_000,
-                r.text
-            )
-        })
-        .collect();
     let path = log_path(lab, boot, "kmsg");
-    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    klog::save(&path, &log)?;
     report.faults = Scanner::new()?.scan(&log);
     if !vm.is_running() {
         // The agent did not see the end: what the console has of it counts.

@@ -71,7 +71,7 @@ pub struct MigrateArgs {
     /// Write every frame on the switch to this file.
     #[arg(long, value_name = "FILE.pcapng")]
     capture: Option<PathBuf>,
-    /// Have QEMU write down what it does when, into this folder: a file for each host.
+    /// Have QEMU write down what it does when, into this folder: a file for each host, beside its kernel's log.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
 }

@@ -12,7 +12,7 @@ use super::inner::{Card, Inner};
 use super::pair::{Pair, Progress};
 use super::report::{self, Report, Round};
 use super::{Plan, Traffic};
-use crate::klog::Scanner;
+use crate::klog::{self, Scanner};
 use crate::lab::Lab;
 use crate::qmp::Refused;
 use crate::station::control::parse_mac;
@@ -101,6 +101,10 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             let text = h.vm.guest.sh(all, Duration::from_secs(60))?.stdout;
             let path = dir.join(format!("{}.trace", h.name()));
             std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            klog::save(
+                &dir.join(format!("{}.kmsg", h.name())),
+                &h.vm.guest.kernel_log(0),
+            )?;
         }
     }
     vm.quit();
