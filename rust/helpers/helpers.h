@@ -87,7 +87,7 @@ bool nic_tx_wake(struct net_device *netdev, unsigned int queue);
 int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu);
 void nic_tx_reset(struct net_device *netdev, unsigned int queue);
 void nic_init_delayed_work(struct delayed_work *work, work_func_t func);
-bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms);
+void nic_schedule_work(struct delayed_work *work, unsigned int delay_ms);
 void nic_report_leak(struct net_device *netdev);
 int nic_send_frame(struct net_device *netdev, const void *frame, unsigned int len);
 unsigned int nic_num_online_cpus(void);

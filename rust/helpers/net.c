@@ -171,9 +171,16 @@ void nic_init_delayed_work(struct delayed_work *work, work_func_t func)
  * On any CPU: a VF driver of the same machine may spin for the PF's answer with preemption off, on the very CPU that the
  * interrupt came in on.
  */
-bool nic_mod_delayed_work(struct delayed_work *work, unsigned int delay_ms)
+void nic_schedule_work(struct delayed_work *work, unsigned int delay_ms)
 {
-	return mod_delayed_work(system_dfl_wq, work, msecs_to_jiffies(delay_ms));
+	unsigned long delay = msecs_to_jiffies(delay_ms);
+
+	/* A run that is due before this one stays: work that sets its next time must not put off who asked meanwhile. */
+	if (delay && queue_delayed_work(system_dfl_wq, work, delay))
+		return;
+	if (!delay || (timer_pending(&work->timer) &&
+		       time_before(jiffies + delay, READ_ONCE(work->timer.expires))))
+		mod_delayed_work(system_dfl_wq, work, delay);
 }
 
 void nic_report_leak(struct net_device *netdev)

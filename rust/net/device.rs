@@ -245,12 +245,12 @@ impl<D: Driver> Device<D> {
         NonNull::new(old).map(|old| unsafe { KBox::from_raw(old.as_ptr()) })
     }
 
-    /// Runs [`Driver::service`] in `delay_ms` milliseconds; a time set before is replaced.
+    /// Runs [`Driver::service`] in `delay_ms` milliseconds at the latest: a time set before stays if it is nearer.
     ///
     /// From any context.
     pub fn schedule_service(&self, delay_ms: u32) {
         // SAFETY: Initialised in `Registration::new`.
-        unsafe { raw::nic_mod_delayed_work((*self.private()).service.get(), delay_ms) };
+        unsafe { raw::nic_schedule_work((*self.private()).service.get(), delay_ms) };
     }
 
     /// Requests vector `index` under `name` for [`Driver::interrupt`]; `shared` for a line interrupt.

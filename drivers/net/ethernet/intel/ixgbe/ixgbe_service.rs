@@ -133,10 +133,6 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
     if running || a.has_events() {
         dev.schedule_service(period);
     }
-    // An interrupt that came since the events were taken may have had its time replaced by the line above.
-    if a.has_events() {
-        dev.schedule_service(0);
-    }
 }
 
 /// Tells the stack and the VFs about the link (`ixgbe_watchdog_subtask`).

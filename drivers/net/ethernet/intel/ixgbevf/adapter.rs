@@ -118,11 +118,6 @@ impl Events {
     pub(crate) fn take(&self, event: u32) -> bool {
         self.0.fetch_and(!event, Ordering::Relaxed) & event != 0
     }
-
-    /// Whether anything is asked for.
-    pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
-    }
 }
 
 /// Addresses to be received, as many as the PF can be asked for; what the stack wants beyond is left out, as in C.

@@ -62,10 +62,6 @@ impl Adapter {
         }
         if st.want_up {
             dev.schedule_service(PERIOD_MS);
-            // An interrupt that came since the events were taken may have had its time replaced by the line above.
-            if self.events.any() {
-                dev.schedule_service(0);
-            }
         }
     }
 
