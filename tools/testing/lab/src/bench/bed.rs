@@ -16,6 +16,7 @@ use crate::kernel::Kernel;
 use crate::lab::{HostSpec, Lab};
 use crate::process::{command, run_logged, TempDir};
 use crate::qemu;
+use crate::station::control::{format_mac, parse_mac};
 use crate::switch::Switch;
 use crate::vm::{Accel, Vm};
 
@@ -136,7 +137,7 @@ impl Bed {
     /// Opens an interface and waits until it can send. The peer answers when it is told to, so TCP must be patient. PF and VF
     /// are on one switch: only the one that has the address may answer for it.
     pub(super) fn up(&mut self, dev: &Interface) -> Result<()> {
-        let (name, peer) = (&dev.name, colons(peer::MAC));
+        let (name, peer) = (&dev.name, format_mac(peer::MAC));
         // How long a segmented buffer is depends on the round-trip time otherwise, which is that of this machine.
         let segments = peer::WINDOW / peer::MSS;
         self.sh(&format!(
@@ -213,18 +214,6 @@ fn xdp_program(lab: &Lab) -> Result<Vec<u8>> {
     std::fs::read(&out).with_context(|| format!("reading {}", out.display()))
 }
 
-pub(super) fn colons(mac: [u8; 6]) -> String {
-    mac.map(|b| format!("{b:02x}")).join(":")
-}
-
-pub(super) fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let bytes: Option<Vec<u8>> = text
-        .split(':')
-        .map(|b| u8::from_str_radix(b, 16).ok())
-        .collect();
-    bytes?.try_into().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,12 +227,5 @@ mod tests {
         };
         let diff = sample(24_000, 2_500_000).less(&sample(4_000, 500_000));
         assert_eq!((diff.frames, diff.kernel), (20_000, 2_000_000));
-    }
-
-    #[test]
-    fn addresses() {
-        let mac = [2, 0x82, 0x59, 0, 0x10, 1];
-        assert_eq!(parse_mac(&colons(mac)), Some(mac));
-        assert_eq!(parse_mac("02:00"), None);
     }
 }

@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use libixgbe::{mbx_ext, regs};
 use serde::Serialize;
 
-use super::bed::{colons, Bed, Interface, Sample};
+use super::bed::{Bed, Interface, Sample};
 use super::count::Symbol;
 use super::mailbox::Message;
 use super::memory::Memory;
@@ -25,6 +25,7 @@ use super::write_json;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Lab};
 use crate::process::TempDir;
+use crate::station::control::format_mac;
 
 /// Options of `cargo lab bench datapath`.
 #[derive(Args, Debug)]
@@ -188,7 +189,7 @@ impl Bed {
         let mut measured = Measured::default();
         let pf = self.interface("ixgbe")?;
         self.measure_function(drivers, Function::Pf, &pf, args, &mut measured)?;
-        let (dev, mac) = (&pf.name, colons(VF_MAC));
+        let (dev, mac) = (&pf.name, format_mac(VF_MAC));
         self.sh(&format!(
             "ip link set {dev} up; echo 1 >/sys/class/net/{dev}/device/sriov_numvfs; ip link set {dev} vf 0 mac {mac}"
         ))?;

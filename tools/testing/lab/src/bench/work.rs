@@ -10,10 +10,11 @@ use lab_agent::pattern::ECHO_PORT;
 use lab_agent::Run;
 use serde::Serialize;
 
-use super::bed::{colons, Bed, Interface, Sample, V4};
+use super::bed::{Bed, Interface, Sample, V4};
 use super::count::Symbol;
 use super::peer::{self, Tcp};
 use crate::guest::Command as Started;
+use crate::station::control::format_mac;
 
 /// Frames of a burst of short frames: two NAPI budgets, which one write of the peer brings.
 const BURST: usize = 128;
@@ -86,7 +87,7 @@ impl Load {
                     "clone_skb 0",
                     "delay 0",
                     &format!("dst {}", peer::V4),
-                    &format!("dst_mac {}", colons(peer::MAC)),
+                    &format!("dst_mac {}", format_mac(peer::MAC)),
                 ]
                 .map(set)
                 .concat();

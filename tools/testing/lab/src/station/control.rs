@@ -53,12 +53,14 @@ pub fn parse_mac(text: &str) -> Result<[u8; 6]> {
     }
 }
 
+/// Writes an address as [`parse_mac`] reads it.
+pub fn format_mac(mac: [u8; 6]) -> String {
+    mac.map(|b| format!("{b:02x}")).join(":")
+}
+
 fn answer(station: &Station, switch: &Switch, cards: &[PortId], line: &str) -> Result<Value> {
     Ok(match serde_json::from_str(line)? {
-        Request::Info => {
-            let mac: Vec<String> = MAC.iter().map(|b| format!("{b:02x}")).collect();
-            json!({ "mac": mac.join(":"), "v4": V4, "v6": V6 })
-        }
+        Request::Info => json!({ "mac": format_mac(MAC), "v4": V4, "v6": V6 }),
         Request::FlowStart {
             mac,
             to,
@@ -109,6 +111,13 @@ pub fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses() {
+        let mac = [2, 0x82, 0x59, 0, 0x10, 1];
+        assert_eq!(parse_mac(&format_mac(mac)).ok(), Some(mac));
+        assert!(parse_mac("02:00").is_err());
+    }
 
     #[test]
     fn answers_and_refuses() {
