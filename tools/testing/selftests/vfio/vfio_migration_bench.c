@@ -4,7 +4,9 @@
  * rings in use. Not a test; prints a line for each move of each VF, with what the PFs
  * say in debugfs and the time for which the VF stood.
  *
- * usage: vfio_migration_bench [-q QUEUE-PAIRS] [-r ROUNDS] SOURCE... DESTINATION...
+ * usage: vfio_migration_bench [-q QUEUE-PAIRS]... [-r ROUNDS] SOURCE... DESTINATION...
+ *
+ * Each -q is a run of its own with the same VFs.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -23,6 +25,7 @@
 
 struct mover {
 	pthread_t thread;
+	void (*work)(struct mover *m);
 	const char *bdf[2];
 	struct vfio_pci_device *device[2];
 	struct dma_region region;
@@ -32,6 +35,7 @@ struct mover {
 };
 
 static struct mover movers[MAX_VFS];
+static int vfs;
 static pthread_barrier_t together;
 
 static u64 now_ns(void)
@@ -42,15 +46,40 @@ static u64 now_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-static void *move(void *arg)
+static void *run(void *arg)
 {
 	struct mover *m = arg;
-	struct vfio_pci_device *to = m->device[!m->at];
-	struct vfio_mig_stream stream = {};
-	u64 start;
 
 	pthread_barrier_wait(&together);
+	m->work(m);
+	return NULL;
+}
+
+/* Do the same with all VFs at once. Returns how long it took, in ns. */
+static u64 all(void (*work)(struct mover *m))
+{
+	u64 start;
+	int i;
+
+	VFIO_ASSERT_EQ(pthread_barrier_init(&together, NULL, vfs + 1), 0);
+	for (i = 0; i < vfs; i++) {
+		movers[i].work = work;
+		VFIO_ASSERT_EQ(pthread_create(&movers[i].thread, NULL, run, &movers[i]), 0);
+	}
+	pthread_barrier_wait(&together);
 	start = now_ns();
+	for (i = 0; i < vfs; i++)
+		VFIO_ASSERT_EQ(pthread_join(movers[i].thread, NULL), 0);
+	pthread_barrier_destroy(&together);
+	return now_ns() - start;
+}
+
+static void move(struct mover *m)
+{
+	struct vfio_pci_device *to = m->device[!m->at];
+	struct vfio_mig_stream stream = {};
+	u64 start = now_ns();
+
 	VFIO_ASSERT_EQ(vfio_mig_save(m->device[m->at], &stream, CHUNK), 0);
 	VFIO_ASSERT_EQ(vfio_mig_load(to, &stream, CHUNK), 0);
 	vfio_pci_cmd_set(to, PCI_COMMAND_MASTER);
@@ -58,7 +87,15 @@ static void *move(void *arg)
 	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_RUNNING, NULL), 0);
 	m->stood_ns = now_ns() - start;
 	vfio_mig_stream_free(&stream);
-	return NULL;
+}
+
+/* The source is free for the way back. Together: a function level reset takes 100 ms. */
+static void settle(struct mover *m)
+{
+	vfio_pci_device_reset(m->device[m->at]);
+	m->at = !m->at;
+	/* Answers what the destination asked of it. */
+	ixgbevf_poll(&m->vf);
 }
 
 /* Print the lines "name value" of the VF's report that are in @names as name=value. */
@@ -83,7 +120,7 @@ static void report(const char *bdf, const char *const *names)
 	fclose(file);
 }
 
-static void round_trip(int vfs, int round)
+static void one_way(int pairs, int round)
 {
 	static const char *const source[] = {
 		"suspend_ns", "save_ns", "mmio_save", "state_bytes", NULL
@@ -91,46 +128,37 @@ static void round_trip(int vfs, int round)
 	static const char *const destination[] = {
 		"restore", "load_ns", "resume_ns", "mmio_load", NULL
 	};
-	u64 start;
+	u64 all_ns = all(move);
 	int i;
 
-	VFIO_ASSERT_EQ(pthread_barrier_init(&together, NULL, vfs + 1), 0);
-	for (i = 0; i < vfs; i++)
-		VFIO_ASSERT_EQ(pthread_create(&movers[i].thread, NULL, move, &movers[i]), 0);
-	pthread_barrier_wait(&together);
-	start = now_ns();
-	for (i = 0; i < vfs; i++)
-		VFIO_ASSERT_EQ(pthread_join(movers[i].thread, NULL), 0);
-	printf("all round=%d all_ns=%llu\n", round, (unsigned long long)(now_ns() - start));
-	pthread_barrier_destroy(&together);
-
+	printf("all pairs=%d round=%d all_ns=%llu\n", pairs, round, (unsigned long long)all_ns);
 	for (i = 0; i < vfs; i++) {
 		struct mover *m = &movers[i];
 
-		printf("move round=%d vf=%d stood_ns=%llu", round, i,
+		printf("move pairs=%d round=%d vf=%d stood_ns=%llu", pairs, round, i,
 		       (unsigned long long)m->stood_ns);
 		report(m->bdf[m->at], source);
 		report(m->bdf[!m->at], destination);
 		printf("\n");
-		vfio_pci_device_reset(m->device[m->at]);
-		m->at = !m->at;
-		/* Answers what the destination asked of it. */
-		ixgbevf_poll(&m->vf);
 	}
+	all(settle);
 	fflush(stdout);
 }
 
 int main(int argc, char *argv[])
 {
-	int queues = IXGBEVF_QUEUES, rounds = 4;
+	int pairs[IXGBEVF_QUEUES], runs = 0, rounds = 4;
 	struct iova_allocator *allocator;
 	struct test_env env = {};
-	int opt, vfs, i, side;
+	int opt, i, n, side;
 
 	while ((opt = getopt(argc, argv, "q:r:")) != -1) {
 		switch (opt) {
 		case 'q':
-			queues = atoi(optarg);
+			n = atoi(optarg);
+			if (n < 1 || n > IXGBEVF_QUEUES || runs == IXGBEVF_QUEUES)
+				return KSFT_FAIL;
+			pairs[runs++] = n;
 			break;
 		case 'r':
 			rounds = atoi(optarg);
@@ -139,9 +167,11 @@ int main(int argc, char *argv[])
 			return KSFT_FAIL;
 		}
 	}
+	if (!runs)
+		pairs[runs++] = IXGBEVF_QUEUES;
 	vfs = (argc - optind) / 2;
-	if (vfs < 1 || vfs > MAX_VFS || queues < 1 || queues > IXGBEVF_QUEUES) {
-		fprintf(stderr, "usage: %s [-q 1|2] [-r ROUNDS] SOURCE... DESTINATION...\n",
+	if (vfs < 1 || vfs > MAX_VFS) {
+		fprintf(stderr, "usage: %s [-q 1|2]... [-r ROUNDS] SOURCE... DESTINATION...\n",
 			argv[0]);
 		return KSFT_FAIL;
 	}
@@ -157,16 +187,22 @@ int main(int argc, char *argv[])
 	allocator = iova_allocator_init(env.iommu);
 	env.allocator = allocator;
 	for (i = 0; i < vfs; i++) {
-		struct mover *m = &movers[i];
-
-		test_env_map(&env, &m->region, REGION_SIZE);
-		m->vf.queues = queues;
-		memcpy(m->vf.mac, (u8 []) { 0x02, 0x82, 0x59, 0x90, 0xfe, i }, 6);
-		VFIO_ASSERT_EQ(ixgbevf_init(&m->vf, m->device[0], &m->region), 0);
+		test_env_map(&env, &movers[i].region, REGION_SIZE);
+		memcpy(movers[i].vf.mac, (u8 []) { 0x02, 0x82, 0x59, 0x90, 0xfe, i }, 6);
 	}
 
-	for (i = 0; i < rounds; i++)
-		round_trip(vfs, i);
+	for (n = 0; n < runs; n++) {
+		for (i = 0; i < vfs; i++) {
+			struct mover *m = &movers[i];
+
+			m->vf.queues = pairs[n];
+			VFIO_ASSERT_EQ(ixgbevf_init(&m->vf, m->device[m->at], &m->region), 0);
+		}
+		for (i = 0; i < rounds; i++)
+			one_way(pairs[n], i);
+		for (i = 0; i < vfs; i++)
+			ixgbevf_stop(&movers[i].vf);
+	}
 
 	for (i = 0; i < vfs; i++) {
 		for (side = 0; side < 2; side++)

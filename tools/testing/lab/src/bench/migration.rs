@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use clap::Args;
@@ -109,7 +109,12 @@ impl<'a> Line<'a> {
 }
 
 fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
-    let lines: Vec<_> = output.lines().filter_map(Line::parse).collect();
+    let pairs = queue_pairs.to_string();
+    let lines: Vec<_> = output
+        .lines()
+        .filter_map(Line::parse)
+        .filter(|l| l.fields.get("pairs") == Some(&pairs.as_str()))
+        .collect();
     let of = |kind: &'static str| lines.iter().filter(move |l| l.kind == kind);
     let spread = |kind, name: &str, scale: f64| -> Result<Spread> {
         let values = of(kind)
@@ -161,13 +166,15 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
         "VFs pairs  bytes  MMIO save/load  suspend + save + load + resume, µs  stood, ms  all, ms"
     );
     for &vfs in &args.vfs {
+        let queues: String = args.pairs.iter().map(|n| format!("-q {n} ")).collect();
+        let run = format!(
+            "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe.ko ./ixgbe.sh -n {vfs} \
+             ./vfio_migration_bench {queues} -r {}",
+            args.rounds
+        );
+        let start = Instant::now();
+        let output = vm.guest.sh(&run, Duration::from_secs(900))?.ok()?;
         for &pairs in &args.pairs {
-            let run = format!(
-                "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe.ko ./ixgbe.sh -n {vfs} \
-                 ./vfio_migration_bench -q {pairs} -r {}",
-                args.rounds
-            );
-            let output = vm.guest.sh(&run, Duration::from_secs(900))?.ok()?;
             let f = figures(vfs, pairs, &output)?;
             if f.moves != (vfs * args.rounds) as usize {
                 bail!("{} moves of {}:\n{output}", f.moves, vfs * args.rounds);
@@ -188,6 +195,7 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
             );
             all.push(f);
         }
+        eprintln!("{vfs} VFs took {} s", start.elapsed().as_secs());
     }
     vm.shut_down()?;
     if let Some(path) = &args.json {
@@ -203,14 +211,15 @@ mod tests {
     #[test]
     fn figures_of_two_moves() {
         let output = "# noise\n\
-            all round=0 all_ns=9000\n\
-            move round=0 vf=0 stood_ns=4000 suspend_ns=1000 save_ns=2000 mmio_save=74 state_bytes=496 restore=write load_ns=3000 resume_ns=500 mmio_load=129\n\
-            move round=0 vf=1 stood_ns=6000 suspend_ns=3000 save_ns=2000 mmio_save=76 state_bytes=592 restore=write load_ns=3000 resume_ns=500 mmio_load=131\n";
+            all pairs=1 round=0 all_ns=9000\n\
+            move pairs=1 round=0 vf=0 stood_ns=4000 suspend_ns=1000 save_ns=2000 mmio_save=74 state_bytes=496 restore=write load_ns=3000 resume_ns=500 mmio_load=129\n\
+            move pairs=1 round=0 vf=1 stood_ns=6000 suspend_ns=3000 save_ns=2000 mmio_save=76 state_bytes=592 restore=write load_ns=3000 resume_ns=500 mmio_load=131\n";
+        assert!(figures(2, 2, output).is_err());
         let f = figures(2, 1, output).unwrap();
         assert_eq!((f.moves, f.restore["write"]), (2, 2));
         assert_eq!((f.mmio_save.p10, f.mmio_save.max), (74.0, 76.0));
         assert_eq!((f.all_us.median, f.suspend_us.p90), (9.0, 3.0));
         assert!(figures(1, 1, "nothing at all").is_err());
-        assert!(figures(1, 1, "move round=0 vf=0\nall all_ns=1").is_err());
+        assert!(figures(1, 1, "move pairs=1 round=0 vf=0\nall pairs=1 all_ns=1").is_err());
     }
 }
