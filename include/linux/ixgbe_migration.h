@@ -193,9 +193,20 @@ int ixgbe_vfmig_load(struct ixgbe_vfmig *mig, const void *buf, size_t len);
  * @mig: the VF
  *
  * Asks a cooperating guest to mark what it receives and waits up to 200 ms for its answer. It is called while the guest
- * runs. Whether anybody marks shows in &struct ixgbe_vfmig_rings.complete.
+ * runs. An answer that comes later still counts, from then on, see ixgbe_vfmig_marks().
  */
 void ixgbe_vfmig_start_marking(struct ixgbe_vfmig *mig);
+
+/**
+ * ixgbe_vfmig_marks - whether the guest has answered that it marks what it receives
+ * @mig: the VF
+ *
+ * What the VF wrote before that, nobody has marked. Whether all has been marked since shows only in
+ * &struct ixgbe_vfmig_rings.complete.
+ *
+ * Return: whether it has, in this logging session.
+ */
+bool ixgbe_vfmig_marks(struct ixgbe_vfmig *mig);
 
 /**
  * ixgbe_vfmig_stop_marking - DMA logging ended

@@ -98,6 +98,12 @@ impl Vf {
         unsafe { raw::ixgbe_vfmig_start_marking(self.0.as_ptr()) }
     }
 
+    /// Whether the guest has answered that it marks what it receives.
+    pub fn marks(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { raw::ixgbe_vfmig_marks(self.0.as_ptr()) }
+    }
+
     /// DMA logging ended.
     pub fn stop_marking(&self) {
         // SAFETY: By the type invariant.

@@ -43,6 +43,9 @@ pub trait Provider: Send + Sync + 'static {
     /// `ixgbe_vfmig_start_marking`
     fn start_marking(&self);
 
+    /// `ixgbe_vfmig_marks`
+    fn marks(&self) -> bool;
+
     /// `ixgbe_vfmig_stop_marking`
     fn stop_marking(&self);
 
@@ -228,6 +231,12 @@ macro_rules! export_provider {
             pub unsafe extern "C" fn ixgbe_vfmig_start_marking(mig: Mig) {
                 // SAFETY: By the contract.
                 unsafe { provider::with(mig, <$provider>::start_marking) }
+            }
+
+            #[no_mangle]
+            pub unsafe extern "C" fn ixgbe_vfmig_marks(mig: Mig) -> bool {
+                // SAFETY: By the contract.
+                unsafe { provider::with(mig, <$provider>::marks) }
             }
 
             #[no_mangle]

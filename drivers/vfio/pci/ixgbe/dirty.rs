@@ -5,6 +5,9 @@
 //! sees it as written by a CPU; nothing is reported here, and nothing needs to be, since no report is final while the
 //! device runs. Once it stands, what is left is reported: the rings themselves, and the posted buffers that may have been
 //! filled and not taken. If anything about this is not known for certain, every logged page is reported.
+//!
+//! A guest may begin to mark only after logging has begun. What it took before that, nobody marked: all memory is owed,
+//! and reported once it marks, while the VF runs, so that it need not be sent while the VM stands.
 
 use crate::IxgbeVf;
 use ixgbe_migration::{
@@ -39,7 +42,12 @@ pub(crate) struct Dirty {
     ranges: Option<KVec<(u64, u64)>>,
     /// What was found when the VF stood still, until it runs again.
     written: Option<Written>,
+    /// Logged memory that may have been written before the guest marked, and was not reported since.
+    owed: KVec<PageSpan>,
 }
+
+/// Pieces of [`Dirty::owed`] at most: reads in any order must not make it long. Whoever syncs reads range by range.
+const OWED_PIECES: usize = 1024;
 
 /// Entries of a shadow array that are read at a time.
 const CHUNK: usize = 512;
@@ -49,6 +57,7 @@ impl Dirty {
         Self {
             ranges: None,
             written: None,
+            owed: KVec::new(),
         }
     }
 
@@ -61,9 +70,15 @@ impl Dirty {
         if self.ranges.is_some() || !page_size.is_power_of_two() {
             return Err(EINVAL);
         }
-        self.ranges = Some(ranges.to_vec()?);
+        let ranges = ranges.to_vec()?;
+        let mut all = KVec::with_capacity(ranges.len(), GFP_KERNEL)?;
+        for (first, last) in ranges.iter().copied() {
+            all.push(PageSpan { first, last }, GFP_KERNEL)?;
+        }
+        self.ranges = Some(ranges);
         self.written = None;
         vf.start_marking();
+        self.owed = if vf.marks() { KVec::new() } else { all };
         // The bitmap has its own granularity; any page size can be served.
         Ok(page_size.max(kernel::page::PAGE_SIZE as u64))
     }
@@ -73,6 +88,29 @@ impl Dirty {
             vf.stop_marking();
         }
         self.written = None;
+        self.owed = KVec::new();
+    }
+
+    /// Reports what is owed of `first..=last`.
+    fn report_owed(&self, first: u64, last: u64, dirty: &mut Bitmap<'_>) {
+        for span in self.owed.iter().filter_map(|span| span.clip(first, last)) {
+            dirty.set(span.first, span.last);
+        }
+    }
+
+    /// What is owed beside `first..=last`.
+    fn owed_but(&self, first: u64, last: u64) -> Result<KVec<PageSpan>> {
+        let mut rest = KVec::new();
+        for span in self.owed.iter() {
+            let (before, behind) = span.without(first, last);
+            for part in [before, behind].into_iter().flatten() {
+                if rest.len() >= OWED_PIECES {
+                    return Err(E2BIG);
+                }
+                rest.push(part, GFP_KERNEL)?;
+            }
+        }
+        Ok(rest)
     }
 
     /// Reports what was written in `first..=last`.
@@ -89,8 +127,16 @@ impl Dirty {
             return Err(EINVAL);
         }
         if !stopped {
+            if !self.owed.is_empty() && device.driver().vf()?.marks() {
+                self.report_owed(first, last, dirty);
+                // What is not forgotten is reported again, which costs time and no data.
+                if let Ok(rest) = self.owed_but(first, last) {
+                    self.owed = rest;
+                }
+            }
             return Ok(());
         }
+        self.report_owed(first, last, dirty);
         let written = match &mut self.written {
             Some(written) => &*written,
             none => none.insert(collect(device)?),

@@ -630,29 +630,34 @@ fn another_functions_address_is_refused() {
 
 #[test]
 fn marking_is_asked_for_and_confirmed() {
-    let machine = machine_with(HeadWrite::Value);
-    let mut a = Host::new(&machine);
-    a.bring_up(true);
-    let _rings = Rings::new(&machine);
-    a.with(|m, io, pf| m.start_marking(io, pf));
-    assert_eq!(a.mover.marking(), Marking::Asked);
-    let words = a.vf_hears().expect("a request to mark");
-    let Ok(mbx_ext::PfMessage::StartMarking(m)) = mbx_ext::PfMessage::parse(&words) else {
-        panic!("{words:x?}");
-    };
-    a.serve();
-    let reply = mbx_ext::MarkingReply {
-        head: mbx_ext::VF_MARKING_REPLY,
-        version: mbx_ext::EXT_VERSION,
-        generation: m.generation,
-        marking: 1,
-        reserved: [0; 12],
-    };
-    assert!(a.ask(&VfMessage::MarkingReply(reply).words())[0] & VT_MSGTYPE_ACK != 0);
-    assert_eq!(a.mover.give_up_waiting(), Marking::On);
-    a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
-    assert_eq!(a.with(|m, io, pf| m.rings(io, pf)).0, Ok(true));
-    assert_eq!(a.mover.state().rx[0].entries(), 64);
+    for late in [false, true] {
+        let machine = machine_with(HeadWrite::Value);
+        let mut a = Host::new(&machine);
+        a.bring_up(true);
+        let _rings = Rings::new(&machine);
+        a.with(|m, io, pf| m.start_marking(io, pf));
+        assert_eq!(a.mover.marking(), Marking::Asked);
+        if late {
+            assert_eq!(a.mover.give_up_waiting(), Marking::Late);
+        }
+        let words = a.vf_hears().expect("a request to mark");
+        let Ok(mbx_ext::PfMessage::StartMarking(m)) = mbx_ext::PfMessage::parse(&words) else {
+            panic!("{words:x?}");
+        };
+        a.serve();
+        let reply = mbx_ext::MarkingReply {
+            head: mbx_ext::VF_MARKING_REPLY,
+            version: mbx_ext::EXT_VERSION,
+            generation: m.generation,
+            marking: 1,
+            reserved: [0; 12],
+        };
+        assert!(a.ask(&VfMessage::MarkingReply(reply).words())[0] & VT_MSGTYPE_ACK != 0);
+        assert_eq!(a.mover.give_up_waiting(), Marking::On);
+        a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+        assert_eq!(a.with(|m, io, pf| m.rings(io, pf)).0, Ok(true));
+        assert_eq!(a.mover.state().rx[0].entries(), 64);
+    }
 }
 
 #[test]

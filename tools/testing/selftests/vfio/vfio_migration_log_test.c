@@ -181,6 +181,17 @@ static void settle(FIXTURE_DATA(mig_log) *self)
 		ixgbevf_poll(&self->vf);
 }
 
+/* A driver that was deaf hears the request to mark, and has answered when this returns true. */
+static bool hears(FIXTURE_DATA(mig_log) *self)
+{
+	u64 deadline = test_now_ms() + 5000;
+
+	self->vf.deaf = false;
+	while (!self->vf.marking && test_now_ms() < deadline)
+		ixgbevf_poll(&self->vf);
+	return self->vf.marking;
+}
+
 TEST_F(mig_log, start_stop)
 {
 	u64 page_size = IXGBEVF_PAGE_SIZE;
@@ -289,6 +300,86 @@ TEST_F(mig_log, marking)
 	EXPECT_FALSE(self->vf.marking);
 	ASSERT_EQ(0, traffic(self, 10, true));
 	EXPECT_EQ(marked, self->vf.marked);
+}
+
+/*
+ * A driver that answers late: nobody knows what was written before, so all memory is
+ * reported once, while the device runs. Then as if it had answered in time.
+ */
+TEST_F(mig_log, late_answer)
+{
+	const u64 page = 3 * IXGBEVF_PAGE_SIZE;
+	int i;
+
+	if (variant->plain)
+		SKIP(return, "this driver does not mark");
+	if (!self->vf.migration)
+		SKIP(return, "the PF does not grant the extension");
+
+	self->vf.deaf = true;
+	ASSERT_EQ(0, start(self));
+	memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+	memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+	ASSERT_EQ(0, traffic(self, 50, true));
+	ASSERT_FALSE(self->vf.marking);
+	ASSERT_EQ(0, pass(self));
+	EXPECT_EQ(0, self->reported);
+	EXPECT_NE(0, missed(self));
+
+	ASSERT_TRUE(hears(self));
+	ASSERT_EQ(0, traffic(self, 50, true));
+	/* A page from the middle, then the rest, then nothing more. */
+	memset(self->log, 0, sizeof(self->log));
+	ASSERT_EQ(0, vfio_log_report(self->device, self->region.iova + page, IXGBEVF_PAGE_SIZE,
+				     IXGBEVF_PAGE_SIZE, self->log));
+	EXPECT_EQ(1, self->log[0]);
+	memcpy(self->copy + page, self->region.vaddr + page, IXGBEVF_PAGE_SIZE);
+	memset(self->log, 0, sizeof(self->log));
+	ASSERT_EQ(0, pass(self));
+	EXPECT_EQ(PAGES - 1, self->reported);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, traffic(self, 50, true));
+		ASSERT_EQ(0, pass(self));
+		EXPECT_EQ(0, self->reported);
+	}
+
+	ASSERT_EQ(0, traffic(self, 20, false));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	ASSERT_EQ(0, pass(self));
+	EXPECT_GT(PAGES, self->reported);
+	EXPECT_EQ(0, missed(self));
+}
+
+/* One whose answer does not come, or comes when nobody reads the log any more before the stop. */
+TEST_F(mig_log, too_late_answer)
+{
+	int answers;
+
+	if (variant->plain)
+		SKIP(return, "this driver does not mark");
+	if (!self->vf.migration)
+		SKIP(return, "the PF does not grant the extension");
+
+	for (answers = 0; answers < 2; answers++) {
+		self->vf.deaf = true;
+		ASSERT_EQ(0, start(self));
+		memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+		memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+		ASSERT_EQ(0, traffic(self, 50, true));
+		ASSERT_EQ(0, pass(self));
+		EXPECT_EQ(0, self->reported);
+		ASSERT_TRUE(!answers || hears(self));
+		ASSERT_EQ(0, traffic(self, 50, true));
+
+		ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+		ASSERT_EQ(0, pass(self));
+		EXPECT_EQ(PAGES, self->reported);
+		EXPECT_EQ(0, missed(self));
+		ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_RUNNING, NULL));
+		ASSERT_EQ(0, vfio_log_stop(self->device));
+		self->vf.deaf = false;
+		settle(self);
+	}
 }
 
 /* A driver that does not: everything is reported once the device is stopped. */

@@ -557,6 +557,11 @@ impl Provider for Handle {
         });
     }
 
+    fn marks(&self) -> bool {
+        self.with_dev(|dev| self.with(dev, |_, slot, _| slot.mover.marking() == Marking::On))
+            .unwrap_or(false)
+    }
+
     fn stop_marking(&self) {
         let _ = self.with_dev(|dev| {
             self.with(dev, |hw, slot, pf| slot.mover.stop_marking(hw, pf))?;

@@ -16,6 +16,7 @@ IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_check_compat);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_save);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_load);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_start_marking);
+IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_marks);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_stop_marking);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_rings);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_reset);

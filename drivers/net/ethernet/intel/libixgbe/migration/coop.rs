@@ -4,6 +4,9 @@
 //! The rule: a page is called clean only if, from the moment logging began to the stop, every driver that ran the VF
 //! marked what it received. A driver's reign begins and ends with a reset of the VF. A reign without the feature, or a
 //! queue that runs unregistered, loses the guest's help for the whole logging session, and then everything is dirty.
+//!
+//! A guest that answers only after logging had to begin helps from its answer on. What was written before is for who
+//! keeps the log to report, once, after the answer.
 
 use crate::mbx_ext;
 use crate::mbx_ext::MarkingReply;
@@ -19,7 +22,9 @@ pub enum Marking {
     Off,
     /// The guest was asked and has not answered.
     Asked,
-    /// The guest marks.
+    /// The same, and logging had to begin without an answer.
+    Late,
+    /// The guest marks since it answered.
     On,
     /// At some moment of this session nobody marked, or nobody knows.
     Lost,
@@ -57,7 +62,7 @@ impl Coop {
         if self.marking != Marking::Off && !self.cooperates() {
             self.marking = Marking::Lost;
         }
-        if self.marking == Marking::Asked {
+        if matches!(self.marking, Marking::Asked | Marking::Late) {
             self.marking = Marking::Lost;
         }
         self.features = 0;
@@ -99,10 +104,9 @@ impl Coop {
             marking: 0,
             ..*queue
         });
-        Ok(if matches!(self.marking, Marking::On | Marking::Asked) {
-            self.generation
-        } else {
-            0
+        Ok(match self.marking {
+            Marking::Asked | Marking::Late | Marking::On => self.generation,
+            Marking::Off | Marking::Lost => 0,
         })
     }
 
@@ -119,7 +123,7 @@ impl Coop {
 
     /// The guest answered.
     pub fn reply(&mut self, reply: &MarkingReply) {
-        if self.marking == Marking::Asked
+        if matches!(self.marking, Marking::Asked | Marking::Late)
             && reply.generation == self.generation
             && reply.marking == 1
         {
@@ -127,10 +131,10 @@ impl Coop {
         }
     }
 
-    /// Logging must begin now: without an answer so far the guest's help does not count.
+    /// Logging must begin now. An answer that comes later counts from then on.
     pub fn give_up_waiting(&mut self) -> Marking {
         if self.marking == Marking::Asked {
-            self.marking = Marking::Lost;
+            self.marking = Marking::Late;
         }
         self.marking
     }
@@ -153,7 +157,7 @@ impl Coop {
     }
 
     /// Whether, for a VF stopped with these Rx queues running, the shadow arrays and the guest's marks name every page
-    /// that the device wrote in this session.
+    /// that the device wrote since the guest answered.
     pub fn knows_every_page(&self, running: impl Iterator<Item = bool>) -> bool {
         const NEED: u32 = mbx_ext::CAP_MARK | mbx_ext::CAP_SHADOW;
         let listed = |q: &Option<RegisterQueue>| q.is_some_and(|q| q.caps & NEED == NEED);
@@ -230,12 +234,28 @@ mod tests {
     }
 
     #[test]
-    fn a_late_or_stale_answer_is_not() {
+    fn a_late_answer_counts_when_it_comes_and_a_stale_one_never() {
         let mut c = cooperating();
         let ask = c.start().unwrap();
         c.reply(&reply(ask.generation.wrapping_sub(1)));
-        assert_eq!(c.give_up_waiting(), Marking::Lost);
+        assert_eq!(c.give_up_waiting(), Marking::Late);
+        c.reply(&reply(ask.generation.wrapping_sub(1)));
+        assert!(!c.knows_every_page([true].into_iter()));
         c.reply(&reply(ask.generation));
+        assert_eq!(c.marking(), Marking::On);
+        assert!(c.knows_every_page([true].into_iter()));
+    }
+
+    #[test]
+    fn a_driver_that_left_without_an_answer_costs_the_session() {
+        let mut c = cooperating();
+        let ask = c.start().unwrap();
+        assert_eq!(c.give_up_waiting(), Marking::Late);
+        c.reset();
+        c.negotiated(FEATURE_MIGRATION);
+        assert_eq!(c.register(&queue(0)), Ok(0));
+        c.reply(&reply(ask.generation));
+        assert_eq!(c.marking(), Marking::Lost);
         assert!(!c.knows_every_page([true].into_iter()));
     }
 

@@ -100,6 +100,19 @@ impl PageSpan {
             None
         }
     }
+
+    /// What of this span lies before `first..=last`, and what behind.
+    pub const fn without(self, first: u64, last: u64) -> (Option<Self>, Option<Self>) {
+        let before = match first.checked_sub(1) {
+            Some(end) => self.clip(0, end),
+            None => None,
+        };
+        let behind = match last.checked_add(1) {
+            Some(start) => self.clip(start, u64::MAX),
+            None => None,
+        };
+        (before, behind)
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +142,29 @@ mod tests {
             let u = Unmarked::new(head, tail, 512);
             assert!((0..512).all(|i| u.contains(i)));
         }
+    }
+
+    #[test]
+    fn what_is_cut_out_and_what_is_left_is_the_whole() {
+        let span = PageSpan { first: 4, last: 9 };
+        for first in 0..12 {
+            for last in first..12 {
+                let (before, behind) = span.without(first, last);
+                let parts = [before, span.clip(first, last), behind];
+                for n in 0..14 {
+                    let holders = parts
+                        .iter()
+                        .flatten()
+                        .filter(|p| (p.first..=p.last).contains(&n));
+                    assert_eq!(holders.count(), usize::from((4..=9).contains(&n)));
+                }
+            }
+        }
+        let all = PageSpan {
+            first: 0,
+            last: u64::MAX,
+        };
+        assert_eq!(all.without(0, u64::MAX), (None, None));
     }
 
     #[test]

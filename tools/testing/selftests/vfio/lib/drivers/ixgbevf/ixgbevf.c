@@ -251,7 +251,8 @@ int ixgbevf_poll(struct ixgbevf *vf)
 	int frames = 0;
 	u32 queue;
 
-	handle_mailbox(vf);
+	if (!vf->deaf)
+		handle_mailbox(vf);
 	for (queue = 0; queue < vf->queues; queue++) {
 		ixgbevf_tx_clean(vf, queue);
 		frames += ixgbevf_rx_poll(vf, queue);

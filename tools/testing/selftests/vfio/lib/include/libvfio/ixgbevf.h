@@ -64,6 +64,7 @@ struct ixgbevf {
 
 	/* Mailbox extension. */
 	bool plain;		/* be a driver that does not know of it */
+	bool deaf;		/* ixgbevf_poll() leaves the mailbox alone */
 	bool marking;
 	u64 marked;		/* frames whose pages were marked */
 	u32 restores;		/* Restore messages that were answered */
