@@ -88,6 +88,32 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(refusals::NAME, Expect::AllRefusals, plan),
+        // What devlink can be told instead of what the hardware would allow.
+        case(
+            "migrate/forced-rearm",
+            Expect::Moves("rearm"),
+            Plan {
+                restore: Some("rearm"),
+                ..plan
+            },
+        ),
+        case(
+            "migrate/forced-reset",
+            Expect::Moves("reset"),
+            Plan {
+                restore: Some("reset"),
+                ..plan
+            },
+        ),
+        case(
+            "migrate/c-guest-forced-reset",
+            Expect::Moves("reset"),
+            Plan {
+                guest: Drivers::C,
+                restore: Some("reset"),
+                ..plan
+            },
+        ),
         case(
             "migrate/rearm",
             Expect::Moves("rearm"),
@@ -106,10 +132,37 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case(
+            "migrate/forced-reset-zero",
+            Expect::Moves("reset"),
+            Plan {
+                head: Head::Zero,
+                restore: Some("reset"),
+                ..plan
+            },
+        ),
+        case(
             "migrate/rearm-ignore",
             Expect::Moves("rearm"),
             Plan {
                 head: Head::Ignore,
+                ..plan
+            },
+        ),
+        case(
+            "migrate/c-guest-reset-ignore",
+            Expect::Moves("reset"),
+            Plan {
+                guest: Drivers::C,
+                head: Head::Ignore,
+                ..plan
+            },
+        ),
+        case(
+            "migrate/forced-reset-ignore",
+            Expect::Moves("reset"),
+            Plan {
+                head: Head::Ignore,
+                restore: Some("reset"),
                 ..plan
             },
         ),
