@@ -33,6 +33,8 @@ pub type PortId = usize;
 pub struct Frame {
     /// When.
     pub at: Instant,
+    /// The port that it came in on.
+    pub from: PortId,
     /// From the destination address on, without FCS.
     pub bytes: Arc<[u8]>,
 }
@@ -236,9 +238,17 @@ impl Switch {
         }
     }
 
+    /// Frames that were thrown away since a port's card did not keep up.
+    pub fn dropped(&self, port: PortId) -> u64 {
+        let s = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |p: &Port| p.counters.dropped.load(Ordering::Relaxed);
+        s.ports.get(port).map_or(0, count)
+    }
+
     fn input(&self, from: PortId, bytes: &[u8]) {
         let frame = Frame {
             at: Instant::now(),
+            from,
             bytes: bytes.into(),
         };
         let mut s = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -74,9 +74,9 @@ pub fn test(args: &TestArgs) -> Result<()> {
             }
         }
         for c in &migrations {
-            match c.pending {
+            match c.left_out {
                 "" => println!("{}", c.name()),
-                why => println!("{}  # pending: {why}", c.name()),
+                why => println!("{}  # left out: {why}", c.name()),
             }
         }
         return Ok(());
@@ -90,10 +90,10 @@ pub fn test(args: &TestArgs) -> Result<()> {
     });
     if pattern.is_none() {
         migrations.retain(|c| {
-            if !c.pending.is_empty() {
-                pending.push(left_out(c.name(), c.pending));
+            if !c.left_out.is_empty() {
+                pending.push(left_out(c.name(), c.left_out));
             }
-            c.pending.is_empty()
+            c.left_out.is_empty()
         });
     }
     if boots.is_empty() && migrations.is_empty() && !host {

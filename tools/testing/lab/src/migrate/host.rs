@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{json, Value};
 
 use super::inner::Card;
-use crate::qmp::stamp_us;
+use super::loss::Drops;
+use crate::qmp::{stamp_us, Qmp};
+use crate::switch::Switch;
 use crate::vm::Vm;
 
 /// A VF of a host, and who has it: the same on both hosts.
@@ -49,7 +51,7 @@ impl Seat {
     }
 
     /// Where sysfs has the VF.
-    fn dir(self) -> String {
+    pub fn dir(self) -> String {
         format!("/sys/bus/pci/devices/{}", self.address())
     }
 }
@@ -67,6 +69,8 @@ pub struct Host {
     pub vm: Vm,
     /// The VFs that VMs may have.
     seats: &'static [Seat],
+    /// What its cards are plugged into.
+    switch: Switch,
     started: AtomicU32,
     has_vf: AtomicBool,
 }
@@ -104,11 +108,12 @@ pub struct Preparation<'a> {
 
 impl Host {
     /// Takes a host that has just booted.
-    pub fn new(number: u8, vm: Vm, seats: &'static [Seat]) -> Self {
+    pub fn new(number: u8, vm: Vm, seats: &'static [Seat], switch: Switch) -> Self {
         Self {
             number,
             vm,
             seats,
+            switch,
             started: AtomicU32::new(0),
             has_vf: AtomicBool::new(false),
         }
@@ -129,7 +134,7 @@ impl Host {
         self.started.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn sh(&self, what: &str, script: &str) -> Result<String> {
+    pub(super) fn sh(&self, what: &str, script: &str) -> Result<String> {
         let out = self.vm.guest.sh(&format!("set -e; {script}"), SHORT)?;
         out.ok().with_context(|| format!("{}: {what}", self.name()))
     }
@@ -169,14 +174,27 @@ impl Host {
             Card::Failover | Card::Replug => "vfio-pci",
         };
         if !self.has_vf.swap(true, Ordering::Relaxed) {
+            self.sh(
+                "loading the drivers",
+                "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
+            )?;
             self.make_vfs()?;
         }
-        self.seats
-            .iter()
-            .try_for_each(|seat| self.give(*seat, driver, p))
+        for seat in self.seats {
+            let (vf, dir) = (seat.address(), seat.dir());
+            self.set_up(*seat, p)?;
+            self.sh(
+                "giving the VF to VFIO",
+                &format!(
+                    "echo {driver} >{dir}/driver_override; echo {vf} >/sys/bus/pci/drivers_probe; test -e {dir}/driver"
+                ),
+            )?;
+        }
+        Ok(())
     }
 
-    fn give(&self, seat: Seat, driver: &str, p: &Preparation<'_>) -> Result<()> {
+    /// Takes a VF from its driver, and tells the PF's how it may be moved.
+    fn set_up(&self, seat: Seat, p: &Preparation<'_>) -> Result<()> {
         let (pf, vf, dir, number) = (seat.pf(), seat.address(), seat.dir(), seat.vf);
         let way = p.restore.unwrap_or("auto");
         self.sh(
@@ -185,23 +203,18 @@ impl Host {
         )?;
         let migratable = if p.migratable { "enable" } else { "disable" };
         self.sh(
-            "giving the VF to VFIO",
+            "setting whether the VF may be moved",
             &format!(
                 "vf={dir}; [ ! -e $vf/driver ] || echo {vf} >$vf/driver/unbind
                  port=$(devlink -j port show | jq -r '.port | to_entries[] | select((.key | startswith(\"pci/{pf}/\")) and \
                  .value.flavour == \"pcivf\" and .value.vfnum == {number}) | .key')
-                 devlink port function set $port migratable {migratable}
-                 echo {driver} >$vf/driver_override; echo {vf} >/sys/bus/pci/drivers_probe; test -e $vf/driver"
+                 devlink port function set $port migratable {migratable}"
             ),
         )?;
         Ok(())
     }
 
     fn make_vfs(&self) -> Result<()> {
-        self.sh(
-            "loading the drivers",
-            "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
-        )?;
         let mut cards: Vec<u8> = self.seats.iter().map(|s| s.card).collect();
         cards.dedup();
         for card in cards {
@@ -314,6 +327,29 @@ impl Host {
             &format!("ip tuntap add {name} mode tap; ip link set {name} master br0 up"),
         )?;
         Ok(())
+    }
+
+    /// Frames for its VFs, or for its cards, that were lost in this host so far.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn drops(&self) -> Result<Drops> {
+        let mut qmp = Qmp::connect_here(&self.vm.qmp)?;
+        let mut drops = Drops::default();
+        for (i, port) in self.vm.cards.iter().enumerate() {
+            let ask =
+                json!({ "path": format!("/machine/peripheral/nic{i}"), "property": "counters" });
+            let text = qmp.execute("qom-get", ask)?;
+            let counters: BTreeMap<String, BTreeMap<String, u64>> =
+                serde_json::from_str(text.as_str().context("the card's counters")?)?;
+            drops.ring_full += counters
+                .iter()
+                .filter(|(function, _)| function.starts_with("vf"))
+                .filter_map(|(_, counts)| counts.get("no_descriptor"))
+                .sum::<u64>();
+            drops.switch_full += self.switch.dropped(*port);
+        }
+        Ok(drops)
     }
 
     /// Figures of the variant driver about its last save or load, by name.

@@ -73,7 +73,7 @@ impl Drop for Killed {
 }
 
 /// Joins a unix socket in a host with one in this process.
-fn bridge(host: &Guest, path: &str) -> Result<UnixStream> {
+pub(super) fn bridge(host: &Guest, path: &str) -> Result<UnixStream> {
     let argv = [
         "socat",
         "-",
@@ -142,6 +142,46 @@ fn wait_ended(messages: &Mutex<String>) {
     while !ended() && Instant::now() < end {
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Gives the cards of a VM their addresses.
+///
+/// # Errors
+/// If a card does not come up in time.
+pub(super) fn configure(agent: &Guest, card: Card, seats: &[Seat]) -> Result<()> {
+    for seat in seats {
+        // The master of a failover pair is the one that has others below it.
+        let pattern = if card == Card::Failover {
+            "/sys/class/net/*/lower_*"
+        } else {
+            "/sys/class/net/eth*"
+        };
+        let (mac, ip) = (seat.mac(), seat.ip());
+        // Where a VM has several cards in one network, what is sent from a card's address leaves by this card.
+        let routes = if seats.len() > 1 {
+            let table = 100 + u32::from(seat.card);
+            format!(
+                "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
+                 ip route add 192.0.2.0/24 dev $n table {table} && ip rule add from {ip} lookup {table} || exit 1"
+            )
+        } else {
+            String::new()
+        };
+        let script = format!(
+            "for i in $(seq 200); do for n in {pattern}; do [ -e $n ] && grep -q {mac} ${{n%/lower_*}}/address && break 2; done; \
+             sleep 0.05; done
+             n=${{n%/lower_*}}; n=${{n##*/}}
+             ip addr add {ip}/24 dev $n && ip link set $n up || exit 1
+             {routes}
+             for i in $(seq 200); do read c </sys/class/net/$n/carrier && [ $c = 1 ] && exit 0; sleep 0.1; done
+             echo no carrier; exit 1"
+        );
+        agent
+            .sh(&script, Duration::from_secs(90))
+            .and_then(crate::guest::Output::ok)
+            .context("configuring the inner VM's card")?;
+    }
+    Ok(())
 }
 
 impl Inner {
@@ -321,42 +361,7 @@ impl Inner {
     /// # Errors
     /// If a card does not come up in time.
     pub fn configure(&self) -> Result<()> {
-        self.seats
-            .iter()
-            .try_for_each(|seat| self.configure_one(*seat))
-    }
-
-    fn configure_one(&self, seat: Seat) -> Result<()> {
-        // The master of a failover pair is the one that has others below it.
-        let pattern = if self.card == Card::Failover {
-            "/sys/class/net/*/lower_*"
-        } else {
-            "/sys/class/net/eth*"
-        };
-        let (mac, ip) = (seat.mac(), seat.ip());
-        // Where a VM has several cards in one network, what is sent from a card's address leaves by this card.
-        let routes = if self.seats.len() > 1 {
-            let table = 100 + u32::from(seat.card);
-            format!(
-                "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
-                 ip route add 192.0.2.0/24 dev $n table {table} && ip rule add from {ip} lookup {table} || exit 1"
-            )
-        } else {
-            String::new()
-        };
-        let script = format!(
-            "for i in $(seq 200); do for n in {pattern}; do [ -e $n ] && grep -q {mac} ${{n%/lower_*}}/address && break 2; done;              sleep 0.05; done
-             n=${{n%/lower_*}}; n=${{n##*/}}
-             ip addr add {ip}/24 dev $n && ip link set $n up || exit 1
-             {routes}
-             for i in $(seq 200); do read c </sys/class/net/$n/carrier && [ $c = 1 ] && exit 0; sleep 0.1; done
-             echo no carrier; exit 1"
-        );
-        self.agent
-            .sh(&script, Duration::from_secs(90))
-            .and_then(crate::guest::Output::ok)
-            .context("configuring the inner VM's card")?;
-        Ok(())
+        configure(&self.agent, self.card, self.seats)
     }
 
     /// Has the guest shut its card down or bring it up, addresses kept: the driver frees its rings and interrupts, or makes them

@@ -4,6 +4,7 @@
 
 pub mod host;
 pub mod inner;
+pub mod loss;
 pub mod pair;
 pub mod refusals;
 pub mod report;

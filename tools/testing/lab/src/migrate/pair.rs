@@ -137,7 +137,8 @@ impl Pair {
             };
             host.deadline = spec.deadline;
             host.cards = spec.seats.iter().map(|s| s.card + 1).max().unwrap_or(1);
-            let host = Host::new(number, lab.boot(&host, &kernel, &switch, &dir)?, spec.seats);
+            let vm = lab.boot(&host, &kernel, &switch, &dir)?;
+            let host = Host::new(number, vm, spec.seats, switch.clone());
             host.join()?;
             Ok(host)
         };

@@ -13,9 +13,9 @@ use super::host::{Host, Preparation, PORT};
 use super::inner::{Card, Inner};
 use super::pair::{Image, Pair, Progress};
 use super::rounds::{self, boot_id, is_event};
-use super::{Plan, Traffic};
+use super::{together, Plan, Traffic};
 use crate::kernel::Flavour;
-use crate::ktap::{Status, TestResult};
+use crate::ktap::TestResult;
 use crate::lab::{Drivers, Head, Lab};
 
 /// How a destination is unfit.
@@ -161,34 +161,115 @@ const KILLS: u32 = 20;
 /// Of them, after the VM has stopped on the source: every 8 ms.
 const KILLS_STOPPED: u32 = 6;
 
-/// Name of the case.
-pub const NAME: &str = "migrate/refusals";
-
 /// A VM that talks to the station through all of it.
 struct Talk<'a> {
     pair: &'a Pair,
+    image: Image,
+    from: &'a Host,
+    to: &'a Host,
+    vm: Inner,
     flow: u32,
     boot_id: String,
+    log_from: [usize; 2],
     results: Vec<TestResult>,
 }
 
-impl Talk<'_> {
+impl<'a> Talk<'a> {
+    fn start(lab: &Lab, pair: &'a Pair) -> Result<Self> {
+        let log_from = pair.log_lengths();
+        pair.prepare(&FIT)?;
+        let image = pair.image(lab, Card::Vf, Drivers::Rust)?;
+        let [from, to] = [&pair.hosts[0], &pair.hosts[1]];
+        let vm = Inner::start(from, Card::Vf, &image, false)?;
+        vm.configure()?;
+        let plan = Plan {
+            card: Card::Vf,
+            guest: Drivers::Rust,
+            head: Head::Value,
+            traffic: Traffic::Udp,
+            rounds: 0,
+            kernel: Flavour::Release,
+            rate: 100,
+            restore: None,
+            migratable: true,
+            trace: None,
+        };
+        let (flow, _) = rounds::start_traffic(&plan, &vm.agent, vm.seats, &pair.station)?;
+        Ok(Self {
+            pair,
+            image,
+            from,
+            to,
+            boot_id: boot_id(&vm.agent)?,
+            vm,
+            flow,
+            log_from,
+            results: Vec::new(),
+        })
+    }
+
     fn check(&mut self, name: &str, ok: bool, comment: &str) {
-        let status = if ok { Status::Pass } else { Status::Fail };
-        self.results.push(TestResult {
-            name: name.to_owned(),
-            status,
-            comment: comment.to_owned(),
-        });
+        let (name, comment) = (name.to_owned(), comment.to_owned());
+        together::check(&mut self.results, name, ok, comment);
+    }
+
+    fn stage(&self) -> Stage<'_> {
+        Stage {
+            from: self.from,
+            to: self.to,
+            vm: &self.vm,
+        }
     }
 
     /// Whether the VM is the one that it was, and answers.
-    fn is_well(&self, vm: &Inner) -> Result<bool> {
+    fn is_well(&self) -> Result<bool> {
         let seq = self.pair.station.next_seq(self.flow)?;
         Ok(
             rounds::settle(&self.pair.station, self.flow, seq)?.is_some()
-                && boot_id(vm).is_ok_and(|id| id == self.boot_id),
+                && boot_id(&self.vm.agent).is_ok_and(|id| id == self.boot_id),
         )
+    }
+
+    /// Takes the VM for the one that has arrived.
+    fn has_moved(&mut self, arrived: Inner) {
+        std::mem::replace(&mut self.vm, arrived).quit();
+        std::mem::swap(&mut self.from, &mut self.to);
+    }
+
+    /// A move that succeeds shows that nothing was left behind. Gives how long it took.
+    fn moves(&mut self, name: &str) -> Result<Duration> {
+        let begin = Instant::now();
+        let log = self.to.vm.guest.kernel_log(0).len();
+        match try_move(self.to, &self.image, &mut self.vm, PORT, log)? {
+            Err(arrived) => {
+                let took = begin.elapsed();
+                self.has_moved(arrived);
+                let well = self.is_well()?;
+                self.check(name, well, "");
+                Ok(took)
+            }
+            Ok(why) => {
+                self.check(name, false, &why);
+                Ok(begin.elapsed())
+            }
+        }
+    }
+
+    /// Ends the VM. Gives the results, and what the hosts' kernels reported.
+    fn end(mut self) -> Result<(Vec<TestResult>, Vec<String>)> {
+        let stats = self.pair.station.stats(self.flow)?;
+        let text = format!("{stats:?}");
+        self.check("nothing is duplicated", stats.duplicated == 0, &text);
+        self.check("nothing is corrupted", stats.corrupted == 0, &text);
+        let faults = self.pair.faults(self.log_from)?;
+        self.check(
+            "kernel logs are clean",
+            faults.is_empty(),
+            faults.first().map_or("", String::as_str),
+        );
+        self.pair.station.stop_flow(self.flow);
+        self.vm.quit();
+        Ok((self.results, faults))
     }
 }
 
@@ -221,42 +302,17 @@ fn try_move(
     Ok(Ok(why))
 }
 
-/// Runs everything on one pair of hosts. Gives the results, and what the hosts' kernels reported.
+/// Tries every unfit destination. Gives the results, and what the hosts' kernels reported.
 ///
 /// # Errors
 /// If a step fails that has nothing to do with a refusal.
 pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let log_from = pair.log_lengths();
-    pair.prepare(&FIT)?;
-    let image = pair.image(lab, Card::Vf, Drivers::Rust)?;
-    let [mut from, mut to] = [&pair.hosts[0], &pair.hosts[1]];
-    let mut vm = Inner::start(from, Card::Vf, &image, false)?;
-    vm.configure()?;
-    let plan = Plan {
-        card: Card::Vf,
-        guest: Drivers::Rust,
-        head: Head::Value,
-        traffic: Traffic::Udp,
-        rounds: 0,
-        kernel: Flavour::Release,
-        rate: 100,
-        restore: None,
-        migratable: true,
-        trace: None,
-    };
-    let (flow, _) = rounds::start_traffic(&plan, &vm, &pair.station)?;
-    let mut talk = Talk {
-        pair,
-        flow,
-        boot_id: boot_id(&vm)?,
-        results: Vec::new(),
-    };
+    let mut talk = Talk::start(lab, pair)?;
     for trouble in TROUBLES {
         progress.say(trouble.name);
-        let stage = Stage { from, to, vm: &vm };
-        let log = to.vm.guest.kernel_log(0).len();
-        (trouble.make)(&stage).context(trouble.name)?;
-        match try_move(to, &image, &mut vm, trouble.port, log)? {
+        let log = talk.to.vm.guest.kernel_log(0).len();
+        (trouble.make)(&talk.stage()).context(trouble.name)?;
+        match try_move(talk.to, &talk.image, &mut talk.vm, trouble.port, log)? {
             Ok(why) => {
                 talk.check(
                     &format!("{}: refused, and says why", trouble.name),
@@ -266,45 +322,38 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
             }
             Err(arrived) => {
                 talk.check(&format!("{}: refused", trouble.name), false, "it moved");
-                vm = arrived;
-                std::mem::swap(&mut from, &mut to);
+                talk.has_moved(arrived);
             }
         }
-        let well = talk.is_well(&vm)?;
+        let well = talk.is_well()?;
         talk.check(&format!("{}: the VM goes on", trouble.name), well, "");
-        let stage = Stage { from, to, vm: &vm };
-        (trouble.mend)(&stage).context(trouble.name)?;
+        (trouble.mend)(&talk.stage()).context(trouble.name)?;
     }
+    talk.moves("after all refusals the VM moves")?;
+    talk.end()
+}
 
-    // A move that succeeds shows that nothing was left behind, and how long one takes.
-    let begin = Instant::now();
-    let took = match try_move(to, &image, &mut vm, PORT, to.vm.guest.kernel_log(0).len())? {
-        Err(arrived) => {
-            let took = begin.elapsed();
-            let source = std::mem::replace(&mut vm, arrived);
-            source.quit();
-            std::mem::swap(&mut from, &mut to);
-            let well = talk.is_well(&vm)?;
-            talk.check("after all refusals the VM moves", well, "");
-            took
-        }
-        Ok(why) => {
-            talk.check("after all refusals the VM moves", false, &why);
-            begin.elapsed()
-        }
-    };
+/// Kills the destination at [`KILLS`] moments. Gives the results, and what the hosts' kernels reported.
+///
+/// # Errors
+/// If a step fails that is no part of a move.
+pub fn kill_destinations(
+    lab: &Lab,
+    pair: &Pair,
+    progress: &Progress,
+) -> Result<(Vec<TestResult>, Vec<String>)> {
+    let mut talk = Talk::start(lab, pair)?;
+    let took = talk.moves("the VM moves")?;
     for n in 0..KILLS {
         progress.say(&format!(
             "killing the destination, moment {} of {KILLS}",
             n + 1
         ));
-        let (name, arrived) = kill(&image, to, &mut vm, n, took)?;
+        let (name, arrived) = kill(&talk.image, talk.to, &mut talk.vm, n, took)?;
         if let Some(arrived) = arrived {
-            let source = std::mem::replace(&mut vm, arrived);
-            source.quit();
-            std::mem::swap(&mut from, &mut to);
+            talk.has_moved(arrived);
         }
-        let well = talk.is_well(&vm)?;
+        let well = talk.is_well()?;
         talk.check(
             &format!("destination killed {name}: the VM goes on"),
             well,
@@ -314,20 +363,8 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
             break;
         }
     }
-    let stats = pair.station.stats(flow)?;
-    let text = format!("{stats:?}");
-    talk.check("nothing is duplicated", stats.duplicated == 0, &text);
-    talk.check("nothing is corrupted", stats.corrupted == 0, &text);
-    let faults = pair.faults(log_from)?;
-    talk.check(
-        "kernel logs are clean",
-        faults.is_empty(),
-        faults.first().map_or("", String::as_str),
-    );
-    let results = std::mem::take(&mut talk.results);
-    pair.station.stop_flow(flow);
-    vm.quit();
-    Ok((results, faults))
+    talk.moves("after all of it the VM moves")?;
+    talk.end()
 }
 
 /// Kills the destination's QEMU at moment `n`. Gives which that was, and the VM if it had arrived before.

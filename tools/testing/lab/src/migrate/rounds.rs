@@ -9,13 +9,16 @@ use serde_json::{json, Value};
 
 use super::host::{Host, Seat, PORT};
 use super::inner::{Card, Inner};
+use super::loss::Drops;
 use super::pair::{Pair, Progress};
 use super::report::{self, Report, Round};
 use super::{Plan, Traffic};
+use crate::guest::Guest;
 use crate::klog::{self, Scanner};
 use crate::lab::Lab;
 use crate::qmp::Refused;
 use crate::station::control::parse_mac;
+use crate::station::flow::Sample;
 use crate::station::{FlowSpec, Station, V4};
 
 /// Starts the VM on the first host, moves it as planned, and ends it.
@@ -30,13 +33,14 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
     vm.configure().with_context(|| diagnose(first, &vm))?;
-    let (flow, rate) = start_traffic(plan, &vm, station)
+    let (flow, rate) = start_traffic(plan, &vm.agent, vm.seats, station)
         .with_context(|| format!("starting the traffic:\n{}", diagnose(first, &vm)))?;
 
     let mut rounds = Vec::new();
-    let boot_id = boot_id(&vm)?;
+    let boot_id = boot_id(&vm.agent)?;
     // Each datagram from here on belongs to the migration during or after which it was sent.
     let mut seq = station.next_seq(flow)?;
+    let mut dropped = drops(pair, &vm)?;
     for n in 0..plan.rounds {
         let (from, to) = if n % 2 == 0 {
             (first, second)
@@ -51,15 +55,26 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             to.name()
         ));
         let waiting = Inner::start(to, plan.card, &image, true)?;
-        let (round, arrived) = one_round(station, (flow, &mut seq), from, to, vm, waiting)?;
+        let (mut round, arrived) = one_round(station, (flow, &mut seq), from, to, vm, waiting)?;
         vm = arrived;
+        match drops(pair, &vm) {
+            Ok(now) => {
+                round.drops = now.since(dropped);
+                dropped = now;
+            }
+            Err(e) => {
+                round
+                    .error
+                    .get_or_insert(format!("asking for counters: {e:#}"));
+            }
+        }
         let failed = round.error.is_some();
         rounds.push(round);
         if failed {
             break;
         }
     }
-    let alive = boot_id == self::boot_id(&vm).unwrap_or_default();
+    let alive = boot_id == self::boot_id(&vm.agent).unwrap_or_default();
     progress.say("taking the figures");
     let before = station.stats(flow)?.received;
     thread::sleep(Duration::from_secs(1));
@@ -111,9 +126,33 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     Ok(report)
 }
 
+/// Where frames for the VM were lost so far, as both hosts and the VM count them.
+fn drops(pair: &Pair, vm: &Inner) -> Result<Drops> {
+    let mut sum = Drops::default();
+    for host in &pair.hosts {
+        let here = host.drops()?;
+        sum.ring_full += here.ring_full;
+        sum.switch_full += here.switch_full;
+    }
+    let snmp = vm
+        .agent
+        .run(&["cat", "/proc/net/snmp"], Duration::from_secs(30))?
+        .ok()?;
+    sum.socket_full = udp_counter(&snmp, "RcvbufErrors").context("the VM's UDP counters")?;
+    Ok(sum)
+}
+
+/// A counter of UDP in `/proc/net/snmp`: one line has the names, the next the values.
+fn udp_counter(snmp: &str, name: &str) -> Option<u64> {
+    let mut lines = snmp.lines().filter_map(|l| l.strip_prefix("Udp: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    pairs.find(|(n, _)| *n == name)?.1.parse().ok()
+}
+
 /// What tells a VM that went on from one that started anew.
-pub(super) fn boot_id(vm: &Inner) -> Result<String> {
-    vm.agent
+pub(super) fn boot_id(agent: &Guest) -> Result<String> {
+    agent
         .run(
             &["cat", "/proc/sys/kernel/random/boot_id"],
             Duration::from_secs(30),
@@ -121,50 +160,53 @@ pub(super) fn boot_id(vm: &Inner) -> Result<String> {
         .ok()
 }
 
-/// Starts the VM's half of the traffic and the station's, at a rate at which nothing is lost while nothing migrates: under
-/// emulation on a loaded machine the VM may keep up with less than was asked for. Gives the flow and its rate.
+/// Starts the VM's half of the traffic and the station's, at a rate that leaves the VM [`HEADROOM`]: under emulation on a loaded
+/// machine the VM may keep up with less than was asked for. Gives the flow and its rate.
 ///
 /// The echo's socket holds seconds of datagrams: a VM that is not scheduled for long during pre-copy then loses none in its own
 /// socket, and what is lost was lost on the way.
-pub(super) fn start_traffic(plan: &Plan<'_>, vm: &Inner, station: &Station) -> Result<(u32, u32)> {
+pub(super) fn start_traffic(
+    plan: &Plan<'_>,
+    agent: &Guest,
+    seats: &[Seat],
+    station: &Station,
+) -> Result<(u32, u32)> {
     let mut script = "echo 8388608 >/proc/sys/net/core/rmem_default".to_owned();
-    for seat in vm.seats {
+    for seat in seats {
         script += &format!(
             "; (/init udp-echo {} >/dev/null 2>&1 </dev/null &)",
             seat.ip()
         );
     }
-    vm.agent.sh(&script, Duration::from_secs(30))?.ok()?;
+    agent.sh(&script, Duration::from_secs(30))?.ok()?;
     if plan.traffic == Traffic::Tcp {
-        vm.agent
+        agent
             .sh(
                 &format!("(/init tcp-stream {V4} >/dev/null 2>&1 </dev/null &)"),
                 Duration::from_secs(30),
             )?
             .ok()?;
     }
-    let seat = vm.seats.first().context("the VM has no card")?;
+    let seat = seats.first().context("the VM has no card")?;
     start_flow(station, *seat, plan.rate)
 }
 
 /// Starts a flow to one of a VM's cards, as [`start_traffic`] does. Gives the flow and its rate.
-pub(super) fn start_flow(station: &Station, seat: Seat, mut rate: u32) -> Result<(u32, u32)> {
-    let (mac, to) = (
-        parse_mac(&seat.mac())?,
-        seat.ip().parse().context("the VM's address")?,
-    );
+pub(super) fn start_flow(station: &Station, seat: Seat, rate: u32) -> Result<(u32, u32)> {
+    let spec = FlowSpec {
+        mac: parse_mac(&seat.mac())?,
+        to: seat.ip().parse().context("the VM's address")?,
+        rate,
+        size: 200,
+    };
+    let most = capacity(station, spec)? / HEADROOM;
+    let mut rate = rate.min(most).max(MIN_RATE);
     loop {
-        let flow = station.start_flow(FlowSpec {
-            mac,
-            to,
-            rate,
-            size: 200,
-        })?;
+        let flow = station.start_flow(FlowSpec { rate, ..spec })?;
         thread::sleep(Duration::from_secs(3));
         let last = station.next_seq(flow)?;
         thread::sleep(Duration::from_millis(500));
-        // The first second is for ARP, and for the VM's code to be translated.
-        let lost = station.lost_between(flow, u64::from(rate), last)?.len();
+        let lost = station.lost_between(flow, 0, last)?.len();
         if lost == 0 && station.stats(flow)?.received > 0 {
             return Ok((flow, rate));
         }
@@ -179,8 +221,44 @@ pub(super) fn start_flow(station: &Station, seat: Seat, mut rate: u32) -> Result
     }
 }
 
+/// How many datagrams a second a VM answers for a moment: the least of a few bursts, after one for ARP and for the VM's code to be
+/// translated. Each fits the VF's ring, so that the VM's processor alone limits it.
+fn capacity(station: &Station, spec: FlowSpec) -> Result<u32> {
+    const BURSTS: u32 = 4;
+    const BURST_RATE: u32 = 5000;
+    let mut least = u32::MAX;
+    for n in 0..BURSTS {
+        let flow = station.start_flow(FlowSpec {
+            rate: BURST_RATE,
+            ..spec
+        })?;
+        thread::sleep(Duration::from_millis(50));
+        station.stop_flow(flow);
+        let end = Instant::now() + Duration::from_secs(5);
+        while station.stats(flow)?.lost > 0 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let (_, samples) = station.samples(flow)?;
+        let took_us = samples
+            .iter()
+            .map(Sample::back_us)
+            .max()
+            .unwrap_or(u64::MAX);
+        let per_second = samples.len() as u64 * 1_000_000 / took_us.max(1);
+        if n > 0 {
+            least = least.min(u32::try_from(per_second)?);
+        }
+    }
+    Ok(least)
+}
+
 /// Datagrams per second below which a blackout could not be told from the time between two of them.
 const MIN_RATE: u32 = 25;
+
+/// How many times the traffic a VM must be able to answer before it moves. While it moves, each of its writes to a page that was
+/// sent already traps, and two more QEMUs want the same processors; a VM that then cannot answer as fast as it is asked has its
+/// socket overflow for as long, and the loss would be taken for one of the move.
+const HEADROOM: u32 = 4;
 
 /// How long a migration may take.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -238,7 +316,10 @@ fn one_round(
             target.configure()?;
         }
         Card::Closed => target.set_link(true)?,
-        Card::Vf | Card::Virtio | Card::Failover => {}
+        // QEMU plugs the VF by itself once the VM runs; the move is over when the VM uses it as before.
+        Card::Failover => wait_for_vf(station, flow, to)
+            .with_context(|| format!("waiting for the VF:\n{}", diagnose(to, &target)))?,
+        Card::Vf | Card::Virtio => {}
     }
     let settled = settle(station, flow, station.next_seq(flow)?)?;
     let next = settled.map_or_else(|| station.next_seq(flow), Ok)?;
@@ -258,6 +339,22 @@ fn one_round(
     }
     source.quit();
     Ok((round, target))
+}
+
+/// Waits until the VM answers by a VF of the host.
+fn wait_for_vf(station: &Station, flow: u32, host: &Host) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !station
+        .last_port(flow)?
+        .is_some_and(|port| host.vm.cards.contains(&port))
+    {
+        anyhow::ensure!(
+            Instant::now() < end,
+            "the VM does not answer by its VF after a minute"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Starts a move to where `target` waits. Gives why QEMU refuses, if it does.
@@ -407,4 +504,17 @@ pub(super) fn diagnose(to: &Host, vm: &Inner) -> String {
                 .sh("tail -n 25 $(ls -t /run/vm*.console | head -n 1)", limit),
         )
         + &format!("QEMU says: {}", vm.said())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_udp_counters_by_name() {
+        let text = "Ip: Forwarding\nIp: 1\nUdp: InDatagrams NoPorts RcvbufErrors\nUdp: 100 2 7\nUdpLite: RcvbufErrors\nUdpLite: 9\n";
+        assert_eq!(udp_counter(text, "RcvbufErrors"), Some(7));
+        assert_eq!(udp_counter(text, "SndbufErrors"), None);
+        assert_eq!(udp_counter("", "RcvbufErrors"), None);
+    }
 }

@@ -23,7 +23,7 @@ pub struct Case {
     plan: Plan<'static>,
     expect: Expect,
     /// Why a run of everything leaves it out; empty if it does not.
-    pub pending: &'static str,
+    pub left_out: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,10 @@ enum Expect {
     Moves(&'static str),
     /// The migration is refused and the VM goes on where it is.
     Refused,
-    /// See [`refusals`].
+    /// Every unfit destination refuses, see [`refusals::run`].
     AllRefusals,
+    /// A destination that is killed never costs the VM.
+    Killed,
     /// Several VFs move at the same time.
     Together(Party),
 }
@@ -58,7 +60,7 @@ pub fn cases() -> Vec<Case> {
         name,
         plan,
         expect,
-        pending: UNSEEN,
+        left_out: UNSEEN,
     };
     vec![
         case("migrate/write", Expect::Moves("write"), plan),
@@ -87,7 +89,8 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(refusals::NAME, Expect::AllRefusals, plan),
+        case("migrate/refusals", Expect::AllRefusals, plan),
+        case("migrate/killed", Expect::Killed, plan),
         // What devlink can be told instead of what the hardware would allow.
         case(
             "migrate/forced-rearm",
@@ -199,18 +202,12 @@ impl Case {
     /// Runs it on hosts that fit.
     fn run(&self, lab: &Lab, pair: &Pair, progress: &Progress) -> Result<Report> {
         let start = Instant::now();
-        let (results, faults) = if self.expect == Expect::AllRefusals {
-            refusals::run(lab, pair, progress)?
-        } else if let Expect::Together(party) = self.expect {
-            together::run(lab, pair, &self.plan, party, progress)?
-        } else {
-            pair.prepare(&Preparation {
-                card: self.plan.card,
-                restore: self.plan.restore,
-                migratable: self.plan.migratable,
-            })?;
-            let m = rounds::run(lab, pair, &self.plan, progress)?;
-            (self.judge(&m), m.faults)
+        let (results, faults) = match self.expect {
+            Expect::AllRefusals => refusals::run(lab, pair, progress)?,
+            Expect::Killed => refusals::kill_destinations(lab, pair, progress)?,
+            Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
+            Expect::Moves(way) => self.move_vm(lab, pair, Some(way), progress)?,
+            Expect::Refused => self.move_vm(lab, pair, None, progress)?,
         };
         for r in &results {
             let word = if r.status == Status::Pass {
@@ -233,51 +230,60 @@ impl Case {
         })
     }
 
-    fn judge(&self, m: &Migration) -> Vec<TestResult> {
+    /// Runs the demonstration.
+    fn move_vm(
+        &self,
+        lab: &Lab,
+        pair: &Pair,
+        way: Option<&str>,
+        progress: &Progress,
+    ) -> Result<(Vec<TestResult>, Vec<String>)> {
+        pair.prepare(&Preparation {
+            card: self.plan.card,
+            restore: self.plan.restore,
+            migratable: self.plan.migratable,
+        })?;
+        let m = rounds::run(lab, pair, &self.plan, progress)?;
+        Ok((self.judge(&m, way), m.faults))
+    }
+
+    /// Judges moves that should have succeeded, restored in this way, or that should have been refused.
+    fn judge(&self, m: &Migration, way: Option<&str>) -> Vec<TestResult> {
         let mut results = Vec::new();
         let mut check = |name: &str, ok: bool, comment: String| {
-            let status = if ok { Status::Pass } else { Status::Fail };
-            results.push(TestResult {
-                name: name.to_owned(),
-                status,
-                comment,
-            });
+            together::check(&mut results, name.to_owned(), ok, comment);
         };
         for (i, r) in m.rounds.iter().enumerate() {
             let n = i + 1;
             let error = r.error.clone().unwrap_or_default();
-            match self.expect {
-                Expect::Refused | Expect::AllRefusals | Expect::Together(_) => check(
-                    &format!("migration {n} is refused"),
-                    r.error.is_some(),
-                    error,
+            let Some(way) = way else {
+                let name = format!("migration {n} is refused");
+                check(&name, r.error.is_some(), error);
+                continue;
+            };
+            check(
+                &format!("migration {n} succeeds"),
+                r.error.is_none(),
+                format!(
+                    "{error} blackout {} ms, restored by {}",
+                    r.blackout_ms, r.restore
                 ),
-                Expect::Moves(way) => {
-                    let figures = format!(
-                        "{error} blackout {} ms, restored by {}",
-                        r.blackout_ms, r.restore
-                    );
-                    check(
-                        &format!("migration {n} succeeds"),
-                        r.error.is_none(),
-                        figures,
-                    );
-                    check(
-                        &format!("migration {n} restores by {way}"),
-                        r.restore == way,
-                        r.restore.clone(),
-                    );
-                    // A reset loses what was under way, and a guest that re-initialises is away for longer.
-                    if way != "reset" {
-                        let lost =
-                            format!("{} of {} datagrams", r.frames_lost_outside, r.frames_sent);
-                        check(
-                            &format!("migration {n} loses nothing outside the blackout"),
-                            r.frames_lost_outside == 0,
-                            lost,
-                        );
-                    }
-                }
+            );
+            check(
+                &format!("migration {n} restores by {way}"),
+                r.restore == way,
+                r.restore.clone(),
+            );
+            // A reset loses what was under way, and a guest that re-initialises is away for longer.
+            if way != "reset" {
+                check(
+                    &format!("migration {n} loses nothing outside the blackout"),
+                    r.frames_lost_outside == 0,
+                    format!(
+                        "{} of {} datagrams; {}",
+                        r.frames_lost_outside, r.frames_sent, r.drops
+                    ),
+                );
             }
         }
         check("the VM goes on", m.guest_alive, String::new());

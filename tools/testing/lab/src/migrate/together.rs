@@ -44,11 +44,11 @@ pub const TWO_VFS: Party = Party {
 };
 
 /// A flow to one VF.
-struct Flow {
-    seat: Seat,
-    id: u32,
+pub(super) struct Flow {
+    pub(super) seat: Seat,
+    pub(super) id: u32,
     /// First datagram that no earlier move accounts for.
-    seq: u64,
+    pub(super) seq: u64,
 }
 
 /// A VM on its way.
@@ -61,7 +61,8 @@ struct Mover {
     port: u16,
 }
 
-fn check(results: &mut Vec<TestResult>, name: String, ok: bool, comment: String) {
+/// Takes down how a check came out.
+pub(super) fn check(results: &mut Vec<TestResult>, name: String, ok: bool, comment: String) {
     results.push(TestResult {
         name,
         status: if ok { Status::Pass } else { Status::Fail },
@@ -76,7 +77,7 @@ fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mo
         image.seats = seats;
         let vm = Inner::start(&pair.hosts[0], Card::Vf, &image, false)?;
         vm.configure()?;
-        let (first, rate) = rounds::start_traffic(plan, &vm, &pair.station)?;
+        let (first, rate) = rounds::start_traffic(plan, &vm.agent, seats, &pair.station)?;
         let mut ids = vec![first];
         for seat in seats.iter().skip(1) {
             ids.push(rounds::start_flow(&pair.station, *seat, rate)?.0);
@@ -93,7 +94,7 @@ fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mo
                 })
             })
             .collect::<Result<_>>()?;
-        let boot_id = boot_id(&vm)?;
+        let boot_id = boot_id(&vm.agent)?;
         movers.push(Mover {
             vm,
             image,
@@ -107,7 +108,7 @@ fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mo
 
 impl Flow {
     /// Waits until the flow runs again, and judges what became of it since the last move.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         station: &Station,
         begin: Instant,
@@ -222,7 +223,7 @@ pub fn run(
                 format!("{stats:?}"),
             );
         }
-        let same = boot_id(&m.vm).is_ok_and(|id| id == m.boot_id);
+        let same = boot_id(&m.vm.agent).is_ok_and(|id| id == m.boot_id);
         check(
             &mut results,
             format!("the VM at port {} goes on", m.port),

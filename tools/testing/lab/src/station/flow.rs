@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use lab_agent::pattern::Datagram;
 use serde::Serialize;
 
+use crate::switch::PortId;
+
 /// A flow's figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
@@ -42,6 +44,15 @@ pub struct Sample {
     pub sent_us: u64,
     /// Its round trip in µs.
     pub rtt_us: u64,
+    /// The switch's port that it came back by.
+    pub port: PortId,
+}
+
+impl Sample {
+    /// When it came back, in µs after the flow's start.
+    pub fn back_us(&self) -> u64 {
+        self.sent_us.saturating_add(self.rtt_us)
+    }
 }
 
 /// A flow. Times are in ns after its start.
@@ -78,8 +89,8 @@ impl Flow {
             .collect()
     }
 
-    /// Notes an arrival.
-    pub fn arrived(&mut self, d: &Datagram, bytes: &[u8], now_ns: u64) {
+    /// Notes an arrival by a port of the switch.
+    pub fn arrived(&mut self, d: &Datagram, bytes: &[u8], now_ns: u64, port: PortId) {
         if !d.is_intact(bytes) {
             self.corrupted += 1;
             return;
@@ -102,6 +113,7 @@ impl Flow {
         self.samples.push(Sample {
             sent_us: d.sent_ns / 1000,
             rtt_us: now_ns.saturating_sub(d.sent_ns) / 1000,
+            port,
         });
     }
 
@@ -126,7 +138,7 @@ impl Flow {
 
     /// The longest gap that began at or after `from_ns`: its length and its beginning, both in µs.
     pub fn longest_gap_since(&self, from_ns: u64) -> (u64, u64) {
-        let mut arrivals: Vec<u64> = self.samples.iter().map(|s| s.sent_us + s.rtt_us).collect();
+        let mut arrivals: Vec<u64> = self.samples.iter().map(Sample::back_us).collect();
         arrivals.sort_unstable();
         arrivals
             .windows(2)
@@ -184,7 +196,7 @@ mod tests {
     fn tells_lost_duplicated_reordered_and_corrupted_apart() {
         let mut f = Flow::default();
         let sent: Vec<_> = (0..6).map(|i| send(&mut f, i * MS)).collect();
-        let mut arrive = |i: usize, ms: u64| f.arrived(&sent[i].0, &sent[i].1, ms * MS);
+        let mut arrive = |i: usize, ms: u64| f.arrived(&sent[i].0, &sent[i].1, ms * MS, 1);
         arrive(0, 1);
         arrive(2, 3);
         arrive(1, 4);
@@ -192,13 +204,13 @@ mod tests {
         arrive(3, 54);
         let mut bad = sent[4].1.clone();
         bad[60] ^= 0x10;
-        f.arrived(&sent[4].0, &bad, 55 * MS);
+        f.arrived(&sent[4].0, &bad, 55 * MS, 1);
         let never = Datagram {
             flow: 1,
             seq: 99,
             sent_ns: 0,
         };
-        f.arrived(&never, &never.encode(100), 55 * MS);
+        f.arrived(&never, &never.encode(100), 55 * MS, 1);
         let s = f.stats(60 * MS, false);
         assert_eq!((s.sent, s.received, s.lost), (6, 4, 2));
         assert_eq!(
@@ -213,7 +225,7 @@ mod tests {
     fn silence_up_to_now_is_a_gap_while_the_flow_runs() {
         let mut f = Flow::default();
         let (d, b) = send(&mut f, 0);
-        f.arrived(&d, &b, MS);
+        f.arrived(&d, &b, MS, 1);
         assert_eq!(f.stats(101 * MS, true).longest_gap_us, 100_000);
         assert_eq!(f.stats(101 * MS, false).longest_gap_us, 0);
     }
@@ -223,7 +235,7 @@ mod tests {
         let mut f = Flow::default();
         for (at, back) in [(0, 1), (50, 51), (60, 61), (90, 91)] {
             let (d, b) = send(&mut f, at * MS);
-            f.arrived(&d, &b, back * MS);
+            f.arrived(&d, &b, back * MS, 1);
         }
         assert_eq!(f.longest_gap_since(0), (50_000, 1_000));
         assert_eq!(f.longest_gap_since(40 * MS), (30_000, 61_000));

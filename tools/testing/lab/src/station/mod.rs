@@ -24,7 +24,7 @@ use lab_agent::pattern::{Datagram, ECHO_PORT, HEADER};
 use self::flow::{Flow, Sample, Stats};
 use self::stack::Stack;
 pub use self::stack::Stream;
-use crate::switch::{Frame, LocalPort, LocalSender, Switch};
+use crate::switch::{Frame, LocalPort, LocalSender, PortId, Switch};
 
 /// The station's MAC address.
 pub const MAC: [u8; 6] = [0x02, 0x82, 0x59, 0, 0xff, 0];
@@ -169,6 +169,16 @@ impl Station {
         Ok(f.flow.longest_gap_since(f.ns(from)))
     }
 
+    /// The switch's port by which a flow's last answer came.
+    ///
+    /// # Errors
+    /// If there is no such flow.
+    pub fn last_port(&self, id: u32) -> Result<Option<PortId>> {
+        let core = self.lock();
+        let f = core.flows.get(&id).context("no such flow")?;
+        Ok(f.flow.samples().last().map(|s| s.port))
+    }
+
     /// Number of the flow's next datagram.
     ///
     /// # Errors
@@ -260,7 +270,7 @@ impl Core {
             Some(Ok((d, payload))) => {
                 if let Some(f) = self.flows.get_mut(&d.flow) {
                     let now = f.ns(frame.at);
-                    f.flow.arrived(&d, payload, now);
+                    f.flow.arrived(&d, payload, now, frame.from);
                 }
             }
             Some(Err(flow)) => {
