@@ -121,6 +121,8 @@ pub struct HostSpec {
     pub cable: Option<PathBuf>,
     /// Run the processor so, whatever this machine could do.
     pub accel: Option<Accel>,
+    /// Another image of the root file system.
+    pub root: Option<PathBuf>,
     /// More arguments for QEMU.
     pub qemu: Vec<String>,
 }
@@ -143,6 +145,7 @@ impl HostSpec {
             selftests: None,
             cable: None,
             accel: None,
+            root: None,
             qemu: vec![],
         }
     }
@@ -284,7 +287,7 @@ impl Lab {
             memory_mib: spec.memory_mib,
             kernel: kernel.image.clone(),
             initrd: self.initrd.clone(),
-            root: Some(self.rootfs.image.clone()),
+            root: Some(spec.root.as_ref().unwrap_or(&self.rootfs.image).clone()),
             cmdline: spec.cmdline.clone(),
             shares,
             nics,

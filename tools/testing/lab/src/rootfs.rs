@@ -2,7 +2,7 @@
 //! The emulated hosts' root file system: a Debian image shared by all of them, with what the tests call.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -50,6 +50,61 @@ pub struct Rootfs {
     pub busybox: PathBuf,
 }
 
+/// Added to [`PACKAGES`] for hosts whose VMs libvirt runs.
+const LIBVIRT: &[&str] = &[
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-qemu",
+];
+
+/// Makes an image with these packages, and leaves the archive that it was made from beside it.
+fn make(cache: &Cache, what: &str, packages: &[&str], image: &Path, tar: &Path) -> Result<()> {
+    let apt = Apt::open(cache)?;
+    let dir = image.parent().context("an image's folder")?;
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir)?;
+    let mut cmd = command("mmdebstrap");
+    cmd.args([
+        "--variant=apt",
+        "--aptopt=Apt::Install-Recommends \"false\"",
+        "--aptopt=Acquire::Languages \"none\"",
+    ]);
+    cmd.args(
+        EXCLUDE
+            .iter()
+            .map(|e| format!("--dpkgopt=path-exclude={e}")),
+    );
+    cmd.arg(format!("--include={}", packages.join(",")))
+        .arg(SUITE)
+        .arg(tar)
+        .arg(apt.suite_line());
+    run_logged(
+        &format!("making {what}"),
+        &cache.path("logs/rootfs.log"),
+        cmd,
+    )?;
+
+    // The shell's redirection, since run_logged gives its commands no input.
+    let mut cmd = command("sh");
+    // -noI -noD -noF -noX: no compression of inodes, data, fragments and attributes.
+    cmd.args([
+        "-c",
+        "exec sqfstar -quiet -no-progress -noI -noD -noF -noX \"$1\" <\"$2\"",
+        "sh",
+    ])
+    .arg(image)
+    .arg(tar);
+    run_logged("making the image", &cache.path("logs/squashfs.log"), cmd)
+}
+
+fn key(packages: &[&str]) -> String {
+    Key::new("rootfs", 1)
+        .text("suite", SUITE)
+        .text("packages", &packages.join(" "))
+        .text("exclude", &EXCLUDE.join(" "))
+        .finish()
+}
+
 /// Makes the image.
 ///
 /// # Errors
@@ -61,49 +116,15 @@ pub fn ensure(cache: &Cache) -> Result<Rootfs> {
         firmware: dir.join("firmware"),
         busybox: dir.join("busybox"),
     };
-    let key = Key::new("rootfs", 1)
-        .text("suite", SUITE)
-        .text("packages", &PACKAGES.join(" "))
-        .text("exclude", &EXCLUDE.join(" "))
-        .finish();
-    cache.ensure("rootfs", &key, || {
-        let apt = Apt::open(cache)?;
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir)?;
+    cache.ensure("rootfs", &key(PACKAGES), || {
         let tar = dir.join("root.tar");
-        let mut cmd = command("mmdebstrap");
-        cmd.args([
-            "--variant=apt",
-            "--aptopt=Apt::Install-Recommends \"false\"",
-            "--aptopt=Acquire::Languages \"none\"",
-        ]);
-        cmd.args(
-            EXCLUDE
-                .iter()
-                .map(|e| format!("--dpkgopt=path-exclude={e}")),
-        );
-        cmd.arg(format!("--include={}", PACKAGES.join(",")))
-            .arg(SUITE)
-            .arg(&tar)
-            .arg(apt.suite_line());
-        run_logged(
-            "making the hosts' root file system",
-            &cache.path("logs/rootfs.log"),
-            cmd,
+        make(
+            cache,
+            "the hosts' root file system",
+            PACKAGES,
+            &rootfs.image,
+            &tar,
         )?;
-
-        // The shell's redirection, since run_logged gives its commands no input.
-        let mut cmd = command("sh");
-        // -noI -noD -noF -noX: no compression of inodes, data, fragments and attributes.
-        cmd.args([
-            "-c",
-            "exec sqfstar -quiet -no-progress -noI -noD -noF -noX \"$1\" <\"$2\"",
-            "sh",
-        ])
-        .arg(&rootfs.image)
-        .arg(&tar);
-        run_logged("making the image", &cache.path("logs/squashfs.log"), cmd)?;
-
         let part = dir.join("part");
         fs::create_dir_all(&part)?;
         let mut cmd = command("tar");
@@ -132,4 +153,21 @@ pub fn ensure(cache: &Cache) -> Result<Rootfs> {
         Ok(())
     })?;
     Ok(rootfs)
+}
+
+/// Makes the image of the hosts that have libvirt too: only what needs it pays for it.
+///
+/// # Errors
+/// Those of [`ensure`].
+pub fn with_libvirt(cache: &Cache) -> Result<PathBuf> {
+    let image = cache.path("images/rootfs-libvirt/root.squashfs");
+    let packages = [PACKAGES, LIBVIRT].concat();
+    cache.ensure("rootfs-libvirt", &key(&packages), || {
+        let tar = image.with_extension("tar");
+        let what = "the root file system with libvirt";
+        make(cache, what, &packages, &image, &tar)?;
+        fs::remove_file(tar)?;
+        Ok(())
+    })?;
+    Ok(image)
 }

@@ -204,6 +204,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         kernel: Flavour::Release,
         head: Head::Value,
         ours: true,
+        libvirt: false,
         seats: &[FIRST],
         deadline: Duration::from_secs(600 + 60 * u64::from(args.rounds) * ways.len() as u64),
     };

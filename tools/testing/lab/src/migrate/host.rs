@@ -193,6 +193,23 @@ impl Host {
         Ok(())
     }
 
+    /// Makes migratable VFs, and leaves them without a driver: libvirt gives them theirs. The modules are installed as the
+    /// operator's guide says, for libvirt to find the variant driver.
+    ///
+    /// # Errors
+    /// If a step fails; the message says which.
+    pub fn prepare_for_libvirt(&self, p: &Preparation<'_>) -> Result<()> {
+        // What modules_install would do: the kernel's own modules are shared by all hosts.
+        self.sh(
+            "installing the modules",
+            "cp -r /lib/modules /run/modules; mount --bind /run/modules /lib/modules
+             to=/lib/modules/$(uname -r)/updates; mkdir $to; cp /lab/rust/*.ko $to; depmod
+             modprobe ixgbe; test \"$(modinfo -n ixgbe)\" = $to/ixgbe.ko",
+        )?;
+        self.make_vfs()?;
+        self.seats.iter().try_for_each(|s| self.set_up(*s, p))
+    }
+
     /// Takes a VF from its driver, and tells the PF's how it may be moved.
     fn set_up(&self, seat: Seat, p: &Preparation<'_>) -> Result<()> {
         let (pf, vf, dir, number) = (seat.pf(), seat.address(), seat.dir(), seat.vf);

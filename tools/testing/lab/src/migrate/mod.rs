@@ -4,6 +4,7 @@
 
 pub mod host;
 pub mod inner;
+pub mod libvirt;
 pub mod loss;
 pub mod pair;
 pub mod refusals;
@@ -147,6 +148,7 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, capture: Option<Capture>) -> Result<Repor
         kernel: plan.kernel,
         head: plan.head,
         ours: plan.card != Card::Virtio,
+        libvirt: false,
         seats: &[FIRST],
         deadline: Duration::from_secs(600 + 120 * u64::from(plan.rounds)),
     };

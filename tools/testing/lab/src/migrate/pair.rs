@@ -16,6 +16,7 @@ use crate::kernel::{self, Flavour, Kernel};
 use crate::klog::Scanner;
 use crate::lab::{Drivers, Head, HostSpec, Lab};
 use crate::process::TempDir;
+use crate::rootfs;
 use crate::station::Station;
 use crate::switch::Switch;
 
@@ -60,6 +61,8 @@ pub struct PairSpec {
     pub head: Head,
     /// Whether this project's drivers are wanted.
     pub ours: bool,
+    /// Whether they have libvirt, which is in an image of its own.
+    pub libvirt: bool,
     /// VFs for VMs, in the order of their cards.
     pub seats: &'static [Seat],
     /// After this time the hosts are killed.
@@ -117,6 +120,11 @@ impl Pair {
         } else {
             None
         };
+        let root = if spec.libvirt {
+            Some(rootfs::with_libvirt(&lab.cache)?)
+        } else {
+            None
+        };
         let dir = TempDir::new()?;
         let share = share(&dir);
         std::fs::create_dir_all(&share)?;
@@ -129,6 +137,7 @@ impl Pair {
             let mut host = HostSpec::new(number);
             host.head = spec.head;
             host.modules.clone_from(&modules);
+            host.root.clone_from(&root);
             host.inner = Some(share.clone());
             host.memory_mib = if spec.kernel == Flavour::Debug {
                 4096

@@ -10,7 +10,7 @@ use super::inner::Card;
 use super::pair::{Pair, PairSpec, Progress};
 use super::report::Report as Migration;
 use super::together::{self, Party};
-use super::{refusals, rounds, Plan, Traffic};
+use super::{libvirt, refusals, rounds, Plan, Traffic};
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
@@ -38,6 +38,8 @@ enum Expect {
     Killed,
     /// Several VFs move at the same time.
     Together(Party),
+    /// See [`libvirt`].
+    Libvirt,
 }
 
 const UNSEEN: &str = "not yet seen to pass twice on a machine in ordinary use";
@@ -171,6 +173,10 @@ pub fn cases() -> Vec<Case> {
         ),
         case("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
         case("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
+        Case {
+            left_out: "seen only to start libvirt",
+            ..case("migrate/libvirt", Expect::Libvirt, plan)
+        },
     ]
 }
 
@@ -191,6 +197,7 @@ impl Case {
             kernel: self.plan.kernel,
             head: self.plan.head,
             ours: true,
+            libvirt: self.expect == Expect::Libvirt,
             seats: match self.expect {
                 Expect::Together(party) => party.seats,
                 _ => &[FIRST],
@@ -206,6 +213,7 @@ impl Case {
             Expect::AllRefusals => refusals::run(lab, pair, progress)?,
             Expect::Killed => refusals::kill_destinations(lab, pair, progress)?,
             Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
+            Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
             Expect::Moves(way) => self.move_vm(lab, pair, Some(way), progress)?,
             Expect::Refused => self.move_vm(lab, pair, None, progress)?,
         };

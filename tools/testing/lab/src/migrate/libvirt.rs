@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The operator's guide's recipe for libvirt, followed to the letter: libvirt chooses the variant driver by the VF's module
+//! alias, and `virsh migrate` moves the domain to and fro.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+
+use super::host::{Host, Preparation, FIRST};
+use super::inner::{bridge, configure, Card};
+use super::pair::{Pair, Progress};
+use super::rounds::{self, boot_id};
+use super::together::{check, Flow};
+use super::Plan;
+use crate::guest::{Guest, Output, Up};
+use crate::ktap::TestResult;
+use crate::lab::Lab;
+
+/// The domain, see there.
+const DOMAIN: &str = include_str!("libvirt.xml");
+
+/// Its agent's socket, as it says.
+const AGENT: &str = "/var/lib/libvirt/qemu/vm.agent";
+
+/// Its console, as it says.
+const CONSOLE: &str = "/run/vm.console";
+
+/// The driver that libvirt has to find.
+const DRIVER: &str = "ixgbe_vfio_pci";
+
+/// How long a command of virsh may take: for the first one libvirt asks QEMU for its abilities, under emulation.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Starts libvirt in a host, open to the other one. The lab's network has nobody else in it, its kernel has no seccomp, and its
+/// hosts have no udev: with a KVM that QEMU's user may not open, libvirt asks QEMU for its abilities anew at each look.
+const START: &str = "
+    set -e
+    chgrp kvm /dev/kvm; chmod 660 /dev/kvm
+    echo 'listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"' >>/etc/libvirt/libvirtd.conf
+    echo 'seccomp_sandbox = 0' >>/etc/libvirt/qemu.conf
+    virtlogd -d
+    libvirtd -d -l
+    for i in $(seq 100); do virsh -q version >/dev/null 2>&1 && exit; sleep 0.2; done
+    virsh version";
+
+/// What libvirt has to say of a failure.
+fn said(host: &Host) -> String {
+    let script =
+        format!("tail -n 20 /var/log/libvirt/qemu/*.log; tail -n 20 {CONSOLE}; dmesg | tail -n 10");
+    match host.vm.guest.sh(&script, Duration::from_secs(30)) {
+        Ok(Output { stdout, stderr, .. }) => stdout + &stderr,
+        Err(e) => format!("{e:#}"),
+    }
+}
+
+fn virsh(host: &Host, arguments: &str) -> Result<String> {
+    host.vm
+        .guest
+        .sh(&format!("virsh -q {arguments}"), LIMIT)?
+        .ok()
+        .with_context(|| format!("{}: virsh {arguments}\n{}", host.name(), said(host)))
+}
+
+/// The driver that the VF has in a host; empty if none.
+fn driver(host: &Host) -> Result<String> {
+    let script = format!(
+        "n=$(readlink {}/driver) || true; echo ${{n##*/}}",
+        FIRST.dir()
+    );
+    let name = host.sh("asking for the VF's driver", &script)?;
+    Ok(name.trim().to_owned())
+}
+
+/// Starts the domain and waits until its agent answers.
+fn start(host: &Host) -> Result<Guest> {
+    let guest = &host.vm.guest;
+    let write = format!("cat >/run/vm.xml <<'EOF'\n{DOMAIN}EOF");
+    guest.sh(&write, Duration::from_secs(30))?.ok()?;
+    virsh(host, "define /run/vm.xml")?;
+    virsh(host, "start vm")?;
+    let agent = Guest::new(bridge(guest, AGENT)?)?;
+    if agent.wait_up(Duration::from_secs(120)) != Up::Yes {
+        bail!("the domain did not come up:\n{}", said(host));
+    }
+    Ok(agent)
+}
+
+/// Runs it. Gives the results, and what the hosts' kernels reported.
+///
+/// # Errors
+/// If a step fails that is no part of the recipe.
+pub fn run(
+    lab: &Lab,
+    pair: &Pair,
+    plan: &Plan<'_>,
+    progress: &Progress,
+) -> Result<(Vec<TestResult>, Vec<String>)> {
+    let log_from = pair.log_lengths();
+    let image = pair.image(lab, Card::Vf, plan.guest)?;
+    anyhow::ensure!(
+        DOMAIN.contains(&image.initrd),
+        "the domain boots another file than {}",
+        image.initrd
+    );
+    progress.say("starting libvirt");
+    for host in &pair.hosts {
+        host.prepare_for_libvirt(&Preparation {
+            card: Card::Vf,
+            restore: plan.restore,
+            migratable: true,
+        })?;
+        host.vm
+            .guest
+            .sh(START, LIMIT)?
+            .ok()
+            .with_context(|| format!("{}: starting libvirt", host.name()))?;
+    }
+    let mut results = Vec::new();
+    let mut check =
+        |name: String, ok: bool, comment: String| check(&mut results, name, ok, comment);
+    progress.say("starting the domain on h1");
+    let mut agent = start(&pair.hosts[0])?;
+    let found = driver(&pair.hosts[0])?;
+    check(
+        format!("libvirt gives the VF to {DRIVER}, which nobody named"),
+        found == DRIVER,
+        found,
+    );
+    configure(&agent, Card::Vf, &[FIRST])?;
+    let (id, _) = rounds::start_traffic(plan, &agent, &[FIRST], &pair.station)
+        .with_context(|| said(&pair.hosts[0]))?;
+    let boot = boot_id(&agent)?;
+    let mut flow = Flow {
+        seat: FIRST,
+        id,
+        seq: pair.station.next_seq(id)?,
+    };
+    for n in 0..plan.rounds {
+        let [from, to] = if n % 2 == 0 {
+            [&pair.hosts[0], &pair.hosts[1]]
+        } else {
+            [&pair.hosts[1], &pair.hosts[0]]
+        };
+        let what = format!("move {}", n + 1);
+        progress.say(&format!("{what}: {} to {}", from.name(), to.name()));
+        let begin = Instant::now();
+        let there = to.address();
+        let command = format!("migrate --live vm qemu+tcp://{there}/system tcp://{there}");
+        let moved = virsh(from, &command);
+        let why = moved
+            .as_ref()
+            .err()
+            .map(|e| format!("{e:#}\non the destination:\n{}", said(to)));
+        check(
+            format!("{what}: virsh migrate"),
+            moved.is_ok(),
+            why.unwrap_or_default(),
+        );
+        if moved.is_err() {
+            break;
+        }
+        let state = virsh(to, "domstate vm")?;
+        check(
+            format!("{what}: the domain runs on {}", to.name()),
+            state.trim() == "running",
+            state,
+        );
+        let drivers = (driver(from)?, driver(to)?);
+        check(
+            format!("{what}: the source's VF is free again, the destination's has the driver"),
+            drivers.0.is_empty() && drivers.1 == DRIVER,
+            format!("{drivers:?}"),
+        );
+        agent = Guest::new(bridge(&to.vm.guest, AGENT)?)?;
+        let mut judged = Vec::new();
+        flow.judge(&pair.station, begin, &what, &mut judged)?;
+        for r in judged {
+            check(r.name, r.status == crate::ktap::Status::Pass, r.comment);
+        }
+        check(
+            format!("{what}: the VM goes on"),
+            boot_id(&agent).is_ok_and(|id| id == boot),
+            String::new(),
+        );
+    }
+    pair.station.stop_flow(flow.id);
+    let stats = pair.station.stats(flow.id)?;
+    check(
+        "nothing is duplicated or corrupted".into(),
+        stats.duplicated == 0 && stats.corrupted == 0,
+        format!("{stats:?}"),
+    );
+    let faults = pair.faults(log_from)?;
+    check(
+        "kernel logs are clean".into(),
+        faults.is_empty(),
+        faults.first().cloned().unwrap_or_default(),
+    );
+    Ok((results, faults))
+}
