@@ -230,14 +230,16 @@ class IxgbeEnv:
 
         The test's ring starts with one buffer less than it has descriptors, ixgbe_clean_test_rings()
         fills the last one too, and ixgbe_clean_rx_ring() then leaves one out, so that each test keeps a
-        page. That is reported when the driver goes; and kernel/dma/debug.c tells so many errors as
-        num_errors says, one unless it is set.
+        page. That is reported when the driver goes, and again whenever a driver goes from that device:
+        so the device goes too, and is found anew. kernel/dma/debug.c tells so many errors as num_errors
+        says, one unless it is set.
         """
         errors = Path("/sys/kernel/debug/dma-api/num_errors")
         if "/" in self.pf_module or not errors.exists():
             return
         with Expect("dma_debug_device_change"):
             self.unload_pf()
+        self.pci.find_anew()
         errors.write_text("1", encoding="ascii")
         self.load_pf()
 

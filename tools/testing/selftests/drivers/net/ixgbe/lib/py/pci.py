@@ -72,6 +72,11 @@ class PciFunction:
         with open(self.path / attr, "w", encoding="utf-8") as f:
             f.write(str(value))
 
+    def find_anew(self):
+        """ Have the kernel forget the function, and find it on its bus. """
+        self.write("remove", 1)
+        (SYSFS.parent / "rescan").write_text("1", encoding="ascii")
+
     @property
     def master_abort(self):
         """ Whether a read of the function found nobody to answer (PCI status). """
