@@ -172,6 +172,8 @@ def ping(src, dst, ipver="4", count=1, size=56, fail=True):
 
 def iperf3(src, dst, seconds=1, args=""):
     """ Run iperf3 from @src to @dst; return the parsed result. """
+    # On a slow machine a second can pass before the streams stand.
+    seconds = 10 * seconds if SLOW else seconds
     with socket.socket() as probe:
         probe.bind(("", 0))
         port = probe.getsockname()[1]
@@ -179,5 +181,5 @@ def iperf3(src, dst, seconds=1, args=""):
     with bkg(server, ns=dst.ns, exit_wait=True):
         wait_port_listen(port, ns=dst.ns)
         out = cmd(f"iperf3 -c {dst.addr('4')} -p {port} -t {seconds} -J {args}",
-                  ns=src.ns, timeout=seconds + 30)
+                  ns=src.ns, timeout=seconds + TIMEOUT)
     return json.loads(out.stdout)["end"]
