@@ -418,14 +418,19 @@ impl Inner {
         Ok(())
     }
 
-    /// Changes the MTU of the VM's card.
+    /// Changes the MTU of the VM's card, with its link up for three seconds before and after: a PF whose MTU changes resets its
+    /// VFs, of which a guest may hear from its service task only, within two seconds.
     ///
     /// # Errors
     /// If the guest refuses.
     pub fn set_mtu(&self, mtu: u32) -> Result<()> {
         self.agent
             .sh(
-                &format!("ip link set eth0 mtu {mtu}"),
+                &format!(
+                    "stable() {{ i=0; while [ $i -lt 30 ]; do read c </sys/class/net/eth0/carrier
+                     if [ \"$c\" = 1 ]; then i=$((i + 1)); else i=0; fi; sleep 0.1; done; }}
+                     stable; ip link set eth0 mtu {mtu} && stable"
+                ),
                 Duration::from_secs(60),
             )?
             .ok()
