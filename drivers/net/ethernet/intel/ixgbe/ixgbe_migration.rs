@@ -540,12 +540,8 @@ impl Provider for Handle {
                 }
                 fsleep(Delta::from_millis(1));
             }
-            let asked = self.with(dev, |_, slot, _| {
-                let asked = slot.mover.marking() == Marking::Asked;
-                slot.mover.give_up_waiting();
-                asked
-            })?;
-            if asked {
+            let marking = self.with(dev, |_, slot, _| slot.mover.give_up_waiting())?;
+            if marking == Marking::Late {
                 dev_info!(
                     dev.parent(),
                     "VF {}: guest did not say within {} ms that it marks what it receives\n",
