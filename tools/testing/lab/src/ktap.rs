@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reads KTAP, the kernel's test protocol (Documentation/dev-tools/ktap.rst), line by line as it comes.
 
+use std::collections::VecDeque;
+
 use serde::Serialize;
 
 /// How a test ended.
@@ -40,7 +42,12 @@ struct Level {
 pub struct Parser {
     levels: Vec<Level>,
     bail: Option<String>,
+    /// What was said since the last result: it comes before the result that it explains.
+    said: VecDeque<String>,
 }
+
+/// Diagnostic lines that a failure is explained by: the last ones, as a backtrace ends with what was wrong.
+const SAID: usize = 6;
 
 /// Two blanks for each level.
 fn indent_of(line: &str) -> usize {
@@ -114,7 +121,22 @@ impl Parser {
             }
             return None;
         }
+        if let Some(note) = text.strip_prefix('#').map(str::trim) {
+            // Headings of the kselftest harness say nothing about the case.
+            if !note.is_empty() && !note.starts_with("RUN ") {
+                if self.said.len() == SAID {
+                    self.said.pop_front();
+                }
+                self.said.push_back(note.to_owned());
+            }
+            return None;
+        }
         let mut result = result_of(text)?;
+        let said: Vec<String> = self.said.drain(..).collect();
+        if result.status == Status::Fail {
+            let own = (!result.comment.is_empty()).then(|| result.comment.clone());
+            result.comment = own.into_iter().chain(said).collect::<Vec<_>>().join("; ");
+        }
         // A kselftest prints its results without indent after a header without indent; a KUnit suite indents its cases.
         if self.levels.len() > depth + 1 {
             let inner: Vec<Level> = self.levels.drain(depth + 1..).collect();
@@ -204,6 +226,16 @@ mod tests {
              ok 4 probe.y # XFAIL known\n# Totals: pass:1 fail:1\n",
             &[("probe.pf", Status::Pass), ("probe.vf", Status::Fail), ("probe.x", Status::Skip), ("probe.y", Status::Pass)],
         );
+    }
+
+    #[test]
+    fn a_failure_says_what_was_said_before_it() {
+        let mut p = Parser::default();
+        for l in "TAP version 13\n1..3\n# all well\nok 1 a\n# Check| 1 == 2\n#\n# Exception| lost\nnot ok 2 b\nnot ok 3 c # why\n".lines() {
+            p.line(l);
+        }
+        let said: Vec<_> = p.finish().into_iter().map(|r| r.comment).collect();
+        assert_eq!(said, ["", "Check| 1 == 2; Exception| lost", "why"]);
     }
 
     #[test]
