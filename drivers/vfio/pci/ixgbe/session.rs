@@ -27,7 +27,8 @@ use kernel::{
 };
 use libixgbe::migration::{
     announced,
-    format, //
+    format,
+    Announced, //
 };
 use vfio::{
     stream::{
@@ -49,9 +50,15 @@ pub(crate) struct Session {
 /// Most bytes of a stream: a compatibility record and a state.
 const STREAM_MAX: usize = 2 * STATE_MAX;
 
+/// Reads the head of a part of a stream. One that cannot be read, as of a newer version, is the PF driver's to refuse: it
+/// comes to the same end by the same decoder, and tells the host's administrator why.
+fn head(vf: &Vf, part: &[u8]) -> Result<Option<Announced>> {
+    announced(part).or_else(|_| vf.check_compat(part).and(Err(EINVAL)))
+}
+
 /// Splits a stream into its parts: a compatibility record, if there is one, and what follows.
-fn split(stream: &[u8]) -> Result<(Option<&[u8]>, &[u8])> {
-    match announced(stream).map_err(|_| EINVAL)? {
+fn split<'a>(vf: &Vf, stream: &'a [u8]) -> Result<(Option<&'a [u8]>, &'a [u8])> {
+    match head(vf, stream)? {
         Some(head) if head.content == format::CONTENT_COMPAT => {
             match stream.split_at_checked(head.length) {
                 Some((record, rest)) => Ok((Some(record), rest)),
@@ -67,15 +74,14 @@ fn split(stream: &[u8]) -> Result<(Option<&[u8]>, &[u8])> {
 /// Looks at what was written so far: a compatibility record is judged as soon as it is whole, so that a mismatch ends a
 /// move before the guest is stopped.
 fn inspect(vf: &Vf, stream: &[u8], before: &mut usize) -> Result {
-    let (record, rest) = split(stream)?;
+    let (record, rest) = split(vf, stream)?;
     if let Some(record) = record {
         if *before < record.len() {
             vf.check_compat(record)?;
             *before = record.len();
         }
     }
-    let head = announced(rest).map_err(|_| EINVAL)?;
-    match head {
+    match head(vf, rest)? {
         Some(head) if head.content != format::CONTENT_STATE || rest.len() > head.length => {
             Err(EINVAL)
         }
@@ -153,7 +159,7 @@ impl Session {
     fn load(&mut self, vf: &Vf) -> Result {
         let stream = self.resuming.as_ref().ok_or(EINVAL)?;
         stream.written(|bytes| {
-            let (_, state) = split(bytes)?;
+            let (_, state) = split(vf, bytes)?;
             vf.load(state)
         })?;
         self.close_files();
