@@ -82,8 +82,8 @@ pub(crate) fn run(
     // Before the others reset the link.
     *link = u64::from(!link::wait_for_link(hw).up);
     if offline {
-        let was_up = a.rings.lock().is_up();
-        if was_up {
+        let up = ixgbe_lib::wanted_up(dev, rtnl);
+        if up {
             ixgbe_lib::down(dev, rtnl);
         }
         {
@@ -111,7 +111,7 @@ pub(crate) fn run(
             }
             ixgbe_lib::reset(dev, state);
         }
-        if was_up && ixgbe_lib::up(dev, rtnl).is_err() {
+        if up && ixgbe_lib::up(dev, rtnl).is_err() {
             dev_err!(dev.parent(), "Cannot bring the interface up again\n");
         }
     }

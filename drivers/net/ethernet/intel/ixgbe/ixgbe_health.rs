@@ -302,7 +302,7 @@ pub(crate) fn tx_timeout(dev: &net::Device<Adapter>) {
 /// Recovers from a hang of transmission.
 pub(crate) fn recover(dev: &net::Device<Adapter>) -> Result {
     let rtnl = Rtnl::lock();
-    if !dev.running() || !dev.present() {
+    if !ixgbe_lib::wanted_up(dev, &rtnl) {
         return Ok(());
     }
     dev_warn!(dev.parent(), "Reset adapter\n");

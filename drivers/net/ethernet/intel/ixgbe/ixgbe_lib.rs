@@ -216,7 +216,7 @@ fn allocate(
     state: &State,
     n: u32,
     layout: &BufLayout,
-) -> Result<KVec<TxQueue>> {
+) -> Result<KVec<KBox<TxQueue>>> {
     let a = dev.data();
     let first = Rings::first_queue(state);
     let mut queues = KVec::with_capacity(n as usize, GFP_KERNEL)?;
@@ -226,7 +226,7 @@ fn allocate(
         let (producer, consumer) = TxRing::new(dev.parent(), rings.tx_descs)?;
         let cc = state.sw.pools.is_some();
         let tx = TxQueue::new(&a.hw, producer, &regs, q, cc, stats.clone())?;
-        queues.push(tx, GFP_KERNEL)?;
+        queues.push(KBox::new(tx, GFP_KERNEL)?, GFP_KERNEL)?;
         let (rx_descs, itr) = (rings.rx_descs, rings.itr);
         let xdp = if q < rings.xdp_queues {
             let regs = QueueRegs::pf(first.wrapping_add(n).wrapping_add(q));
@@ -365,7 +365,7 @@ fn complete(
     rtnl: &Rtnl,
     rings: &mut Rings,
     state: &mut State,
-    queues: KVec<TxQueue>,
+    queues: KVec<KBox<TxQueue>>,
 ) {
     let hw = &dev.data().hw;
     let first = Rings::first_queue(state);
@@ -389,9 +389,7 @@ fn complete(
 
     for (q, queue) in (0u32..).zip(queues) {
         dev.tx_reset(q);
-        if let Ok(queue) = KBox::new(queue, GFP_KERNEL) {
-            drop(dev.set_tx_queue(q, Some(queue)));
-        }
+        drop(dev.set_tx_queue(q, Some(queue)));
     }
     for (q, napi) in (0u32..).zip(&mut rings.napis) {
         napi.enable();
@@ -498,9 +496,15 @@ pub(crate) fn reset(dev: &net::Device<Adapter>, state: &mut State) {
     state.sw.macs.reset(hw, &dev.address(), pool);
 }
 
-/// Takes the interface down and up again, if it is up (`ixgbe_reinit_locked`).
+/// Whether the interface should be up. It is not if there was no memory when it was last reset: then the next reset,
+/// for whatever reason, and the service task try again.
+pub(crate) fn wanted_up(dev: &net::Device<Adapter>, _rtnl: &Rtnl) -> bool {
+    dev.running() && dev.present()
+}
+
+/// Takes the interface down and up again, if it should be up (`ixgbe_reinit_locked`).
 pub(crate) fn reinit(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
-    if dev.data().rings.lock().is_up() {
+    if wanted_up(dev, rtnl) {
         down(dev, rtnl);
         up(dev, rtnl)?;
     }

@@ -75,9 +75,11 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
         ixgbe_health::tx_timeout(dev);
         events |= EVENT_LINK;
     }
-    if events & EVENT_RESET != 0 {
+    if events & EVENT_RESET != 0 || dev.running() && !a.state.lock().sw.up {
         let rtnl = Rtnl::lock();
-        if dev.running() && dev.present() {
+        // It is down for want of memory when it was last reset, unless it was just being opened above.
+        let lost = !a.state.lock().sw.up;
+        if ixgbe_lib::wanted_up(dev, &rtnl) && (lost || events & EVENT_RESET != 0) {
             dev_warn!(dev.parent(), "Reset adapter\n");
             if ixgbe_lib::reinit(dev, &rtnl).is_err() {
                 dev_err!(dev.parent(), "Cannot bring the interface up again\n");

@@ -81,22 +81,24 @@ pub(crate) fn configure(
         pdev.disable_sriov();
         devlink::remove_vf_ports(dev);
     }
-    set_num_vfs(dev, num_vfs)?;
-    if num_vfs != 0 {
-        // Before the VFs, so that an operator can say what may be done with one before a driver binds to it.
-        for vf in 0..num_vfs {
-            if let Err(e) = devlink::add_vf_port(dev, 0, vf as u16) {
-                dev_warn!(pdev, "No devlink port for VF {}: {:?}\n", vf, e);
-            }
-        }
-        if let Err(e) = pdev.enable_sriov(num_vfs) {
-            dev_warn!(pdev, "Failed to enable PCI sriov: {:?}\n", e);
-            devlink::remove_vf_ports(dev);
-            set_num_vfs(dev, 0)?;
-            return Err(e);
-        }
-        dev_info!(pdev, "SR-IOV enabled with {} VFs\n", num_vfs);
+    if num_vfs == 0 {
+        no_vfs(pdev, dev);
+        return Ok(0);
     }
+    set_num_vfs(dev, num_vfs).inspect_err(|_| no_vfs(pdev, dev))?;
+    // Before the VFs, so that an operator can say what may be done with one before a driver binds to it.
+    for vf in 0..num_vfs {
+        if let Err(e) = devlink::add_vf_port(dev, 0, vf as u16) {
+            dev_warn!(pdev, "No devlink port for VF {}: {:?}\n", vf, e);
+        }
+    }
+    if let Err(e) = pdev.enable_sriov(num_vfs) {
+        dev_warn!(pdev, "Failed to enable PCI sriov: {:?}\n", e);
+        devlink::remove_vf_ports(dev);
+        no_vfs(pdev, dev);
+        return Err(e);
+    }
+    dev_info!(pdev, "SR-IOV enabled with {} VFs\n", num_vfs);
     Ok(num_vfs)
 }
 
@@ -114,9 +116,7 @@ pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
     }
     pdev.disable_sriov();
     devlink::remove_vf_ports(dev);
-    if set_num_vfs(dev, 0).is_err() {
-        dev_warn!(pdev, "Cannot bring the interface up again\n");
-    }
+    no_vfs(pdev, dev);
 }
 
 /// Divides the device anew, which takes a reset.
@@ -129,8 +129,8 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
     Migration::resize(dev, num_vfs)?;
     a.state.lock().health.resize(num_vfs)?;
     let rtnl = Rtnl::lock();
-    let was_up = a.rings.lock().is_up();
-    if was_up {
+    let up = ixgbe_lib::wanted_up(dev, &rtnl);
+    if up {
         ixgbe_lib::down(dev, &rtnl);
     }
     {
@@ -144,10 +144,17 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
         let pool = state.sw.pf_pool();
         state.sw.macs.reset(&a.hw, &dev.address(), pool);
     }
-    if was_up {
+    if up {
         ixgbe_lib::up(dev, &rtnl)?;
     }
     Ok(())
+}
+
+/// The whole device is the PF's again. This can only fail in that the interface stays down for the moment.
+fn no_vfs(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
+    if set_num_vfs(dev, 0).is_err() {
+        dev_warn!(pdev, "Cannot bring the interface up again\n");
+    }
 }
 
 /// Command registers of all VFs, before a reset of the PF takes them.
