@@ -75,3 +75,8 @@ void nic_dma_sync_for_device(struct device *dev, dma_addr_t addr, size_t len, en
 {
 	dma_sync_single_for_device(dev, addr, len, dir);
 }
+
+bool nic_dma_need_unmap(struct device *dev)
+{
+	return dma_need_unmap(dev);
+}

@@ -54,6 +54,7 @@ dma_addr_t nic_dma_map_single(struct device *dev, void *va, size_t len, enum dma
 void nic_dma_unmap(struct device *dev, dma_addr_t addr, size_t len, enum dma_data_direction dir);
 void nic_dma_sync_for_cpu(struct device *dev, dma_addr_t addr, void *va, size_t len, enum dma_data_direction dir);
 void nic_dma_sync_for_device(struct device *dev, dma_addr_t addr, size_t len, enum dma_data_direction dir);
+bool nic_dma_need_unmap(struct device *dev);
 void nic_dma_marking_get(void);
 void nic_dma_marking_put(void);
 u64 nic_dma_marked_pages(void);
@@ -82,8 +83,7 @@ void nic_tx_unlock(struct net_device *netdev, unsigned int queue);
 bool nic_tx_sent(struct net_device *netdev, unsigned int queue, unsigned int bytes);
 bool nic_tx_stop(struct net_device *netdev, unsigned int queue);
 void nic_tx_start(struct net_device *netdev, unsigned int queue);
-void nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes);
-bool nic_tx_wake(struct net_device *netdev, unsigned int queue);
+bool nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes, bool room);
 int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu);
 void nic_tx_reset(struct net_device *netdev, unsigned int queue);
 void nic_init_delayed_work(struct delayed_work *work, work_func_t func);

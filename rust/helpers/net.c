@@ -2,6 +2,7 @@
 #include <linux/etherdevice.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
+#include <net/netdev_queues.h>
 
 #include "helpers.h"
 
@@ -119,7 +120,7 @@ bool nic_tx_sent(struct net_device *netdev, unsigned int queue, unsigned int byt
 bool nic_tx_stop(struct net_device *netdev, unsigned int queue)
 {
 	netif_tx_stop_queue(netdev_get_tx_queue(netdev, queue));
-	/* Pairs with the barrier in nic_tx_wake(): stop, then look at the free descriptors again. */
+	/* Pairs with the barrier in nic_tx_completed(): stop, then look at the free descriptors again. */
 	smp_mb();
 
 	return true;
@@ -130,19 +131,17 @@ void nic_tx_start(struct net_device *netdev, unsigned int queue)
 	netif_tx_start_queue(netdev_get_tx_queue(netdev, queue));
 }
 
-void nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes)
-{
-	netdev_tx_completed_queue(netdev_get_tx_queue(netdev, queue), packets, bytes);
-}
-
-/* Wakes the queue if it was stopped; to be called after enough descriptors were freed. */
-bool nic_tx_wake(struct net_device *netdev, unsigned int queue)
+/*
+ * Accounts for what is done, and wakes the queue if it was stopped and there is room now; after the descriptors were freed.
+ * Returns whether it did.
+ */
+bool nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes, bool room)
 {
 	struct netdev_queue *txq = netdev_get_tx_queue(netdev, queue);
 
-	/* Whoever stops the queue after this sees the new next_to_clean. */
-	smp_mb();
-	if (likely(!netif_tx_queue_stopped(txq)) || !netif_carrier_ok(netdev))
+	/* With a barrier: whoever stops the queue after this sees the new next_to_clean. */
+	netdev_txq_completed_mb(txq, packets, bytes);
+	if (likely(!netif_tx_queue_stopped(txq)) || !room || !netif_carrier_ok(netdev))
 		return false;
 	netif_tx_wake_queue(txq);
 

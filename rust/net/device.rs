@@ -464,18 +464,12 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_tx_sent(self.as_raw(), queue, bytes) }
     }
 
-    /// Returns `bytes` of `packets` completed frames to the byte limit.
+    /// Returns `bytes` of `packets` completed frames to the byte limit of transmit queue `queue`, and wakes it if it is stopped,
+    /// there is `room` in its ring, and the link is up; returns whether it did.
     #[inline]
-    pub fn tx_completed(&self, queue: u32, packets: u32, bytes: u32) {
+    pub fn tx_completed(&self, queue: u32, packets: u32, bytes: u32, room: bool) -> bool {
         // SAFETY: A valid device and queue.
-        unsafe { raw::nic_tx_completed(self.as_raw(), queue, packets, bytes) }
-    }
-
-    /// Wakes transmit queue `queue` if it is stopped and the link is up; returns whether it did.
-    #[inline]
-    pub fn tx_wake(&self, queue: u32) -> bool {
-        // SAFETY: A valid device and queue.
-        unsafe { raw::nic_tx_wake(self.as_raw(), queue) }
+        unsafe { raw::nic_tx_completed(self.as_raw(), queue, packets, bytes, room) }
     }
 
     /// Forgets what the byte limit counts, after a ring was emptied.

@@ -193,14 +193,22 @@ impl TxRing {
         unsafe { raw::dma_unmap_page_attrs(self.dev_raw(), addr, len as usize, dir, 0) };
     }
 
-    /// Unmaps and frees the frame that starts at `i`, which was sent; returns where the next one starts. `napi_budget` is
-    /// that of the poll, 0 elsewhere.
+    /// Whether mappings made so far must be undone one by one, or undoing them would do nothing.
+    #[inline]
+    fn needs_unmap(&self) -> bool {
+        // SAFETY: `dev` is valid.
+        unsafe { raw::nic_dma_need_unmap(self.dev_raw()) }
+    }
+
+    /// Unmaps, if that is to be done (`unmap`), and frees the frame that starts at `i`, which was sent; returns where the next
+    /// one starts. `napi_budget` is that of the poll, 0 elsewhere.
     ///
     /// # Safety
     ///
-    /// A frame starts at `i`, its slots are the caller's, and the device is done with it.
+    /// A frame starts at `i`, its slots are the caller's, and the device is done with it. `unmap` is what
+    /// [`TxRing::needs_unmap`] said after the frame had been mapped.
     #[inline]
-    unsafe fn free_frame(&self, mut i: u32, napi_budget: i32) -> u32 {
+    unsafe fn free_frame(&self, mut i: u32, napi_budget: i32, unmap: bool) -> u32 {
         // SAFETY: By the safety requirement.
         let (frame, eop) = unsafe {
             let head = &mut *self.slot(i);
@@ -210,8 +218,10 @@ impl TxRing {
             // SAFETY: By the safety requirement.
             let slot = unsafe { &mut *self.slot(i) };
             if slot.len != 0 {
-                // SAFETY: Mapped by `TxProducer::send`.
-                unsafe { self.unmap(slot.addr, slot.len) };
+                if unmap {
+                    // SAFETY: Mapped by `TxProducer::send`.
+                    unsafe { self.unmap(slot.addr, slot.len) };
+                }
                 slot.len = 0;
             }
             let last = i == eop;
@@ -467,9 +477,20 @@ impl TxConsumer {
         &self.ring
     }
 
+    /// [`TxConsumer::clean`], once more in the same poll: not worth being inlined twice.
+    #[cold]
+    pub fn clean_more(
+        &mut self,
+        budget: u32,
+        napi_budget: i32,
+        is_done: impl Fn(u64) -> bool,
+    ) -> Cleaned {
+        self.clean(budget, napi_budget, is_done)
+    }
+
     /// Frees up to `budget` frames that the device is done with. `is_done` looks at the second quad word of a frame's
     /// last descriptor. `napi_budget` is that of the poll.
-    #[inline]
+    #[inline(always)]
     pub fn clean(
         &mut self,
         budget: u32,
@@ -480,6 +501,12 @@ impl TxConsumer {
         let end = ring.next_to_use();
         let mut i = ring.next_to_clean.load(Ordering::Relaxed);
         let mut r = Cleaned::default();
+        if i == end {
+            r.done = true;
+            return r;
+        }
+        // All up to `end` have been mapped.
+        let unmap = ring.needs_unmap();
         let mut left = budget;
         while left > 0 {
             if i == end {
@@ -497,7 +524,7 @@ impl TxConsumer {
             r.packets = r.packets.wrapping_add(u32::from(head.segs));
             // SAFETY: The device writes the last descriptor of a frame after it has read all of it, and the producer has
             // put the whole frame into the consumer's range at once.
-            i = unsafe { ring.free_frame(i, napi_budget) };
+            i = unsafe { ring.free_frame(i, napi_budget, unmap) };
             left -= 1;
         }
         // What was read from the slots was read before they are the producer's.
@@ -545,7 +572,7 @@ impl TxConsumer {
             }
             left -= frame;
             // SAFETY: As above. 0 is "not from a NAPI poll".
-            start = unsafe { ring.free_frame(start, 0) };
+            start = unsafe { ring.free_frame(start, 0, true) };
         }
 
         ring.desc.rotate_left(start);

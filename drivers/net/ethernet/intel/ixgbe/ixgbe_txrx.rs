@@ -693,15 +693,15 @@ impl Vector {
             self.stats.tx_packets.add(done.packets.into());
             self.stats.tx_bytes.add(done.bytes.into());
             self.tx_load.count(done.packets, done.bytes);
-            dev.tx_completed(self.index, done.packets, done.bytes);
-            if self.tx.ring().unused() >= TX_WAKE_THRESHOLD && dev.tx_wake(self.index) {
+            let room = self.tx.ring().unused() >= TX_WAKE_THRESHOLD;
+            if dev.tx_completed(self.index, done.packets, done.bytes, room) {
                 self.stats.tx_restart.inc();
             }
         }
         let Some(xdp) = &mut self.xdp else {
             return done.done;
         };
-        let sent_back = xdp.consumer.clean(TX_WORK, budget, is_done);
+        let sent_back = xdp.consumer.clean_more(TX_WORK, budget, is_done);
         self.stats.tx_packets.add(sent_back.packets.into());
         self.stats.tx_bytes.add(sent_back.bytes.into());
         done.done && sent_back.done

@@ -150,21 +150,22 @@ impl Vector {
         let budget = self.tx.ring().len() / 2;
         let r = self.tx.clean(budget, napi_budget, is_done);
         if r.packets != 0 {
-            dev.tx_completed(self.index, r.packets, r.bytes);
+            let room = self.tx.ring().unused() >= WAKE_THRESHOLD;
+            let woken = dev.tx_completed(self.index, r.packets, r.bytes, room);
             self.tx_load.bytes = self.tx_load.bytes.wrapping_add(r.bytes);
             self.tx_load.packets = self.tx_load.packets.wrapping_add(r.packets);
             if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
                 s.packets.add(r.packets.into());
                 s.bytes.add(r.bytes.into());
                 s.next_to_clean.set(self.tx.ring().next_to_clean().into());
-                if self.tx.ring().unused() >= WAKE_THRESHOLD && dev.tx_wake(self.index) {
+                if woken {
                     s.restart_queue.inc();
                 }
             }
         }
         let mut done = r.done;
         if let Some(xdp) = &mut self.xdp {
-            let r = xdp.consumer.clean(budget, napi_budget, is_done);
+            let r = xdp.consumer.clean_more(budget, napi_budget, is_done);
             if let Some(s) = dev.data().xdp_stats.get(self.index as usize) {
                 s.packets.add(r.packets.into());
                 s.bytes.add(r.bytes.into());
