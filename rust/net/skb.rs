@@ -45,6 +45,10 @@ impl DropReason {
 #[repr(transparent)]
 pub struct SkbRef(raw::sk_buff, PhantomData<*mut ()>);
 
+/// EtherTypes of VLAN tags.
+const ETH_P_8021Q: u16 = raw::ETH_P_8021Q as u16;
+const ETH_P_8021AD: u16 = raw::ETH_P_8021AD as u16;
+
 impl SkbRef {
     /// # Safety
     ///
@@ -150,9 +154,16 @@ impl SkbRef {
     }
 
     /// EtherType behind VLAN headers (`vlan_get_protocol`).
+    #[inline]
     pub fn inner_protocol(&self) -> u16 {
-        // SAFETY: `self` is valid and C does not write to it.
-        unsafe { raw::nic_vlan_get_protocol(self.raw().cast_mut()) }
+        match self.protocol() {
+            // Nearly always the tag is not in the frame.
+            ETH_P_8021Q | ETH_P_8021AD => {
+                // SAFETY: `self` is valid and C does not write to it.
+                unsafe { raw::nic_vlan_get_protocol(self.raw().cast_mut()) }
+            }
+            protocol => protocol,
+        }
     }
 
     /// IP protocol number, 0 if the frame is neither IPv4 nor IPv6.

@@ -136,7 +136,7 @@ impl Vector {
 
     /// Bit of this vector in the interrupt registers.
     pub(crate) fn eims_bit(&self) -> u32 {
-        1 << self.index
+        1u32.wrapping_shl(self.index)
     }
 
     /// Writes the moderation register, without restarting the running interval (`ixgbevf_write_eitr`).
