@@ -149,6 +149,33 @@ impl Ring {
         }
     }
 
+    /// Writes `descs` from descriptor `index` on.
+    ///
+    /// # Safety
+    ///
+    /// `index` and how many there are do not add up to more than the length.
+    #[inline]
+    pub(crate) unsafe fn write_run<D: Descriptor>(
+        &self,
+        index: u32,
+        descs: impl Iterator<Item = D>,
+    ) {
+        const { assert!(size_of::<D>() == 16) };
+        let base: *mut Raw = self.mem.as_mut_ptr().cast();
+        // SAFETY: By the safety requirement.
+        let mut p: *mut u64 = unsafe { base.add(index as usize) }.cast();
+        for desc in descs {
+            // SAFETY: `D` is plain bytes, as many.
+            let q: [u64; 2] = unsafe { core::mem::transmute_copy(&desc) };
+            // SAFETY: By the safety requirement.
+            unsafe {
+                p.write_volatile(q[0]);
+                p.add(1).write_volatile(q[1]);
+                p = p.add(2);
+            }
+        }
+    }
+
     /// [`Ring::status`] without a check.
     ///
     /// # Safety

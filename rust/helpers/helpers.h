@@ -95,42 +95,65 @@ void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, uns
 				  bool rx, bool tx);
 
 /* skb.c */
-/* Bits of nic_rx_meta.flags. */
+/* Flags of a received frame. */
 #define NIC_RX_HASH_L3 0x01
 #define NIC_RX_HASH_L4 0x02
 #define NIC_RX_CSUM_OK 0x04
 #define NIC_RX_VLAN 0x08
 /* Drop multicast that this very interface sent: the hardware's VEPA loop-back does not prune it. */
 #define NIC_RX_PRUNE_OWN 0x10
-/* The CPU has looked at it already. */
-#define NIC_RX_SYNCED 0x20
 
-/* What is known of a received frame. */
+/*
+ * What is known of a received frame, in two words that are passed in registers. They are taken apart here and put together
+ * in rust/net/skb.rs.
+ */
 struct nic_rx_meta {
-	u32 hash;
-	u16 vlan_tci;
-	u16 queue;
-	/* From the start of the page to the frame. */
+	/* From the lowest bit on: 32 bits RSS hash, 16 VLAN tag, 16 queue. */
+	u64 tags;
+	/* 16 from the start of the buffer to the frame, 16 length, 16 bytes of the buffer, 8 of metadata, 8 NIC_RX_*. */
+	u64 place;
+};
+
+#define NIC_RX_META_HASH(m) ((u32)(m).tags)
+#define NIC_RX_META_VLAN(m) ((u16)((m).tags >> 32))
+#define NIC_RX_META_QUEUE(m) ((u16)((m).tags >> 48))
+#define NIC_RX_META_HEADROOM(m) ((u16)(m).place)
+#define NIC_RX_META_LEN(m) ((u16)((m).place >> 16))
+/* Of the whole buffer: a page, or half of one. */
+#define NIC_RX_META_TRUESIZE(m) ((u16)((m).place >> 32))
+/* In front of the frame. */
+#define NIC_RX_META_METASIZE(m) ((u8)((m).place >> 48))
+#define NIC_RX_META_FLAGS(m) ((u8)((m).place >> 56))
+
+/* A buffer of a page pool, of which it owns a reference; va is NULL if it is none. Also passed in two registers. */
+struct nic_rx_buf {
+	void *va;
+	/* Where the device writes: behind the headroom. */
+	dma_addr_t dma;
+};
+
+/* Where buffers come from. */
+struct nic_rx_pool {
+	struct page_pool *pool;
+	/* The second half of a page whose first half was taken. */
+	struct nic_rx_buf spare;
 	u16 headroom;
-	u16 len;
-	/* Bytes of metadata in front of the frame. */
-	u8 metasize;
-	u8 flags;
+	u16 truesize;
 };
 
 enum nic_rx_result {
 	NIC_RX_DELIVERED,
 	NIC_RX_PRUNED,
-	/* The page is still the caller's. */
+	/* The buffer is still the caller's. */
 	NIC_RX_NOMEM,
 };
 
-enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct page *page,
-				const struct nic_rx_meta *meta);
-struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta);
-bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct page *page,
-		     const struct nic_rx_meta *meta);
-enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, const struct nic_rx_meta *meta);
+enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct nic_rx_buf buf,
+				struct nic_rx_meta meta);
+enum nic_rx_result nic_rx_passed(struct napi_struct *napi, struct nic_rx_buf buf, struct nic_rx_meta meta);
+struct sk_buff *nic_rx_build(struct page_pool *pool, struct nic_rx_buf buf, struct nic_rx_meta meta);
+bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct nic_rx_buf buf, struct nic_rx_meta meta);
+enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, struct nic_rx_meta meta);
 dma_addr_t nic_tx_map_head(struct device *dev, struct sk_buff *skb);
 int nic_tx_map_frag(struct device *dev, struct sk_buff *skb, unsigned int nr, struct nic_seg *seg);
 void nic_kfree_skb_any(struct sk_buff *skb, enum skb_drop_reason reason);
@@ -156,8 +179,9 @@ int nic_skb_put_padto(struct sk_buff *skb, unsigned int len);
 struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi, struct net_device *netdev,
 				       unsigned int queue, unsigned int size, unsigned int offset,
 				       unsigned int max_len);
-void nic_page_pool_put(struct page *page, u32 offset, u32 len);
-void nic_page_pool_reuse(struct page_pool *pool, struct page *page, u32 offset, u32 len);
+unsigned int nic_rx_pool_fill(struct nic_rx_pool *pool, struct nic_rx_buf *bufs, unsigned int n);
+void nic_rx_buf_put(struct nic_rx_buf buf);
+void nic_rx_buf_reuse(struct page_pool *pool, struct nic_rx_buf buf, u32 len);
 
 /* xdp.c */
 enum nic_xdp_verdict {
@@ -172,6 +196,7 @@ struct nic_xdp {
 	struct xdp_rxq_info rxq;
 	struct page_pool *pool;
 	u32 headroom;
+	u32 truesize;
 };
 
 /* Where a program left a frame that it passed, and the frame that it sends back. */
@@ -184,7 +209,7 @@ struct nic_xdp_out {
 
 int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue, struct page_pool *pool);
 void nic_xdp_rxq_unreg(struct nic_xdp *xdp);
-enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct page *page, u32 len,
+enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct nic_rx_buf buf, u32 len,
 				 struct nic_xdp_out *out);
 void nic_bpf_prog_inc(struct bpf_prog *prog);
 void nic_bpf_prog_put(struct bpf_prog *prog);

@@ -12,46 +12,45 @@
 #include "dma_mark.h"
 #include "helpers.h"
 
-static __always_inline void nic_rx_sync(struct page_pool *pool, struct page *page, u32 offset, u32 len)
+/* A buffer lies in one page, so that any word of it marks what the device has written. */
+static __always_inline void nic_rx_sync(struct page_pool *pool, struct nic_rx_buf buf, u32 len)
 {
-	dma_sync_single_range_for_cpu(pool->p.dev, page_pool_get_dma_addr(page), offset, len, DMA_FROM_DEVICE);
-	nic_dma_mark(page_address(page) + offset, len);
+	dma_sync_single_for_cpu(pool->p.dev, buf.dma, len, DMA_FROM_DEVICE);
+	nic_dma_mark(buf.va, sizeof(atomic_t));
 }
 
 /* A socket buffer around a buffer of the pool, whose reference it takes over; NULL if there is no memory. */
-static __always_inline struct sk_buff *nic_rx_wrap(struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta)
+static __always_inline struct sk_buff *nic_rx_wrap(struct nic_rx_buf buf, struct nic_rx_meta meta)
 {
-	void *va = page_address(page);
+	const u32 headroom = NIC_RX_META_HEADROOM(meta), len = NIC_RX_META_LEN(meta);
 	struct sk_buff *skb;
 
-	if (!(meta->flags & NIC_RX_SYNCED))
-		nic_rx_sync(pool, page, meta->headroom, meta->len);
-	net_prefetch(va + meta->headroom);
-	skb = napi_build_skb(va, PAGE_SIZE);
+	net_prefetch(buf.va + headroom);
+	skb = napi_build_skb(buf.va, NIC_RX_META_TRUESIZE(meta));
 	if (unlikely(!skb))
 		return NULL;
 	skb_mark_for_recycle(skb);
-	skb_reserve(skb, meta->headroom);
-	/* __skb_put() of a frame that was empty. */
-	skb->tail += meta->len;
-	skb->len = meta->len;
+	/* skb_reserve() and __skb_put() of a frame that was empty. */
+	skb->data += headroom;
+	skb->tail += headroom + len;
+	skb->len = len;
 
 	return skb;
 }
 
 static __always_inline enum nic_rx_result nic_rx_deliver(struct napi_struct *napi, struct sk_buff *skb,
-							 const struct nic_rx_meta *meta)
+							 struct nic_rx_meta meta)
 {
 	struct net_device *netdev = napi->dev;
-	const u8 flags = meta->flags;
+	const u8 flags = NIC_RX_META_FLAGS(meta);
 
-	skb_record_rx_queue(skb, meta->queue);
+	skb_record_rx_queue(skb, NIC_RX_META_QUEUE(meta));
 	if (flags & (NIC_RX_HASH_L3 | NIC_RX_HASH_L4))
-		__skb_set_hash(skb, meta->hash, false, flags & NIC_RX_HASH_L4);
+		__skb_set_hash(skb, NIC_RX_META_HASH(meta), false, flags & NIC_RX_HASH_L4);
 	if (flags & NIC_RX_CSUM_OK)
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	if (flags & NIC_RX_VLAN)
-		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), meta->vlan_tci);
+		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), NIC_RX_META_VLAN(meta));
 	skb->protocol = eth_type_trans(skb, netdev);
 	if (unlikely((flags & NIC_RX_PRUNE_OWN) &&
 		     (skb->pkt_type == PACKET_BROADCAST || skb->pkt_type == PACKET_MULTICAST) &&
@@ -65,43 +64,58 @@ static __always_inline enum nic_rx_result nic_rx_deliver(struct napi_struct *nap
 }
 
 /*
- * A frame in one buffer, from the ring to the stack. Takes over the page reference unless there is no memory. All that
- * happens to a frame is in one function: each one that it is handed through costs what saves and restores its registers.
+ * A frame in one buffer, from the ring to the stack. Takes over the buffer unless there is no memory. All that happens to a
+ * frame is in one function, and what it is told comes in registers: each function that a frame is handed through costs what
+ * saves and restores them.
  */
-enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct page *page,
-				const struct nic_rx_meta *meta)
+enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct nic_rx_buf buf,
+				struct nic_rx_meta meta)
 {
-	struct sk_buff *skb = nic_rx_wrap(pool, page, meta);
+	struct sk_buff *skb;
 
+	nic_rx_sync(pool, buf, NIC_RX_META_LEN(meta));
+	skb = nic_rx_wrap(buf, meta);
 	if (unlikely(!skb))
 		return NIC_RX_NOMEM;
-	if (meta->metasize)
-		skb_metadata_set(skb, meta->metasize);
 
 	return nic_rx_deliver(napi, skb, meta);
 }
 
-/* The first buffer of a frame that has several. Takes over the page reference if it succeeds. */
-struct sk_buff *nic_rx_build(struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta)
+/* The same for one that an XDP program has seen, so that it is the CPU's already. */
+enum nic_rx_result nic_rx_passed(struct napi_struct *napi, struct nic_rx_buf buf, struct nic_rx_meta meta)
 {
-	return nic_rx_wrap(pool, page, meta);
+	struct sk_buff *skb = nic_rx_wrap(buf, meta);
+
+	if (unlikely(!skb))
+		return NIC_RX_NOMEM;
+	if (NIC_RX_META_METASIZE(meta))
+		skb_metadata_set(skb, NIC_RX_META_METASIZE(meta));
+
+	return nic_rx_deliver(napi, skb, meta);
 }
 
-/* A further one. Takes over the page reference if it succeeds. */
-bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct page *page, const struct nic_rx_meta *meta)
+/* The first buffer of a frame that has several. Takes over the buffer if it succeeds. */
+struct sk_buff *nic_rx_build(struct page_pool *pool, struct nic_rx_buf buf, struct nic_rx_meta meta)
 {
-	u32 offset = meta->headroom;
+	nic_rx_sync(pool, buf, NIC_RX_META_LEN(meta));
 
-	nic_rx_sync(pool, page, offset, meta->len);
+	return nic_rx_wrap(buf, meta);
+}
+
+/* A further one. Takes over the buffer if it succeeds. */
+bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct nic_rx_buf buf, struct nic_rx_meta meta)
+{
+	nic_rx_sync(pool, buf, NIC_RX_META_LEN(meta));
 	if (unlikely(skb_shinfo(skb)->nr_frags >= MAX_SKB_FRAGS))
 		return false;
-	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, offset, meta->len, PAGE_SIZE);
+	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, virt_to_page(buf.va),
+			offset_in_page(buf.va) + NIC_RX_META_HEADROOM(meta), NIC_RX_META_LEN(meta), NIC_RX_META_TRUESIZE(meta));
 
 	return true;
 }
 
 /* Hands a frame of several buffers to the stack. */
-enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, const struct nic_rx_meta *meta)
+enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, struct nic_rx_meta meta)
 {
 	return nic_rx_deliver(napi, skb, meta);
 }

@@ -27,24 +27,24 @@ void nic_xdp_rxq_unreg(struct nic_xdp *xdp)
 }
 
 /*
- * Runs the program on a received buffer. After PASS, out says where the frame now lies; after TX, out->frame owns the
- * page; after REDIRECT the page is gone. After DROP the page is still the caller's, and ready to be posted again.
+ * Runs the program on a received buffer. After PASS, out says where the frame now lies; after TX, out->frame owns
+ * the buffer; after REDIRECT the buffer is gone. After DROP it is still the caller's, and ready to be posted again.
  */
-enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct page *page, u32 len,
+enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct nic_rx_buf buf, u32 len,
 				 struct nic_xdp_out *out)
 {
 	struct net_device *netdev = x->rxq.dev;
 	struct device *dev = x->pool->p.dev;
-	void *va = page_address(page);
 	u32 headroom = x->headroom;
 	struct xdp_buff xdp;
 	u32 act;
 
-	dma_sync_single_range_for_cpu(dev, page_pool_get_dma_addr(page), headroom, len, DMA_FROM_DEVICE);
-	nic_dma_mark(va + headroom, len);
+	dma_sync_single_for_cpu(dev, buf.dma, len, DMA_FROM_DEVICE);
+	/* A buffer lies in one page. */
+	nic_dma_mark(buf.va, sizeof(atomic_t));
 
-	xdp_init_buff(&xdp, PAGE_SIZE, &x->rxq);
-	xdp_prepare_buff(&xdp, va, headroom, len, true);
+	xdp_init_buff(&xdp, x->truesize, &x->rxq);
+	xdp_prepare_buff(&xdp, buf.va, headroom, len, true);
 	act = bpf_prog_run_xdp(prog, &xdp);
 	switch (act) {
 	case XDP_PASS:
@@ -72,7 +72,7 @@ enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struc
 	trace_xdp_exception(netdev, prog, act);
 drop:
 	/* The program may have written anywhere in the frame's buffer. */
-	dma_sync_single_range_for_device(dev, page_pool_get_dma_addr(page), 0, PAGE_SIZE, DMA_FROM_DEVICE);
+	dma_sync_single_for_device(dev, buf.dma - headroom, x->truesize, DMA_FROM_DEVICE);
 
 	return NIC_XDP_DROP;
 }

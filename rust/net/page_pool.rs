@@ -5,6 +5,7 @@
 
 use super::{
     napi::NapiRef,
+    skb::RxMeta,
     xdp::ProgRef,
     Device,
     Driver, //
@@ -23,17 +24,18 @@ pub const RX_TAILROOM: u32 = raw::RUST_CONST_HELPER_SKB_TAILROOM;
 
 /// A pool of pages that are mapped for one device and refilled in the context of one NAPI instance.
 ///
-/// A page holds one buffer. Two of standard frames would fit; but then each half is counted when it is taken and when it comes
-/// back, which costs a frame more than it saves (`Documentation/networking/device_drivers/ethernet/intel/ixgbe-performance.rst`).
+/// A buffer with its headroom and `skb_shared_info` that fits into half a page gets one; the halves of a page are posted one
+/// after the other, and the page goes back when both have come back.
 ///
 /// # Invariants
 ///
-/// `pool` is a page pool that this object created and has not destroyed.
+/// `from.pool` is a page pool that this object created and has not destroyed. `from.spare` is empty or owns a reference.
 pub struct PagePool {
-    pool: NonNull<raw::page_pool>,
+    from: raw::nic_rx_pool,
     /// Registered with the pool as its memory model. In a box of its own since C keeps a pointer.
     xdp: KBox<Opaque<raw::nic_xdp>>,
-    pub(super) headroom: u16,
+    /// What is the same in all frames.
+    pub(super) meta: RxMeta,
     pub(super) len: u16,
 }
 
@@ -55,12 +57,18 @@ impl PagePool {
         size: u32,
         (headroom, len): (u16, u16),
     ) -> Result<Self> {
+        const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
         let used = u32::from(headroom)
             .wrapping_add(len.into())
             .wrapping_add(RX_TAILROOM);
-        if used as usize > kernel::page::PAGE_SIZE {
+        // How many buffers a page holds.
+        let share = PAGE.checked_div(used).unwrap_or(0).min(2);
+        if share == 0 {
             return Err(EINVAL);
         }
+        let truesize = u16::try_from(PAGE / share)?;
+        // From the first frame of a page to the end of the last.
+        let synced = (PAGE - PAGE / share).wrapping_add(len.into());
         // SAFETY: The device is bound while its netdev exists; `napi` belongs to `dev`.
         let pool = unsafe {
             raw::nic_page_pool_create(
@@ -68,9 +76,9 @@ impl PagePool {
                 napi.as_raw(),
                 dev.as_raw(),
                 queue,
-                size,
+                size.div_ceil(share),
                 headroom.into(),
-                len.into(),
+                synced,
             )
         };
         let pool = kernel::error::from_err_ptr(pool)?;
@@ -83,7 +91,10 @@ impl PagePool {
                     raw::nic_xdp_rxq_reg(xdp.get(), dev.as_raw(), queue, pool.as_ptr())
                 })?;
                 // SAFETY: Nobody else has it.
-                unsafe { (*xdp.get()).headroom = headroom.into() };
+                unsafe {
+                    (*xdp.get()).headroom = headroom.into();
+                    (*xdp.get()).truesize = truesize.into();
+                }
                 Ok(xdp)
             });
         let xdp = match registered {
@@ -96,63 +107,52 @@ impl PagePool {
         };
         // INVARIANT: Just created.
         Ok(Self {
-            pool,
+            from: raw::nic_rx_pool {
+                pool: pool.as_ptr(),
+                headroom,
+                truesize,
+                ..Default::default()
+            },
             xdp,
-            headroom,
+            // CAST: The device has fewer queues than that.
+            meta: RxMeta::new(queue as u16, headroom, truesize),
             len,
         })
     }
 
-    /// What [`RxMeta`](super::RxMeta) says about a buffer.
-    #[inline]
-    pub(super) fn describe(&self, meta: &mut raw::nic_rx_meta, len: u32) {
-        meta.headroom = self.headroom;
-        // CAST: Not more than what the buffer holds.
-        meta.len = len.min(self.len.into()) as u16;
-    }
-
     #[inline]
     pub(super) fn as_raw(&self) -> *mut raw::page_pool {
-        self.pool.as_ptr()
+        self.from.pool
     }
 
-    /// Takes a buffer, mapped and ready to be posted. `None` if there is no memory.
+    /// Puts buffers, mapped and ready to be posted, into the first of `slots`, up to one that has a buffer. Returns how many:
+    /// fewer than that if there is no memory.
     #[inline]
-    pub fn alloc(&mut self) -> Option<RxBuf> {
-        let gfp = raw::RUST_CONST_HELPER_GFP_PAGE_POOL as raw::gfp_t;
-        // SAFETY: By the type invariant; `&mut self` is what keeps this in one context.
-        let page = unsafe { raw::page_pool_alloc_netmems(self.pool.as_ptr(), gfp) };
-        // Without a memory provider a `netmem_ref` is the address of a page.
-        let page = NonNull::new(page as *mut raw::page)?;
-        // SAFETY: A page of a pool holds its DMA address there, see `nic_page_pool_create`.
-        let dma = unsafe {
-            page.byte_add(raw::RUST_CONST_HELPER_PAGE_DMA_ADDR)
-                .cast::<DmaAddress>()
-                .read()
-        };
-        // INVARIANT: The pool gives one reference.
-        Some(RxBuf {
-            page,
-            dma: dma.wrapping_add(self.headroom.into()),
-        })
+    pub(super) fn fill(&mut self, slots: &mut [RxSlot]) -> usize {
+        // CAST: A slot is a transparent wrapper; a ring has fewer than 2^32.
+        let (bufs, n) = (slots.as_mut_ptr().cast(), slots.len() as u32);
+        // SAFETY: By the type invariant; `&mut self` is what keeps this in one context. C writes to empty slots only.
+        let filled = unsafe { raw::nic_rx_pool_fill(&mut self.from, bufs, n) };
+        // CAST: Not more than there are slots.
+        filled as usize
     }
 
     /// Runs an XDP program on a buffer that the device has written `len` bytes into, not more than the buffer has.
     ///
     /// # Safety
     ///
-    /// `page` is a buffer of this pool. This is a NAPI poll, so a read-side critical section that the program outlives.
+    /// `buf` is a buffer of this pool. This is a NAPI poll, so a read-side critical section that the program outlives.
     /// `out` can be written to.
     #[inline]
     pub(super) unsafe fn run_xdp(
         &mut self,
         prog: ProgRef<'_>,
-        page: NonNull<raw::page>,
+        buf: raw::nic_rx_buf,
         len: u32,
         out: *mut raw::nic_xdp_out,
     ) -> raw::nic_xdp_verdict {
         // SAFETY: By the safety requirements; the box is registered.
-        unsafe { raw::nic_xdp_run(prog.as_raw(), self.xdp.get(), page.as_ptr(), len, out) }
+        unsafe { raw::nic_xdp_run(prog.as_raw(), self.xdp.get(), buf, len, out) }
     }
 
     /// Bytes that the device may write into each buffer.
@@ -163,11 +163,12 @@ impl PagePool {
 
 impl Drop for PagePool {
     fn drop(&mut self) {
+        drop(RxSlot(self.from.spare));
         // SAFETY: By the type invariant. The registration is a user of the pool of its own, so both are released. Pages
         // that are still in the stack keep the C object alive.
         unsafe {
             raw::nic_xdp_rxq_unreg(self.xdp.get());
-            raw::page_pool_destroy(self.pool.as_ptr());
+            raw::page_pool_destroy(self.from.pool);
         }
     }
 }
@@ -179,11 +180,8 @@ impl Drop for PagePool {
 ///
 /// # Invariants
 ///
-/// Owns one reference of `page`, which belongs to a page pool.
-pub struct RxBuf {
-    pub(super) page: NonNull<raw::page>,
-    dma: DmaAddress,
-}
+/// Owns one reference to the page of a page pool in which `va` lies.
+pub struct RxBuf(raw::nic_rx_buf);
 
 // SAFETY: A page reference does not belong to a thread.
 unsafe impl Send for RxBuf {}
@@ -192,7 +190,12 @@ impl RxBuf {
     /// Where the device writes the frame to.
     #[inline]
     pub fn dma_address(&self) -> DmaAddress {
-        self.dma
+        self.0.dma
+    }
+
+    #[inline]
+    pub(super) fn as_raw(&self) -> raw::nic_rx_buf {
+        self.0
     }
 
     /// Gives up the reference, which has gone elsewhere.
@@ -205,8 +208,62 @@ impl RxBuf {
 impl Drop for RxBuf {
     fn drop(&mut self) {
         // SAFETY: By the type invariant.
-        unsafe {
-            raw::nic_page_pool_put(self.page.as_ptr(), 0, kernel::page::PAGE_SIZE as u32);
-        }
+        unsafe { raw::nic_rx_buf_put(self.0) };
+    }
+}
+
+/// A place for a buffer.
+///
+/// # Invariants
+///
+/// `va` is null, or this is what an [`RxBuf`] is.
+#[repr(transparent)]
+pub(super) struct RxSlot(raw::nic_rx_buf);
+
+// SAFETY: As for `RxBuf`.
+unsafe impl Send for RxSlot {}
+
+impl RxSlot {
+    pub(super) const EMPTY: Self = Self(raw::nic_rx_buf {
+        va: core::ptr::null_mut(),
+        dma: 0,
+    });
+
+    #[inline]
+    pub(super) fn is_some(&self) -> bool {
+        !self.0.va.is_null()
+    }
+
+    /// Where the device writes to, if there is a buffer.
+    #[inline]
+    pub(super) fn dma_address(&self) -> DmaAddress {
+        self.0.dma
+    }
+
+    /// The buffer, which stays, as C takes it.
+    #[inline]
+    pub(super) fn get(&self) -> Option<raw::nic_rx_buf> {
+        self.is_some().then_some(self.0)
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<RxBuf> {
+        let buf = self.get()?;
+        self.0.va = core::ptr::null_mut();
+        // INVARIANT: By that of the slot, which has given it up.
+        Some(RxBuf(buf))
+    }
+
+    /// Puts a buffer into an empty slot.
+    #[inline]
+    pub(super) fn put(&mut self, buf: RxBuf) {
+        self.0 = buf.0;
+        buf.forget();
+    }
+}
+
+impl Drop for RxSlot {
+    fn drop(&mut self) {
+        drop(self.take());
     }
 }

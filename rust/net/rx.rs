@@ -8,7 +8,8 @@ use super::{
     napi::NapiRef,
     page_pool::{
         PagePool,
-        RxBuf, //
+        RxBuf,
+        RxSlot, //
     },
     skb::{
         RxMeta,
@@ -83,7 +84,7 @@ pub struct Passed {
 /// `desc` and `bufs` have the same length, not 0, and both indices are below it.
 pub struct RxRing {
     desc: Ring,
-    bufs: KVVec<Option<RxBuf>>,
+    bufs: KVVec<RxSlot>,
     pool: PagePool,
     next_to_use: u32,
     next_to_clean: u32,
@@ -107,7 +108,7 @@ impl RxRing {
         }
         let mut bufs = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
-            bufs.push(None, GFP_KERNEL)?;
+            bufs.push(RxSlot::EMPTY, GFP_KERNEL)?;
         }
         // INVARIANT: Both have `count` elements.
         Ok(Self {
@@ -167,7 +168,7 @@ impl RxRing {
     }
 
     #[inline]
-    fn slot(&mut self, i: u32) -> &mut Option<RxBuf> {
+    fn slot(&mut self, i: u32) -> &mut RxSlot {
         debug_assert!((i as usize) < self.bufs.len());
         // SAFETY: All callers pass an index of the type invariant.
         unsafe { self.bufs.get_unchecked_mut(i as usize) }
@@ -181,26 +182,42 @@ impl RxRing {
         &mut self,
         mut make: impl FnMut(u32, DmaAddress, bool) -> D,
     ) -> (u32, bool) {
-        let n = self.unused();
+        let (n, len) = (self.unused(), self.desc.len());
         let mut i = self.next_to_use;
-        let mut posted = 0;
-        while posted < n {
-            let kept = self.slot(i).as_ref().map(RxBuf::dma_address);
-            let (dma, new) = match kept {
-                Some(dma) => (dma, false),
-                None => {
-                    let Some(buf) = self.pool.alloc() else { break };
-                    let dma = buf.dma_address();
-                    // SAFETY: The slot is valid; it is empty, so that nothing is forgotten.
-                    unsafe { core::ptr::write(self.slot(i), Some(buf)) };
-                    (dma, true)
-                }
+        let mut left = n;
+        while left != 0 {
+            let slot = self.slot(i);
+            if slot.is_some() {
+                let desc = make(i, slot.dma_address(), false);
+                // SAFETY: `i` is below the length.
+                unsafe { self.desc.write_unchecked(i, desc) };
+                i = self.after(i);
+                left = left.wrapping_sub(1);
+                continue;
+            }
+            // Up to the end of the ring in one go.
+            let end = len.min(i.wrapping_add(left));
+            let Some(slots) = self.bufs.get_mut(i as usize..end as usize) else {
+                break;
             };
-            // SAFETY: `i` is below the length.
-            unsafe { self.desc.write_unchecked(i, make(i, dma, new)) };
-            i = self.after(i);
-            posted = posted.wrapping_add(1);
+            let filled = self.pool.fill(slots);
+            let filled = slots.get(..filled).unwrap_or_default();
+            if filled.is_empty() {
+                break;
+            }
+            let descs = (i..end).zip(filled);
+            let descs = descs.map(|(i, slot)| make(i, slot.dma_address(), true));
+            // SAFETY: `end` is not beyond the length.
+            unsafe { self.desc.write_run(i, descs) };
+            // CAST: Not more than there are slots.
+            let filled = filled.len() as u32;
+            i = i.wrapping_add(filled);
+            left = left.wrapping_sub(filled);
+            if i >= len {
+                i = 0;
+            }
         }
+        let posted = n.wrapping_sub(left);
         if posted != 0 {
             // The poll stops here: it must not take the old write-back for a new one.
             self.desc.clear_status(i);
@@ -247,89 +264,88 @@ impl RxRing {
         None
     }
 
-    /// Goes on to the next descriptor; returns the index of this one, and its buffer.
+    /// Goes on to the next descriptor; returns the slot of this one.
     #[inline]
-    fn advance(&mut self) -> (u32, Option<NonNull<raw::page>>) {
+    fn advance(&mut self) -> &mut RxSlot {
         let i = self.next_to_clean;
         self.next_to_clean = self.after(i);
-        (i, self.slot(i).as_ref().map(|b| b.page))
+        self.slot(i)
     }
 
-    /// The buffer of descriptor `i` has gone elsewhere.
+    /// What is known of every frame.
     #[inline]
-    fn forget(&mut self, i: u32) {
-        let slot: *mut Option<RxBuf> = self.slot(i);
-        // SAFETY: A valid slot; what it owned is not dropped, since it is owned elsewhere.
-        unsafe { core::ptr::write(slot, None) };
+    pub fn meta(&self) -> RxMeta {
+        self.pool.meta
+    }
+
+    /// `meta` of a frame, or part of one, of `len` bytes.
+    #[inline]
+    fn with_len(&self, meta: RxMeta, len: u32) -> raw::nic_rx_meta {
+        // CAST: Not more than what the buffer holds.
+        meta.len(len.min(self.pool.len.into()) as u16).0
     }
 
     /// Whether descriptor `i` has a buffer, posted or to be posted again; false outside the ring.
     pub fn has_buffer(&self, i: u32) -> bool {
-        matches!(self.bufs.get(i as usize), Some(Some(_)))
+        self.bufs.get(i as usize).is_some_and(RxSlot::is_some)
     }
 
     /// Gives up a frame, or a part of one: its buffer stays in the ring.
     pub fn skip(&mut self) {
-        let Some(page) = self.advance().1 else { return };
-        // SAFETY: The page belongs to the pool.
-        unsafe {
-            raw::nic_page_pool_reuse(
-                self.pool.as_raw(),
-                page.as_ptr(),
-                self.pool.headroom.into(),
-                self.pool.len.into(),
-            )
+        let len = self.pool.buf_len();
+        let pool = self.pool.as_raw();
+        let Some(buf) = self.advance().get() else {
+            return;
         };
+        // SAFETY: The buffer belongs to the pool.
+        unsafe { raw::nic_rx_buf_reuse(pool, buf, len) };
     }
 
     /// Hands the frame of `len` bytes in the one buffer at `next_to_clean` to the stack, with what the device found out.
     ///
     /// Synchronises and marks, then wraps the page: no copy. Without memory for that the buffer stays in the ring.
     #[inline]
-    pub fn receive(&mut self, napi: &NapiRef, len: u32, mut meta: RxMeta) -> Received {
-        let (i, buf) = self.advance();
-        let Some(page) = buf else {
+    pub fn receive(&mut self, napi: &NapiRef, len: u32, meta: RxMeta) -> Received {
+        let (pool, meta) = (self.pool.as_raw(), self.with_len(meta, len));
+        let slot = self.advance();
+        let Some(buf) = slot.take() else {
             return Received::Lost;
         };
-        self.pool.describe(&mut meta.0, len);
-        // SAFETY: The page belongs to the pool, of which this has one reference, and has room around the frame by
-        // construction of the pool; `napi` is being polled by this CPU.
-        let result =
-            unsafe { raw::nic_rx_frame(napi.as_raw(), self.pool.as_raw(), page.as_ptr(), &meta.0) };
-        if result != raw::nic_rx_result_NIC_RX_NOMEM {
-            self.forget(i);
+        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of the pool; `napi` is
+        // being polled by this CPU.
+        let result = unsafe { raw::nic_rx_frame(napi.as_raw(), pool, buf.as_raw(), meta) };
+        if result == raw::nic_rx_result_NIC_RX_NOMEM {
+            slot.put(buf);
+        } else {
+            buf.forget();
         }
         Received::from_raw(result)
     }
 
     /// The first buffer of a frame that spans several, at `next_to_clean`. `None` if there is no memory.
     pub fn begin(&mut self, len: u32) -> Option<SkBuff> {
-        let (i, buf) = self.advance();
-        let page = buf?;
-        let mut meta = raw::nic_rx_meta::default();
-        self.pool.describe(&mut meta, len);
+        let (pool, meta) = (self.pool.as_raw(), self.with_len(self.meta(), len));
+        let slot = self.advance();
         // SAFETY: As for `receive`.
-        let skb = unsafe { raw::nic_rx_build(self.pool.as_raw(), page.as_ptr(), &meta) };
-        let skb = NonNull::new(skb)?;
-        self.forget(i);
-        // SAFETY: Ownership of the new skb, which has taken over the page reference.
+        let skb = NonNull::new(unsafe { raw::nic_rx_build(pool, slot.get()?, meta) })?;
+        slot.take()?.forget();
+        // SAFETY: Ownership of the new skb, which has taken over the buffer.
         Some(unsafe { SkBuff::from_raw(skb) })
     }
 
     /// A further buffer of it. False if the frame has no room for another fragment, or there is no buffer.
     pub fn append(&mut self, skb: &mut SkBuff, len: u32) -> bool {
-        let (i, buf) = self.advance();
-        let Some(page) = buf else {
+        let (pool, meta) = (self.pool.as_raw(), self.with_len(self.meta(), len));
+        let slot = self.advance();
+        let Some(buf) = slot.get() else {
             return false;
         };
-        let mut meta = raw::nic_rx_meta::default();
-        self.pool.describe(&mut meta, len);
         // SAFETY: As for `receive`.
-        let done = unsafe {
-            raw::nic_rx_add_frag(skb.raw_ptr(), self.pool.as_raw(), page.as_ptr(), &meta)
-        };
+        let done = unsafe { raw::nic_rx_add_frag(skb.raw_ptr(), pool, buf, meta) };
         if done {
-            self.forget(i);
+            if let Some(buf) = slot.take() {
+                buf.forget();
+            }
         }
         done
     }
@@ -341,14 +357,14 @@ impl RxRing {
     pub fn run_xdp(&mut self, _napi: &NapiRef, prog: ProgRef<'_>, len: u32) -> Verdict {
         // The frame is read after the status that says that it is there.
         read_barrier();
-        let (i, page) = self.advance();
-        let Some(page) = page else {
+        let i = self.next_to_clean;
+        let Some(buf) = self.advance().get() else {
             return Verdict::Drop;
         };
-        let len = len.min(self.pool.len.into());
+        let len = len.min(self.pool.buf_len());
         let mut out = core::mem::MaybeUninit::<raw::nic_xdp_out>::uninit();
-        // SAFETY: The page belongs to the pool; in a poll. C writes to `out` only.
-        let verdict = unsafe { self.pool.run_xdp(prog, page, len, out.as_mut_ptr()) };
+        // SAFETY: The buffer belongs to the pool; in a poll. C writes to `out` only.
+        let verdict = unsafe { self.pool.run_xdp(prog, buf, len, out.as_mut_ptr()) };
         if verdict == raw::nic_xdp_verdict_NIC_XDP_DROP {
             // The buffer stays.
             return Verdict::Drop;
@@ -386,22 +402,14 @@ impl RxRing {
     }
 
     /// Hands a frame that a program has passed to the stack.
-    pub fn receive_passed(&mut self, napi: &NapiRef, passed: Passed, mut meta: RxMeta) -> Received {
+    pub fn receive_passed(&mut self, napi: &NapiRef, passed: Passed, meta: RxMeta) -> Received {
         let Passed { buf, at } = passed;
         // CAST: Less than a page; metadata has at most 255 bytes.
-        meta.0.headroom = at.headroom as u16;
-        meta.0.len = at.len as u16;
-        meta.0.metasize = at.metasize as u8;
-        meta.0.flags |= raw::NIC_RX_SYNCED as u8;
+        let meta = meta
+            .moved(at.headroom as u16, at.metasize as u8)
+            .len(at.len as u16);
         // SAFETY: As for `receive`; C has kept the frame inside the buffer.
-        let result = unsafe {
-            raw::nic_rx_frame(
-                napi.as_raw(),
-                self.pool.as_raw(),
-                buf.page.as_ptr(),
-                &meta.0,
-            )
-        };
+        let result = unsafe { raw::nic_rx_passed(napi.as_raw(), buf.as_raw(), meta.0) };
         if result != raw::nic_rx_result_NIC_RX_NOMEM {
             buf.forget();
         }
@@ -418,7 +426,7 @@ impl RxRing {
             self.bufs.rotate_left(self.next_to_clean as usize);
         }
         for (i, buf) in (0..self.desc.len()).zip(self.bufs.iter()) {
-            let addr = buf.as_ref().map_or(0, RxBuf::dma_address);
+            let addr = buf.get().map_or(0, |buf| buf.dma);
             self.desc.write(i, write(i, addr));
         }
         self.next_to_clean = 0;

@@ -281,7 +281,7 @@ impl SkBuff {
     pub fn receive(self, napi: &NapiRef, meta: &RxMeta) -> Received {
         // SAFETY: Ownership passes to C; `napi` is being polled by this CPU.
         Received::from_raw(unsafe {
-            raw::nic_rx_receive(napi.as_raw(), self.into_raw().as_ptr(), &meta.0)
+            raw::nic_rx_receive(napi.as_raw(), self.into_raw().as_ptr(), meta.0)
         })
     }
 
@@ -373,51 +373,72 @@ pub enum HashType {
     L4 = raw::NIC_RX_HASH_L4 as u8,
 }
 
-/// What the device found out about a received frame.
-#[derive(Clone, Copy, Default)]
+/// What the device found out about a received frame, beyond what [`super::RxRing::meta`] knows.
+#[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct RxMeta(pub(super) raw::nic_rx_meta);
 
 impl RxMeta {
-    /// Received on `queue`, nothing else known.
-    #[inline]
-    pub fn new(queue: u16) -> Self {
+    /// Of a frame that begins `headroom` bytes after the start of a buffer of `truesize` bytes, received on `queue`.
+    pub(super) fn new(queue: u16, headroom: u16, truesize: u16) -> Self {
         Self(raw::nic_rx_meta {
-            queue,
-            ..Default::default()
+            tags: u64::from(queue) << 48,
+            place: u64::from(headroom) | u64::from(truesize) << 32,
         })
+    }
+
+    #[inline]
+    fn flag(self, flag: u8) -> Self {
+        let Self(raw::nic_rx_meta { tags, place }) = self;
+        Self(raw::nic_rx_meta {
+            tags,
+            place: place | u64::from(flag) << 56,
+        })
+    }
+
+    /// `len` bytes long; once.
+    #[inline]
+    pub(super) fn len(mut self, len: u16) -> Self {
+        self.0.place |= u64::from(len) << 16;
+        self
+    }
+
+    /// An XDP program has left it `headroom` bytes after the start, behind `metasize` bytes of metadata.
+    #[inline]
+    pub(super) fn moved(mut self, headroom: u16, metasize: u8) -> Self {
+        self.0.place &= !0xFFFF;
+        self.0.place |= u64::from(headroom) | u64::from(metasize) << 48;
+        self
     }
 
     /// RSS hash.
     #[inline]
     pub fn hash(mut self, hash: u32, kind: HashType) -> Self {
-        self.0.hash = hash;
-        self.0.flags |= kind as u8;
-        self
+        self.0.tags |= u64::from(hash);
+        self.flag(kind as u8)
     }
 
     /// Whether the device has verified the transport checksum (`CHECKSUM_UNNECESSARY`).
     #[inline]
-    pub fn csum_ok(mut self, ok: bool) -> Self {
+    pub fn csum_ok(self, ok: bool) -> Self {
         if ok {
-            self.0.flags |= raw::NIC_RX_CSUM_OK as u8;
+            self.flag(raw::NIC_RX_CSUM_OK as u8)
+        } else {
+            self
         }
-        self
     }
 
-    /// VLAN tag that the device has stripped.
-    #[inline]
+    /// VLAN tag that the device has stripped. A call, so that a frame without one costs a branch and no more.
+    #[cold]
     pub fn vlan(mut self, tci: u16) -> Self {
-        self.0.flags |= raw::NIC_RX_VLAN as u8;
-        self.0.vlan_tci = tci;
-        self
+        self.0.tags |= u64::from(tci) << 32;
+        self.flag(raw::NIC_RX_VLAN as u8)
     }
 
     /// Drop a multicast frame that bears this interface's own address as its source: a VF gets its own frames back from
     /// the switch in the NIC.
     #[inline]
-    pub fn prune_own(mut self) -> Self {
-        self.0.flags |= raw::NIC_RX_PRUNE_OWN as u8;
-        self
+    pub fn prune_own(self) -> Self {
+        self.flag(raw::NIC_RX_PRUNE_OWN as u8)
     }
 }

@@ -185,7 +185,9 @@ pub(crate) fn up(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
     let rings = &mut *a.rings.lock();
     let state = &mut *a.state.lock();
     let n = rings.usable(state);
-    let layout = BufLayout::new(max_frame(dev.mtu()), rings.legacy_rx);
+    // A program gets its headroom; and the hardware is not trusted with what to do with a bad frame that is too long.
+    let whole_page = a.xdp_prog.is_some() || state.rx_mode.rxall;
+    let layout = BufLayout::new(max_frame(dev.mtu()), rings.legacy_rx, whole_page);
     let result = allocate(dev, rings, state, n, &layout)
         .and_then(|queues| dev.set_real_num_queues(rtnl, n, n).map(|()| queues));
     let queues = match result {
@@ -239,7 +241,7 @@ fn allocate(
                 dev,
                 napi,
                 a.hw.doorbell(regs.rdt)?,
-                q as u16,
+                q,
                 rx_descs,
                 layout,
                 stats.clone(),
@@ -565,10 +567,16 @@ pub(crate) fn change_mtu(dev: &net::Device<Adapter>, rtnl: &Rtnl, mtu: u32) -> R
     reinit(dev, rtnl).inspect_err(|_| dev.set_mtu(rtnl, old))
 }
 
-/// Switches features; only VLAN stripping needs the hardware.
-pub(crate) fn set_features(dev: &net::Device<Adapter>, _rtnl: &Rtnl, wanted: u64) -> Result {
+/// Switches features (`ixgbe_set_features`).
+pub(crate) fn set_features(dev: &net::Device<Adapter>, rtnl: &Rtnl, wanted: u64) -> Result {
     let a = dev.data();
     let changed = wanted ^ dev.features();
+    if changed & features::RXALL != 0 {
+        let set = |on| a.state.lock().rx_mode.rxall = on;
+        set(wanted & features::RXALL != 0);
+        // Other buffers, see `BufLayout`.
+        reinit(dev, rtnl).inspect_err(|_| set(wanted & features::RXALL == 0))?;
+    }
     let rings = a.rings.lock();
     let state = &mut *a.state.lock();
     if changed & features::HW_VLAN_CTAG_RX != 0 {
@@ -581,7 +589,6 @@ pub(crate) fn set_features(dev: &net::Device<Adapter>, _rtnl: &Rtnl, wanted: u64
         }
     }
     if changed & (features::HW_VLAN_CTAG_FILTER | features::RXALL) != 0 {
-        state.rx_mode.rxall = wanted & features::RXALL != 0;
         store_rx_mode(dev, state, wanted);
     }
     Ok(())

@@ -69,7 +69,11 @@ const TX_WORK: u32 = 256;
 const MIN_FRAME: u32 = 17;
 /// Bytes in front of a frame: room for what XDP programs push (`XDP_PACKET_HEADROOM`).
 const HEADROOM: u16 = 256;
-/// Frame with standard MTU, VLAN tag and FCS, that fits into half a page.
+/// The same without a program, in half a page (`IXGBE_SKB_PAD`).
+const HALF_PAGE_HEADROOM: u16 = 192;
+/// Frame with standard MTU and FCS (`ETH_FRAME_LEN + ETH_FCS_LEN`).
+const STANDARD_FRAME: u32 = 1518;
+/// Frame with standard MTU, VLAN tag and FCS, for which the hardware needs no more than 2 KiB.
 pub(crate) const MAX_2K_FRAME: u32 = 1522;
 
 /// Counters of a queue pair. They outlive the rings.
@@ -341,12 +345,13 @@ impl TxQueue {
 pub(crate) struct RxQueue {
     ring: RxRing,
     tail: Doorbell,
-    index: u16,
     stats: Arc<RingStats>,
 }
 
-/// Buffer layout for a maximum frame size in bytes, FCS included.
+/// Buffer layout.
 pub(crate) struct BufLayout {
+    /// Bytes in front of a frame.
+    headroom: u16,
     /// Bytes that the device may write.
     pub(crate) len: u16,
     /// What the hardware is told: a multiple of 1 KiB.
@@ -354,19 +359,28 @@ pub(crate) struct BufLayout {
 }
 
 impl BufLayout {
-    /// For standard frames the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in the C driver. Larger
-    /// frames get 3 KiB, and so do all with the private flag `legacy-rx`. A page holds one buffer in any case.
-    pub(crate) const fn new(max_frame: u32, legacy_rx: bool) -> Self {
-        if max_frame <= MAX_2K_FRAME && !legacy_rx {
-            Self {
-                len: 1536,
-                hw_len: 2048,
-            }
-        } else {
-            Self {
+    /// For a maximum frame size in bytes, FCS included. `legacy_rx` is the private flag; `whole_page` if a buffer needs more
+    /// room around the frame than half a page has.
+    ///
+    /// For standard frames the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in the C driver. Then half
+    /// a page is enough, but only while MAXFRS holds: with a larger MTU VFs may raise it (`Switch::set_vf_lpe`), and a
+    /// frame to all pools that is longer would reach into the next half. Larger frames get 3 KiB.
+    pub(crate) const fn new(max_frame: u32, legacy_rx: bool, whole_page: bool) -> Self {
+        if max_frame > MAX_2K_FRAME || legacy_rx {
+            return Self {
+                headroom: HEADROOM,
                 len: 3072,
                 hw_len: 3072,
-            }
+            };
+        }
+        Self {
+            headroom: if max_frame > STANDARD_FRAME || whole_page {
+                HEADROOM
+            } else {
+                HALF_PAGE_HEADROOM
+            },
+            len: 1536,
+            hw_len: 2048,
         }
     }
 }
@@ -384,15 +398,14 @@ impl RxQueue {
         dev: &net::Device<Adapter>,
         napi: &NapiRef,
         tail: Doorbell,
-        index: u16,
+        index: u32,
         count: u32,
         layout: &BufLayout,
         stats: Arc<RingStats>,
     ) -> Result<Self> {
         Ok(Self {
-            ring: RxRing::new(dev, napi, index.into(), count, (HEADROOM, layout.len))?,
+            ring: RxRing::new(dev, napi, index, count, (layout.headroom, layout.len))?,
             tail,
-            index,
             stats,
         })
     }
@@ -441,27 +454,33 @@ impl RxQueue {
             let status = self.ring.status();
             // CAST: The halves of the word.
             let (flags, len) = (status as u32, u32::from((status >> 32) as u16));
-            if flags & RXD_STAT_DD == 0 {
-                break;
-            }
-            if flags & RXD_STAT_EOP == 0 {
-                let Some(n) = self.frame_len() else { break };
-                free = free.wrapping_add(n);
-                done.packets += 1;
-                // The MTU keeps frames in one buffer if there is a program; a longer one is none that it could see whole.
-                let whole = xdp.prog.is_none();
-                done.bytes = done
-                    .bytes
-                    .wrapping_add(self.take_long(napi, n, want, whole));
-                continue;
+            // One look for what nearly all frames are: whole, in one buffer, and good.
+            if flags & (RXD_STAT_DD | RXD_STAT_EOP | RXDADV_ERR_FRAME_ERR_MASK)
+                != RXD_STAT_DD | RXD_STAT_EOP
+            {
+                if flags & RXD_STAT_DD == 0 {
+                    break;
+                }
+                if flags & RXD_STAT_EOP == 0 {
+                    let Some(n) = self.frame_len() else { break };
+                    free = free.wrapping_add(n);
+                    done.packets += 1;
+                    // The MTU keeps frames in one buffer if there is a program; a longer one is none that it could see whole.
+                    let whole = xdp.prog.is_none();
+                    let bytes = self.take_long(napi, n, want, whole);
+                    done.bytes = done.bytes.wrapping_add(bytes);
+                    continue;
+                }
+                if want & features::RXALL == 0 {
+                    self.stats.rx_dropped.inc();
+                    self.ring.skip();
+                    free = free.wrapping_add(1);
+                    done.packets += 1;
+                    continue;
+                }
             }
             free = free.wrapping_add(1);
             done.packets += 1;
-            if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 && want & features::RXALL == 0 {
-                self.stats.rx_dropped.inc();
-                self.ring.skip();
-                continue;
-            }
             done.bytes = done.bytes.wrapping_add(len);
             let first = self.ring.first();
             let received = match xdp.prog {
@@ -557,7 +576,7 @@ impl RxQueue {
         // CAST: Fields of the two words, see `AdvRxWb`.
         let (info, hash) = (first as u32 & 0xFFFF, (first >> 32) as u32);
         let (flags, vlan) = (status as u32, (status >> 48) as u16);
-        let mut meta = RxMeta::new(self.index);
+        let mut meta = self.ring.meta();
         if want & features::RXHASH != 0 {
             let kind = match info & RXDADV_RSSTYPE_MASK {
                 RXDADV_RSSTYPE_NONE => HashType::None,
@@ -577,6 +596,10 @@ impl RxQueue {
 
     #[inline]
     fn csum_ok(&self, status: u32, info: u32) -> bool {
+        // One look for what nearly all frames are.
+        if status & (RXD_STAT_L4CS | RXDADV_ERR_TCPE | RXDADV_ERR_IPE) == RXD_STAT_L4CS {
+            return true;
+        }
         if status & RXD_STAT_IPCS != 0 && status & RXDADV_ERR_IPE != 0 {
             self.stats.rx_csum_err.inc();
             return false;
@@ -584,14 +607,14 @@ impl RxQueue {
         if status & RXD_STAT_L4CS == 0 {
             return false;
         }
-        if status & RXDADV_ERR_TCPE != 0 {
-            // 82599 erratum: UDP without checksum can be marked as wrong.
-            if info & RXDADV_PKTTYPE_UDP == 0 {
-                self.stats.rx_csum_err.inc();
-            }
-            return false;
+        if status & RXDADV_ERR_TCPE == 0 {
+            return true;
         }
-        true
+        // 82599 erratum: UDP without checksum can be marked as wrong.
+        if info & RXDADV_PKTTYPE_UDP == 0 {
+            self.stats.rx_csum_err.inc();
+        }
+        false
     }
 }
 

@@ -324,8 +324,7 @@ impl RxQueue {
     ) -> RxMeta {
         // CAST: The VLAN tag is the highest quarter, the status the lower half.
         let (vlan, status) = ((status >> 48) as u16, status as u32);
-        // CAST: Queues are numbered below 8.
-        let mut meta = RxMeta::new(self.index as u16).prune_own();
+        let mut meta = self.ring.meta().prune_own();
         if wanted & features::RXHASH != 0 {
             // CAST: The type is in the low bits, the hash is the upper half.
             let (rss_type, hash) = (first as u32 & RXDADV_RSSTYPE_MASK, (first >> 32) as u32);
