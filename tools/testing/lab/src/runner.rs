@@ -336,7 +336,8 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
         ));
         if boot.kernel == Flavour::Debug {
             // Twice: an object is suspected only if a second scan does not find it either.
-            let scan = "echo scan >/sys/kernel/debug/kmemleak; sleep 6; echo scan >/sys/kernel/debug/kmemleak; cat /sys/kernel/debug/kmemleak";
+            // It cannot be asked any more after it has turned itself off, for want of memory.
+            let scan = "cd /sys/kernel/debug && echo scan >kmemleak && sleep 6 && echo scan >kmemleak && cat kmemleak";
             let leaks = vm.guest.sh(scan, Duration::from_secs(300))?.ok()?;
             let leaks = leaks.trim();
             report.results.push(result(
