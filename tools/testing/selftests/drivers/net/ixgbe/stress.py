@@ -7,35 +7,47 @@ change, VFs are made and removed, memory cannot be had.
 
   stress.py [--cycles N] [--loads N] [-t CASE]...
 
-N is how often each setting changes (KSFT_CYCLES, 10), and how often the modules come
-and go (100).
+N is how often each setting changes (KSFT_CYCLES; 10, or 2 on a slow machine), and how
+often the modules come and go (100).
 """
 
 import argparse
 import contextlib
+import ctypes
+import errno
+import fcntl
 import os
+import socket
+import struct
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
-from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_pr, ksft_true, ksft_variants, \
-    KsftNamedVariant
-from lib.py import CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, bkg, cmd, defer, \
-    ethtool, load_module, module_name, ping, unload_module, verify_tcp, verify_udp
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_pr, ksft_true, \
+    ksft_variants, KsftNamedVariant
+from lib.py import ACPICA, ADD_VF, DMA_DEBUG, KINDS, MANY, SLOW, CmdExitFailure, Failing, \
+    IxgbeEnv, KernelLog, NetNSEnter, bkg, cmd, defer, ethtool, hold_frames, load_module, \
+    module_name, unload_module, verify_tcp, verify_udp
 
 ARGS = argparse.ArgumentParser(add_help=False)
-ARGS.add_argument("--cycles", type=int, default=int(os.environ.get("KSFT_CYCLES", "10")))
+ARGS.add_argument("--cycles", type=int,
+                  default=int(os.environ.get("KSFT_CYCLES", "2" if SLOW else "10")))
 ARGS.add_argument("--loads", type=int, default=100)
 # The rest is ksft_run()'s, such as -t NAME, which chooses cases.
 ARGS, sys.argv[1:] = ARGS.parse_known_args()
 CYCLES, LOADS = ARGS.cycles, ARGS.loads
-FAULTS = Path("/sys/kernel/debug")
+# Allocations that fail, of each operation.
+POINTS = 3 * CYCLES
+# Seconds after which a datagram is lost.
+PATIENCE = 2 if SLOW else 0.5
 
 
 class Traffic:
     """
     Traffic between two endpoints, in the background, for as long as the block lasts:
-    datagrams whose content is verified, and more that only have to be many.
+    datagrams whose content is verified, and more that only have to be many. Some must
+    have come through at the end.
     """
 
     def __init__(self, src, dst):
@@ -49,7 +61,7 @@ class Traffic:
         while not self._stop.is_set():
             # Frames are lost while rings change; none may arrive that is wrong.
             try:
-                verify_udp(self.src, self.dst, (64, 1400, 1000) * 10)
+                verify_udp(self.src, self.dst, (64, 1400, 1000), patience=PATIENCE)
                 self.good += 1
             except (TimeoutError, OSError):
                 self.bad += 1
@@ -66,6 +78,7 @@ class Traffic:
         self._ping.process(terminate=True, fail=False)
         ksft_pr(f"{self.src}->{self.dst}: {self.good} rounds good, {self.bad} cut short")
         ksft_true(not self._thread.is_alive())
+        ksft_ge(self.good, 1)
 
 
 def _clean(func):
@@ -196,40 +209,6 @@ def vf_change_under_load(cfg):
     verify_tcp(vf, cfg.peer, 200000)
 
 
-def _can_fail(kind):
-    """ Where allocations of a kind are made to fail. """
-    path = FAULTS / kind
-    if not path.exists():
-        raise KsftSkipEx(f"no {kind} in this kernel")
-    return path
-
-
-class Failing:
-    """ Allocations that a module asks for, itself or by what it calls, fail now and then. """
-
-    def __init__(self, kind, probability, module):
-        self.dir = _can_fail(kind)
-        start = int(Path(f"/sys/module/{module}/sections/.text").read_text(), 16)
-        size = int(Path(f"/sys/module/{module}/coresize").read_text())
-        self.settings = {
-            "interval": 1, "times": -1, "space": 0, "verbose": 0, "task-filter": "N",
-            "ignore-gfp-wait": "N", "min-order": 0, "stacktrace-depth": 32,
-            "require-start": hex(start), "require-end": hex(start + size),
-            "probability": probability,
-        }
-
-    def __enter__(self):
-        for name, value in self.settings.items():
-            path = self.dir / name
-            # Not each kind has each setting.
-            if path.exists():
-                path.write_text(str(value))
-
-    def __exit__(self, ex_type, ex_value, ex_tb):
-        for name in ("probability", "require-start", "require-end"):
-            (self.dir / name).write_text("0")
-
-
 def _end(cfg, name):
     """ The PF, or the VF after it was made, with the name of its driver. """
     if name == "vf0":
@@ -241,32 +220,54 @@ def _end(cfg, name):
     return end, module_name(cfg.pf_module if end is cfg.pf else cfg.vf_module)
 
 
+def _each_fails(kind, driver, spare, attempt, undo, errors=()):
+    """
+    Count the allocations in @attempt, then let it run again and again with one of them
+    failing: POINTS of them, every other time with all those that follow. They are closer
+    together at the beginning: most are for receive buffers, which a driver can do without.
+    It works, or is given up with ENOMEM or one of @errors, which the kernel's core makes of it.
+    """
+    # The first time makes what stays.
+    for _ in range(2):
+        with Failing(kind, driver, spare, MANY) as whole:
+            attempt()
+        undo()
+    at = sorted({round(whole.seen ** ((i + 0.5) / POINTS)) for i in range(POINTS)})
+    hit = failures = 0
+    refused = Counter()
+    for i, nth in enumerate(at):
+        with Failing(kind, driver, spare, nth, 100 * (i % 2)) as failing:
+            try:
+                attempt()
+            except OSError as e:
+                refused[errno.errorcode[e.errno]] += 1
+        undo()
+        hit += failing.failures > 0
+        failures += failing.failures
+    ksft_pr(f"{whole.seen} allocations: {hit} of {len(at)} times some failed, {failures} in all; "
+            f"given up with {dict(refused)}")
+    # The number of allocations is not always the same: the last points may lie beyond.
+    ksft_gt(hit, len(at) // 2)
+    ksft_ge(sum(refused.values()), 1)
+    ksft_eq(set(refused) - {"ENOMEM", *errors}, set())
+
+
 FUNCTIONS = [KsftNamedVariant("pf", "pf"), KsftNamedVariant("vf", "vf0")]
-KINDS = [KsftNamedVariant(f"{v.name}_{kind}", *v.params, kind)
-         for v in FUNCTIONS for kind in ("failslab", "fail_page_alloc")]
+BOTH = [KsftNamedVariant(f"{v.name}_{kind}", *v.params, kind) for v in FUNCTIONS for kind in KINDS]
 
 
-@ksft_variants(KINDS)
+@ksft_variants(BOTH)
 def fail_probe(cfg, name, kind):
     """ Probing with little memory: it fails or it works, and the next time it works. """
-    _can_fail(kind)
+    Failing.folder(kind)
     end, driver = _end(cfg, name)
     pci = cfg.pci if end is cfg.pf else end.pci
     log = KernelLog()
-    failed = 0
-    for i in range(5 * CYCLES):
-        pci.unbind()
-        # By who calls, since the PCI core may probe in another thread.
-        with Expect("failed|ailure|Failed|Cannot|ENOMEM|error -12"), \
-             Failing(kind, 1 + i % 20, driver):
-            try:
-                Path(f"/sys/bus/pci/drivers/{driver}/bind").write_text(pci.bdf)
-            except OSError:
-                failed += 1
-        if pci.driver is None:
-            pci.bind(driver)
-    ksft_pr(f"{failed} of {5 * CYCLES} probes failed")
-    ksft_ge(failed, 1)
+    pci.unbind()
+    # pci_request_regions() says EBUSY of any resource that it cannot claim; ioremap() says
+    # nothing, which the C drivers answer with EIO too.
+    _each_fails(kind, driver, ACPICA, lambda: pci.bind(driver), pci.unbind, ("EBUSY", "EIO"))
+    pci.bind(driver)
     if end is cfg.pf:
         cfg.load_pf()
     else:
@@ -277,27 +278,43 @@ def fail_probe(cfg, name, kind):
     ksft_eq(log.faults(), [])
 
 
-@ksft_variants(KINDS)
+# linux/sockios.h, linux/if.h
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+
+
+def _set_up(end, up):
+    """ Bring an interface up or down in this thread, whose allocations are those that fail. """
+    with NetNSEnter(end.ns) if end.ns else contextlib.nullcontext():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with contextlib.closing(sock):
+        request = struct.pack("16sh22x", end.ifname.encode(), 0)
+        request = fcntl.ioctl(sock, SIOCGIFFLAGS, request)
+        name, flags = struct.unpack("16sh22x", request)
+        flags = flags | IFF_UP if up else flags & ~IFF_UP
+        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh22x", name, flags))
+
+
+# linux/sockios.h, linux/ethtool.h
+SIOCETHTOOL, ETHTOOL_NWAY_RST = 0x8946, 9
+
+
+def _nway_reset(end):
+    """ ethtool -r in this thread. """
+    value = ctypes.create_string_buffer(struct.pack("I", ETHTOOL_NWAY_RST))
+    request = struct.pack("16sP16x", end.ifname.encode(), ctypes.addressof(value))
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        fcntl.ioctl(sock, SIOCETHTOOL, request)
+
+
+@ksft_variants(BOTH)
 def fail_open(cfg, name, kind):
-    """ Opening, and the PF's making of VFs, with little memory. """
-    _can_fail(kind)
+    """ Opening with little memory. """
+    Failing.folder(kind)
     end, driver = _end(cfg, name)
     log = KernelLog()
-    failed = 0
-    for i in range(5 * CYCLES):
-        end.down()
-        with Expect("failed|ailure|Failed|Cannot|Could not|ENOMEM|Unable"), \
-             Failing(kind, 1 + i % 20, driver):
-            try:
-                end.link("up")
-                if end is cfg.pf:
-                    cfg.pci.write("sriov_numvfs", 1)
-            except (CmdExitFailure, OSError):
-                failed += 1
-        if end is cfg.pf and int(cfg.pci.read("sriov_numvfs")):
-            cfg.pci.write("sriov_numvfs", 0)
-    ksft_pr(f"{failed} of {5 * CYCLES} failed")
-    ksft_ge(failed, 1)
+    end.down()
+    _each_fails(kind, driver, DMA_DEBUG, lambda: _set_up(end, True),
+                lambda: _set_up(end, False))
     end.set_addrs()
     end.up()
     cfg.settle(end)
@@ -305,25 +322,66 @@ def fail_open(cfg, name, kind):
     ksft_eq(log.faults(), [])
 
 
-@ksft_variants(FUNCTIONS)
-def fail_refill(cfg, name):
+@_clean
+def fail_vfs(cfg):
+    """
+    Making VFs with little memory; fail_probe does so for the driver of one. No whole pages
+    are asked for.
+    """
+    kind = "failslab"
+    Failing.folder(kind)
+    defer(cfg.remove_vfs)
+    # Its rings would be mapped anew, and only one part of the kernel can be spared.
+    cfg.pf.down()
+    defer(cfg.pf.up)
+    _each_fails(kind, module_name(cfg.pf_module), ADD_VF,
+                lambda: cfg.pci.write("sriov_numvfs", 1), lambda: cfg.pci.set_numvfs(0))
+    cfg.pf.set_addrs()
+    cfg.pf.up()
+    cfg.create_vfs(1)
+    verify_tcp(cfg.vfs[0], cfg.peer, 200000)
+
+
+@ksft_variants([KsftNamedVariant(kind, kind) for kind in KINDS])
+@_clean
+def fail_reset(cfg, kind):
+    """ The PF is reset with little memory, and comes back by itself when there is some. """
+    Failing.folder(kind)
+    _each_fails(kind, module_name(cfg.pf_module), DMA_DEBUG, lambda: _nway_reset(cfg.pf),
+                cfg.pf.wait_carrier)
+    cfg.settle(cfg.pf)
+    verify_tcp(cfg.pf, cfg.peer, 200000)
+
+
+def _not_had(end):
+    """ How often a buffer or its description could not be had, as the driver counts. """
+    stats = end.stats()
+    return stats["alloc_rx_page_failed"] + stats["alloc_rx_buff_failed"]
+
+
+@ksft_variants(BOTH)
+def fail_refill(cfg, name, kind):
     """ Receive buffers that cannot be had: frames are lost, the queue goes on. """
-    _can_fail("failslab")
+    Failing.folder(kind)
     end, driver = _end(cfg, name)
     log = KernelLog()
-    for kind in ("fail_page_alloc", "failslab"):
-        with Failing(kind, 50, driver):
-            for _ in range(5 * CYCLES):
-                ping(cfg.peer, end, count=20, size=1400, fail=False)
-        cfg.settle(end)
-        verify_tcp(cfg.peer, end, 500000)
+    before = _not_had(end)
+    with Failing(kind, driver, DMA_DEBUG, rest=50) as failing:
+        for _ in range(CYCLES):
+            hold_frames(cfg.peer, end, 2000)
+    failed = _not_had(end) - before
+    ksft_pr(f"{failing.failures} allocations failed, {failed} of them as the driver counts")
+    ksft_ge(failed, CYCLES)
+    cfg.settle(end)
+    verify_tcp(cfg.peer, end, 500000)
     ksft_eq(log.faults(), [])
 
 
 def main():
     with IxgbeEnv() as cfg:
         ksft_run([change_under_load, reset_under_load, vfs_under_load, vf_change_under_load,
-                  load_unload, fail_probe, fail_open, fail_refill], args=(cfg, ))
+                  load_unload, fail_probe, fail_open, fail_reset, fail_vfs, fail_refill],
+                 args=(cfg, ))
     ksft_exit()
 
 

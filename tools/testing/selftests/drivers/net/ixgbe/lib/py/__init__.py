@@ -32,15 +32,16 @@ except ModuleNotFoundError as e:
     print(str(e))
     sys.exit(4)
 
-if os.environ.get("KSFT_MACHINE_SLOW"):
-    # A debug kernel under emulation: what takes a second elsewhere may take half a minute.
-    cmd.__init__ = functools.partialmethod(cmd.__init__, timeout=180)
-
+from .failing import ACPICA, ADD_VF, DMA_DEBUG, KINDS, MANY, Failing
 from .klog import Expect, KernelLog
 from .pci import PciFunction, load_module, module_name, unload_module
-from .stream import iperf3, ping, verify_tcp, verify_udp
+from .stream import SLOW, hold_frames, iperf3, ping, verify_tcp, verify_udp
 from .wire import Frame, PacketSocket, arp_free_mac, crosses
 from .ixgbe_env import STRAY, Endpoint, IxgbeEnv
+
+if SLOW:
+    # A debug kernel under emulation: what takes a second elsewhere may take half a minute.
+    cmd.__init__ = functools.partialmethod(cmd.__init__, timeout=180)
 
 __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailEx",
            "NetNSEnter",
@@ -49,7 +50,8 @@ __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailE
            "ksft_variants", "KsftNamedVariant",
            "ksft_eq", "ksft_ge", "ksft_gt", "ksft_in", "ksft_lt",
            "ksft_ne", "ksft_not_in", "ksft_not_none", "ksft_raises", "ksft_true",
+           "ACPICA", "ADD_VF", "DMA_DEBUG", "KINDS", "MANY", "Failing",
            "Expect", "KernelLog", "PciFunction", "load_module", "module_name",
-           "unload_module", "iperf3", "ping", "verify_tcp", "verify_udp",
+           "unload_module", "SLOW", "hold_frames", "iperf3", "ping", "verify_tcp", "verify_udp",
            "Frame", "PacketSocket", "arp_free_mac", "crosses", "STRAY",
            "Endpoint", "IxgbeEnv"]

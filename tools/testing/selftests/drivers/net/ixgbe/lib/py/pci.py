@@ -40,6 +40,15 @@ def unload_module(spec):
         cmd("rmmod " + module_name(spec))
 
 
+def write_once(path, value):
+    """
+    Write a file of the kernel in one system call; raises OSError as the kernel answers. With
+    a buffer, Python would write again what was refused, when it closes the file.
+    """
+    with open(path, "wb", buffering=0) as f:
+        f.write(str(value).encode())
+
+
 class PciFunction:
     """ One PCI function, by its address. """
 
@@ -69,8 +78,7 @@ class PciFunction:
 
     def write(self, attr, value):
         """ Write a sysfs attribute; raises OSError as the kernel answers. """
-        with open(self.path / attr, "w", encoding="utf-8") as f:
-            f.write(str(value))
+        write_once(self.path / attr, value)
 
     def find_anew(self):
         """ Have the kernel forget the function, and find it on its bus. """
@@ -115,18 +123,18 @@ class PciFunction:
         """ Take the function from its driver. """
         name = self.driver
         if name:
-            Path(f"/sys/bus/pci/drivers/{name}/unbind").write_text(self.bdf)
+            write_once(f"/sys/bus/pci/drivers/{name}/unbind", self.bdf)
         return name
 
     def bind(self, driver):
         """ Give the function to @driver. """
-        Path(f"/sys/bus/pci/drivers/{driver}/bind").write_text(self.bdf)
+        write_once(f"/sys/bus/pci/drivers/{driver}/bind", self.bdf)
 
     def override(self, driver):
         """ Give the function to @driver whatever its ID; None undoes that. """
         self.unbind()
         self.write("driver_override", driver or "\n")
-        Path("/sys/bus/pci/drivers_probe").write_text(self.bdf)
+        write_once("/sys/bus/pci/drivers_probe", self.bdf)
 
     def reset(self):
         """ Function level reset. """

@@ -15,6 +15,7 @@ import os
 import random
 import socket
 import threading
+import time
 
 from net.lib.py import NetNSEnter, bkg, cmd, wait_port_listen
 
@@ -121,11 +122,11 @@ def _drain(sock):
         count += len(data)
 
 
-def verify_udp(src, dst, sizes, ipver="4"):
+def verify_udp(src, dst, sizes, ipver="4", patience=TIMEOUT / 6):
     """
     Send one datagram of each size in @sizes from @src to @dst, which sends it back
     with every bit inverted; compare. One at a time, so nothing is ever lost to a
-    full buffer, and a single loss is an error.
+    full buffer, and a single loss is an error, after @patience seconds.
     """
     addr = dst.addr(ipver)
     invert = bytes(255 - b for b in range(256))
@@ -146,7 +147,7 @@ def verify_udp(src, dst, sizes, ipver="4"):
 
     thread = _Thread(serve)
     client = _socket(src.ns, _family(addr), socket.SOCK_DGRAM)
-    client.settimeout(TIMEOUT / 6)
+    client.settimeout(patience)
     try:
         for size in sizes:
             data = random.Random(size).randbytes(size)
@@ -159,6 +160,29 @@ def verify_udp(src, dst, sizes, ipver="4"):
         thread.finish()
         client.close()
         server.close()
+
+
+# asm-generic/socket.h; Python does not name it.
+SO_RCVBUFFORCE = 33
+
+
+def hold_frames(src, dst, count, size=1400):
+    """
+    Send @count datagrams from @src to a socket at @dst that nobody reads, then close it:
+    until then their buffers are not free, so that the driver needs new ones.
+    """
+    with contextlib.closing(_socket(dst.ns, socket.AF_INET, socket.SOCK_DGRAM)) as sink, \
+         contextlib.closing(_socket(src.ns, socket.AF_INET, socket.SOCK_DGRAM)) as source:
+        # A frame counts with the page that it is in, and more.
+        sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, count * 8192)
+        sink.bind((dst.addr("4"), 0))
+        source.connect(sink.getsockname())
+        for i in range(count):
+            source.send(bytes(size))
+            if i % 32 == 0:
+                # Fewer than a ring takes at a time.
+                time.sleep(0.005)
+        time.sleep(0.2)
 
 
 def ping(src, dst, ipver="4", count=1, size=56, fail=True):
