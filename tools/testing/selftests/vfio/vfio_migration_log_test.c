@@ -135,6 +135,13 @@ static int traffic(FIXTURE_DATA(mig_log) *self, u32 count, bool take)
 	return 0;
 }
 
+/* Copy all memory, as the first pass of pre-copy does. */
+static void copy_all(FIXTURE_DATA(mig_log) *self)
+{
+	memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+	memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+}
+
 /* One pass of pre-copy: copy what is reported, by the log or by the CPU's writes. */
 static int pass(FIXTURE_DATA(mig_log) *self)
 {
@@ -248,8 +255,7 @@ TEST_F_TIMEOUT(mig_log, no_page_missed, 120)
 	for (round = 0; round < 10; round++) {
 		ASSERT_EQ(0, start(self));
 		settle(self);
-		memcpy(self->copy, self->region.vaddr, REGION_SIZE);
-		memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+		copy_all(self);
 
 		for (i = 0; i < 4; i++) {
 			ASSERT_EQ(0, traffic(self, 50 + 7 * round, true));
@@ -318,8 +324,7 @@ TEST_F(mig_log, late_answer)
 
 	self->vf.deaf = true;
 	ASSERT_EQ(0, start(self));
-	memcpy(self->copy, self->region.vaddr, REGION_SIZE);
-	memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+	copy_all(self);
 	ASSERT_EQ(0, traffic(self, 50, true));
 	ASSERT_FALSE(self->vf.marking);
 	ASSERT_EQ(0, pass(self));
@@ -363,8 +368,7 @@ TEST_F(mig_log, too_late_answer)
 	for (answers = 0; answers < 2; answers++) {
 		self->vf.deaf = true;
 		ASSERT_EQ(0, start(self));
-		memcpy(self->copy, self->region.vaddr, REGION_SIZE);
-		memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
+		copy_all(self);
 		ASSERT_EQ(0, traffic(self, 50, true));
 		ASSERT_EQ(0, pass(self));
 		EXPECT_EQ(0, self->reported);
@@ -408,7 +412,7 @@ TEST_F(mig_log, wrong_order_is_seen)
 {
 	ASSERT_EQ(0, start(self));
 	settle(self);
-	memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+	copy_all(self);
 	ASSERT_EQ(0, traffic(self, 10, true));
 	ASSERT_EQ(0, pass(self));
 	ASSERT_EQ(0, traffic(self, 20, false));
@@ -428,7 +432,7 @@ TEST_F(mig_log, stopped_is_silent)
 
 	ASSERT_EQ(0, traffic(self, 10, true));
 	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
-	memcpy(self->copy, self->region.vaddr, REGION_SIZE);
+	copy_all(self);
 	peer_receive(&self->peer, self->vf.mac, 100);
 	frames = self->peer.frames;
 

@@ -59,7 +59,9 @@ impl Seat {
 /// TCP port of the migration stream.
 pub const PORT: u16 = 4444;
 
-const SHORT: Duration = Duration::from_secs(60);
+/// Time for one step of a preparation: a second on a quiet machine, but loading KVM on the debug kernel beside other hosts took
+/// over a minute.
+const STEP: Duration = Duration::from_secs(180);
 
 /// A host that runs.
 pub struct Host {
@@ -135,7 +137,7 @@ impl Host {
     }
 
     pub(super) fn sh(&self, what: &str, script: &str) -> Result<String> {
-        let out = self.vm.guest.sh(&format!("set -e; {script}"), SHORT)?;
+        let out = self.vm.guest.sh(&format!("set -e; {script}"), STEP)?;
         out.ok().with_context(|| format!("{}: {what}", self.name()))
     }
 
@@ -320,7 +322,7 @@ impl Host {
         let mut best: Option<(Duration, Clock)> = None;
         for _ in 0..4 {
             let start = Instant::now();
-            let text = self.vm.guest.run(&["date", "+%s%N"], SHORT)?.ok()?;
+            let text = self.vm.guest.run(&["date", "+%s%N"], STEP)?.ok()?;
             let took = start.elapsed();
             let ns: u64 = text.trim().parse().context("the host's clock")?;
             let clock = Clock {
@@ -382,7 +384,7 @@ impl Host {
                     "cat $(find /sys/kernel/debug -path '*{}/report')",
                     FIRST.address()
                 ),
-                SHORT,
+                STEP,
             )?
             .stdout;
         Ok(text
