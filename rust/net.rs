@@ -102,6 +102,13 @@ pub fn rss_key_fill(key: &mut [u8]) {
     unsafe { nic_bindings::netdev_rss_key_fill(key.as_mut_ptr().cast(), len) };
 }
 
+/// Whether the kernel log may be written to now for something that a guest or a user can bring about at will
+/// (`net_ratelimit()`: by default 10 times in 5 seconds, the sysctls `net.core.message_burst` and `message_cost`).
+pub fn ratelimit() -> bool {
+    // SAFETY: It may be called in any context.
+    unsafe { nic_bindings::net_ratelimit() != 0 }
+}
+
 /// The system's tick (`jiffies`).
 #[inline]
 pub fn jiffies() -> u64 {

@@ -19,6 +19,7 @@
 #include <linux/if_link.h>
 #include <linux/if_vlan.h>
 #include <linux/interrupt.h>
+#include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/pci.h>
 #include <linux/rtnetlink.h>

@@ -376,6 +376,8 @@ impl Handle {
     fn complain(&self, dev: &net::Device<Adapter>, what: &str, e: MoveError) -> Error {
         devlink::health_report(dev, REPORTER_MIGRATION, c"a VF could not be moved");
         match e {
+            // Whoever holds the VF can write states without end; the counter of the refusals goes on.
+            _ if !net::ratelimit() => (),
             MoveError::Refused(r) => {
                 dev_warn!(
                     dev.parent(),
