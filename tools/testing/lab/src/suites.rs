@@ -75,12 +75,15 @@ impl Entry {
     /// Why a run of everything leaves it out.
     fn left_out(&self) -> String {
         if self.long && self.pending.is_empty() {
-            "it takes long: name it to run it".into()
+            LONG.into()
         } else {
             self.pending.clone()
         }
     }
 }
+
+/// Why a run of everything leaves out what takes long.
+pub const LONG: &str = "it takes long: name it to run it";
 
 fn any_head() -> Vec<Head> {
     vec![Head::Value]

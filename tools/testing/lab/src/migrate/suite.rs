@@ -15,6 +15,7 @@ use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
 use crate::runner::Report;
+use crate::suites::LONG;
 
 /// One run of the demonstration, or all refusals.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +43,6 @@ enum Expect {
     Libvirt,
 }
 
-const UNSEEN: &str = "not yet seen to pass twice on a machine in ordinary use";
-
 /// All of them; those that can share a pair of hosts stand side by side.
 pub fn cases() -> Vec<Case> {
     let plan = Plan {
@@ -62,7 +61,11 @@ pub fn cases() -> Vec<Case> {
         name,
         plan,
         expect,
-        left_out: UNSEEN,
+        left_out: "",
+    };
+    let long = |name, expect, plan| Case {
+        left_out: LONG,
+        ..case(name, expect, plan)
     };
     vec![
         case("migrate/write", Expect::Moves("write"), plan),
@@ -92,9 +95,9 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case("migrate/refusals", Expect::AllRefusals, plan),
-        case("migrate/killed", Expect::Killed, plan),
+        long("migrate/killed", Expect::Killed, plan),
         // What devlink can be told instead of what the hardware would allow.
-        case(
+        long(
             "migrate/forced-rearm",
             Expect::Moves("rearm"),
             Plan {
@@ -102,7 +105,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/forced-reset",
             Expect::Moves("reset"),
             Plan {
@@ -110,7 +113,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/c-guest-forced-reset",
             Expect::Moves("reset"),
             Plan {
@@ -119,7 +122,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/rearm",
             Expect::Moves("rearm"),
             Plan {
@@ -127,7 +130,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/c-guest-reset",
             Expect::Moves("reset"),
             Plan {
@@ -136,7 +139,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/forced-reset-zero",
             Expect::Moves("reset"),
             Plan {
@@ -145,7 +148,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/rearm-ignore",
             Expect::Moves("rearm"),
             Plan {
@@ -153,7 +156,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/c-guest-reset-ignore",
             Expect::Moves("reset"),
             Plan {
@@ -162,7 +165,7 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case(
+        long(
             "migrate/forced-reset-ignore",
             Expect::Moves("reset"),
             Plan {
@@ -171,12 +174,9 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
-        case("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
-        case("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
-        Case {
-            left_out: "seen only to start libvirt",
-            ..case("migrate/libvirt", Expect::Libvirt, plan)
-        },
+        long("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
+        long("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
+        long("migrate/libvirt", Expect::Libvirt, plan),
     ]
 }
 
