@@ -65,7 +65,8 @@ def stray(cfg):
         raise KsftSkipEx("no IOMMU")
     vf = cfg.vfs[0]
     ksft_true(not vf.pci.master_abort)
-    with Expect("DMAR") as log:
+    # The queue stands until the PF has noticed: on a slow machine the watchdog is faster, as it should be.
+    with Expect("DMAR|NETDEV WATCHDOG") as log:
         vf.stray_read()
         line = log.wait(rf"DMAR:.*{vf.pci.bdf[5:]}.*{STRAY:#x}")
         ksft_true(line is not None, "\n".join(log.lines()[-10:]))
