@@ -257,12 +257,12 @@ BOTH = [KsftNamedVariant(f"{v.name}_{kind}", *v.params, kind) for v in FUNCTIONS
 
 
 @ksft_variants(BOTH)
+@_clean
 def fail_probe(cfg, name, kind):
     """ Probing with little memory: it fails or it works, and the next time it works. """
     Failing.folder(kind)
     end, driver = _end(cfg, name)
     pci = cfg.pci if end is cfg.pf else end.pci
-    log = KernelLog()
     pci.unbind()
     # pci_request_regions() says EBUSY of any resource that it cannot claim; ioremap() says
     # nothing, which the C drivers answer with EIO too.
@@ -275,7 +275,6 @@ def fail_probe(cfg, name, kind):
         end.up()
     cfg.settle(cfg.endpoint(name))
     verify_tcp(cfg.endpoint(name), cfg.peer, 200000)
-    ksft_eq(log.faults(), [])
 
 
 # linux/sockios.h, linux/if.h
@@ -307,11 +306,11 @@ def _nway_reset(end):
 
 
 @ksft_variants(BOTH)
+@_clean
 def fail_open(cfg, name, kind):
     """ Opening with little memory. """
     Failing.folder(kind)
     end, driver = _end(cfg, name)
-    log = KernelLog()
     end.down()
     _each_fails(kind, driver, DMA_DEBUG, lambda: _set_up(end, True),
                 lambda: _set_up(end, False))
@@ -319,7 +318,6 @@ def fail_open(cfg, name, kind):
     end.up()
     cfg.settle(end)
     verify_tcp(end, cfg.peer, 200000)
-    ksft_eq(log.faults(), [])
 
 
 @_clean
@@ -360,11 +358,11 @@ def _not_had(end):
 
 
 @ksft_variants(BOTH)
+@_clean
 def fail_refill(cfg, name, kind):
     """ Receive buffers that cannot be had: frames are lost, the queue goes on. """
     Failing.folder(kind)
     end, driver = _end(cfg, name)
-    log = KernelLog()
     before = _not_had(end)
     with Failing(kind, driver, DMA_DEBUG, rest=50) as failing:
         for _ in range(CYCLES):
@@ -374,7 +372,6 @@ def fail_refill(cfg, name, kind):
     ksft_ge(failed, CYCLES)
     cfg.settle(end)
     verify_tcp(cfg.peer, end, 500000)
-    ksft_eq(log.faults(), [])
 
 
 def main():
