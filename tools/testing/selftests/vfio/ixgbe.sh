@@ -180,8 +180,19 @@ for pf in "${PFS[@]}"; do
 	done
 done
 
+# Tells of frames that found no descriptor in their queue, or no room before.
+drops()
+{
+	local pf
+	for pf in $(printf '%s\n' "${PFS[@]}" | sort -u); do
+		ethtool -S "$(ls "/sys/bus/pci/devices/$pf/net")" |
+			awk -v pf="$pf" '$1 ~ /^rx_(no_dma_resources|missed_errors):/ && $2 { print "# " pf, $0 }'
+	done
+}
+
 "$@" "${VFS[@]}"
 ret=$?
+drops
 
 for pf in $(printf '%s\n' "${PFS[@]}" | sort -u); do
 	echo 0 > "/sys/bus/pci/devices/$pf/sriov_numvfs"

@@ -7,8 +7,9 @@
  * hypervisor does with memory: a copy follows what DMA logging and the CPU's own writes
  * report, and once the device stands, not one page may differ from it.
  *
- * $KSFT_ROUNDS moves (10), $KSFT_ROUND_MS of traffic before each (50). $KSFT_RESTORE as for
- * vfio_migration_ixgbevf_test.
+ * $KSFT_ROUNDS moves (10), $KSFT_ROUND_MS of traffic before each (50), $KSFT_STALL_MS in which
+ * the VF's driver does nothing where it has arrived, as on a machine that is short of time
+ * (0). $KSFT_RESTORE as for vfio_migration_ixgbevf_test.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -38,11 +39,14 @@
 /*
  * Frames under way at most: as many as go on without a pause and never find a ring of 128
  * full. While nobody serves the address, and until the first frame has arrived again, a
- * few go out every other millisecond instead of them.
+ * few go out every other millisecond instead of them; but once the destination runs, as
+ * many as a ring has room for, and then one now and then: they wait there for a driver that
+ * is short of time.
  */
 #define WINDOW		60
 #define TRICKLE		4
 #define TRICKLE_MS	2
+#define RARELY_MS	20
 
 /* Frames whose arrival is kept apart, by the order in which they were sent. */
 #define MOST_FRAMES	(1 << 24)
@@ -54,6 +58,7 @@ struct sender {
 	atomic_uint sent;
 	atomic_uint arrived;	/* of those, up to the last that the VF's driver took */
 	atomic_bool nobody;	/* no PF serves the address, as far as is known */
+	atomic_uint soon;	/* until then, those before this one follow each other soon */
 	atomic_bool stop;
 };
 
@@ -178,7 +183,8 @@ static void *send_frames(void *arg)
 		bool nobody = atomic_load(&s->nobody);
 
 		if (nobody || atomic_load(&s->sent) - atomic_load(&s->arrived) < WINDOW) {
-			int burst = nobody ? TRICKLE : 1;
+			bool soon = atomic_load(&s->sent) < atomic_load(&s->soon);
+			int burst = nobody && soon ? TRICKLE : 1;
 
 			while (burst--) {
 				u32 i = atomic_fetch_add(&s->sent, 1);
@@ -186,7 +192,7 @@ static void *send_frames(void *arg)
 				peer_send(&s->peer, s->dst, i % PEER_FLOWS, 64 + i * 37 % 1451);
 			}
 			if (nobody)
-				usleep(TRICKLE_MS * 1000);
+				usleep((soon ? TRICKLE_MS : RARELY_MS) * 1000);
 		} else {
 			sched_yield();
 		}
@@ -362,6 +368,13 @@ static void count_frames(FIXTURE_DATA(mig_load) *self)
 	self->counted += ixgbevf_frames_received(&self->vf) - self->counter;
 }
 
+static u32 setting(const char *name, u32 otherwise)
+{
+	const char *value = getenv(name);
+
+	return value ? atoi(value) : otherwise;
+}
+
 static int move(FIXTURE_DATA(mig_load) *self)
 {
 	struct vfio_pci_device *from = self->env.device[self->at];
@@ -391,6 +404,7 @@ static int move(FIXTURE_DATA(mig_load) *self)
 	ret = vfio_mig_set_state(from, VFIO_DEVICE_STATE_STOP, NULL);
 	if (ret)
 		return ret;
+	atomic_store(&self->sender.soon, MOST_FRAMES);
 	atomic_store(&self->sender.nobody, true);
 	self->fresh = atomic_load(&self->sender.sent);
 	count_frames(self);
@@ -415,21 +429,16 @@ static int move(FIXTURE_DATA(mig_load) *self)
 
 	ixgbevf_move(&self->vf, to);
 	self->counter = ixgbevf_frames_received(&self->vf);
+	atomic_store(&self->sender.soon, atomic_load(&self->sender.sent) + WINDOW);
 	ret = ixgbevf_arrive(&self->vf, to);
 	if (ret)
 		return ret;
+	usleep(setting("KSFT_STALL_MS", 0) * 1000);
 	self->stands = false;
 	vfio_log_stop(from);
 	vfio_pci_device_reset(from);
 	self->at = !self->at;
 	return 0;
-}
-
-static u32 setting(const char *name, u32 otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? atoi(value) : otherwise;
 }
 
 TEST_F_TIMEOUT(mig_load, to_and_fro, 1800)
