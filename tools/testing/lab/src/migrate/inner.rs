@@ -228,10 +228,12 @@ impl Inner {
             "-qmp",
             &format!("unix:{qmp},server=on,wait=off"),
         ]);
-        // The default of 31 ports means 64 queues, each with an event that KVM takes away when the VM stops.
+        // The default of 31 ports means 64 queues, each with an event that KVM takes away when the VM stops. And QEMU saves and
+        // loads the rings of a modern device as 1024 of them, whatever it has (vmstate_virtio_virtqueues in hw/virtio/virtio.c),
+        // while the VM stands.
         add(&[
             "-device",
-            "virtio-serial-pci,max_ports=2",
+            "virtio-serial-pci,max_ports=2,disable-legacy=off,disable-modern=on",
             "-chardev",
             &format!("socket,id=agent,path={agent},server=on,wait=off"),
         ]);
