@@ -162,7 +162,7 @@ def suspend(cfg, level):
     test = Path("/sys/power/pm_test")
     if not test.exists():
         raise KsftSkipEx("no pm_test in this kernel")
-    # The C driver of a VF that wakes up before its PF gives up (-EIO), and the test did not go on.
+    # The C driver of a VF that wakes up before its PF gives up (-EIO).
     if "/" in cfg.vf_module:
         cfg.create_vfs(1)
         defer(cfg.remove_vfs)
