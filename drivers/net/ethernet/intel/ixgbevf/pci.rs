@@ -252,12 +252,18 @@ impl Driver for Ixgbevf {
     fn resume(pdev: &kernel::pci::Device<Core<'_>>, data: Pin<&Bound>) -> Result {
         data.enabled.reenable(pdev)?;
         let adapter = data.netdev.data();
-        {
+        let answered = {
             let mut st = adapter.state.lock();
-            adapter.reset(&mut st);
+            let answered = adapter.reset(&mut st);
             adapter.alloc_vectors(&mut st)?;
+            answered
+        };
+        match data.restart() {
+            // Nothing makes a PF wake up before its VFs (`dpm_resume()` goes by parents and device links). Where the C driver
+            // gives up, the service task tries again.
+            Err(_) if !answered => Ok(()),
+            r => r,
         }
-        data.restart()
     }
 
     fn shutdown(pdev: &kernel::pci::Device<Core<'_>>, data: Pin<&Bound>) {
