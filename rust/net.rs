@@ -65,7 +65,8 @@ pub use self::skb::{
     SkBuff,
     SkbRef,
     SkbSlot,
-    Tso, //
+    Tso,
+    MAX_SKB_FRAGS, //
 };
 pub use self::stats::Counter;
 pub use self::tx::{

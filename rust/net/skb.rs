@@ -18,6 +18,9 @@ use kernel::{
 };
 use nic_bindings as raw;
 
+/// Fragments that a frame has at most.
+pub const MAX_SKB_FRAGS: u32 = kernel::bindings::MAX_SKB_FRAGS;
+
 /// Why a frame is dropped (`enum skb_drop_reason`), as the drop monitor shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropReason(u32);

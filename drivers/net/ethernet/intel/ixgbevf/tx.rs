@@ -20,7 +20,8 @@ use nic::{
         SkBuff,
         SkbRef,
         TxProducer,
-        TxResult, //
+        TxResult,
+        MAX_SKB_FRAGS, //
     },
     pci::Doorbell,
 };
@@ -29,9 +30,9 @@ use nic::{
 const MAX_MAC_HDR_LEN: u32 = 127;
 /// Longest network header, in bytes: 9 bits.
 const MAX_NETWORK_HDR_LEN: u32 = 511;
-/// Descriptors of the longest frame: each fragment, the head, a context, and the gap that tells full from empty
-/// (`DESC_NEEDED`).
-pub(crate) const DESC_NEEDED: u32 = 17 + 4;
+/// Descriptors of a frame with as many fragments as there may be: each of these, the head, a context, and the gap that tells full
+/// from empty (`DESC_NEEDED`).
+pub(crate) const DESC_NEEDED: u32 = MAX_SKB_FRAGS + 4;
 /// Free descriptors at which a stopped queue goes on (`TX_WAKE_THRESHOLD`).
 pub(crate) const WAKE_THRESHOLD: u32 = DESC_NEEDED * 2;
 /// Context that segmentation uses; other frames use 0 (`ixgbevf_tso`).
@@ -56,8 +57,11 @@ struct Offload {
     /// Header bytes that are not payload: all headers of a GSO frame, else 0.
     hdr_len: u32,
     segs: u16,
+    /// Bytes on the wire beyond those of the frame.
+    extra: u32,
 }
 
+#[inline]
 fn context(vlan_macip_lens: u32, type_tucmd: u32, mss_l4len_idx: u32) -> AdvTxContext {
     AdvTxContext {
         vlan_macip_lens: vlan_macip_lens.into(),
@@ -84,6 +88,8 @@ fn tso(skb: &mut SkBuff, off: &mut Offload) -> Result<AdvTxContext> {
     }
     off.hdr_len = hdr_len;
     off.segs = t.segs.max(1);
+    // Each segment but the first repeats the headers.
+    off.extra = u32::from(off.segs.wrapping_sub(1)).wrapping_mul(hdr_len);
     Ok(context(
         l4.wrapping_sub(l3) | l3 << ADVTXD_MACLEN_SHIFT | off.vlan,
         tucmd,
@@ -95,6 +101,7 @@ fn tso(skb: &mut SkBuff, off: &mut Offload) -> Result<AdvTxContext> {
 
 /// Prepares checksums (`ixgbevf_tx_csum`). The context is needed even without: with VFs the switch looks at it
 /// (`ADVTXD_CC`).
+#[inline]
 fn csum(skb: &mut SkBuff, off: &mut Offload) -> AdvTxContext {
     let network = skb.network_offset();
     let mut lens = network << ADVTXD_MACLEN_SHIFT | off.vlan;
@@ -130,9 +137,11 @@ impl TxQueue {
     /// Sends a frame; see `ixgbevf_xmit_frame_ring`.
     #[inline]
     pub(crate) fn xmit(&mut self, dev: &Device<Adapter>, mut skb: SkBuff) -> TxResult {
-        let stats = dev.data().tx_stats.get(self.index as usize);
+        // Looked up where something is counted: most frames are not.
+        let index = self.index as usize;
+        let stats = || dev.data().tx_stats.get(index);
         let count = |c: fn(&crate::stats::TxStats) -> &Counter| {
-            if let Some(s) = stats {
+            if let Some(s) = stats() {
                 c(s).inc();
             }
         };
@@ -143,8 +152,13 @@ impl TxQueue {
             return TxResult::Done;
         }
 
-        // One descriptor per fragment, which is a page at most; the head may need more; a context; the gap.
-        let needed = txd_use_count(skb.headlen()) + skb.nr_frags() + 3;
+        let needed = if skb.headlen() <= MAX_DATA_PER_TXD {
+            // Which there always is while the queue is not stopped, see below.
+            DESC_NEEDED
+        } else {
+            // One descriptor per fragment, which is a page at most; those of the head; a context; the gap.
+            txd_use_count(skb.headlen()) + skb.nr_frags() + 3
+        };
         let room = self.ring.ring().unused();
         if room < needed && !self.reprieve(dev, needed) {
             count(|s| &s.busy);
@@ -162,7 +176,7 @@ impl TxQueue {
         let ctx = if skb.is_gso() && skb.csum_partial() {
             match tso(&mut skb, &mut off) {
                 Ok(ctx) => {
-                    if let Some(s) = stats {
+                    if let Some(s) = stats() {
                         s.gso.inc();
                         s.gso_segs.add(off.segs.into());
                     }
@@ -179,7 +193,7 @@ impl TxQueue {
         };
 
         let len = skb.len();
-        let wire = len.wrapping_add(u32::from(off.segs.wrapping_sub(1)).wrapping_mul(off.hdr_len));
+        let wire = len.wrapping_add(off.extra);
         let cmd = off.cmd_type | ADVTXD_DTYP_DATA | ADVTXD_DCMD_IFCS | ADVTXD_DCMD_DEXT;
         let mut olinfo =
             off.olinfo | ADVTXD_CC | len.wrapping_sub(off.hdr_len) << ADVTXD_PAYLEN_SHIFT;
