@@ -69,6 +69,8 @@ KNOWN = (
      "the C drivers do not say which interrupt a NAPI instance has"),
     (r"^pf\.napi_threaded\.(change|enable)_", C,
      "the C driver's NAPI instances are others after a change of the queues"),
+    (r"^pf\.stats\.procfs_downup_hammer", C,
+     "the C driver's counters are those of its rings, which a change of the queues makes anew"),
     (r"^pf\.ring_reconfig\.ringparam", BOTH,
      "wants a ring of 0 descriptors refused; the C driver makes it the smallest one, and so do we"),
     (r"^pf\.hw\.rss_api\.test_rxfh_fields_", BOTH,
