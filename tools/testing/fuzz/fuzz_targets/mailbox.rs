@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 
 use arbitrary::{Arbitrary, Unstructured};
 use ixgbe_model::host::Function;
-use ixgbe_model::testing::Machine;
+use ixgbe_model::testing::{self, Host as _, Machine, Served};
 use ixgbe_model::HeadWrite;
 use libfuzzer_sys::fuzz_target;
 use libixgbe::filter::{self, RAR_ENTRIES};
@@ -78,26 +78,33 @@ struct Host {
     pf: RefCell<(Switch, [VfState; VFS as usize])>,
 }
 
-struct Io<'a>(&'a Host, Function);
+type Io<'a> = Served<'a, Host>;
 
-impl Regs for Io<'_> {
-    fn read32(&self, reg: u32) -> u32 {
-        self.0.machine.port(self.1).read32(reg)
+impl testing::Host for Host {
+    fn machine(&self) -> &Machine {
+        &self.machine
     }
-    fn write32(&self, reg: u32, val: u32) {
-        self.0.machine.port(self.1).write32(reg, val);
-    }
-}
 
-impl Delay for Io<'_> {
-    fn udelay(&self, us: u32) {
-        self.0.machine.port(self.1).udelay(us);
-        if matches!(self.1, Function::Vf(_)) {
-            self.0.serve();
+    /// The PF's interrupt.
+    fn serve(&self) {
+        let io = &self.io();
+        let (sw, vfs) = &mut *self.pf.borrow_mut();
+        let events = mailbox::events(io);
+        for vf in 0..VFS {
+            if events.resets >> vf & 1 != 0 {
+                mailbox::clear_reset(io, vf);
+                sw.vf_reset_event(io, vfs, vf);
+            }
+            if events.messages >> vf & 1 != 0 {
+                if let Handled::Extension(words) = sw.handle_message(io, vfs, vf) {
+                    let _ = sriov::vf::reply(io, vf, &words, false);
+                }
+            }
+            if events.acks >> vf & 1 != 0 {
+                sw.handle_ack(io, vfs, vf);
+            }
         }
-    }
-    fn usleep(&self, us: u32) {
-        self.udelay(us);
+        sw.flush_pings(io, vfs);
     }
 }
 
@@ -132,33 +139,11 @@ impl Host {
     }
 
     fn io(&self) -> Io<'_> {
-        Io(self, Function::Pf)
+        Served(self, Function::Pf)
     }
 
     fn vf(&self, vf: u32) -> Io<'_> {
-        Io(self, Function::Vf(vf as u8))
-    }
-
-    /// The PF's interrupt.
-    fn serve(&self) {
-        let io = &self.io();
-        let (sw, vfs) = &mut *self.pf.borrow_mut();
-        let events = mailbox::events(io);
-        for vf in 0..VFS {
-            if events.resets >> vf & 1 != 0 {
-                mailbox::clear_reset(io, vf);
-                sw.vf_reset_event(io, vfs, vf);
-            }
-            if events.messages >> vf & 1 != 0 {
-                if let Handled::Extension(words) = sw.handle_message(io, vfs, vf) {
-                    let _ = sriov::vf::reply(io, vf, &words, false);
-                }
-            }
-            if events.acks >> vf & 1 != 0 {
-                sw.handle_ack(io, vfs, vf);
-            }
-        }
-        sw.flush_pings(io, vfs);
+        Served(self, Function::Vf(vf as u8))
     }
 
     fn admin(&self, what: &Admin) {

@@ -365,3 +365,38 @@ impl Delay for Port<'_> {
         self.machine.advance(u64::from(us) * 1000);
     }
 }
+
+/// A machine with a PF's driver, which runs while a VF's driver waits.
+pub trait Host {
+    /// The machine.
+    fn machine(&self) -> &Machine;
+
+    /// The PF's driver does what is to be done.
+    fn serve(&self);
+}
+
+/// Registers of a function of a [`Host`].
+pub struct Served<'a, H>(pub &'a H, pub Function);
+
+impl<H: Host> Regs for Served<'_, H> {
+    fn read32(&self, reg: u32) -> u32 {
+        self.0.machine().port(self.1).read32(reg)
+    }
+
+    fn write32(&self, reg: u32, val: u32) {
+        self.0.machine().port(self.1).write32(reg, val);
+    }
+}
+
+impl<H: Host> Delay for Served<'_, H> {
+    fn udelay(&self, us: u32) {
+        self.0.machine().port(self.1).udelay(us);
+        if matches!(self.1, Function::Vf(_)) {
+            self.0.serve();
+        }
+    }
+
+    fn usleep(&self, us: u32) {
+        self.udelay(us);
+    }
+}

@@ -8,7 +8,11 @@ use std::cell::{
 
 use ixgbe_model::{
     host::Function,
-    testing::Machine,
+    testing::{
+        Host,
+        Machine,
+        Served, //
+    },
     HeadWrite, //
 };
 use libixgbe::{
@@ -80,27 +84,15 @@ struct Bench {
     dead: Cell<bool>,
 }
 
-/// Registers of a function.
-struct Io<'a>(&'a Bench, Function);
+type Io<'a> = Served<'a, Bench>;
 
-impl Regs for Io<'_> {
-    fn read32(&self, reg: u32) -> u32 {
-        self.0.machine.port(self.1).read32(reg)
+impl Host for Bench {
+    fn machine(&self) -> &Machine {
+        &self.machine
     }
-    fn write32(&self, reg: u32, val: u32) {
-        self.0.machine.port(self.1).write32(reg, val);
-    }
-}
 
-impl Delay for Io<'_> {
-    fn udelay(&self, us: u32) {
-        self.0.machine.port(self.1).udelay(us);
-        if matches!(self.1, Function::Vf(_)) {
-            self.0.pf_task();
-        }
-    }
-    fn usleep(&self, us: u32) {
-        self.udelay(us);
+    fn serve(&self) {
+        self.pf_task();
     }
 }
 
@@ -123,11 +115,11 @@ impl Bench {
     }
 
     fn pf(&self) -> Io<'_> {
-        Io(self, Function::Pf)
+        Served(self, Function::Pf)
     }
 
     fn vf(&self, vf: u8) -> Io<'_> {
-        Io(self, Function::Vf(vf))
+        Served(self, Function::Vf(vf))
     }
 
     /// As the PF driver: reset, filters, pools, and the message to the VFs that it is ready.
