@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -158,6 +159,9 @@ def change_under_load(cfg, change):
     with Traffic(cfg.pf, cfg.peer), Traffic(cfg.peer, cfg.pf):
         for i in range(2 * CYCLES):
             change(name, i)
+            # The next one is to meet frames again, also where this one took the link away.
+            cfg.pf.wait_carrier()
+            time.sleep(0.3)
     ethtool(f"-G {name} rx 512 tx 512")
     cmd(f"ip link set dev {name} mtu 1500")
     with contextlib.suppress(CmdExitFailure):
