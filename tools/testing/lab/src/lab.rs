@@ -298,7 +298,11 @@ impl Lab {
                 .collect(),
             deadline: spec.deadline,
         };
-        machine.boot(dir).with_context(|| format!("booting {name}"))
+        let mut vm = machine
+            .boot(dir)
+            .with_context(|| format!("booting {name}"))?;
+        vm.cards = cards;
+        Ok(vm)
     }
 
     fn accel(&self, kernel: &Kernel) -> Accel {
