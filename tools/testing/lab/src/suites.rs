@@ -65,21 +65,8 @@ struct Entry {
     #[serde(default = "default_timeout")]
     timeout: u64,
     #[serde(default)]
-    pending: String,
-    #[serde(default)]
     long: bool,
     tests: Vec<String>,
-}
-
-impl Entry {
-    /// Why a run of everything leaves it out.
-    fn left_out(&self) -> String {
-        if self.long && self.pending.is_empty() {
-            LONG.into()
-        } else {
-            self.pending.clone()
-        }
-    }
 }
 
 /// Why a run of everything leaves out what takes long.
@@ -138,8 +125,8 @@ pub struct Boot {
     pub drivers: (Drivers, Drivers),
     /// Seconds that one test program may take on the release kernel.
     pub timeout_s: u64,
-    /// Why it is not among the boots that a run of everything makes; empty where it is.
-    pub pending: String,
+    /// Whether a run of everything leaves it out, see [`LONG`].
+    pub long: bool,
     /// Programs.
     pub tests: Vec<String>,
 }
@@ -147,11 +134,11 @@ pub struct Boot {
 impl Boot {
     /// Why a run of `pattern` on `kernel` leaves this boot out, if it does.
     ///
-    /// What is pending or long runs for any pattern that takes it. The debug kernel is asked for by name, by a pattern or by
+    /// What is long runs for any pattern that takes it. The debug kernel is asked for by name, by a pattern or by
     /// `--kernel`: it takes half an hour to build.
-    pub fn left_out(&self, pattern: Option<&str>, kernel: Option<Flavour>) -> Option<&str> {
-        if pattern.is_none() && !self.pending.is_empty() {
-            return Some(&self.pending);
+    pub fn left_out(&self, pattern: Option<&str>, kernel: Option<Flavour>) -> Option<&'static str> {
+        if pattern.is_none() && self.long {
+            return Some(LONG);
         }
         let asked = kernel == Some(Flavour::Debug) || pattern.is_some_and(|p| p.contains("debug"));
         (self.kernel == Flavour::Debug && !asked).then_some("ask for the debug kernel by its name")
@@ -194,7 +181,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                         memory_mib: e.memory,
                         drivers,
                         timeout_s: e.timeout,
-                        pending: e.left_out(),
+                        long: e.long,
                         tests: tests.clone(),
                     });
                 }

@@ -82,16 +82,16 @@ pub fn test(args: &TestArgs) -> Result<()> {
         return Ok(());
     }
     // Whoever names a boot wants to see it; a run of more than that says what it left out.
-    let mut pending = Vec::new();
+    let mut skipped = Vec::new();
     boots.retain(|b| {
         let why = b.left_out(pattern, args.kernel);
-        pending.extend(why.map(|why| left_out(b.name(), why)));
+        skipped.extend(why.map(|why| left_out(b.name(), why)));
         why.is_none()
     });
     if pattern.is_none() {
         migrations.retain(|c| {
             if !c.left_out.is_empty() {
-                pending.push(left_out(c.name(), c.left_out));
+                skipped.push(left_out(c.name(), c.left_out));
             }
             c.left_out.is_empty()
         });
@@ -112,7 +112,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
     if !migrations.is_empty() {
         reports.extend(suite::run_all(&migrations)?);
     }
-    reports.extend(pending);
+    reports.extend(skipped);
     sum_up(
         &reports,
         args.json.as_deref(),
