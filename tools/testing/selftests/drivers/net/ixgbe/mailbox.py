@@ -14,7 +14,6 @@ and the PF's memory does not grow.
 import mmap
 import os
 import random
-import re
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import time
 from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_lt, ksft_pr, ksft_true
-from lib.py import Expect, IxgbeEnv, KernelLog, ping, verify_tcp, verify_udp
+from lib.py import Expect, IxgbeEnv, KernelLog, meminfo, ping, verify_tcp, verify_udp
 
 MESSAGES = int(os.environ.get("KSFT_MESSAGES", "100000"))
 
@@ -95,11 +94,9 @@ def _hostile(cfg):
     return vf
 
 
-def _meminfo():
+def _kept():
     """ Kernel memory that cannot be given back, in kB. """
-    text = Path("/proc/meminfo").read_text()
-    return sum(int(re.search(rf"^{key}:\s+(\d+)", text, re.M).group(1))
-               for key in ("SUnreclaim", "KernelStack", "PageTables", "Percpu"))
+    return meminfo("SUnreclaim", "KernelStack", "PageTables", "Percpu")
 
 
 def _room():
@@ -110,8 +107,7 @@ def _room():
     """
     room = 1024
     if " kasan_quarantine_put\n" in Path("/proc/kallsyms").read_text():
-        text = Path("/proc/meminfo").read_text()
-        room += int(re.search(r"^MemTotal:\s+(\d+)", text, re.M).group(1)) // 32
+        room += meminfo("MemTotal") // 32
     return room
 
 
@@ -140,14 +136,14 @@ def gains_nothing(cfg):
     others = [row for row in _filters(cfg)[0] if not row[2] & 1]
     # What the first messages set up once is not growth.
     _end(_flood(vf, 2000, seed=7))
-    memory = _meminfo()
+    memory = _kept()
     log = KernelLog()
     start = time.monotonic()
     proc = _flood(vf, MESSAGES)
     answered = _end(proc)
     seconds = time.monotonic() - start
     ksft_pr(f"{MESSAGES} messages, {answered} answered, in {seconds:.1f} s; "
-            f"memory {_meminfo() - memory:+d} kB")
+            f"memory {_kept() - memory:+d} kB")
     ksft_ge(answered, MESSAGES // 20, "the PF did listen")
     ksft_eq([_settings(cfg, i) for i in range(2)], before)
     rows, vmolr = _filters(cfg)
@@ -156,7 +152,7 @@ def gains_nothing(cfg):
     mine = [row for row in rows if row[2] & 1]
     ksft_lt(len(mine), 60, mine)
     ksft_true(all(row[:2] not in [o[:2] for o in others] for row in mine), mine)
-    ksft_lt(_meminfo() - memory, _room(), "kB")
+    ksft_lt(_kept() - memory, _room(), "kB")
     ksft_eq(log.faults(), [])
     # Not a line for each message: whoever floods the log hides something in it.
     ksft_lt(len(log.lines()), 2000)

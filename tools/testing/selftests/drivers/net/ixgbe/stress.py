@@ -28,7 +28,7 @@ from pathlib import Path
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_pr, ksft_true, \
     ksft_variants, KsftNamedVariant
 from lib.py import ACPICA, ADD_VF, DMA_DEBUG, KINDS, MANY, SLOW, CmdExitFailure, Failing, \
-    IxgbeEnv, KernelLog, NetNSEnter, bkg, cmd, defer, ethtool, hold_frames, load_module, \
+    IxgbeEnv, KernelLog, NetNSEnter, bkg, cmd, defer, ethtool, hold_frames, load_module, meminfo, \
     module_name, unload_module, verify_tcp, verify_udp
 
 ARGS = argparse.ArgumentParser(add_help=False)
@@ -98,9 +98,7 @@ def load_unload(cfg):
     def free():
         cmd("sync")
         Path("/proc/sys/vm/drop_caches").write_text("3")
-        text = Path("/proc/meminfo").read_text()
-        rows = dict(line.split(":") for line in text.splitlines())
-        return sum(int(rows[k].split()[0]) for k in ("SUnreclaim", "Percpu"))
+        return meminfo("SUnreclaim", "Percpu")
 
     def cycle(vfs):
         cfg.unload_pf()
