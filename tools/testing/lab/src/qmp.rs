@@ -105,7 +105,9 @@ impl Qmp {
     /// # Errors
     /// If nothing answers there.
     pub fn connect_here(path: &Path) -> Result<Self> {
-        Self::new(Wire::Here(UnixStream::connect(path)?))
+        let stream = UnixStream::connect(path)
+            .with_context(|| format!("connecting to {}", path.display()))?;
+        Self::new(Wire::Here(stream))
     }
 
     fn new(wire: Wire) -> Result<Self> {
