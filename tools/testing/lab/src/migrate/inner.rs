@@ -420,6 +420,31 @@ impl Inner {
         Ok(())
     }
 
+    /// Has the VM announce its address by the VF of a failover pair as soon as that is its primary.
+    ///
+    /// net_failover does not: it only drops what still comes to the standby (`net_failover_handle_frame()` in
+    /// drivers/net/net_failover.c), and the network sends there until the VM happens to say something by itself. For a VM that
+    /// only answers, that was 5 to 56 s.
+    ///
+    /// # Errors
+    /// If there is no such VF in time.
+    pub fn announce_vf(&self) -> Result<()> {
+        let script = format!(
+            "for i in $(seq 6000); do for l in /sys/class/net/*/lower_*; do
+                 n=/sys/class/net/${{l##*/lower_}}
+                 case $(readlink $n/device/driver) in */virtio_net|'') continue;; esac
+                 read c <$n/carrier && [ \"$c\" = 1 ] || continue
+                 m=${{l%/lower_*}}; arping -q -U -c 1 -I ${{m##*/}} {}; exit 0
+             done; sleep 0.01; done 2>/dev/null; exit 1",
+            FIRST.ip()
+        );
+        self.agent
+            .sh(&script, Duration::from_secs(90))?
+            .ok()
+            .context("waiting for the VF to be the primary of the failover pair")?;
+        Ok(())
+    }
+
     /// Changes the MTU of the VM's card, with its link up for three seconds before and after: a PF whose MTU changes resets its
     /// VFs, of which a guest may hear from its service task only, within two seconds.
     ///

@@ -317,7 +317,9 @@ fn one_round(
         }
         Card::Closed => target.set_link(true)?,
         // QEMU plugs the VF by itself once the VM runs; the move is over when the VM uses it as before.
-        Card::Failover => wait_for_vf(station, flow, to)
+        Card::Failover => target
+            .announce_vf()
+            .and_then(|()| wait_for_vf(station, flow, to))
             .with_context(|| format!("waiting for the VF:\n{}", diagnose(to, &target)))?,
         Card::Vf | Card::Virtio => {}
     }
