@@ -80,7 +80,15 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     thread::sleep(Duration::from_secs(1));
     let answers_at_the_end = station.stats(flow)?.received > before;
     station.stop_flow(flow);
-    thread::sleep(Duration::from_millis(500));
+    // On a loaded machine an answer may come late: what is lost stays lost.
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end
+        && !station
+            .lost_between(flow, seq, station.next_seq(flow)?)?
+            .is_empty()
+    {
+        thread::sleep(Duration::from_millis(20));
+    }
     let (_, samples) = station.samples(flow)?;
     let lost = station.lost_between(flow, 0, station.next_seq(flow)?)?;
     let lost_after = station.lost_between(flow, seq, station.next_seq(flow)?)?;
