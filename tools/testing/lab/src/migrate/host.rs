@@ -10,6 +10,7 @@ use serde_json::{json, Value};
 
 use super::inner::Card;
 use super::loss::Drops;
+use crate::kernel::Flavour;
 use crate::qmp::{stamp_us, Qmp};
 use crate::switch::Switch;
 use crate::vm::Vm;
@@ -69,6 +70,8 @@ pub struct Host {
     pub number: u8,
     /// The machine.
     pub vm: Vm,
+    /// Its kernel.
+    pub kernel: Flavour,
     /// The VFs that VMs may have.
     seats: &'static [Seat],
     /// What its cards are plugged into.
@@ -110,10 +113,17 @@ pub struct Preparation<'a> {
 
 impl Host {
     /// Takes a host that has just booted.
-    pub fn new(number: u8, vm: Vm, seats: &'static [Seat], switch: Switch) -> Self {
+    pub fn new(
+        number: u8,
+        vm: Vm,
+        kernel: Flavour,
+        seats: &'static [Seat],
+        switch: Switch,
+    ) -> Self {
         Self {
             number,
             vm,
+            kernel,
             seats,
             switch,
             started: AtomicU32::new(0),

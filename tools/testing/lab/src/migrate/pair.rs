@@ -147,7 +147,7 @@ impl Pair {
             host.deadline = spec.deadline;
             host.cards = spec.seats.iter().map(|s| s.card + 1).max().unwrap_or(1);
             let vm = lab.boot(&host, &kernel, &switch, &dir)?;
-            let host = Host::new(number, vm, spec.seats, switch.clone());
+            let host = Host::new(number, vm, spec.kernel, spec.seats, switch.clone());
             host.join()?;
             Ok(host)
         };
