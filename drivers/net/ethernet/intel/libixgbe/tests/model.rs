@@ -61,7 +61,6 @@ use libixgbe::{
         Pools, //
     },
     vf::Vf,
-    Delay,
     Regs, //
 };
 use proptest::prelude::*;
