@@ -228,12 +228,12 @@ impl Inner {
             "-qmp",
             &format!("unix:{qmp},server=on,wait=off"),
         ]);
-        // The default of 31 ports means 64 queues, each with an event that KVM takes away when the VM stops. And QEMU saves and
-        // loads the rings of a modern device as 1024 of them, whatever it has (vmstate_virtio_virtqueues in hw/virtio/virtio.c),
-        // while the VM stands.
+        // What the agent's port costs while the VM stands: QEMU saves and loads the rings of a modern device as 1024 of them, whatever
+        // it has (vmstate_virtio_virtqueues in hw/virtio/virtio.c); and for each queue with an ioeventfd KVM waits for a grace
+        // period of SRCU to take that away (kvm_io_bus_unregister_dev() in virt/kvm/kvm_main.c), 3 to 20 ms under emulation.
         add(&[
             "-device",
-            "virtio-serial-pci,max_ports=2,disable-legacy=off,disable-modern=on",
+            "virtio-serial-pci,max_ports=2,disable-legacy=off,disable-modern=on,ioeventfd=off",
             "-chardev",
             &format!("socket,id=agent,path={agent},server=on,wait=off"),
         ]);
@@ -324,7 +324,7 @@ impl Inner {
             "migrate-set-capabilities",
             json!({ "capabilities": capabilities }),
         )?;
-        let inner = Self {
+        let mut inner = Self {
             qemu,
             messages,
             qmp,
@@ -346,6 +346,10 @@ impl Inner {
                     );
                 }
             }
+            // Without ioeventfds the guest's opening of the port is handled by the vCPU's thread, which does not wake QEMU's main
+            // loop, and that does not look at the port's socket before something else wakes it (control_out() in
+            // hw/char/virtio-serial-bus.c, io_watch_poll_prepare() in chardev/char-io.c).
+            inner.qmp.execute("query-status", json!({}))?;
         }
         Ok(inner)
     }
