@@ -14,6 +14,7 @@ use serde_json::{json, Value};
 use super::host::{Host, Seat, FIRST};
 use super::pair::Image;
 use crate::guest::{Command, Event, Guest, Up};
+use crate::kernel::Flavour;
 use crate::qmp::Qmp;
 use crate::vm::BARE;
 
@@ -333,10 +334,14 @@ impl Inner {
             seats: image.seats,
         };
         if !incoming {
+            let limit = match host.kernel {
+                Flavour::Release => Duration::from_secs(120),
+                // It has the checkers twice, in its own kernel and in the host's; beside a build 120 s were not enough.
+                Flavour::Debug => Duration::from_secs(600),
+            };
             let start = Instant::now();
             while inner.agent.wait_up(Duration::from_millis(500)) != Up::Yes {
-                if start.elapsed() > Duration::from_secs(120) || inner.said().contains("QEMU ended")
-                {
+                if start.elapsed() > limit || inner.said().contains("QEMU ended") {
                     let console = guest
                         .run(&["tail", "-n", "30", &console], Duration::from_secs(20))?
                         .stdout;
