@@ -165,6 +165,9 @@ impl Figures {
     }
 
     fn row(&self) -> String {
+        if self.rounds.iter().all(|r| r.error.is_some()) {
+            return format!("| {} | failed | | | |", self.way.title());
+        }
         let spread = |s: Spread, digits: usize| {
             format!(
                 "{:.*} ({:.*}–{:.*})",
@@ -191,7 +194,7 @@ impl Figures {
 /// Runs the command.
 ///
 /// # Errors
-/// If a host or a VM cannot be had; what goes wrong with a migration is in the figures, and then an error at the end.
+/// If the hosts cannot be had; what goes wrong with a VM or a migration is in the figures, and then an error at the end.
 pub fn blackout(args: &BlackoutArgs) -> Result<()> {
     let ways = if args.ways.is_empty() {
         ALL.to_vec()
@@ -212,8 +215,11 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
     let mut all = Vec::new();
     for way in ways {
         progress.say(way.title());
-        let figures = one_way(&lab, &pair, way, args, &progress)?;
-        all.push(figures);
+        // A way that cannot be had does not cost the others.
+        all.push(
+            one_way(&lab, &pair, way, args, &progress)
+                .unwrap_or_else(|e| Figures::new(way, args.rate, format!("{e:#}"), vec![])),
+        );
         if let Some(path) = &args.json {
             // After each way, so that a run that is cut short leaves what it has.
             write_json(path, &all)?;

@@ -169,9 +169,10 @@ pub(super) fn configure(agent: &Guest, card: Card, seats: &[Seat]) -> Result<()>
             String::new()
         };
         let script = format!(
-            "for i in $(seq 200); do for n in {pattern}; do [ -e $n ] && grep -q {mac} ${{n%/lower_*}}/address && break 2; done; \
+            "for i in $(seq 600); do for n in {pattern}; do [ -e $n ] && grep -q {mac} ${{n%/lower_*}}/address && break 2; done; \
              sleep 0.05; done
              n=${{n%/lower_*}}; n=${{n##*/}}
+             [ -e /sys/class/net/$n ] || {{ echo no card; dmesg | tail -n 12; exit 1; }}
              ip addr add {ip}/24 dev $n && ip link set $n up || exit 1
              {routes}
              for i in $(seq 200); do read c </sys/class/net/$n/carrier && [ $c = 1 ] && exit 0; sleep 0.1; done
