@@ -306,7 +306,9 @@ fn one_round(
                 Card::Closed => close_at_the_end(&mut source)?,
                 Card::Vf | Card::Virtio | Card::Replug => {}
             }
-            end_move(&mut source)?
+            end_move(&mut source)
+                .with_context(|| why_not("the move does not end", &source, &target))
+                .with_context(|| diagnose(from, &source))?
         }
     };
     let info = source.qmp.execute("query-migrate", json!({}))?;
@@ -318,7 +320,11 @@ fn one_round(
     }
     let short = Duration::from_secs(60);
     let stopped = source.qmp.wait(|e| is_event(e, "STOP"), short)?;
-    let resumed = target.qmp.wait(|e| is_event(e, "RESUME"), short)?;
+    let resumed = target
+        .qmp
+        .wait(|e| is_event(e, "RESUME"), short)
+        .with_context(|| why_not("the VM does not run again", &source, &target))
+        .with_context(|| diagnose(to, &target))?;
     match target.card {
         Card::Replug => {
             target.plug()?;
