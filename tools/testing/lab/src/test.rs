@@ -67,16 +67,14 @@ pub fn test(args: &TestArgs) -> Result<()> {
         if host {
             println!("{HOST}");
         }
-        for b in &boots {
-            match b.left_out(pattern, args.kernel) {
-                None => println!("{}", b.name()),
-                Some(why) => println!("{}  # left out: {why}", b.name()),
-            }
-        }
-        for c in &migrations {
-            match c.left_out {
-                "" => println!("{}", c.name()),
-                why => println!("{}  # left out: {why}", c.name()),
+        let boots = boots
+            .iter()
+            .map(|b| (b.name(), b.left_out(pattern, args.kernel)));
+        let migrations = migrations.iter().map(|c| (c.name(), c.left_out(pattern)));
+        for (name, why) in boots.chain(migrations) {
+            match why {
+                None => println!("{name}"),
+                Some(why) => println!("{name}  # left out: {why}"),
             }
         }
         return Ok(());
@@ -88,14 +86,11 @@ pub fn test(args: &TestArgs) -> Result<()> {
         skipped.extend(why.map(|why| left_out(b.name(), why)));
         why.is_none()
     });
-    if pattern.is_none() {
-        migrations.retain(|c| {
-            if !c.left_out.is_empty() {
-                skipped.push(left_out(c.name(), c.left_out));
-            }
-            c.left_out.is_empty()
-        });
-    }
+    migrations.retain(|c| {
+        let why = c.left_out(pattern);
+        skipped.extend(why.map(|why| left_out(c.name(), why)));
+        why.is_none()
+    });
     if boots.is_empty() && migrations.is_empty() && !host {
         bail!(
             "nothing is called {}: `cargo lab test --list` shows what there is",

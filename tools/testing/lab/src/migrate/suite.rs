@@ -23,8 +23,8 @@ pub struct Case {
     name: &'static str,
     plan: Plan<'static>,
     expect: Expect,
-    /// Why a run of everything leaves it out; empty if it does not.
-    pub left_out: &'static str,
+    /// Whether a run of everything leaves it out, see [`LONG`].
+    long: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,10 @@ pub fn cases() -> Vec<Case> {
         name,
         plan,
         expect,
-        left_out: "",
+        long: false,
     };
     let long = |name, expect, plan| Case {
-        left_out: LONG,
+        long: true,
         ..case(name, expect, plan)
     };
     vec![
@@ -184,6 +184,11 @@ impl Case {
     /// Its name, as in `cargo lab test --list`.
     pub fn name(&self) -> String {
         format!("{} {}", self.name, self.plan.kernel.name())
+    }
+
+    /// Why a run of `pattern` leaves it out, if it does: a boot's rule, [`crate::suites::Boot::left_out`].
+    pub fn left_out(&self, pattern: Option<&str>) -> Option<&'static str> {
+        (pattern.is_none() && self.long).then_some(LONG)
     }
 
     /// Which kernel it needs.
