@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A VM that talks to the station while it moves to and fro.
 
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,18 +82,11 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     thread::sleep(Duration::from_secs(1));
     let answers_at_the_end = station.stats(flow)?.received > before;
     station.stop_flow(flow);
-    // On a loaded machine an answer may come late: what is lost stays lost.
-    let end = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < end
-        && !station
-            .lost_between(flow, seq, station.next_seq(flow)?)?
-            .is_empty()
-    {
-        thread::sleep(Duration::from_millis(20));
-    }
+    let sent = station.next_seq(flow)?;
+    wait_for_answers(station, flow, seq..sent, ANSWERS)?;
     let (_, samples) = station.samples(flow)?;
-    let lost = station.lost_between(flow, 0, station.next_seq(flow)?)?;
-    let lost_after = station.lost_between(flow, seq, station.next_seq(flow)?)?;
+    let lost = station.lost_between(flow, 0, sent)?;
+    let lost_after = station.lost_between(flow, seq, sent)?;
     let mut faults = pair.faults(log_from)?;
     if !alive || !answers_at_the_end {
         let at = if plan.rounds % 2 == 0 { first } else { second };
@@ -243,10 +237,7 @@ fn capacity(station: &Station, spec: FlowSpec) -> Result<u32> {
         })?;
         thread::sleep(Duration::from_millis(50));
         station.stop_flow(flow);
-        let end = Instant::now() + Duration::from_secs(5);
-        while station.stats(flow)?.lost > 0 && Instant::now() < end {
-            thread::sleep(Duration::from_millis(10));
-        }
+        wait_for_answers(station, flow, 0..station.next_seq(flow)?, ANSWERS)?;
         let (_, samples) = station.samples(flow)?;
         let took_us = samples
             .iter()
@@ -307,8 +298,7 @@ fn one_round(
                 Card::Vf | Card::Virtio | Card::Replug => {}
             }
             end_move(&mut source)
-                .with_context(|| why_not("the move does not end", &source, &target))
-                .with_context(|| diagnose(from, &source))?
+                .with_context(|| why_not(&diagnose(from, &source), &source, &target))?
         }
     };
     let info = source.qmp.execute("query-migrate", json!({}))?;
@@ -323,8 +313,7 @@ fn one_round(
     let resumed = target
         .qmp
         .wait(|e| is_event(e, "RESUME"), short)
-        .with_context(|| why_not("the VM does not run again", &source, &target))
-        .with_context(|| diagnose(to, &target))?;
+        .with_context(|| why_not(&diagnose(to, &target), &source, &target))?;
     match target.card {
         Card::Replug => {
             target.plug()?;
@@ -479,6 +468,18 @@ pub(super) fn migration_is(event: &Value, states: &[&str]) -> bool {
             .is_some_and(|s| states.contains(&s))
 }
 
+/// How long the answers to a flow that has ended may take on a loaded machine.
+const ANSWERS: Duration = Duration::from_secs(5);
+
+/// Waits until what a flow sent in this range has come back, or for `limit`: what is lost stays lost.
+fn wait_for_answers(station: &Station, flow: u32, sent: Range<u64>, limit: Duration) -> Result<()> {
+    let end = Instant::now() + limit;
+    while Instant::now() < end && !station.lost_between(flow, sent.start, sent.end)?.is_empty() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
 /// Waits until the flow runs as before: some datagrams sent after `seq` came back, and those sent until then had time to.
 /// Gives the number of the first that had not; `None` if the flow does not run.
 ///
@@ -488,10 +489,7 @@ pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<Option<u6
     loop {
         let now = station.next_seq(flow)?;
         if now > seq + 20 && station.lost_between(flow, now - 20, now)?.len() < 10 {
-            let grace = Instant::now() + Duration::from_secs(2);
-            while !station.lost_between(flow, now - 20, now)?.is_empty() && Instant::now() < grace {
-                thread::sleep(Duration::from_millis(20));
-            }
+            wait_for_answers(station, flow, now - 20..now, Duration::from_secs(2))?;
             return Ok(Some(now));
         }
         if Instant::now() > end {
