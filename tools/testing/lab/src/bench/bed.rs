@@ -23,6 +23,9 @@ use crate::vm::{Accel, Vm};
 /// Address of the interface that is measured.
 pub(super) const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
+/// Where the machine has the program that drops every frame.
+pub(super) const XDP_DROP: &str = "/run/xdp_drop.o";
+
 /// What was counted over some frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
@@ -99,9 +102,7 @@ impl Bed {
             let _ = write!(s, "\\{b:03o}");
             s
         });
-        bed.sh(&format!(
-            "printf '{octal}' >/tmp/xdp_drop.o; modprobe pktgen"
-        ))?;
+        bed.sh(&format!("printf '{octal}' >{XDP_DROP}; modprobe pktgen"))?;
         Ok(bed)
     }
 

@@ -10,7 +10,7 @@ use lab_agent::pattern::ECHO_PORT;
 use lab_agent::Run;
 use serde::Serialize;
 
-use super::bed::{Bed, Interface, Sample, V4};
+use super::bed::{Bed, Interface, Sample, V4, XDP_DROP};
 use super::count::Symbol;
 use super::peer::{self, Tcp};
 use crate::guest::Command as Started;
@@ -99,9 +99,7 @@ impl Load {
                 ))?;
             }
             Work::XdpDrop => {
-                bed.sh(&format!(
-                    "ip link set {name} xdp obj /tmp/xdp_drop.o sec xdp"
-                ))?;
+                bed.sh(&format!("ip link set {name} xdp obj {XDP_DROP} sec xdp"))?;
                 bed.up(dev)?;
             }
             Work::StackDrop => {}
