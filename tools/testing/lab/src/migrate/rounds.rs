@@ -286,7 +286,9 @@ fn one_round(
     if source.card == Card::Replug {
         source.unplug()?;
     }
-    let moved = match begin_move(to, &mut source, &mut target, (PORT, PORT))? {
+    let begun = begin_move(to, &mut source, &mut target, (PORT, PORT))
+        .with_context(|| why_not(&diagnose(from, &source), &source, &target))?;
+    let moved = match begun {
         Some(refusal) => Err(refusal),
         None => {
             match source.card {
