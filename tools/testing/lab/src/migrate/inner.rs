@@ -61,6 +61,8 @@ pub struct Inner {
     pub card: Card,
     /// Its VFs on either host.
     pub seats: &'static [Seat],
+    /// Its kernel and the hosts'.
+    pub kernel: Flavour,
 }
 
 /// QEMU's machine for a VM. What it does not use is left out: each device is saved and loaded while the VM stands, may remap
@@ -346,6 +348,7 @@ impl Inner {
             agent,
             card,
             seats: image.seats,
+            kernel: host.kernel,
         };
         if !incoming {
             let limit = match host.kernel {
