@@ -34,9 +34,9 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     image.trace = plan.trace.is_some();
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
-    vm.configure().with_context(|| diagnose(first, &vm))?;
+    vm.configure().with_context(|| diagnose(first, &mut vm))?;
     let (flow, rate) = start_traffic(plan, &vm.agent, vm.seats, station)
-        .with_context(|| format!("starting the traffic:\n{}", diagnose(first, &vm)))?;
+        .with_context(|| format!("starting the traffic:\n{}", diagnose(first, &mut vm)))?;
 
     let mut rounds = Vec::new();
     let boot_id = boot_id(&vm.agent)?;
@@ -90,7 +90,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let mut faults = pair.faults(log_from)?;
     if !alive || !answers_at_the_end {
         let at = if plan.rounds % 2 == 0 { first } else { second };
-        faults.push(format!("the VM is not well:\n{}", diagnose(at, &vm)));
+        faults.push(format!("the VM is not well:\n{}", diagnose(at, &mut vm)));
     }
     faults.extend(
         Scanner::new()?
@@ -293,7 +293,7 @@ fn one_round(
         source.unplug()?;
     }
     let begun = begin_move(to, &mut source, &mut target, (PORT, PORT))
-        .with_context(|| why_not(&diagnose(from, &source), &source, &target))?;
+        .with_context(|| why_not(&diagnose(from, &mut source), &source, &target))?;
     let moved = match begun {
         Some(refusal) => Err(refusal),
         None => {
@@ -309,7 +309,7 @@ fn one_round(
                 Card::Vf | Card::Virtio | Card::Replug => {}
             }
             end_move(&mut source)
-                .with_context(|| why_not(&diagnose(from, &source), &source, &target))?
+                .with_context(|| why_not(&diagnose(from, &mut source), &source, &target))?
         }
     };
     let info = source.qmp.execute("query-migrate", json!({}))?;
@@ -324,7 +324,7 @@ fn one_round(
     let resumed = target
         .qmp
         .wait(|e| is_event(e, "RESUME"), short)
-        .with_context(|| why_not(&diagnose(to, &target), &source, &target))?;
+        .with_context(|| why_not(&diagnose(to, &mut target), &source, &target))?;
     match target.card {
         Card::Replug => {
             target.plug()?;
@@ -335,7 +335,7 @@ fn one_round(
         Card::Failover => target
             .announce_vf()
             .and_then(|()| wait_for_vf(station, flow, to))
-            .with_context(|| format!("waiting for the VF:\n{}", diagnose(to, &target)))?,
+            .with_context(|| format!("waiting for the VF:\n{}", diagnose(to, &mut target)))?,
         Card::Vf | Card::Virtio => {}
     }
     let settled = settle(station, flow, station.next_seq(flow)?)?;
@@ -351,7 +351,7 @@ fn one_round(
         round.error = Some(format!(
             "the VM does not answer from {}:\n{}",
             to.name(),
-            diagnose(to, &target)
+            diagnose(to, &mut target)
         ));
     }
     source.quit();
@@ -516,8 +516,9 @@ pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<Option<u6
 }
 
 /// What helps to understand why a VM that has arrived does not answer.
-pub(super) fn diagnose(to: &Host, vm: &Inner) -> String {
+pub(super) fn diagnose(to: &Host, vm: &mut Inner) -> String {
     let limit = Duration::from_secs(20);
+    let machine = machine_state(to, vm) + "a second later:\n" + &machine_state(to, vm);
     let vm_state = "grep -E 'CPU|eth0|ixgbevf|virtio' /proc/interrupts; cd /sys/class/net/eth0/statistics; grep . rx_packets \
                     tx_packets rx_dropped rx_errors; dmesg | tail -n 5";
     let host_state = "ip -s -s link; for n in $(ls /sys/bus/pci/devices/0000:01:00.0/net); do ethtool -S $n | grep -v ': 0'; done; \
@@ -526,7 +527,8 @@ pub(super) fn diagnose(to: &Host, vm: &Inner) -> String {
         Ok(o) => format!("{what}:\n{}{}", o.stdout, o.stderr),
         Err(e) => format!("{what}: {e:#}\n"),
     };
-    said("in the VM", vm.agent.sh(vm_state, limit))
+    machine
+        + &said("in the VM", vm.agent.sh(vm_state, limit))
         + &said(
             "a second later",
             vm.agent.sh(&format!("sleep 1; {vm_state}"), limit),
@@ -539,6 +541,23 @@ pub(super) fn diagnose(to: &Host, vm: &Inner) -> String {
                 .sh("tail -n 25 $(ls -t /run/vm*.console | head -n 1)", limit),
         )
         + &format!("QEMU says: {}", vm.said())
+}
+
+/// What the VM's processor is at, as QEMU and KVM see it, and where QEMU's threads wait: for a VM that says nothing itself.
+fn machine_state(host: &Host, vm: &mut Inner) -> String {
+    let mut text = String::new();
+    for command in ["info status", "info registers", "info lapic"] {
+        let said = vm.qmp.human(command);
+        text += &said.unwrap_or_else(|e| format!("{command}: {e:#}\n"));
+    }
+    let threads = "grep -H . /sys/kernel/debug/kvm/*/*/* 2>/dev/null | grep -v ':0$'
+        for t in $(ls -d /proc/[0-9]*/task/* | grep -v self); do
+            read c <$t/comm; case $c in qemu*|*KVM*|*live_migration*) ;; *) continue;; esac
+            echo \"$t $c $(cut -d' ' -f3,14,15 $t/stat) $(cat $t/wchan)\"; cat $t/stack; done";
+    match host.vm.guest.sh(threads, Duration::from_secs(20)) {
+        Ok(o) => text + &o.stdout + "\n",
+        Err(e) => text + &format!("QEMU's threads: {e:#}\n"),
+    }
 }
 
 #[cfg(test)]
