@@ -39,10 +39,16 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
         .with_context(|| format!("starting the traffic:\n{}", diagnose(first, &mut vm)))?;
 
     let mut rounds = Vec::new();
-    let boot_id = boot_id(&vm.agent)?;
+    let boot_id = boot_id(&vm.agent).with_context(|| {
+        format!(
+            "asking the VM for its boot id:\n{}",
+            diagnose(first, &mut vm)
+        )
+    })?;
     // Each datagram from here on belongs to the migration during or after which it was sent.
     let mut seq = station.next_seq(flow)?;
-    let mut dropped = drops(pair, &vm)?;
+    let mut dropped = drops(pair, &vm)
+        .with_context(|| format!("asking for counters:\n{}", diagnose(first, &mut vm)))?;
     for n in 0..plan.rounds {
         let (from, to) = if n % 2 == 0 {
             (first, second)
