@@ -524,7 +524,9 @@ pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<Option<u6
 /// What helps to understand why a VM that has arrived does not answer.
 pub(super) fn diagnose(to: &Host, vm: &mut Inner) -> String {
     let limit = Duration::from_secs(20);
-    let machine = machine_state(to, vm) + "a second later:\n" + &machine_state(to, vm);
+    let mut machine = machine_state(to, vm) + "a second later:\n";
+    thread::sleep(Duration::from_secs(1));
+    machine += &machine_state(to, vm);
     let vm_state = "grep -E 'CPU|eth0|ixgbevf|virtio' /proc/interrupts; cd /sys/class/net/eth0/statistics; grep . rx_packets \
                     tx_packets rx_dropped rx_errors; dmesg | tail -n 5";
     let host_state = "ip -s -s link; for n in $(ls /sys/bus/pci/devices/0000:01:00.0/net); do ethtool -S $n | grep -v ': 0'; done; \
