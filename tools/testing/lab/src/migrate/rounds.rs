@@ -35,20 +35,16 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
     vm.configure().with_context(|| diagnose(first, &mut vm))?;
-    let (flow, rate) = start_traffic(plan, &vm.agent, vm.seats, station)
-        .with_context(|| format!("starting the traffic:\n{}", diagnose(first, &mut vm)))?;
+    let started = start_traffic(plan, &vm.agent, vm.seats, station);
+    let (flow, rate) = explained(started, "starting the traffic", first, &mut vm)?;
 
     let mut rounds = Vec::new();
-    let boot_id = boot_id(&vm.agent).with_context(|| {
-        format!(
-            "asking the VM for its boot id:\n{}",
-            diagnose(first, &mut vm)
-        )
-    })?;
+    let asked = boot_id(&vm.agent);
+    let boot_id = explained(asked, "asking the VM for its boot id", first, &mut vm)?;
     // Each datagram from here on belongs to the migration during or after which it was sent.
     let mut seq = station.next_seq(flow)?;
-    let mut dropped = drops(pair, &vm)
-        .with_context(|| format!("asking for counters:\n{}", diagnose(first, &mut vm)))?;
+    let counted = drops(pair, &vm);
+    let mut dropped = explained(counted, "asking for counters", first, &mut vm)?;
     for n in 0..plan.rounds {
         let (from, to) = if n % 2 == 0 {
             (first, second)
@@ -338,10 +334,12 @@ fn one_round(
         }
         Card::Closed => target.set_link(true)?,
         // QEMU plugs the VF by itself once the VM runs; the move is over when the VM uses it as before.
-        Card::Failover => target
-            .announce_vf()
-            .and_then(|()| wait_for_vf(station, flow, to))
-            .with_context(|| format!("waiting for the VF:\n{}", diagnose(to, &mut target)))?,
+        Card::Failover => {
+            let plugged = target
+                .announce_vf()
+                .and_then(|()| wait_for_vf(station, flow, to));
+            explained(plugged, "waiting for the VF", to, &mut target)?;
+        }
         Card::Vf | Card::Virtio => {}
     }
     let settled = settle(station, flow, station.next_seq(flow)?)?;
@@ -549,6 +547,11 @@ pub(super) fn diagnose(to: &Host, vm: &mut Inner) -> String {
                 .sh("tail -n 25 $(ls -t /run/vm*.console | head -n 1)", limit),
         )
         + &format!("QEMU says: {}", vm.said())
+}
+
+/// What was being done, and what helps to understand why it failed, if it did.
+fn explained<T>(result: Result<T>, what: &str, host: &Host, vm: &mut Inner) -> Result<T> {
+    result.with_context(|| format!("{what}:\n{}", diagnose(host, vm)))
 }
 
 /// What the VM's processor is at, as QEMU and KVM see it, and where QEMU's threads wait: for a VM that says nothing itself.
