@@ -75,6 +75,7 @@ void nic_netif_tx_start_all_queues(struct net_device *netdev);
 void nic_netif_tx_wake_all_queues(struct net_device *netdev);
 void nic_netif_tx_disable(struct net_device *netdev);
 void nic_eth_hw_addr_set(struct net_device *netdev, const u8 *addr);
+void nic_address_changed(struct net_device *netdev);
 void nic_set_perm_addr(struct net_device *netdev, const u8 *addr);
 void nic_dev_priv_flags_unicast(struct net_device *netdev);
 unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN], unsigned int max);

@@ -76,6 +76,11 @@ void nic_eth_hw_addr_set(struct net_device *netdev, const u8 *addr)
 	eth_hw_addr_set(netdev, addr);
 }
 
+void nic_address_changed(struct net_device *netdev)
+{
+	call_netdevice_notifiers(NETDEV_CHANGEADDR, netdev);
+}
+
 void nic_set_perm_addr(struct net_device *netdev, const u8 *addr)
 {
 	ether_addr_copy(netdev->perm_addr, addr);

@@ -329,6 +329,14 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_eth_hw_addr_set(self.as_raw(), addr.as_ptr()) };
     }
 
+    /// Tells the stack that the address is another now, where it is not the core that changed it (`NETDEV_CHANGEADDR`).
+    ///
+    /// Who is told may call the driver: no lock that it takes then may be held.
+    pub fn address_changed(&self, _rtnl: &Rtnl) {
+        // SAFETY: RTNL is held, and the device lives as long as `self`.
+        unsafe { raw::nic_address_changed(self.as_raw()) };
+    }
+
     /// Sets the permanent address.
     pub fn set_perm_address(&self, _rtnl: &Rtnl, addr: &MacAddr) {
         // SAFETY: RTNL is held.

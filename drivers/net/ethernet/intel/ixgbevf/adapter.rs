@@ -108,6 +108,8 @@ impl Events {
     pub(crate) const RESET: u32 = 1 << 0;
     /// The mailbox interrupt came.
     pub(crate) const MAILBOX: u32 = 1 << 1;
+    /// The PF gave the VF another address: the stack is to be told.
+    pub(crate) const ADDRESS: u32 = 1 << 2;
 
     /// Asks for `event`.
     pub(crate) fn set(&self, event: u32) {

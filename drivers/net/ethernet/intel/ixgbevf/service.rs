@@ -55,6 +55,10 @@ impl Adapter {
                 self.reinit(dev, &rtnl, &mut st);
             }
         }
+        if self.events.take(Events::ADDRESS) {
+            // Without the state lock: who is told may call the driver.
+            dev.address_changed(&Rtnl::lock());
+        }
         let mut st = self.state.lock();
         if st.up.is_some() {
             self.watchdog(dev, &mut st);

@@ -168,7 +168,13 @@ impl Adapter {
         }
         st.xdp_queues = xdp_queues.min(st.queues);
         dev.set_real_num_queues(rtnl, st.queues, st.queues)?;
-        dev.set_address(rtnl, &st.mac);
+        if dev.address() != st.mac {
+            dev.set_address(rtnl, &st.mac);
+            // C tells nobody. Headers that neighbours have cached then keep the old source address, and peers answer to that
+            // until they look for the new one, most of a minute later.
+            self.events.set(Events::ADDRESS);
+            dev.schedule_service(0);
+        }
         let _ = st.vf.set_rar(&self.hw, st.mac);
         let _ = st.vf.set_rlpml(&self.hw, dev.mtu() + ETH_OVERHEAD);
         self.program_filters(st);

@@ -97,6 +97,14 @@ class Endpoint:
                 raise TimeoutError(f"{self}: link is not {'up' if up else 'down'}")
             time.sleep(0.05)
 
+    def wait_address(self, mac, deadline=30):
+        """ Wait until the driver has taken this MAC address. """
+        end = time.monotonic() + deadline
+        while self.mac() != mac:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self}: address is {self.mac()}, not {mac}")
+            time.sleep(0.1)
+
     def up(self):
         """ Bring the interface up and wait for the link. """
         self.link("up")
