@@ -395,7 +395,12 @@ fn kill(
     }
     target.kill();
     let why = match rounds::end_move(vm)? {
-        Ok(_) => "the source took the move for done".to_owned(),
+        // The destination had said that the VM runs there, and died before the source was asked again. Who manages the hosts
+        // knows that it is dead, and lets the source go on.
+        Ok(()) => {
+            vm.qmp.execute("cont", json!({}))?;
+            "the VM ran there, and is resumed on the source".to_owned()
+        }
         Err(why) => why,
     };
     Ok((format!("{name} ({why})"), None))
