@@ -170,8 +170,8 @@ impl Adapter {
         dev.set_real_num_queues(rtnl, st.queues, st.queues)?;
         if dev.address() != st.mac {
             dev.set_address(rtnl, &st.mac);
-            // C tells nobody. Headers that neighbours have cached then keep the old source address, and peers answer to that
-            // until they look for the new one, most of a minute later.
+            // C tells nobody. Headers that neighbours have cached keep the old source address then, unless the stack saw the
+            // carrier go, which drops them (neigh_carrier_down() in net/core/neighbour.c).
             self.events.set(Events::ADDRESS);
             dev.schedule_service(0);
         }

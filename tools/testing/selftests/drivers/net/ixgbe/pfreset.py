@@ -73,7 +73,7 @@ def settings_survive(cfg):
     cfg.vfs[1].wait_address(mac)
     if "/" not in cfg.vf_module:
         # The C driver tells nobody of its new address: what neighbours have cached keeps
-        # the old one as source, and the peer answers to that for most of a minute.
+        # the old one as source, unless the stack saw the carrier go.
         ip("neigh flush all", ns=cfg.vfs[1].ns)
     cfg.settle(cfg.vfs[1], deadline=10)
     cfg.settle()
