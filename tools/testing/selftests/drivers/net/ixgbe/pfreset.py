@@ -75,7 +75,6 @@ def settings_survive(cfg):
         # The C driver tells nobody of its new address: what neighbours have cached keeps
         # the old one as source, unless the stack saw the carrier go.
         ip("neigh flush all", ns=cfg.vfs[1].ns)
-    cfg.settle(cfg.vfs[1], deadline=10)
     cfg.settle()
     ksft_eq({k: v for k, v in cfg.vf_info(1).items() if k != "stats"}, before)
     verify_tcp(cfg.vfs[1], cfg.peer, 200000)
