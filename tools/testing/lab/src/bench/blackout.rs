@@ -13,7 +13,7 @@ use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
 use crate::migrate::host::{Preparation, FIRST};
 use crate::migrate::inner::Card;
-use crate::migrate::pair::{Pair, PairSpec, Progress};
+use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress};
 use crate::migrate::report::{median, Round};
 use crate::migrate::{rounds, Plan, Traffic};
 
@@ -208,6 +208,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         head: Head::Value,
         ours: true,
         libvirt: false,
+        cpus: measured_cpus(),
         seats: &[FIRST],
         deadline: Duration::from_secs(600 + 60 * u64::from(args.rounds) * ways.len() as u64),
     };

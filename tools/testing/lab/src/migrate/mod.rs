@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::host::{Preparation, FIRST};
 use self::inner::Card;
-use self::pair::{Pair, PairSpec, Progress};
+use self::pair::{measured_cpus, Pair, PairSpec, Progress};
 use self::report::Report;
 use crate::capture::Capture;
 use crate::kernel::Flavour;
@@ -64,6 +64,9 @@ pub struct MigrateArgs {
     /// Which kernel.
     #[arg(long, value_enum, default_value = "release")]
     kernel: Flavour,
+    /// Virtual CPUs of each host [default: half of this machine's cores; on the debug kernel two, for it is to see races]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
+    cpus: Option<u32>,
     /// Datagrams per second.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
@@ -125,8 +128,12 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         migratable: true,
         trace: args.trace.as_deref(),
     };
+    let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
+        Flavour::Release => measured_cpus(),
+        Flavour::Debug => 2,
+    });
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
-    let report = run(&lab, &plan, capture)?;
+    let report = run(&lab, &plan, cpus, capture)?;
     report.print();
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)
@@ -138,17 +145,18 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
     report.verdict()
 }
 
-/// Boots two hosts, runs the VM, and migrates it as planned.
+/// Boots two hosts with so many CPUs each, runs the VM, and migrates it as planned.
 ///
 /// # Errors
 /// If a step fails; faults of the migration itself are in the report.
-pub fn run(lab: &Lab, plan: &Plan<'_>, capture: Option<Capture>) -> Result<Report> {
+pub fn run(lab: &Lab, plan: &Plan<'_>, cpus: u32, capture: Option<Capture>) -> Result<Report> {
     let progress = Progress::new()?;
     let spec = PairSpec {
         kernel: plan.kernel,
         head: plan.head,
         ours: plan.card != Card::Virtio,
         libvirt: false,
+        cpus,
         seats: &[FIRST],
         deadline: Duration::from_secs(600 + 120 * u64::from(plan.rounds)),
     };

@@ -63,10 +63,20 @@ pub struct PairSpec {
     pub ours: bool,
     /// Whether they have libvirt, which is in an image of its own.
     pub libvirt: bool,
+    /// Virtual CPUs of each.
+    pub cpus: u32,
     /// VFs for VMs, in the order of their cards.
     pub seats: &'static [Seat],
     /// After this time the hosts are killed.
     pub deadline: Duration,
+}
+
+/// Virtual CPUs of each host where times are measured: both together no more than this machine has, since a CPU that waits for a
+/// core holds up whoever waits for it, be it for a lock or for the answer to an IPI. Two cores and four CPUs made a blackout
+/// longer by a third.
+pub fn measured_cpus() -> u32 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores / 2).unwrap_or(u32::MAX).clamp(1, 4)
 }
 
 /// Two hosts that run.
@@ -136,6 +146,7 @@ impl Pair {
         let boot = |number: u8| -> Result<Host> {
             let mut host = HostSpec::new(number);
             host.head = spec.head;
+            host.cpus = spec.cpus;
             host.modules.clone_from(&modules);
             host.root.clone_from(&root);
             host.inner = Some(share.clone());

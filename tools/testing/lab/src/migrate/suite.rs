@@ -203,6 +203,8 @@ impl Case {
             head: self.plan.head,
             ours: true,
             libvirt: self.expect == Expect::Libvirt,
+            // Two, whatever runs them, so that drivers that do not heed each other's CPUs are caught.
+            cpus: 2,
             seats: match self.expect {
                 Expect::Together(party) => party.seats,
                 _ => &[FIRST],
