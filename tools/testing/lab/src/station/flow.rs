@@ -136,14 +136,14 @@ impl Flow {
         &self.samples
     }
 
-    /// The longest gap that began at or after `from_ns`: its length and its beginning, both in µs.
+    /// The longest gap that ended after `from_ns`, wherever it began: its length and its beginning, both in µs.
     pub fn longest_gap_since(&self, from_ns: u64) -> (u64, u64) {
         let mut arrivals: Vec<u64> = self.samples.iter().map(Sample::back_us).collect();
         arrivals.sort_unstable();
         arrivals
             .windows(2)
             .filter_map(|w| Some((w.get(1)?.saturating_sub(*w.first()?), *w.first()?)))
-            .filter(|(_, at)| *at >= from_ns / 1000)
+            .filter(|(gap, at)| at.saturating_add(*gap) > from_ns / 1000)
             .max()
             .unwrap_or_default()
     }
@@ -238,6 +238,8 @@ mod tests {
             f.arrived(&d, &b, back * MS, 1);
         }
         assert_eq!(f.longest_gap_since(0), (50_000, 1_000));
-        assert_eq!(f.longest_gap_since(40 * MS), (30_000, 61_000));
+        // What began before and ends after is part of what is looked at.
+        assert_eq!(f.longest_gap_since(40 * MS), (50_000, 1_000));
+        assert_eq!(f.longest_gap_since(51 * MS), (30_000, 61_000));
     }
 }

@@ -159,7 +159,7 @@ impl Station {
         Ok((f.start, f.flow.samples().to_vec()))
     }
 
-    /// The longest gap of a flow that began at or after `from`, in µs, and when it began in µs after the flow's start.
+    /// The longest gap of a flow that ended after `from`, in µs, and when it began in µs after the flow's start.
     ///
     /// # Errors
     /// If there is no such flow.
