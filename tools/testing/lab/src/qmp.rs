@@ -129,13 +129,22 @@ impl Qmp {
             if let Some(v) = self.ready.pop_front() {
                 return Ok(v);
             }
-            let bytes = self.wire.receive(end)?;
+            let bytes = self.wire.receive(end).map_err(|e| self.with_reason(e))?;
             self.rest.extend_from_slice(&bytes);
             while let Some(n) = self.rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=n).collect();
                 self.ready
                     .push_back(serde_json::from_slice(&line).context("QMP")?);
             }
+        }
+    }
+
+    /// Adds why QEMU ended, if it said so: `guest-reset` is also that of a triple fault.
+    fn with_reason(&self, e: anyhow::Error) -> anyhow::Error {
+        let is_end = |e: &&Value| e.get("event").and_then(Value::as_str) == Some("SHUTDOWN");
+        match self.events.iter().rfind(is_end) {
+            Some(end) => e.context(format!("QEMU ended, after it had said {end}")),
+            None => e,
         }
     }
 
@@ -201,4 +210,36 @@ pub fn stamp_us(event: &Value) -> u64 {
             .unwrap_or_default()
     };
     part("seconds") * 1_000_000 + part("microseconds")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_qemu_that_ends_is_quoted_with_its_reason() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("qmp");
+        let listener = UnixListener::bind(&path)?;
+        let qemu = std::thread::spawn(move || -> Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            stream.write_all(b"{\"QMP\": {}}\n")?;
+            let mut line = String::new();
+            std::io::BufReader::new(stream.try_clone()?).read_line(&mut line)?;
+            stream.write_all(
+                b"{\"return\": {}}\n{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}\n",
+            )?;
+            Ok(())
+        });
+        let mut qmp = Qmp::connect_here(&path)?;
+        let lost = qmp.wait(|_| false, Duration::from_secs(10));
+        let why = lost.err().map(|e| format!("{e:#}")).unwrap_or_default();
+        assert!(why.contains("guest-reset"), "{why}");
+        assert!(why.contains("QEMU closed its QMP socket"), "{why}");
+        qemu.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+        Ok(())
+    }
 }
