@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::host::{Preparation, FIRST};
 use self::inner::Card;
-use self::pair::{measured_cpus, Pair, PairSpec, Progress};
+use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
 use self::report::Report;
 use crate::capture::Capture;
 use crate::kernel::Flavour;
@@ -130,7 +130,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
         Flavour::Release => measured_cpus(),
-        Flavour::Debug => 2,
+        Flavour::Debug => TESTED_CPUS,
     });
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
     let report = run(&lab, &plan, cpus, capture)?;

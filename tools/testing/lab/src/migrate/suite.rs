@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::host::{Preparation, FIRST};
 use super::inner::Card;
-use super::pair::{Pair, PairSpec, Progress};
+use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
 use super::report::Report as Migration;
 use super::together::{self, Party};
 use super::{libvirt, refusals, rounds, Plan, Traffic};
@@ -203,8 +203,7 @@ impl Case {
             head: self.plan.head,
             ours: true,
             libvirt: self.expect == Expect::Libvirt,
-            // Two, whatever runs them, so that drivers that do not heed each other's CPUs are caught.
-            cpus: 2,
+            cpus: TESTED_CPUS,
             seats: match self.expect {
                 Expect::Together(party) => party.seats,
                 _ => &[FIRST],
