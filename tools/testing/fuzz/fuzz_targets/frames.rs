@@ -3,9 +3,10 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
+use ixgbe_model::offload::context::{Context, DataOptions};
 use ixgbe_model::offload::parse::{Packet, TagTypes};
 use ixgbe_model::offload::rss::Toeplitz;
-use ixgbe_model::offload::tx::{self, Config, Context, DataOptions, LegacyOptions};
+use ixgbe_model::offload::tx::{self, Config, LegacyOptions};
 use ixgbe_model::offload::{fcs, rx, vlan};
 use libfuzzer_sys::fuzz_target;
 use libixgbe::desc::{AdvTxContext, AdvTxData, LegacyTx};

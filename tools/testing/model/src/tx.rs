@@ -6,7 +6,8 @@ use zerocopy::FromBytes;
 
 use crate::filter::{pools, Filter};
 use crate::host::{DmaError, Function, Host};
-use crate::offload::tx::{self, Context, DataOptions, LegacyOptions};
+use crate::offload::context::{Context, DataOptions};
+use crate::offload::tx::{self, LegacyOptions};
 use crate::offload::{fcs, tso};
 use crate::queue::DESC;
 use crate::rate::RateLimit;

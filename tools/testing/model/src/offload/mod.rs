@@ -14,8 +14,10 @@
 //! - **D**: DPDK `drivers/net/ixgbe/ixgbe_rxtx.c`.
 
 pub mod checksum;
+pub mod context;
 pub mod fcs;
 pub mod hash_filter;
+mod insert;
 pub mod parse;
 pub mod rss;
 pub mod rx;

@@ -4,8 +4,9 @@
 use etherparse::{IpNumber, PacketBuilder, TcpHeader, UdpHeader};
 use proptest::prelude::*;
 
+use super::context::{Context, DataOptions, Error, L4Type};
 use super::parse::Packet;
-use super::tx::{advanced, Config, Context, DataOptions, Error, L4Type};
+use super::tx::{advanced, Config};
 
 /// IP version, addresses and options of a generated packet.
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Segmentation of TCP and UDP over IPv4 and IPv6 (82598 3.5.3.4).
 
-use super::tx::{insert_ip_checksum, insert_l4_checksum, Context, DataOptions, Error, L4Type};
+use super::context::{Context, DataOptions, Error, L4Type};
+use super::insert::{insert_ip_checksum, insert_l4_checksum};
 use super::vlan::ADDRESSES_LEN;
 use super::{be16, be32, put};
 
