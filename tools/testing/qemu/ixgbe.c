@@ -76,6 +76,7 @@ struct IxgbeState {
     NICState *nic;
     NICConf conf;
     char *head_write;
+    char *quirks;
     char *dma_log;
     bool has_msix;
     bool has_msi;
@@ -500,9 +501,11 @@ static void ixgbe_realize(PCIDevice *dev, Error **errp)
 
     qemu_macaddr_default_if_unset(&s->conf.macaddr);
     mac = s->conf.macaddr.a;
-    s->model = ixgbe_model_new(&ixgbe_host_ops, s, (const uint8_t (*)[6])mac, s->head_write ?: "value");
+    s->model = ixgbe_model_new(&ixgbe_host_ops, s, (const uint8_t (*)[6])mac, s->head_write ?: "value",
+                               s->quirks ?: "");
     if (!s->model) {
-        error_setg(errp, "ixgbe: head-write is value, zero or ignore, not %s", s->head_write);
+        error_setg(errp, "ixgbe: head-write is value, zero or ignore, not %s; or there is no such quirk: %s",
+                   s->head_write ?: "value", s->quirks ?: "none");
         return;
     }
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, ixgbe_timer, s);
@@ -627,6 +630,7 @@ static const VMStateDescription ixgbe_vmstate = {
 static const Property ixgbe_properties[] = {
     DEFINE_NIC_PROPERTIES(IxgbeState, conf),
     DEFINE_PROP_STRING("head-write", IxgbeState, head_write),
+    DEFINE_PROP_STRING("quirks", IxgbeState, quirks),
     DEFINE_PROP_STRING("dma-log", IxgbeState, dma_log),
     DEFINE_PROP_BOOL("msix", IxgbeState, has_msix, true),
     DEFINE_PROP_BOOL("msi", IxgbeState, has_msi, true),

@@ -27,7 +27,7 @@ typedef struct IxgbeHostOps {
 } IxgbeHostOps;
 
 IxgbeModel *ixgbe_model_new(const IxgbeHostOps *ops, void *opaque, const uint8_t (*mac)[6],
-                            const char *head_write);
+                            const char *head_write, const char *quirks);
 void ixgbe_model_free(IxgbeModel *model);
 uint32_t ixgbe_model_read(IxgbeModel *model, uint32_t function, uint32_t address);
 void ixgbe_model_write(IxgbeModel *model, uint32_t function, uint32_t address, uint32_t value);

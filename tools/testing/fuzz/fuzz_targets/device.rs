@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Unstructured};
 use ixgbe_model::host::{Clock, Dma, DmaError, Function, Interrupts, Wire};
-use ixgbe_model::{Config, Device, HeadWrite, MAX_VFS};
+use ixgbe_model::{Config, Device, HeadWrite, Quirks, ShortPaylen, MAX_VFS};
 use libfuzzer_sys::fuzz_target;
 use libixgbe::{desc, regs};
 use zerocopy::IntoBytes;
@@ -443,10 +443,11 @@ struct Run {
 
 impl Run {
     /// A device as a PF driver with SR-IOV leaves it: 64 pools, an address, a VLAN and two small rings for each of a few.
-    fn new(head_write: HeadWrite) -> Self {
+    fn new(head_write: HeadWrite, quirks: Quirks) -> Self {
         let config = Config {
             mac: address(63),
             head_write,
+            quirks,
         };
         let machine = Machine {
             memory: MEMORY_AT_START.clone(),
@@ -786,13 +787,37 @@ impl Run {
     }
 }
 
+/// Any mix of what cards may do.
+fn quirks(bits: u32) -> Quirks {
+    let on = |bit: u32| bits >> bit & 1 == 1;
+    Quirks {
+        batch: on(0),
+        rx_batch: if on(0) { bits >> 28 } else { 0 },
+        tx_sticks: if on(1) { 0b101 } else { 0 },
+        rx_sticks: if on(2) { 0b101 } else { 0 },
+        start_needs_link: on(3),
+        stop_needs_link: on(4),
+        enable_zeroes_head: on(5),
+        fetch_ahead: if on(6) { bits >> 24 & 15 } else { 0 },
+        lose_contexts: on(7),
+        switch_obeys_maxfrs: on(8),
+        short_paylen: match bits >> 9 & 3 {
+            1 => ShortPaylen::Drop,
+            2 => ShortPaylen::Hang,
+            _ => ShortPaylen::Send,
+        },
+        firmware_error: on(11),
+        stray_mdd: on(12),
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
     let Ok(policy) = input.int_in_range(0..=2) else {
         return;
     };
     let policies = [HeadWrite::Value, HeadWrite::Zero, HeadWrite::Ignore];
-    let mut run = Run::new(policies[policy]);
+    let mut run = Run::new(policies[policy], quirks(input.arbitrary().unwrap_or(0)));
     // A bound, so that long inputs stay about states and not about length.
     for _ in 0..256 {
         if input.is_empty() {

@@ -33,6 +33,9 @@ pub struct Counts {
     pub malformed: u64,
     /// Frames dropped by an anti-spoof check.
     pub spoofed: u64,
+    /// Receive buffers that were written across the end of a 4 KiB page. A driver whose buffers lie within pages has told
+    /// the device more than is its own.
+    pub crossed_page: u64,
 }
 
 /// All of it.
@@ -127,8 +130,9 @@ impl Debug {
                 };
                 format!(
                     "\"{name}\":{{\"mmio_reads\":{},\"mmio_writes\":{},\"dma_errors\":{},\"sent\":{},\"received\":{},\
-                     \"no_descriptor\":{},\"malformed\":{},\"spoofed\":{}}}",
-                    c.reads, c.writes, c.dma_errors, c.sent, c.received, c.no_descriptor, c.malformed, c.spoofed
+                     \"no_descriptor\":{},\"malformed\":{},\"spoofed\":{},\"crossed_page\":{}}}",
+                    c.reads, c.writes, c.dma_errors, c.sent, c.received, c.no_descriptor, c.malformed, c.spoofed,
+                    c.crossed_page
                 )
             })
             .collect();

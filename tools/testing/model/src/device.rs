@@ -9,10 +9,12 @@ use crate::eeprom::Eeprom;
 use crate::host::{Function, Host};
 use crate::intr::{PfInterrupts, VfInterrupts};
 use crate::mailbox::Mailbox;
-use crate::queue::{Change, HeadWrite, QueueReg, Ring};
+use crate::queue::{Change, HeadWrite, QueueReg, Ring, Rules};
+use crate::quirk::Quirks;
 use crate::regs_file::RegisterFile;
 use crate::rx::{PacketBuffer, RxPolicy};
 use crate::tx::TxState;
+use crate::writeback::Late;
 
 /// Virtual functions. Pools number 64; the C driver keeps the last for the PF.
 pub const MAX_VFS: u8 = 63;
@@ -26,6 +28,8 @@ pub struct Config {
     pub mac: [u8; 6],
     /// What writes to ring heads do.
     pub head_write: HeadWrite,
+    /// What else it does that not every card does.
+    pub quirks: Quirks,
 }
 
 /// State of a virtual function.
@@ -48,6 +52,13 @@ pub struct Device {
     pub(crate) rx_policy: Vec<RxPolicy>,
     pub(crate) tx: Vec<Ring>,
     pub(crate) tx_state: Vec<TxState>,
+    /// Write-backs that wait, see `writeback`.
+    pub(crate) rx_late: Vec<Late>,
+    pub(crate) tx_late: Vec<Late>,
+    /// Some of them have a time.
+    pub(crate) late_deadlines: bool,
+    /// The event of the quirk `stray-mdd` was raised since the last reset.
+    pub(crate) stray_told: bool,
     /// Work done since power-up: descriptors taken, frames sent and delivered.
     pub(crate) spent: u64,
     /// Transmit queues that have something to do.
@@ -78,6 +89,10 @@ impl Device {
             rx_policy: vec![RxPolicy::default(); queues],
             tx: vec![Ring::default(); queues],
             tx_state: vec![TxState::default(); queues],
+            rx_late: vec![Late::default(); queues],
+            tx_late: vec![Late::default(); queues],
+            late_deadlines: false,
+            stray_told: false,
             spent: 0,
             tx_work: 0,
             rate_waiting: 0,
@@ -97,6 +112,16 @@ impl Device {
         self.regs.set(0xA200, u32::from_le_bytes([a, b, c, d]));
         self.regs
             .set(0xA204, regs::RAH_AV | u32::from(u16::from_le_bytes([e, f])));
+        if self.config.quirks.firmware_error {
+            // As cards in service were seen to have it, with the firmware valid.
+            let fwsm = self.regs.get(regs::FWSM) | 0x0118_0000;
+            self.regs.set(regs::FWSM, fwsm);
+        }
+    }
+
+    /// Changes what the device does from now on; of what happens at a reset, from the next one.
+    pub fn set_quirks(&mut self, quirks: Quirks) {
+        self.config.quirks = quirks;
     }
 
     /// A read of a function's BAR 0. Never fails: what is not there reads 0.
@@ -136,14 +161,8 @@ impl Device {
             Reg::Intr(reg) => self.intr_read(host, reg),
             Reg::IntrEx(reg, half) => self.intr_ex_read(reg, half),
             Reg::Eitr(i) => self.eitr_read(i),
-            Reg::Rx(queue, reg) => self
-                .rx
-                .get(usize::from(queue))
-                .map_or(0, |ring| ring.read(reg)),
-            Reg::Tx(queue, reg) => self
-                .tx
-                .get(usize::from(queue))
-                .map_or(0, |ring| ring.read(reg)),
+            Reg::Rx(queue, reg) => self.rx_read(queue, reg),
+            Reg::Tx(queue, reg) => self.tx_read(queue, reg),
             Reg::Qde => self.queue_drop_read(),
             Reg::Rttbcnrc => self.rate_read(),
             Reg::PfMailbox(vf) => self
@@ -264,13 +283,48 @@ impl Device {
         }
     }
 
+    /// What queues do when they are written to and read.
+    fn rules(&self, transmit: bool, queue: u8) -> Rules {
+        let quirks = &self.config.quirks;
+        Rules {
+            head: self.config.head_write,
+            sticks: quirks.sticks(transmit, queue),
+            zeroes_head: quirks.enable_zeroes_head,
+            fetch_ahead: if transmit { quirks.fetch_ahead } else { 0 },
+            hides_enable: quirks.start_needs_link && !self.link_up(),
+            holds_enable: quirks.stop_needs_link && !self.link_up(),
+        }
+    }
+
+    /// A read of a receive queue, by its number in the PF's space.
+    pub(crate) fn rx_read(&mut self, queue: u8, reg: QueueReg) -> u32 {
+        let rules = self.rules(false, queue);
+        self.rx
+            .get_mut(usize::from(queue))
+            .map_or(0, |ring| ring.read(reg, rules))
+    }
+
+    /// The same of a transmit queue.
+    pub(crate) fn tx_read(&mut self, queue: u8, reg: QueueReg) -> u32 {
+        let rules = self.rules(true, queue);
+        self.tx
+            .get_mut(usize::from(queue))
+            .map_or(0, |ring| ring.read(reg, rules))
+    }
+
     /// A write to a receive queue, by its number in the PF's space.
     pub(crate) fn rx_write(&mut self, host: &mut dyn Host, queue: u8, reg: QueueReg, value: u32) {
-        let policy = self.config.head_write;
+        if reg == QueueReg::Control && value & regs::RXDCTL_SWFLSH != 0 {
+            self.write_back_flush(host, queue, false);
+        }
+        let rules = self.rules(false, queue);
         let change = self
             .rx
             .get_mut(usize::from(queue))
-            .map(|ring| ring.write(reg, value, policy));
+            .map(|ring| ring.write(reg, value, rules));
+        if change == Some(Change::Stopped) {
+            self.write_back_forget(queue, false);
+        }
         if matches!(change, Some(Change::Work | Change::Stopped)) {
             self.drain_packet_buffer(host);
         }
@@ -278,15 +332,27 @@ impl Device {
 
     /// The same for a transmit queue.
     pub(crate) fn tx_write(&mut self, host: &mut dyn Host, queue: u8, reg: QueueReg, value: u32) {
-        let policy = self.config.head_write;
+        if reg == QueueReg::Control && value & regs::TXDCTL_SWFLSH != 0 {
+            self.write_back_flush(host, queue, true);
+        }
+        let rules = self.rules(true, queue);
         match self
             .tx
             .get_mut(usize::from(queue))
-            .map(|ring| ring.write(reg, value, policy))
+            .map(|ring| ring.write(reg, value, rules))
         {
             Some(Change::Work) => self.transmit_work(host, queue),
-            Some(Change::Stopped) => self.forget_partial(queue),
+            Some(Change::Stopped) => self.tx_stopped(queue),
             Some(Change::None) | None => {}
+        }
+    }
+
+    /// A transmit queue stopped.
+    pub(crate) fn tx_stopped(&mut self, queue: u8) {
+        self.forget_partial(queue);
+        self.write_back_forget(queue, true);
+        if self.config.quirks.lose_contexts {
+            self.forget_contexts(queue);
         }
     }
 
@@ -328,6 +394,7 @@ impl Device {
         self.armed = None;
         self.interrupt_timer(host);
         self.rate_timer(host);
+        self.write_back_timer(host);
         self.rearm(host);
     }
 
@@ -350,10 +417,14 @@ impl Device {
 
     /// Asks for the earliest time at which something is due.
     pub(crate) fn rearm(&mut self, host: &mut dyn Host) {
-        let deadline = [self.interrupt_deadline(), self.rate_deadline()]
-            .into_iter()
-            .flatten()
-            .min();
+        let deadline = [
+            self.interrupt_deadline(),
+            self.rate_deadline(),
+            self.write_back_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         // Most interrupts leave nothing behind, and a timer of the host is not free.
         if deadline != self.armed {
             self.armed = deadline;

@@ -175,24 +175,34 @@ unsafe fn get<'a>(model: *const IxgbeModel) -> &'a IxgbeModel {
     unsafe { &*model }
 }
 
-/// Makes a device. `head_write` is a policy's name. Null if that name is unknown.
+/// Makes a device. `head_write` is a policy's name, `quirks` are names of [`crate::Quirks`]. Null if one is unknown.
 ///
 /// # Safety
-/// `ops` and `mac` (6 bytes) are readable and `head_write` is a C string, during the call. The callbacks accept `opaque`
-/// from any thread that calls the model, until [`ixgbe_model_free`].
+/// `ops` and `mac` (6 bytes) are readable, `head_write` and `quirks` are C strings, during the call. The callbacks accept
+/// `opaque` from any thread that calls the model, until [`ixgbe_model_free`].
 #[no_mangle]
 pub unsafe extern "C" fn ixgbe_model_new(
     ops: *const IxgbeHostOps,
     opaque: *mut c_void,
     mac: *const [u8; 6],
     head_write: *const c_char,
+    quirks: *const c_char,
 ) -> *mut IxgbeModel {
     // SAFETY: by the contract of this function.
-    let (ops, mac, name) = unsafe { (*ops, *mac, CStr::from_ptr(head_write)) };
-    let Some(head_write) = name.to_str().ok().and_then(|name| name.parse().ok()) else {
+    let (ops, mac) = unsafe { (*ops, *mac) };
+    // SAFETY: as above.
+    let (head, quirks) = unsafe { (CStr::from_ptr(head_write), CStr::from_ptr(quirks)) };
+    let parsed = (|| {
+        Some(Config {
+            mac,
+            head_write: head.to_str().ok()?.parse().ok()?,
+            quirks: quirks.to_str().ok()?.parse().ok()?,
+        })
+    })();
+    let Some(config) = parsed else {
         return std::ptr::null_mut();
     };
-    let device = Device::new(Config { mac, head_write });
+    let device = Device::new(config);
     Box::into_raw(Box::new(IxgbeModel {
         inner: RefCell::new((device, CHost { ops, opaque })),
         broken: Cell::new(false),

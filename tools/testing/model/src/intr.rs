@@ -43,8 +43,12 @@ impl Throttle {
 
     /// Starts the next interval.
     fn restart(&mut self, now: u64) {
-        let units = u64::from((self.interval & regs::EITR_ITR_INT_MASK) >> 3);
-        self.next = now.saturating_add(units * EITR_UNIT);
+        self.next = now.saturating_add(self.duration());
+    }
+
+    /// The interval in nanoseconds.
+    fn duration(self) -> u64 {
+        u64::from((self.interval & regs::EITR_ITR_INT_MASK) >> 3) * EITR_UNIT
     }
 }
 
@@ -143,6 +147,29 @@ impl Device {
         if let Some(entry) = ivar_entry(self.regs.get(register), u32::from(queue % 2) * 2 + lane) {
             self.pf_raise(host, 1 << entry, 0);
         }
+    }
+
+    /// Nanoseconds of EITR's interval of the vector that a queue raises; 0 if it has none.
+    pub(crate) fn queue_interval(&self, queue: u8, transmit: bool) -> u64 {
+        let lane = u32::from(transmit);
+        let throttle = if let Some((vf, index)) = self.vf_of_queue(queue) {
+            let Some(state) = self.vfs.get(usize::from(vf)) else {
+                return 0;
+            };
+            let entry = state.intr.ivar.get(usize::from(index / 2));
+            match entry.and_then(|ivar| ivar_entry(*ivar, u32::from(index % 2) * 2 + lane)) {
+                Some(vector) => match vf_eitr(vf, vector & 3) {
+                    Some(i) => self.intr.throttle.get(i),
+                    None => Some(&state.intr.last),
+                },
+                None => None,
+            }
+        } else {
+            let register = self.regs.get(regs::ivar(u32::from(queue / 2)));
+            ivar_entry(register, u32::from(queue % 2) * 2 + lane)
+                .and_then(|vector| self.intr.throttle.get(usize::from(vector)))
+        };
+        throttle.map_or(0, |throttle| throttle.duration())
     }
 
     /// Raises miscellaneous causes of the PF.

@@ -41,6 +41,23 @@ impl std::str::FromStr for HeadWrite {
     }
 }
 
+/// What a queue does at an access: policy, quirks, and the link where they ask for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    /// What a write to the head does.
+    pub head: HeadWrite,
+    /// ENABLE cannot be cleared.
+    pub sticks: bool,
+    /// Enabling makes the head 0.
+    pub zeroes_head: bool,
+    /// Descriptors that are fetched before they are done.
+    pub fetch_ahead: u32,
+    /// ENABLE reads 0.
+    pub hides_enable: bool,
+    /// ENABLE does not fall.
+    pub holds_enable: bool,
+}
+
 /// A register of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueueReg {
@@ -128,19 +145,26 @@ pub(crate) struct Ring {
     head_address_low: u32,
     head_address_high: u32,
     active: bool,
+    /// ENABLE was cleared while it could not fall, and reads 1.
+    held: bool,
+    /// ENABLE was cleared, and this many descriptors that were fetched are still to be done.
+    fetched: Option<u32>,
 }
 
 impl Ring {
     /// Reads a register.
-    pub(crate) fn read(&self, reg: QueueReg) -> u32 {
+    pub(crate) fn read(&mut self, reg: QueueReg, rules: Rules) -> u32 {
+        self.held &= rules.holds_enable;
         match reg {
             QueueReg::BaseLow => self.base_low,
             QueueReg::BaseHigh => self.base_high,
             QueueReg::Length => self.length,
             QueueReg::Dca => self.dca,
-            QueueReg::Head => self.head,
+            QueueReg::Head => self.fetched_head(rules.fetch_ahead),
             QueueReg::SplitControl => self.split_control,
             QueueReg::Tail => self.tail,
+            QueueReg::Control if rules.hides_enable => self.control & !ENABLE,
+            QueueReg::Control if self.held || self.fetched.is_some() => self.control | ENABLE,
             QueueReg::Control => self.control,
             QueueReg::Coalesce => self.coalesce,
             QueueReg::HeadAddressLow => self.head_address_low,
@@ -149,7 +173,8 @@ impl Ring {
     }
 
     /// Writes a register. Read-only bits as in K: `reg_test_82599`.
-    pub(crate) fn write(&mut self, reg: QueueReg, value: u32, policy: HeadWrite) -> Change {
+    pub(crate) fn write(&mut self, reg: QueueReg, value: u32, rules: Rules) -> Change {
+        self.held &= rules.holds_enable;
         match reg {
             QueueReg::BaseLow => self.base_low = value & 0xFFFF_FF80,
             QueueReg::BaseHigh => self.base_high = value,
@@ -160,8 +185,8 @@ impl Ring {
             QueueReg::HeadAddressLow => self.head_address_low = value,
             QueueReg::HeadAddressHigh => self.head_address_high = value,
             QueueReg::Head => {
-                if !self.active {
-                    match policy {
+                if !self.active && !self.held {
+                    match rules.head {
                         HeadWrite::Value => self.head = value & 0xFFFF,
                         HeadWrite::Zero => self.head = 0,
                         HeadWrite::Ignore => {}
@@ -172,32 +197,73 @@ impl Ring {
                 self.tail = value & 0xFFFF;
                 return Change::Work;
             }
-            QueueReg::Control => return self.write_control(value & !SWFLSH, policy),
+            QueueReg::Control => return self.write_control(value & !SWFLSH, rules),
         }
         Change::None
     }
 
-    fn write_control(&mut self, value: u32, policy: HeadWrite) -> Change {
+    fn write_control(&mut self, value: u32, rules: Rules) -> Change {
+        let enable = value & ENABLE != 0;
+        if self.active && !enable && rules.sticks {
+            self.control = value | ENABLE;
+            return Change::None;
+        }
         self.control = value;
-        match (self.active, value & ENABLE != 0) {
+        match (self.active, enable) {
             (false, true) => {
                 self.active = true;
-                if policy == HeadWrite::Ignore {
+                self.held = false;
+                if rules.head == HeadWrite::Ignore || rules.zeroes_head {
                     self.head = 0;
                 }
                 Change::Work
             }
+            (true, true) => {
+                self.fetched = None;
+                Change::None
+            }
             (true, false) => {
+                let fetched = self.pending().min(rules.fetch_ahead);
+                if fetched > 0 {
+                    self.fetched = Some(fetched);
+                    return Change::Work;
+                }
                 self.active = false;
+                self.held = rules.holds_enable;
                 Change::Stopped
             }
-            _ => Change::None,
+            (false, false) => Change::None,
         }
+    }
+
+    /// Where the head is, for who counts what was fetched.
+    fn fetched_head(&self, ahead: u32) -> u32 {
+        let fetched = if self.active {
+            self.pending().min(ahead)
+        } else {
+            0
+        };
+        match self.head + fetched {
+            head if fetched > 0 && head >= self.count() => head - self.count(),
+            head => head,
+        }
+    }
+
+    /// Whether the queue was to stop once it had done what it had fetched, and now has.
+    pub(crate) fn finished(&mut self) -> bool {
+        let finished = self.fetched == Some(0);
+        if finished {
+            self.fetched = None;
+            self.active = false;
+        }
+        finished
     }
 
     /// Stops the engine without touching a register, as a VFLR does.
     pub(crate) fn halt(&mut self) {
         self.active = false;
+        self.held = false;
+        self.fetched = None;
     }
 
     /// Whether the engine runs and the ring is one.
@@ -224,13 +290,14 @@ impl Ring {
     /// a ring shrunk under the device stands still.
     pub(crate) fn pending(&self) -> u32 {
         let count = self.count();
-        if self.head >= count || self.tail >= count {
+        let given = if self.head >= count || self.tail >= count {
             0
         } else if self.tail >= self.head {
             self.tail - self.head
         } else {
             count - self.head + self.tail
-        }
+        };
+        self.fetched.map_or(given, |fetched| given.min(fetched))
     }
 
     /// Bus address of the descriptor at the head.
@@ -247,6 +314,9 @@ impl Ring {
     /// Takes the descriptor at the head.
     pub(crate) fn advance(&mut self) {
         self.head += 1;
+        if let Some(fetched) = &mut self.fetched {
+            *fetched = fetched.saturating_sub(1);
+        }
         if self.head >= self.count() {
             self.head = 0;
         }

@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::queue::Ring;
 use crate::rx::{PacketBuffer, RxPolicy};
 use crate::tx::TxState;
+use crate::writeback::Late;
 use crate::Device;
 
 impl Device {
@@ -40,6 +41,10 @@ impl Device {
         self.rx_policy.fill(RxPolicy::default());
         self.tx.fill(Ring::default());
         self.tx_state.fill(TxState::default());
+        self.rx_late.fill(Late::default());
+        self.tx_late.fill(Late::default());
+        self.late_deadlines = false;
+        self.stray_told = false;
         self.tx_work = 0;
         self.rate_waiting = 0;
         self.packet_buffer = PacketBuffer::default();

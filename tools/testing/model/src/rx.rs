@@ -21,6 +21,9 @@ use crate::Device;
 /// HLREG0 without JUMBOEN: the longest frame with FCS.
 const STANDARD_FRAME: usize = 1518;
 
+/// What a driver maps buffers by.
+const PAGE: u64 = 4096;
+
 /// What QDE set for a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RxPolicy {
@@ -180,6 +183,12 @@ impl Device {
             targets &= !(1u64 << (pool & 63));
         }
         let found = targets != 0;
+        if local
+            && self.config.quirks.switch_obeys_maxfrs
+            && frame.len() > self.longest(addresses.vlan.is_some())
+        {
+            return found;
+        }
         targets &= self.regs.pair(regs::vfre(0), regs::vfre(1));
         if targets == 0 {
             return found;
@@ -427,7 +436,9 @@ impl Device {
             self.regs
                 .count_vf_receive(vf, &delivery.frame, delivery.info.multicast);
         }
-        self.queue_event(host, queue, false);
+        if self.write_back_threshold(queue, false) <= 1 || self.write_back_due(host, queue, false) {
+            self.queue_event(host, queue, false);
+        }
         Ok(())
     }
 
@@ -456,6 +467,9 @@ impl Device {
             return Err(DmaError);
         };
         let length = chunk.len() as u16;
+        if read.pkt_addr.get() % PAGE + chunk.len() as u64 > PAGE {
+            self.debug.at(function).crossed_page += 1;
+        }
         let status = if last {
             info.status
         } else {
@@ -463,6 +477,7 @@ impl Device {
         };
         self.dma_write(host, function, read.pkt_addr.get(), chunk)?;
         let tag = info.tag.unwrap_or(0);
+        let late = self.write_back_threshold(queue, false) > 1;
         if legacy {
             let back = desc::LegacyRx {
                 buffer_addr: read.pkt_addr,
@@ -472,6 +487,10 @@ impl Device {
                 errors: (status >> 24) as u8,
                 vlan: tag.into(),
             };
+            if late {
+                self.write_back_later(queue, false, address + 8, &back.as_bytes()[8..]);
+                return Ok(());
+            }
             return self.dma_write(host, function, address + 8, &back.as_bytes()[8..]);
         }
         let back = desc::AdvRxWb {
@@ -483,6 +502,10 @@ impl Device {
             vlan: tag.into(),
         };
         let (first, second) = back.as_bytes().split_at(8);
+        if late {
+            self.write_back_later(queue, false, address, back.as_bytes());
+            return Ok(());
+        }
         self.dma_write(host, function, address, first)?;
         self.dma_write(host, function, address + 8, second)
     }

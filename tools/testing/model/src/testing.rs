@@ -10,7 +10,7 @@ use std::ops::Range;
 use libixgbe::{Delay, Regs};
 
 use crate::host::{Clock, Dma, DmaError, Function, Interrupts, Wire};
-use crate::{Config, Device, HeadWrite, MAX_VFS};
+use crate::{Config, Device, HeadWrite, Quirks, MAX_VFS};
 
 /// What the machine saw the device do.
 #[derive(Debug)]
@@ -136,6 +136,7 @@ impl Machine {
             device: RefCell::new(Device::new(Config {
                 mac: [0x02, 0, 0, 0, 0, 0x01],
                 head_write,
+                quirks: Quirks::default(),
             })),
             world: RefCell::new(World {
                 memory: vec![0; memory],
@@ -156,6 +157,15 @@ impl Machine {
         };
         machine.enter(|device, world| device.set_link(world, true));
         machine
+    }
+
+    /// Switches quirks on by their names, and all others off.
+    ///
+    /// # Panics
+    /// If there is no such quirk.
+    pub fn set_quirks(&self, names: &str) {
+        let quirks = names.parse().expect("names of quirks");
+        self.enter(|device, _| device.set_quirks(quirks));
     }
 
     /// Calls into the device, then lets it do what it asked to do later.

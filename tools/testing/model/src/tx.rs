@@ -10,6 +10,7 @@ use crate::offload::context::{Context, DataOptions};
 use crate::offload::tx::{self, LegacyOptions};
 use crate::offload::{fcs, tso};
 use crate::queue::DESC;
+use crate::quirk::{ShortPaylen, LEAST_PAYLEN};
 use crate::rate::RateLimit;
 use crate::rx::Origin;
 use crate::{Device, QUEUES};
@@ -167,6 +168,9 @@ impl Device {
         if report {
             self.queue_event(host, queue, true);
         }
+        if self.tx.get_mut(index).is_some_and(|ring| ring.finished()) {
+            self.tx_stopped(queue);
+        }
         turn
     }
 
@@ -229,10 +233,7 @@ impl Device {
         }
         self.advance(queue);
         let report = command & desc::TXD_CMD_RS != 0;
-        if report {
-            self.write_back(host, queue, function, address, extended, &bytes);
-        }
-        Ok(report)
+        Ok(report && self.write_back(host, queue, function, address, extended, &bytes))
     }
 
     fn advance(&mut self, queue: u8) {
@@ -241,7 +242,7 @@ impl Device {
         }
     }
 
-    /// Reports what is done: in the descriptor, or as the head's position (datasheet 7.2.3.5).
+    /// Reports what is done: in the descriptor, or as the head's position (datasheet 7.2.3.5). False if that has to wait.
     fn write_back(
         &mut self,
         host: &mut dyn Host,
@@ -250,9 +251,10 @@ impl Device {
         address: u64,
         extended: bool,
         descriptor: &[u8; DESC as usize],
-    ) {
+    ) -> bool {
+        let late = self.write_back_threshold(queue, true) > 1;
         let Some(ring) = self.tx.get(usize::from(queue)) else {
-            return;
+            return false;
         };
         let outcome = match ring.head_address() {
             Some(target) => {
@@ -266,12 +268,18 @@ impl Device {
                     back.copy_from_slice(&descriptor[8..]);
                 }
                 back[4] |= desc::TXD_STAT_DD as u8;
-                self.dma_write(host, function, address.wrapping_add(8), &back)
+                let address = address.wrapping_add(8);
+                if late {
+                    self.write_back_later(queue, true, address, &back);
+                    return self.write_back_due(host, queue, true);
+                }
+                self.dma_write(host, function, address, &back)
             }
         };
         if outcome.is_err() {
             self.debug.at(function).dma_errors += 1;
         }
+        true
     }
 
     /// A queue did what no driver may: it stops until the PF clears WQBR, which learns of it from LVMMC.
@@ -322,6 +330,38 @@ impl Device {
         self.tx_work &= !(1u128 << (queue & 127));
     }
 
+    /// Forgets what context descriptors said.
+    pub(crate) fn forget_contexts(&mut self, queue: u8) {
+        if let Some(state) = self.tx_state.get_mut(usize::from(queue)) {
+            state.contexts = Default::default();
+        }
+    }
+
+    /// What the quirk `short-paylen` does to a frame; true if it goes no further.
+    fn short_paylen(
+        &mut self,
+        host: &mut dyn Host,
+        queue: u8,
+        function: Function,
+        first: First,
+    ) -> bool {
+        let First::Advanced(options) = first else {
+            return false;
+        };
+        if options.segment || options.payload_len >= LEAST_PAYLEN {
+            return false;
+        }
+        match self.config.quirks.short_paylen {
+            ShortPaylen::Send => return false,
+            ShortPaylen::Drop => self.debug.at(function).malformed += 1,
+            ShortPaylen::Hang => self.misbehaved(host, queue, function),
+        }
+        if let Some(state) = self.tx_state.get_mut(usize::from(queue)) {
+            state.partial.clear();
+        }
+        true
+    }
+
     /// The last descriptor of a frame was read.
     fn frame_complete(&mut self, host: &mut dyn Host, queue: u8, function: Function) {
         let Some(state) = self.tx_state.get_mut(usize::from(queue)) else {
@@ -334,6 +374,12 @@ impl Device {
         if std::mem::take(&mut state.lost) {
             state.partial.clear();
         }
+        if self.short_paylen(host, queue, function, first) {
+            return;
+        }
+        let Some(state) = self.tx_state.get_mut(usize::from(queue)) else {
+            return;
+        };
         let mut frame = std::mem::take(&mut state.partial);
         if frame.is_empty() {
             return;
@@ -417,6 +463,11 @@ impl Device {
             }
         }
         self.debug.at(function).sent += 1;
+        if self.config.quirks.stray_mdd && function == Function::Pf && !self.stray_told {
+            self.stray_told = true;
+            self.regs.set(regs::LVMMC_TX, 1 << 31 | u32::from(queue));
+            self.misc_event(host, regs::EICR_MAILBOX);
+        }
         self.regs.count_queue_transmit(queue, frame);
         if let Function::Vf(vf) = function {
             self.regs.count_vf_transmit(vf, frame);

@@ -69,14 +69,8 @@ impl Device {
             regs::VFGOTC_LSB => self.regs.get(regs::pvfgotc_lsb(counter)),
             regs::VFGOTC_MSB => self.regs.get(regs::pvfgotc_msb(counter)),
             _ => match self.vf_queue(vf, address) {
-                Some((queue, false, reg)) => self
-                    .rx
-                    .get(usize::from(queue))
-                    .map_or(0, |ring| ring.read(reg)),
-                Some((queue, true, reg)) => self
-                    .tx
-                    .get(usize::from(queue))
-                    .map_or(0, |ring| ring.read(reg)),
+                Some((queue, false, reg)) => self.rx_read(queue, reg),
+                Some((queue, true, reg)) => self.tx_read(queue, reg),
                 None => 0,
             },
         }
@@ -159,6 +153,8 @@ impl Device {
                     ring.halt();
                 }
                 self.release(queue);
+                self.write_back_forget(queue, false);
+                self.write_back_forget(queue, true);
             }
         }
         let vf_number = u32::from(vf);
