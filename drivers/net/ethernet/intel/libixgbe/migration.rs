@@ -67,8 +67,10 @@ pub use encode::{
 };
 pub use quiesce::{
     quiesce,
+    Progress,
     QuiesceError,
-    Quiesced, //
+    Quiesced,
+    Stop, //
 };
 pub use refusal::Refusal;
 pub use restore::{

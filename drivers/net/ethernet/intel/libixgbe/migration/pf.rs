@@ -26,6 +26,7 @@ use super::QuiesceError;
 use super::Quiesced;
 use super::Refusal;
 use super::Restored;
+use super::Stop;
 use crate::mbx::ApiVersion;
 use crate::mbx::XcastMode;
 use crate::mbx_ext::PfMessage;
@@ -72,6 +73,8 @@ pub struct Pf<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
+    /// Being stopped, see [`Mover::suspend_step`].
+    Stopping(Stop),
     /// Stopped on this host.
     Suspended(Quiesced),
     /// Programmed with `state`, not started. The [`Quiesced`] holds this host's VMOLR and gates for it.

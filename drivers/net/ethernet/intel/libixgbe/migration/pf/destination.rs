@@ -179,6 +179,11 @@ impl Mover {
         self.after_pf_reset(io, pf);
         let (was, arrived) = match self.phase {
             Phase::Running => return Ok(None),
+            Phase::Stopping(stop) => {
+                let was = stop.was();
+                self.capture(io, pf, &was);
+                (was, false)
+            }
             Phase::Suspended(was) => {
                 self.capture(io, pf, &was);
                 (was, false)

@@ -19,11 +19,13 @@ use crate::mbx_ext::SaveRequest;
 use crate::migration::capture;
 use crate::migration::encode;
 use crate::migration::encode_compat;
-use crate::migration::quiesce;
 use crate::migration::Identity;
+use crate::migration::Progress;
+use crate::migration::QuiesceError;
 use crate::migration::Quiesced;
 use crate::migration::RxQueue;
 use crate::migration::Statistics;
+use crate::migration::Stop;
 use crate::migration::TxQueue;
 use crate::migration::VISIBLE_PAIRS;
 use crate::Delay;
@@ -35,25 +37,68 @@ impl Mover {
     /// # Errors
     /// [`Error::Stuck`]; the VF was started again.
     pub fn suspend(&mut self, io: &(impl Regs + Delay), pf: &mut Pf<'_>) -> Result<(), Error> {
-        if self.active() {
-            return Ok(());
+        while let Some(us) = self.suspend_step(io, pf)? {
+            io.usleep(us);
         }
+        Ok(())
+    }
+
+    /// Goes on with stopping the VF. `Some`: to be called again after this many microseconds, before which the lock over
+    /// the VFs may be given away: from the first call on the VF counts as one that stands. `None`: it does stand.
+    ///
+    /// # Errors
+    /// As [`Self::suspend`].
+    pub fn suspend_step(
+        &mut self,
+        io: &(impl Regs + Delay),
+        pf: &mut Pf<'_>,
+    ) -> Result<Option<u32>, Error> {
         let rars = rars(pf);
         let place = pf.place(&rars);
-        let opened = self.hold.is_some_and(|hold| hold.receives);
-        match quiesce(io, &place) {
-            Ok(mut was) => {
-                was.vfre |= opened;
+        let mut stop = match self.phase {
+            Phase::Suspended(_) | Phase::Loaded(_) => return Ok(None),
+            Phase::Stopping(stop) => stop,
+            Phase::Running => match Stop::begin(io, &place) {
+                Ok(stop) => stop,
+                Err((was, why)) => return Err(self.stuck(io, pf, was, why)),
+            },
+        };
+        match stop.advance(io, &place) {
+            Ok(Progress::Wait(us)) => {
+                self.enter(pf, Phase::Stopping(stop));
+                Ok(Some(us))
+            }
+            Ok(Progress::Stopped) => {
+                let was = self.with_hold(stop.was());
                 self.enter(pf, Phase::Suspended(was));
-                Ok(())
+                Ok(None)
             }
-            Err((mut was, why)) => {
-                was.vfre |= opened;
-                self.capture(io, pf, &was);
-                self.start(io, pf, &was, false)?;
+            Err(why) => Err(self.stuck(io, pf, stop.was(), why)),
+        }
+    }
+
+    /// The gate that is shut until the guest has re-armed counts as open.
+    fn with_hold(&self, mut was: Quiesced) -> Quiesced {
+        was.vfre |= self.hold.is_some_and(|hold| hold.receives);
+        was
+    }
+
+    /// The VF did not stop: it is started again.
+    fn stuck(
+        &mut self,
+        io: &(impl Regs + Delay),
+        pf: &mut Pf<'_>,
+        was: Quiesced,
+        why: QuiesceError,
+    ) -> Error {
+        let was = self.with_hold(was);
+        self.capture(io, pf, &was);
+        match self.start(io, pf, &was, false) {
+            Ok(_) => {
                 self.flush(io, pf);
-                Err(Error::Stuck(why))
+                Error::Stuck(why)
             }
+            Err(e) => e,
         }
     }
 
@@ -78,7 +123,7 @@ impl Mover {
     /// [`Error::NotSuspended`], [`Error::NoSpace`], [`Error::Unsupported`].
     pub fn save(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
         match self.phase {
-            Phase::Running => return Err(Error::NotSuspended),
+            Phase::Running | Phase::Stopping(_) => return Err(Error::NotSuspended),
             // Not started since it was loaded: what came is what goes on.
             Phase::Loaded(_) => return Ok(encode(&self.state, out)?),
             Phase::Suspended(was) => {
@@ -103,7 +148,7 @@ impl Mover {
     /// [`Error::NotSuspended`]
     pub fn rings(&mut self, io: &impl Regs, pf: &Pf<'_>) -> Result<bool, Error> {
         match self.phase {
-            Phase::Running => return Err(Error::NotSuspended),
+            Phase::Running | Phase::Stopping(_) => return Err(Error::NotSuspended),
             Phase::Suspended(was) => self.capture(io, pf, &was),
             Phase::Loaded(_) => (),
         }
@@ -189,9 +234,13 @@ impl Mover {
 
     /// The PF will reset the device: keeps all of a VF that stands still, so that it can be put back. The PF then resets,
     /// sets up its VFs as always, and calls [`Self::after_pf_reset`].
-    pub fn before_pf_reset(&mut self, io: &impl Regs, pf: &Pf<'_>) {
+    pub fn before_pf_reset(&mut self, io: &(impl Regs + Delay), pf: &mut Pf<'_>) {
+        if matches!(self.phase, Phase::Stopping(_)) {
+            // Who is stopping it finds it stopped, or begins again.
+            let _ = self.suspend(io, pf);
+        }
         match self.phase {
-            Phase::Running => return,
+            Phase::Running | Phase::Stopping(_) => return,
             Phase::Loaded(_) => (),
             Phase::Suspended(was) => {
                 // A VF with more than a state can carry loses what does not fit, as all of it at any other reset.
