@@ -367,6 +367,11 @@ impl<'a> TxRing<'a> {
         TxRing(self.0.moved(machine, function))
     }
 
+    /// Takes descriptors back that the device was never told of.
+    pub(crate) fn unsend(&mut self, descriptors: u32) {
+        self.0.next = (self.next + self.count - descriptors) % self.count;
+    }
+
     /// Puts descriptors into the ring without telling.
     pub(crate) fn push(&mut self, descriptor: &[u8]) -> u32 {
         let slot = self.next;

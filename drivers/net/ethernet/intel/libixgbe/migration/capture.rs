@@ -93,6 +93,9 @@ pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut Vf
         } else {
             TxQueue::OFF
         };
+        if tx.enabled() && was.undrained >> i & 1 != 0 {
+            tx.txdctl |= TxQueue::INTERRUPTED;
+        }
     }
     let vf = place.vf;
     let vectors = (1 << super::VECTORS) - 1;

@@ -147,9 +147,10 @@ pub(super) fn tx_queue(q: &state::TxQueue) -> Result<(), Refusal> {
     let kind = format::TX_QUEUES;
     // Head write-back is 16-byte aligned, bit 0 enables it (8.2.3.9.11).
     ensure(
-        q.writeback & 0xe == 0 && q.txdctl & !TXDCTL_ALL == 0,
+        q.writeback & 0xe == 0 && q.control() & !TXDCTL_ALL == 0,
         Refusal::Reserved(kind),
     )?;
+    ensure(q.enabled() || !q.interrupted(), Refusal::Value(kind))?;
     ring(q.base, q.length, q.head, q.tail, q.enabled(), kind)
 }
 

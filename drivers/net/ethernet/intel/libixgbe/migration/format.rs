@@ -180,7 +180,8 @@ pub struct TxQueue {
     pub head: U32,
     /// TDT, descriptors.
     pub tail: U32,
-    /// TXDCTL as it was before the queue was stopped.
+    /// TXDCTL as it was before the queue was stopped; bit 27, which it does not have: the queue was stopped before it had
+    /// sent all, see `state::TxQueue::INTERRUPTED`.
     pub txdctl: U32,
 }
 

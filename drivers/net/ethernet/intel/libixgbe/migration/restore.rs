@@ -188,7 +188,7 @@ pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
             Queue::rx(q).set_idle(io, rx.head, rx.tail, rx.rxdctl);
         }
         if visible && !tx.enabled() {
-            Queue::tx(q).set_idle(io, tx.head, tx.tail, tx.txdctl);
+            Queue::tx(q).set_idle(io, tx.head, tx.tail, tx.control());
         }
     }
     // The reset of this host's VF before the move is none of the guest's: RSTD, cleared by reading, would make its driver
@@ -236,7 +236,9 @@ fn start_queues(
             rearm_rx |= 1 << i;
         }
         let queue = Queue::tx(place.queue(i));
-        if tx.enabled() && !(write && queue.start_at(io, tx.head, tx.txdctl, &mut sure_tx)) {
+        // An interrupted one may lack a context, see `TxQueue::INTERRUPTED`.
+        let write = write && !tx.interrupted();
+        if tx.enabled() && !(write && queue.start_at(io, tx.head, tx.control(), &mut sure_tx)) {
             queue.park(io);
             rearm_tx |= 1 << i;
         }

@@ -162,7 +162,7 @@ pub struct TxQueue {
     pub head: u32,
     /// First descriptor that the device does not own.
     pub tail: u32,
-    /// TXDCTL before the queue was stopped.
+    /// TXDCTL before the queue was stopped, and [`TxQueue::INTERRUPTED`].
     pub txdctl: u32,
 }
 
@@ -192,6 +192,12 @@ impl RxQueue {
 }
 
 impl TxQueue {
+    /// Bit of [`Self::txdctl`] that TXDCTL does not have (8.2.3.9.10): the queue was stopped before it had sent all that it
+    /// was given. Context descriptors that it had taken are known to the device that took them, and the PF cannot see
+    /// whether a frame that is still to be sent needs one. Such a queue is not set going at its head: that frame would
+    /// leave without its tag or its segmentation. Its guest sends whole frames again, or resets the VF.
+    pub const INTERRUPTED: u32 = 1 << 27;
+
     /// A queue that does not run.
     pub const OFF: Self = Self {
         base: 0,
@@ -205,6 +211,16 @@ impl TxQueue {
     /// Whether the queue ran.
     pub const fn enabled(&self) -> bool {
         self.txdctl & regs::TXDCTL_ENABLE != 0
+    }
+
+    /// Whether it stands amid what it was to send, see [`Self::INTERRUPTED`].
+    pub const fn interrupted(&self) -> bool {
+        self.txdctl & Self::INTERRUPTED != 0
+    }
+
+    /// TXDCTL as the device has it.
+    pub const fn control(&self) -> u32 {
+        self.txdctl & !Self::INTERRUPTED
     }
 
     /// Descriptors of the ring.
