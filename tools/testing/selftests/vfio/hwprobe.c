@@ -81,9 +81,9 @@ int main(int argc, char *argv[])
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	ksft_print_header();
-	ksft_set_plan(RINGS + !!expected + 4 + 2 + 3);
+	ksft_set_plan(RINGS + !!expected + 4 + 7 + 2 + 3);
 	report_open(path);
-	report("hwprobe", "1");
+	report("hwprobe", "2");
 	uname(&uts);
 	report("kernel", "%s %s", uts.release, uts.machine);
 
@@ -95,6 +95,13 @@ int main(int argc, char *argv[])
 	for (i = 0; i < 4; i++)
 		ksft_test_result(probe_stop(p, i & 1, i & 2), "stop %s %s\n",
 				 i & 1 ? "rx" : "tx", i & 2 ? "under load" : "idle");
+	ksft_test_result(probe_write_back(p), "write-backs that wait\n");
+	ksft_test_result(probe_fetch(p), "descriptors fetched ahead\n");
+	ksft_test_result(probe_toggle(p, true), "head of an Rx queue that stops and starts\n");
+	ksft_test_result(probe_toggle(p, false), "head of a Tx queue that stops and starts\n");
+	ksft_test_result(probe_context(p), "context of a Tx queue that stops and starts\n");
+	ksft_test_result(probe_long(p), "a frame longer than MAXFRS from VF to VF\n");
+	ksft_test_result(probe_short(p), "frames shorter than PAYLEN may say\n");
 	ksft_test_result(probe_reset(p, false), "reset by VFCTRL.RST\n");
 	ksft_test_result(probe_reset(p, true), "reset by FLR\n");
 	asked_of_pf(p, "what the PF's reading clears", probe_read_clears);

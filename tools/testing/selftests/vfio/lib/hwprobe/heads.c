@@ -44,11 +44,7 @@ static enum probe_head classify(u32 before, const u32 *wrote, const u32 *read)
 	return HEAD_OTHER;
 }
 
-/*
- * Fill the whole ring, so that it does not matter where the device starts: an Rx ring
- * with empty buffers, a Tx ring with frames that say in which descriptor they were.
- */
-static void fill(struct probe *p, const struct probe_ring *ring)
+void probe_fill(struct probe *p, const struct probe_ring *ring)
 {
 	struct ixgbevf *vf = &p->vf[0];
 	struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, ring->queue);
@@ -131,7 +127,7 @@ bool probe_heads(struct probe *p, bool rx, int queue, bool by_pf, enum probe_hea
 	 * The ring is empty if the head is where it was read. If enabling moves a Tx head,
 	 * the frames from there on go out at once, and the first of them tells.
 	 */
-	fill(p, &ring);
+	probe_fill(p, &ring);
 	p->arrived[1] = 0;
 	ixgbevf_write(&p->vf[0], ring.tail, read[1]);
 	ixgbevf_write(&p->vf[0], ring.dctl, IXGBE_RXDCTL_ENABLE);

@@ -98,6 +98,13 @@ u32 probe_done(struct probe *p, const struct probe_ring *ring);
 /* Index of the first of them, or -1. */
 int probe_first_done(struct probe *p, const struct probe_ring *ring);
 
+/*
+ * Fill the whole ring, so that it does not matter where the device starts: an Rx ring
+ * with empty buffers, a Tx ring with frames that say in which descriptor they were.
+ * In heads.c.
+ */
+void probe_fill(struct probe *p, const struct probe_ring *ring);
+
 /* report.c: a line "key: text" of the report. */
 void report(const char *key, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Smallest, median and largest of @samples, which are sorted by that. */
@@ -112,6 +119,14 @@ bool probe_spare_queue(struct probe *p);
 
 /* stops.c: how queues stop. */
 bool probe_stop(struct probe *p, bool rx, bool loaded);
+
+/* queues.c: what queues keep to themselves. Each returns whether the VF works afterwards. */
+bool probe_write_back(struct probe *p);
+bool probe_fetch(struct probe *p);
+bool probe_toggle(struct probe *p, bool rx);
+bool probe_context(struct probe *p);
+bool probe_long(struct probe *p);
+bool probe_short(struct probe *p);
 
 /* resets.c: what a reset leaves, what reading clears, values that drivers never change. */
 bool probe_reset(struct probe *p, bool by_pcie);

@@ -137,6 +137,8 @@ bool probe_values(struct probe *p)
 		{ "VT_CTL", 0x051b0 }, { "PFDTXGSWC", 0x08220 }, { "EIAC", 0x00810 },
 		{ "EITRSEL", 0x00894 }, { "GPIE", 0x00898 }, { "WQBR_RX0", 0x02fb0 }, { "WQBR_TX0", 0x08130 }, { "RDRXCTL", 0x02f00 },
 		{ "DMATXCTL", 0x04a80 }, { "HLREG0", 0x04240 }, { "MAXFRS", 0x04268 },
+		/* Error bits of the firmware are 0x01f80000. */
+		{ "FWSM", 0x10148 }, { "LINKS", 0x042a4 },
 	};
 	u32 i;
 
