@@ -76,6 +76,38 @@ fn what_was_done_is_written_back() {
     assert_eq!(rings.take_all(), received, "frames that the guest may take");
 }
 
+/// The interval of the VF's vector does not move with it: on the destination nothing ends a batch but its size.
+#[test]
+fn a_moved_vf_does_not_wait_for_an_interval() {
+    let [ma, mb] = machines("batch");
+    let (mut a, mut b) = (Host::new(&ma), Host::new(&mb));
+    a.bring_up(false);
+    ma.vf(VF).write32(regs::vteitr(0), 10 << 3);
+    let mut rings = Rings::new(&ma);
+    let control = regs::TXDCTL_ENABLE | 8 << regs::TXDCTL_WTHRESH_SHIFT | 32;
+    ma.vf(VF).write32(regs::vftxdctl(0), control);
+    rings.tx[0].send(&frame(PEER, VF_MAC, 60));
+    ma.advance(20_000);
+    assert!(rings.tx[0].done(0));
+
+    let (blob, _) = save(&mut a);
+    let (mut rings, _) = carry(&ma, &mut b, &rings, &blob);
+    assert_eq!(resume(&mut b).0.restored.way, HeadRestore::Write);
+    rings.tx[0].send(&frame(PEER, VF_MAC, 60));
+    mb.advance(1_000_000_000);
+    assert!(rings.tx[0].done(1), "the guest takes it for a hang");
+    let txdctl = mb.vf(VF).read32(regs::vftxdctl(0));
+    assert_eq!(
+        txdctl & regs::TXDCTL_PTHRESH_MASK,
+        32,
+        "the rest is as it was"
+    );
+
+    // Where it stopped the interval is still there.
+    a.with(|m, io, pf| m.resume(io, pf)).0.unwrap();
+    assert_eq!(ma.vf(VF).read32(regs::vftxdctl(0)), control);
+}
+
 /// The wire is slow: the VF is stopped amid frames that all have their tag from one context, as an XDP batch has. The
 /// destination's device has never seen the context.
 #[test]

@@ -218,6 +218,22 @@ impl TxQueue {
         self.txdctl & Self::INTERRUPTED != 0
     }
 
+    /// For another device: a batch of write-backs that WTHRESH asks for ends there with its size only, because VTEITR does not
+    /// move along, so that the guest would take what waits for a hang (`ixgbe_configure_tx_ring` of the C driver, which
+    /// sets WTHRESH to 1 where there is no interval).
+    pub const fn unbatched(self) -> Self {
+        const FIELD: u32 = 0x7f << regs::TXDCTL_WTHRESH_SHIFT;
+        let one = if self.txdctl & FIELD == 0 {
+            0
+        } else {
+            1 << regs::TXDCTL_WTHRESH_SHIFT
+        };
+        Self {
+            txdctl: self.txdctl & !FIELD | one,
+            ..self
+        }
+    }
+
     /// TXDCTL as the device has it.
     pub const fn control(&self) -> u32 {
         self.txdctl & !Self::INTERRUPTED

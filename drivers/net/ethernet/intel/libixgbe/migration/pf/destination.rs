@@ -24,6 +24,7 @@ use crate::migration::format;
 use crate::migration::program;
 use crate::migration::quiesce::steering_off;
 use crate::migration::restore;
+use crate::migration::state::TxQueue;
 use crate::migration::state::VfState;
 use crate::migration::state::Xcast;
 use crate::migration::HeadRestore;
@@ -62,6 +63,7 @@ impl Mover {
         // Not into `self.state`: a refused state must leave no trace.
         let mut state = VfState::EMPTY;
         decode(blob, &host, &mut state)?;
+        state.tx = state.tx.map(TxQueue::unbatched);
         let f = &state.filters;
         let mut macs = core::iter::once(&f.mac).chain(f.unicast.as_slice());
         if macs.any(|mac| *mac != [0; 6] && pf.switch.macs.is_anothers(mac, pf.vf)) {

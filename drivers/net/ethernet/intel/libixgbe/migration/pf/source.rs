@@ -247,6 +247,8 @@ impl Mover {
                 let _ = self.fill_software(io, pf);
                 self.capture(io, pf, &was);
                 self.note_mailbox(io, pf);
+                // The reset takes VTEITR as well.
+                self.state.tx = self.state.tx.map(TxQueue::unbatched);
                 self.phase = Phase::Loaded(was);
             }
         }
