@@ -12,7 +12,10 @@ use crate::{
     hw::Hw,
     rx::RxQueue,
     tx::TxQueue,
-    vector::Vector,
+    vector::{
+        Vector,
+        VectorIrq, //
+    },
     xdp::XdpQueue, //
 };
 use core::sync::atomic::Ordering;
@@ -238,8 +241,8 @@ impl Adapter {
             return Err(EINVAL);
         };
         for (i, napi) in (0..).zip(up.napis.iter_mut()) {
+            napi.irq().write_eitr();
             let Some(v) = napi.data_mut() else { continue };
-            v.write_eitr();
             if !enable_tx(hw, QueueRegs::vf(i), v.tx.ring()) {
                 dev_warn!(dev.parent(), "Could not enable Tx Queue {}\n", i);
             }
@@ -248,7 +251,7 @@ impl Adapter {
                     dev_warn!(dev.parent(), "Could not enable XDP Queue {}\n", i);
                 }
             }
-            if !enable_rx(hw, &v.rx) {
+            if !v.rx.enable(hw) {
                 dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
             }
             if let Some(stats) = self.rx_stats.get(i as usize) {
@@ -309,7 +312,8 @@ impl Adapter {
         } else {
             None
         };
-        let napi = Napi::new(dev, i, |napi| {
+        let irq = VectorIrq::new(hw, i, st.rx_itr_setting)?;
+        let napi = Napi::new(dev, i, irq, |napi| {
             Ok(Vector::new(
                 RxQueue::new(
                     dev,
@@ -324,8 +328,6 @@ impl Adapter {
                 xdp,
                 i,
                 st.rx_itr_setting,
-                hw.doorbell(VTEIMS)?,
-                hw.doorbell(vteitr(i))?,
             ))
         })?;
         Ok((napi, txq))
