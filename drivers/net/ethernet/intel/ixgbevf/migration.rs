@@ -199,6 +199,7 @@ impl Adapter {
                 napi.schedule();
             }
         }
+        self.arrived(dev, st);
     }
 
     /// Re-arms the Rx queues that `m` names. Returns how many queue pairs it names, and how many frames were taken before.
