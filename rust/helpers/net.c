@@ -231,7 +231,11 @@ int nic_send_frame(struct net_device *netdev, const void *frame, unsigned int le
 	skb->priority = TC_PRIO_CONTROL;
 	err = dev_queue_xmit(skb);
 
-	return net_xmit_eval(err);
+	if (err <= 0)
+		return err;
+
+	/* A frame that the qdisc dropped is an error, too. */
+	return net_xmit_errno(err);
 }
 
 unsigned int nic_num_online_cpus(void)
