@@ -372,8 +372,8 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_netif_carrier_ok(self.as_raw()) }
     }
 
-    /// The link is up. Queues that were full go on: [`Device::tx_completed`] wakes none while the link is down, and what was in
-    /// their rings may have left before this.
+    /// The link is up. Queues that were full go on: [`Device::tx_completed`] wakes none while the
+    /// link is down, and what was in their rings may have left before this.
     pub fn carrier_on(&self) {
         // SAFETY: A valid device.
         unsafe { raw::nic_carrier_on(self.as_raw()) }

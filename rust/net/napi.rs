@@ -46,10 +46,12 @@ pub trait Poll: Send {
     /// The vector's interrupt.
     type Irq: Unmask;
 
-    /// Handles up to `budget` received frames, which is not 0, and all completed transmits. `irq` is what [`Napi::new`] got.
+    /// Handles up to `budget` received frames, which is not 0, and all completed transmits. `irq`
+    /// is what [`Napi::new`] got.
     ///
-    /// The instance is given back after this has returned [`Polled::Done`], and the interrupt is switched on after that:
-    /// [`Napi::disable`] waits for the former only, so nothing of `self` is used then.
+    /// The instance is given back after this has returned [`Polled::Done`], and the interrupt is
+    /// switched on after that: [`Napi::disable`] waits for the former only, so nothing of `self` is
+    /// used then.
     fn poll(
         &mut self,
         dev: &Device<Self::Driver>,
@@ -58,8 +60,9 @@ pub trait Poll: Send {
         budget: u32,
     ) -> Polled;
 
-    /// Frees what was sent, to make room for a message of netpoll. With interrupts off, maybe in one: XDP frames and page
-    /// pools must be left alone (Documentation/networking/napi.rst), which is why this is no proof of a poll.
+    /// Frees what was sent, to make room for a message of netpoll. With interrupts off, maybe in
+    /// one: XDP frames and page pools must be left alone (Documentation/networking/napi.rst), which
+    /// is why this is no proof of a poll.
     fn netpoll(&mut self, dev: &Device<Self::Driver>);
 }
 
@@ -69,7 +72,8 @@ pub trait Unmask: Send + Sync {
     fn unmask(&self);
 }
 
-/// A NAPI instance that this CPU polls, in a softirq or a thread of its own that has bottom halves off.
+/// A NAPI instance that this CPU polls, in a softirq or a thread of its own that has bottom halves
+/// off.
 #[repr(transparent)]
 pub struct NapiRef(Opaque<raw::napi_struct>, PhantomData<*mut ()>);
 
@@ -118,9 +122,9 @@ pub struct Napi<P: Poll> {
 ///
 /// # Invariants
 ///
-/// `data` belongs to the owner of the instance: the one poll that NAPI lets run while the instance is enabled, else the
-/// [`Napi`]. It is `Some` from `Napi::new` on. All else may be used by a poll that has given the instance back, until the
-/// grace period of `netif_napi_del()` is over.
+/// `data` belongs to the owner of the instance: the one poll that NAPI lets run while the instance
+/// is enabled, else the [`Napi`]. It is `Some` from `Napi::new` on. All else may be used by a poll
+/// that has given the instance back, until the grace period of `netif_napi_del()` is over.
 struct Inner<P: Poll> {
     napi: Opaque<raw::napi_struct>,
     data: UnsafeCell<Option<P>>,
@@ -131,8 +135,8 @@ struct Inner<P: Poll> {
 
 // SAFETY: `Inner` can be torn down by any thread: `P` and its interrupt are `Send`.
 unsafe impl<P: Poll> Send for Inner<P> {}
-// SAFETY: Shared references give access to C functions that may be called from anywhere, to the interrupt, which is `Sync`,
-// and, by the type invariant, to the data for its owner.
+// SAFETY: Shared references give access to C functions that may be called from anywhere, to the
+// interrupt, which is `Sync`, and, by the type invariant, to the data for its owner.
 unsafe impl<P: Poll> Sync for Inner<P> {}
 
 impl<P: Poll> Napi<P> {
@@ -184,7 +188,8 @@ impl<P: Poll> Napi<P> {
 
     /// Waits until no poll owns the instance, and keeps it so. May sleep.
     ///
-    /// A poll that has given it back may not have returned: it may still be switching the interrupt on.
+    /// A poll that has given it back may not have returned: it may still be switching the interrupt
+    /// on.
     pub fn disable(&mut self) {
         if self.enabled {
             // SAFETY: Added and enabled.
@@ -203,7 +208,8 @@ impl<P: Poll> Napi<P> {
         if self.enabled {
             return None;
         }
-        // SAFETY: Disabled, so no poll owns the instance; one that did ended its borrow of the data before it gave it back.
+        // SAFETY: Disabled, so no poll owns the instance; one that did ended its borrow of the data
+        // before it gave it back.
         let data = unsafe { &mut *self.inner.data.get() };
         Some((data.as_mut()?, &self.inner.irq))
     }
@@ -303,7 +309,8 @@ impl<P: Poll> Drop for Napi<P> {
         // A page pool in the data wants to see its instance, disabled.
         // SAFETY: As for `data_mut`.
         unsafe { *self.inner.data.get() = None };
-        // Returns after a grace period, which a poll that is still switching the interrupt on delays: `inner` goes after it.
+        // Returns after a grace period, which a poll that is still switching the interrupt on
+        // delays: `inner` goes after it.
         // SAFETY: Added in `new`, and disabled.
         unsafe { raw::nic_netif_napi_del(self.inner.napi.get()) };
     }
@@ -324,7 +331,8 @@ extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int)
     const { assert!(size_of::<Opaque<raw::napi_struct>>() == size_of::<raw::napi_struct>()) };
     // SAFETY: `napi` is embedded in an `Inner<P>`, see `Napi::new`.
     let inner = unsafe { napi.byte_sub(offset_of!(Inner<P>, napi)).cast::<Inner<P>>() };
-    // SAFETY: `Napi::drop` keeps all of `Inner` but the data until a grace period after the last poll.
+    // SAFETY: `Napi::drop` keeps all of `Inner` but the data until a grace period after the last
+    // poll.
     let (dev, irq) = unsafe {
         (
             // `Napi::new` took the reference from a device of this driver, which counts it.
@@ -333,8 +341,8 @@ extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int)
         )
     };
     let polled = {
-        // SAFETY: NAPI lends an instance to one poll at a time, and `Napi` gives nothing out while that can happen. The borrow
-        // ends before the instance is given back below.
+        // SAFETY: NAPI lends an instance to one poll at a time, and `Napi` gives nothing out while
+        // that can happen. The borrow ends before the instance is given back below.
         let data = unsafe { &mut *UnsafeCell::raw_get(&raw const (*inner).data) };
         // Enabled, so there is data.
         let Some(data) = data else { return 0 };

@@ -132,8 +132,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// The interface goes down. Transmission has stopped.
     fn stop(dev: &Device<Self>, rtnl: &Rtnl);
 
-    /// Sends a frame. Called with the queue's lock held, bottom halves off. A frame that is mapped to another queue than the
-    /// one that the core has locked is dropped before.
+    /// Sends a frame. Called with the queue's lock held, bottom halves off. A frame that is mapped
+    /// to another queue than the one that the core has locked is dropped before.
     fn start_xmit(dev: &Device<Self>, queue: &mut Self::TxQueue, skb: SkBuff) -> TxResult;
 
     /// Takes away features that the device cannot provide for this frame.
@@ -587,8 +587,9 @@ impl<D: Driver> Ops<D> {
         // SAFETY: The core passes the ownership of a valid skb.
         let skb = unsafe { SkBuff::from_raw(NonNull::new_unchecked(skb)) };
         let mapping = skb.queue_mapping();
-        // The core holds the lock of one queue, and nearly always that of the skb's mapping. But a qdisc of one queue passes on
-        // what actions in it have mapped to another (`try_bulk_dequeue_skb()`, `skbedit queue_mapping`).
+        // The core holds the lock of one queue, and nearly always that of the skb's mapping. But a
+        // qdisc of one queue passes on what actions in it have mapped to another
+        // (`try_bulk_dequeue_skb()`, `skbedit queue_mapping`).
         // SAFETY: A valid device; bottom halves are off.
         let queue = if unsafe { raw::nic_tx_owned(dev.as_raw(), mapping) } {
             // SAFETY: This CPU holds the lock of the queue.

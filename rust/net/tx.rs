@@ -321,13 +321,13 @@ impl TxProducer {
     /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make` from address, length and
     /// whether it is the last. A piece longer than `max` bytes is split. Returns how many descriptors it took.
     ///
-    /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller rings the doorbell with
-    /// [`TxRing::next_to_use`] afterwards.
+    /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller rings the
+    /// doorbell with [`TxRing::next_to_use`] afterwards.
     ///
     /// # Errors
     ///
-    /// Returns the frame if it cannot be mapped, or if the ring may not have room for it; nothing is in the ring then. A
-    /// driver stops its queue before that happens.
+    /// Returns the frame if it cannot be mapped, or if the ring may not have room for it; nothing
+    /// is in the ring then. A driver stops its queue before that happens.
     #[inline]
     pub fn send<C: Descriptor, D: Descriptor>(
         &mut self,
@@ -340,7 +340,8 @@ impl TxProducer {
     ) -> core::result::Result<u32, SkBuff> {
         let ring = &*self.ring;
         let (nr_frags, mut len) = (skb.nr_frags(), skb.headlen());
-        // What it takes at most: a context, the linear part and each fragment, and one more for each `max` bytes of all.
+        // What it takes at most: a context, the linear part and each fragment, and one more for
+        // each `max` bytes of all.
         match skb.len().checked_div(max) {
             Some(split)
                 if u32::from(ctx.is_some())
@@ -469,8 +470,9 @@ impl TxProducer {
     }
 }
 
-/// What was taken out of a ring and freed. It is to be accounted for, by [`Device::tx_completed`](super::Device::tx_completed)
-/// for a queue of the stack: else its byte limit takes the frames for being in flight for ever.
+/// What was taken out of a ring and freed. It is to be accounted for, by
+/// [`Device::tx_completed`](super::Device::tx_completed) for a queue of the stack: else its byte
+/// limit takes the frames for being in flight for ever.
 #[derive(Clone, Copy, Default)]
 #[must_use = "what was sent is accounted for"]
 pub struct Cleaned {
@@ -505,9 +507,10 @@ impl TxConsumer {
         self.clean(budget, Some(napi), is_done)
     }
 
-    /// Frees up to `budget` frames that the device is done with. `is_done` looks at the second quad word of a frame's
-    /// last descriptor. `napi` is the poll in which this happens; without one, as for [`Poll::netpoll`](super::Poll::netpoll),
-    /// XDP frames are left alone, and what is behind them.
+    /// Frees up to `budget` frames that the device is done with. `is_done` looks at the second quad
+    /// word of a frame's last descriptor. `napi` is the poll in which this happens; without one, as
+    /// for [`Poll::netpoll`](super::Poll::netpoll), XDP frames are left alone, and what is behind
+    /// them.
     #[inline(always)]
     pub fn clean(
         &mut self,
@@ -556,17 +559,18 @@ impl TxConsumer {
         r
     }
 
-    /// Lets a ring start again at index 0 after the device lost its place: frames that were sent are freed and returned, as
-    /// by [`TxConsumer::clean`], the others move to the front, to be sent again. `head` is the first descriptor that the device had not taken; a frame of
-    /// which it had taken a part only is sent again.
+    /// Lets a ring start again at index 0 after the device lost its place: frames that were sent
+    /// are freed and returned, as by [`TxConsumer::clean`], the others move to the front, to be
+    /// sent again. `head` is the first descriptor that the device had not taken; a frame of which
+    /// it had taken a part only is sent again.
     ///
     /// The caller has stopped the device's queue, sets its head to 0, and writes [`TxRing::next_to_use`] to its tail
     /// afterwards. Both ends of the ring must be given, which is what keeps others away.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `producer` belongs to another ring, or `head` is not in the ring. Then nothing has changed, and the device
-    /// must not start on the ring as it is.
+    /// `EINVAL` if `producer` belongs to another ring, or `head` is not in the ring. Then nothing
+    /// has changed, and the device must not start on the ring as it is.
     pub fn rearm(&mut self, producer: &mut TxProducer, head: u32) -> Result<Cleaned> {
         let ring = &*self.ring;
         let len = ring.len();

@@ -229,7 +229,8 @@ pub(crate) struct State {
     pub(crate) link_state: bool,
     pub(crate) hw_stats: HwStats,
     pub(crate) refused: Refused,
-    /// A request got no answer: the PF may or may not have done it. After a reset both sides know again.
+    /// A request got no answer: the PF may or may not have done it. After a reset both sides know
+    /// again.
     pub(crate) unsure: bool,
     /// When the function was last reset.
     pub(crate) last_reset: Instant<Monotonic>,

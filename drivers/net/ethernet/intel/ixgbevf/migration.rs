@@ -241,7 +241,8 @@ impl Adapter {
 
         for (i, napi) in (0u32..).zip(up.napis.iter_mut()) {
             napi.disable();
-            // The poll may have woken the queue since it was stopped: what is sent while it is taken out would be dropped.
+            // The poll may have woken the queue since it was stopped: what is sent while it is
+            // taken out would be dropped.
             dev.tx_disable();
             if let Some(v) = napi.data_mut() {
                 if let Some(mut queue) = dev.set_tx_queue(i, None) {

@@ -68,7 +68,8 @@ pub(crate) struct RxQueue {
     /// DMA address of the buffer posted in each descriptor, 0 where there is none: write-back destroys it in the
     /// descriptor, and a migrating host wants to know which pages the device may have written.
     shadow: Option<Words>,
-    /// The device has not confirmed that the queue is enabled. The tail that was written may not count.
+    /// The device has not confirmed that the queue is enabled. The tail that was written may not
+    /// count.
     unconfirmed: bool,
 }
 
@@ -106,16 +107,17 @@ impl RxQueue {
         })
     }
 
-    /// Enables the queue with its head at 0; whether the device confirms. If not, which may be for want of a link, the poll
-    /// looks again. The caller writes the tail in either case.
+    /// Enables the queue with its head at 0; whether the device confirms. If not, which may be for
+    /// want of a link, the poll looks again. The caller writes the tail in either case.
     pub(crate) fn enable(&mut self, hw: &Hw) -> bool {
         let confirmed = updown::enable_rx(hw, self);
         self.unconfirmed = !confirmed;
         confirmed
     }
 
-    /// Writes the tail again once the device confirms that the queue is enabled: the ring may be full, so that no refill ever
-    /// would. The service task sees to it that there is a poll from time to time.
+    /// Writes the tail again once the device confirms that the queue is enabled: the ring may be
+    /// full, so that no refill ever would. The service task sees to it that there is a poll from
+    /// time to time.
     #[cold]
     fn confirm(&mut self, hw: &Hw) {
         if hw.read32(vfrxdctl(self.index)) & RXDCTL_ENABLE != 0 {

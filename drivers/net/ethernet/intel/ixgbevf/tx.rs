@@ -33,8 +33,8 @@ const MAX_MAC_HDR_LEN: u32 = 127;
 const MAX_NETWORK_HDR_LEN: u32 = 511;
 /// Shortest frame in bytes that the hardware takes (`ixgbevf_xmit_frame`).
 const MIN_FRAME: u32 = 17;
-/// Descriptors that any frame finds while the queue is not stopped. More than `DESC_NEEDED` in C, which takes a fragment for a
-/// page at most.
+/// Descriptors that any frame finds while the queue is not stopped. More than `DESC_NEEDED` in C,
+/// which takes a fragment for a page at most.
 pub(crate) const DESC_NEEDED: u32 = tx_descs_max(MAX_SKB_FRAGS);
 /// Free descriptors at which a stopped queue goes on (`TX_WAKE_THRESHOLD`).
 pub(crate) const WAKE_THRESHOLD: u32 = DESC_NEEDED * 2;
@@ -237,8 +237,8 @@ impl TxQueue {
         TxResult::Done
     }
 
-    /// Ends the sending of a frame that was dropped: those before it may wait for the doorbell that it was to ring
-    /// (`netdev_xmit_more()`).
+    /// Ends the sending of a frame that was dropped: those before it may wait for the doorbell that
+    /// it was to ring (`netdev_xmit_more()`).
     #[cold]
     fn dropped(&mut self) -> TxResult {
         self.tail.ring(self.ring.ring().next_to_use());

@@ -146,7 +146,8 @@ impl Adapter {
 
     /// Programs the filters that the stack asked for last (`ixgbevf_set_rx_mode`).
     ///
-    /// As in C a refusal by the PF is no error: the interface receives what it is allowed to. But it is said.
+    /// As in C a refusal by the PF is no error: the interface receives what it is allowed to. But
+    /// it is said.
     pub(crate) fn program_filters(&self, dev: &Device<Adapter>, st: &mut State) {
         if st.stopped {
             return;
@@ -194,7 +195,8 @@ impl Adapter {
         }
     }
 
-    /// Asks the PF for what belongs to the interface besides its filters: address, length of frames, VLANs.
+    /// Asks the PF for what belongs to the interface besides its filters: address, length of
+    /// frames, VLANs.
     fn program_policy(&self, dev: &Device<Adapter>, st: &mut State) {
         let hw = &self.hw;
         let r = st.vf.set_rar(hw, st.mac);
@@ -233,8 +235,9 @@ impl Adapter {
         }
     }
 
-    /// Takes up on another host what only this driver knows of, or what that host decides: the registers of the moderation,
-    /// which are not part of the state since they change with the traffic, and whether the administrator lets the link be up.
+    /// Takes up on another host what only this driver knows of, or what that host decides: the
+    /// registers of the moderation, which are not part of the state since they change with the
+    /// traffic, and whether the administrator lets the link be up.
     pub(crate) fn arrived(&self, dev: &Device<Adapter>, st: &mut State) {
         if let Some(up) = &st.up {
             for napi in &up.napis {
@@ -489,9 +492,9 @@ impl Adapter {
             return Ok(());
         }
         st.refused_by(&r);
-        // The PF refuses what does not go with its own MTU, and an 82599's PF shuts the receive path of who asks for it
-        // (`ixgbe_set_vf_lpe`). The C driver stays deaf until its next reset; what was in force opens the path again, or what
-        // goes with any PF.
+        // The PF refuses what does not go with its own MTU, and an 82599's PF shuts the receive
+        // path of who asks for it (`ixgbe_set_vf_lpe`). The C driver stays deaf until its next
+        // reset; what was in force opens the path again, or what goes with any PF.
         let r = st
             .vf
             .set_max_frame(&self.hw, old.saturating_add(ETH_OVERHEAD));
@@ -503,7 +506,8 @@ impl Adapter {
     pub(crate) fn set_vlan(&self, vid: u16, on: bool) -> Result {
         let mut st = self.state.lock();
         if !on {
-            // The stack has removed it whatever the answer is: it must not come back with the next reset.
+            // The stack has removed it whatever the answer is: it must not come back with the next
+            // reset.
             self.vlans.set(vid, false);
         }
         if !st.stopped {

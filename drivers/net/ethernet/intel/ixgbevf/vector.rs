@@ -106,8 +106,8 @@ pub(crate) struct VectorIrq {
     eims: Doorbell,
     /// Moderation register of the vector.
     eitr: Doorbell,
-    /// What was written to it: least time between interrupts, in quarter microseconds. Changed by whoever owns the data of
-    /// the instance.
+    /// What was written to it: least time between interrupts, in quarter microseconds. Changed by
+    /// whoever owns the data of the instance.
     itr: AtomicU32,
 }
 
@@ -135,10 +135,11 @@ impl VectorIrq {
         self.write_eitr();
     }
 
-    /// Writes the moderation register, without restarting the running interval (`ixgbevf_write_eitr`).
+    /// Writes the moderation register, without restarting the running interval
+    /// (`ixgbevf_write_eitr`).
     ///
-    /// From any context. If a poll changes the moderation at the same time the register may keep the value from before until
-    /// the next change; that is one class of traffic off at most.
+    /// From any context. If a poll changes the moderation at the same time the register may keep
+    /// the value from before until the next change; that is one class of traffic off at most.
     pub(crate) fn write_eitr(&self) {
         self.eitr
             .ring(self.itr.load(Ordering::Relaxed) & MAX_EITR | EITR_CNT_WDIS);
@@ -191,8 +192,9 @@ impl Vector {
         irq.set_itr(VectorIrq::first_itr(setting));
     }
 
-    /// Accounts for frames of the stack that were sent and freed: the byte limit of the queue, which goes on if it was
-    /// stopped and `room` says that it may, and statistics. Whatever frees frames of a running queue comes here.
+    /// Accounts for frames of the stack that were sent and freed: the byte limit of the queue,
+    /// which goes on if it was stopped and `room` says that it may, and statistics. Whatever frees
+    /// frames of a running queue comes here.
     pub(crate) fn account_tx(&mut self, dev: &Device<Adapter>, r: Cleaned, room: bool) {
         let woken = dev.tx_completed(self.index, r.packets, r.bytes, room);
         self.tx_load.bytes = self.tx_load.bytes.wrapping_add(r.bytes);
@@ -207,7 +209,8 @@ impl Vector {
         }
     }
 
-    /// The same for frames that an XDP program sent back. They are not the stack's, so no limit counts them.
+    /// The same for frames that an XDP program sent back. They are not the stack's, so no limit
+    /// counts them.
     pub(crate) fn account_xdp(&self, dev: &Device<Adapter>, r: Cleaned) {
         if let Some(s) = dev.data().xdp_stats.get(self.index as usize) {
             s.packets.add(r.packets.into());
@@ -215,7 +218,8 @@ impl Vector {
         }
     }
 
-    /// Frees what was sent; whether nothing is left to look at (`ixgbevf_clean_tx_irq`). Without `napi` for netpoll.
+    /// Frees what was sent; whether nothing is left to look at (`ixgbevf_clean_tx_irq`). Without
+    /// `napi` for netpoll.
     #[inline]
     fn clean_tx(&mut self, dev: &Device<Adapter>, napi: Option<&NapiRef>) -> bool {
         let budget = self.tx.ring().len() / 2;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! XDP programs (`ixgbevf_run_xdp`, `ixgbevf_xdp_setup`).
 //!
-//! With a program attached each vector gets a transmit queue of its own for what the program sends back, which only its
-//! poll uses. If the PF gives no more queues than that, or the VF is to stay migratable, there is one queue pair and one of
-//! these ([`libixgbe::vf::queue_layout`]).
+//! With a program attached each vector gets a transmit queue of its own for what the program sends
+//! back, which only its poll uses. If the PF gives no more queues than that, or the VF is to stay
+//! migratable, there is one queue pair and one of these ([`libixgbe::vf::queue_layout`]).
 
 use crate::adapter::Adapter;
 use kernel::prelude::*;

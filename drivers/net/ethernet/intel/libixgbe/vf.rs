@@ -61,19 +61,22 @@ pub struct Link {
     pub speed: u32,
 }
 
-/// Queues of a VF that can move to another host: only their interrupts are in a register that the PF sees
-/// ([`crate::migration::VISIBLE_PAIRS`]).
+/// Queues of a VF that can move to another host: only their interrupts are in a register that the
+/// PF sees ([`crate::migration::VISIBLE_PAIRS`]).
 const MOVABLE_QUEUES: u32 = crate::migration::VISIBLE_PAIRS as u32;
 /// Most queue pairs that are used: RSS of a pool has one bit (`IXGBEVF_MAX_RSS_QUEUES`).
 pub const MAX_RSS_QUEUES: u32 = 2;
-/// Frame of standard length in bytes, FCS included (`ETH_FRAME_LEN + ETH_FCS_LEN`). Every PF receives it.
+/// Frame of standard length in bytes, FCS included (`ETH_FRAME_LEN + ETH_FCS_LEN`). Every PF
+/// receives it.
 pub const STANDARD_FRAME: u32 = 1518;
 
-/// Queue pairs, and transmit queues for XDP behind them, that a driver uses (`ixgbevf_set_num_queues`).
+/// Queue pairs, and transmit queues for XDP behind them, that a driver uses
+/// (`ixgbevf_set_num_queues`).
 ///
-/// `queues` are those that the PF gives, `None` if it did not say: two of each kind there always were. With traffic classes
-/// each has a queue; only the default one is used then. A VF that is to stay `movable` uses no queue beyond those that can
-/// move: with `xdp` that is one pair, and one queue for what the program sends back.
+/// `queues` are those that the PF gives, `None` if it did not say: two of each kind there always
+/// were. With traffic classes each has a queue; only the default one is used then. A VF that is to
+/// stay `movable` uses no queue beyond those that can move: with `xdp` that is one pair, and one
+/// queue for what the program sends back.
 pub fn queue_layout(queues: Option<Queues>, cpus: u32, xdp: bool, movable: bool) -> (u32, u32) {
     let pairs = match queues {
         Some(q) if q.trans_vlan <= 1 => {
@@ -352,8 +355,9 @@ impl Vf {
         XcastMode::from_wire(granted).ok_or(Error::Protocol)
     }
 
-    /// Asks for `mode`, and where the PF refuses for the next narrower one, so that a promiscuity that an 82599 does not have
-    /// costs nobody the groups. Returns what the PF granted; before API 1.2 there is nothing else than [`XcastMode::Multi`].
+    /// Asks for `mode`, and where the PF refuses for the next narrower one, so that a promiscuity
+    /// that an 82599 does not have costs nobody the groups. Returns what the PF granted; before API
+    /// 1.2 there is nothing else than [`XcastMode::Multi`].
     fn widest_xcast_mode(
         &mut self,
         io: &(impl Regs + Delay),
@@ -375,8 +379,9 @@ impl Vf {
         Ok(XcastMode::Multi)
     }
 
-    /// Programs what the stack wants to receive (`ixgbevf_set_rx_mode`), by the next wider mode where a list does not fit.
-    /// Returns what the PF did not grant. What is not in the lists any more is not received any more, whatever it says.
+    /// Programs what the stack wants to receive (`ixgbevf_set_rx_mode`), by the next wider mode
+    /// where a list does not fit. Returns what the PF did not grant. What is not in the lists any
+    /// more is not received any more, whatever it says.
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::NotClearToSend`]: the PF is to be asked again after a reset.
@@ -417,11 +422,13 @@ impl Vf {
         Ok(missing)
     }
 
-    /// Asks for frames of up to `bytes`, FCS included. Where the PF refuses, asks for those of standard length: it shuts the
-    /// receive path of a VF that it has refused (`ixgbe_set_vf_lpe`). Returns what was granted.
+    /// Asks for frames of up to `bytes`, FCS included. Where the PF refuses, asks for those of
+    /// standard length: it shuts the receive path of a VF that it has refused (`ixgbe_set_vf_lpe`).
+    /// Returns what was granted.
     ///
     /// # Errors
-    /// [`Error::Nack`] if even that is refused: this VF receives nothing. Else as [`VfMbx::exchange_words`].
+    /// [`Error::Nack`] if even that is refused: this VF receives nothing. Else as
+    /// [`VfMbx::exchange_words`].
     pub fn set_max_frame(&mut self, io: &(impl Regs + Delay), bytes: u32) -> Result<u32, Error> {
         match self.set_rlpml(io, bytes) {
             Err(Error::Nack) if bytes != STANDARD_FRAME => {

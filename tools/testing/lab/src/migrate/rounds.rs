@@ -165,12 +165,13 @@ fn udp_counter(snmp: &str, name: &str) -> Option<u64> {
     pairs.find(|(n, _)| *n == name)?.1.parse().ok()
 }
 
-/// Transmit queues of an idle VM whose byte limit counts something as under way: what a driver frees at a move without
-/// accounting for it stays there for ever, and stops the queue in the end.
+/// Transmit queues of an idle VM whose byte limit counts something as under way: what a driver
+/// frees at a move without accounting for it stays there for ever, and stops the queue in the end.
 fn byte_limits(agent: &Guest) -> Result<String> {
     let files = "/sys/class/net/eth*/queues/tx-*/byte_queue_limits/inflight";
     let script = format!(
-        "for i in $(seq 50); do cat {files} | grep -qvx 0 || exit 0; sleep 0.1; done; grep -Hvx 0 {files}; exit 0"
+        "for i in $(seq 50); do cat {files} | grep -qvx 0 || exit 0; sleep 0.1; done
+         grep -Hvx 0 {files}; exit 0"
     );
     let out = agent.sh(&script, Duration::from_secs(30))?.ok()?;
     Ok(out.trim().replace('\n', ", "))

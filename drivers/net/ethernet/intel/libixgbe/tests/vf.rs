@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a VF does about the answers of its PF, with the PF's own code on the model behind the mailbox.
+//! What a VF does about the answers of its PF, with the PF's own code on the model behind the
+//! mailbox.
 
 use std::cell::RefCell;
 
@@ -173,7 +174,8 @@ fn refused_promiscuity_leaves_all_groups() {
     assert!(!bench.all_groups());
 }
 
-/// A list that does not fit into a message is received by the next wider mode, or the driver is told.
+/// A list that does not fit into a message is received by the next wider mode, or the driver is
+/// told.
 #[test]
 fn more_groups_than_a_message_holds() {
     let bench = Bench::new();
@@ -200,7 +202,8 @@ fn more_groups_than_a_message_holds() {
     assert!(!bench.all_groups());
 }
 
-/// An address that the stack has removed is not received any more, even if the PF refuses what takes its place.
+/// An address that the stack has removed is not received any more, even if the PF refuses what
+/// takes its place.
 #[test]
 fn a_removed_address_stays_removed() {
     let bench = Bench::new();
@@ -223,7 +226,8 @@ fn a_removed_address_stays_removed() {
     assert!(!bench.has(old[0]) && !bench.has(old[1]), "still received");
 }
 
-/// More unicast addresses than are asked for: it is said, since an 82599 has no promiscuity that would help.
+/// More unicast addresses than are asked for: it is said, since an 82599 has no promiscuity that
+/// would help.
 #[test]
 fn more_addresses_than_are_asked_for() {
     let bench = Bench::new();
@@ -328,7 +332,8 @@ fn used(pieces: &[u32]) -> u32 {
     used
 }
 
-/// 17 fragments of 20 KiB, with just as many free descriptors as the driver once took for enough (`DESC_NEEDED`, 21).
+/// 17 fragments of 20 KiB, with just as many free descriptors as the driver once took for enough
+/// (`DESC_NEEDED`, 21).
 #[test]
 fn long_fragments_do_not_overflow_the_ring() {
     let pieces: Vec<u32> = std::iter::once(54).chain([20 << 10; 17]).collect();
@@ -353,8 +358,8 @@ fn long_fragments_do_not_overflow_the_ring() {
 }
 
 proptest! {
-    /// No frame takes more descriptors than are counted for it, and none that a socket can send more than the wake-up
-    /// threshold is made of.
+    /// No frame takes more descriptors than are counted for it, and none that a socket can send
+    /// more than the wake-up threshold is made of.
     #[test]
     fn descriptors_of_a_frame(pieces in proptest::collection::vec(0u32..70_000, 1..18)) {
         let len: u32 = pieces.iter().sum();

@@ -74,7 +74,7 @@ def promisc_then_allmulti(cfg):
 
 
 def forty_groups(cfg):
-    """ A VF in more groups than its PF takes gets them all if it is trusted, and says so if not. """
+    """ A VF in more groups than its PF takes gets all if it is trusted, and says so if not. """
     vf, log = cfg.vfs[0], KernelLog()
     groups = [GROUP + f"{i:02x}" for i in range(40)]
     for group in groups:
