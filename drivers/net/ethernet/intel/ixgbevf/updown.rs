@@ -213,13 +213,19 @@ impl Adapter {
         let less = r.is_ok_and(|granted| granted < wanted);
         let refused = st.refused_by(&r) || less;
         if newly(&mut st.refused.frame, refused) {
-            let mtu = r.map_or(0, |granted| granted.saturating_sub(ETH_OVERHEAD));
-            dev_warn!(
-                dev.parent(),
-                "The PF refuses an MTU of {}: received are frames of an MTU of {}\n",
-                dev.mtu(),
-                mtu
-            );
+            match r {
+                Ok(granted) => dev_warn!(
+                    dev.parent(),
+                    "The PF refuses an MTU of {}: received are frames of an MTU of {}\n",
+                    dev.mtu(),
+                    granted.saturating_sub(ETH_OVERHEAD)
+                ),
+                // A PF with jumbo frames, and a mailbox API that does not know of them.
+                Err(_) => dev_warn!(
+                    dev.parent(),
+                    "The PF takes frames of no length from this VF: nothing is received\n"
+                ),
+            }
         }
 
         let mut refused = false;
