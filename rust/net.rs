@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Network devices.
 //!
-//! A driver implements [`Driver`] for the private data of its device, allocates a [`Registration`], and from then on is
-//! called back. Per transmit queue it owns a [`Driver::TxQueue`], which the core lends to
-//! [`Driver::start_xmit`] exclusively, because it holds the queue's lock anyway. Per interrupt vector it owns a
-//! [`Napi`], whose data is lent to [`Poll::poll`] exclusively, because NAPI never polls one instance on two CPUs. So
-//! neither path needs a lock of its own. [`TxRing`] splits a transmit ring into the half for the one and the half for
-//! the other.
+//! A driver implements [`Driver`] for the private data of its device, allocates a [`Registration`],
+//! and from then on is called back. Per transmit queue it owns a [`Driver::TxQueue`], which the
+//! core lends to [`Driver::start_xmit`] exclusively, because it holds the queue's lock anyway. Per
+//! interrupt vector it owns a [`Napi`], whose data is lent to [`Poll::poll`] exclusively, because
+//! one poll at a time owns the instance; the borrow ends before the instance is given back. So
+//! neither path needs a lock of its own. [`TxRing`] splits a transmit ring into the half for the
+//! one and the half for the other.
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
@@ -35,7 +36,10 @@ pub use self::device::{
 pub use self::napi::{
     Napi,
     NapiRef,
-    Poll, //
+    NapiSetup,
+    Poll,
+    Polled,
+    Unmask, //
 };
 pub use self::ops::{
     AddrLists,

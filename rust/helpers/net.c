@@ -56,6 +56,13 @@ bool nic_netif_device_present(const struct net_device *netdev)
 	return netif_device_present(netdev);
 }
 
+void nic_carrier_on(struct net_device *netdev)
+{
+	netif_carrier_on(netdev);
+	if (netif_device_present(netdev))
+		netif_tx_wake_all_queues(netdev);
+}
+
 void nic_netif_tx_start_all_queues(struct net_device *netdev)
 {
 	netif_tx_start_all_queues(netdev);
@@ -114,6 +121,18 @@ void nic_tx_lock(struct net_device *netdev, unsigned int queue)
 void nic_tx_unlock(struct net_device *netdev, unsigned int queue)
 {
 	__netif_tx_unlock_bh(netdev_get_tx_queue(netdev, queue));
+}
+
+/* Whether the queue exists and this CPU holds its lock; with bottom halves off. */
+bool nic_tx_owned(struct net_device *netdev, u16 queue)
+{
+	return likely(queue < netdev->num_tx_queues) &&
+	       likely(netif_tx_owned(netdev_get_tx_queue(netdev, queue), smp_processor_id()));
+}
+
+void nic_count_tx_dropped(struct net_device *netdev)
+{
+	dev_core_stats_tx_dropped_inc(netdev);
 }
 
 /* Returns whether the doorbell must be rung now. */
@@ -212,7 +231,11 @@ int nic_send_frame(struct net_device *netdev, const void *frame, unsigned int le
 	skb->priority = TC_PRIO_CONTROL;
 	err = dev_queue_xmit(skb);
 
-	return net_xmit_eval(err);
+	if (err <= 0)
+		return err;
+
+	/* A frame that the qdisc dropped is an error, too. */
+	return net_xmit_errno(err);
 }
 
 unsigned int nic_num_online_cpus(void)

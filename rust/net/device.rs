@@ -31,8 +31,10 @@ use kernel::{
     str::CString,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Relaxed, //
+            Relaxed,
+            Release, //
         },
         Arc, //
     },
@@ -370,10 +372,11 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_netif_carrier_ok(self.as_raw()) }
     }
 
-    /// The link is up.
+    /// The link is up. Queues that were full go on: [`Device::tx_completed`] wakes none while the
+    /// link is down, and what was in their rings may have left before this.
     pub fn carrier_on(&self) {
         // SAFETY: A valid device.
-        unsafe { raw::netif_carrier_on(self.as_raw()) }
+        unsafe { raw::nic_carrier_on(self.as_raw()) }
     }
 
     /// The link is down.
@@ -538,7 +541,8 @@ impl DevRef {
 impl Drop for DevRef {
     fn drop(&mut self) {
         if let Some(refs) = &self.refs {
-            refs.0.fetch_sub(1, Relaxed);
+            // What was done by it is done before it is gone.
+            refs.0.fetch_sub(1, Release);
         }
     }
 }
@@ -739,10 +743,11 @@ impl<D: Driver> Registration<D> {
 
     /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
     pub fn register(&mut self) -> Result {
+        // Before anybody can open it: a driver that finds the link up says so once.
+        self.carrier_off();
         // SAFETY: Set up completely; not registered.
         to_result(unsafe { raw::register_netdev(self.netdev.as_ptr()) })?;
         self.registered = true;
-        self.carrier_off();
         Ok(())
     }
 
@@ -771,7 +776,7 @@ impl<D: Driver> Drop for Registration<D> {
     fn drop(&mut self) {
         self.unregister();
         // SAFETY: By the type invariant.
-        let refs = unsafe { (*self.private()).refs.as_ref().map(|r| r.0.load(Relaxed)) };
+        let refs = unsafe { (*self.private()).refs.as_ref().map(|r| r.0.load(Acquire)) };
         if refs.is_some_and(|n| n != 0) {
             // A NAPI instance or an interrupt that outlives `Driver::stop` may still call back: keep all it can see.
             // SAFETY: A valid device.

@@ -29,20 +29,51 @@ use kernel::{
 };
 use nic_bindings as raw;
 
+/// What a poll found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Polled {
+    /// The budget is used up, or something is left: poll again.
+    Again,
+    /// This many frames were received, and nothing is left: the interrupt may come again.
+    Done(u32),
+}
+
 /// What one interrupt vector serves.
 pub trait Poll: Send {
     /// Driver of the device that the instance belongs to.
     type Driver: Driver;
+    /// The vector's interrupt.
+    type Irq: Unmask;
 
-    /// Handles up to `budget` received frames and all completed transmits.
+    /// Handles up to `budget` received frames, which is not 0, and all completed transmits. `irq`
+    /// is what [`Napi::new`] got.
     ///
-    /// Returns how many frames were received. If less than `budget`, it must have called
-    /// [`NapiRef::complete_done`] and, if that returned true, have switched the interrupt on again. `budget` is 0 for
-    /// netpoll: then only transmits are cleaned.
-    fn poll(&mut self, dev: &Device<Self::Driver>, napi: &NapiRef, budget: i32) -> i32;
+    /// The instance is given back after this has returned [`Polled::Done`], and the interrupt is
+    /// switched on after that: [`Napi::disable`] waits for the former only, so nothing of `self` is
+    /// used then.
+    fn poll(
+        &mut self,
+        dev: &Device<Self::Driver>,
+        irq: &Self::Irq,
+        napi: &NapiRef,
+        budget: u32,
+    ) -> Polled;
+
+    /// Frees what was sent, to make room for a message of netpoll. With interrupts off, maybe in
+    /// one: XDP frames and page pools must be left alone (Documentation/networking/napi.rst), which
+    /// is why this is no proof of a poll.
+    fn netpoll(&mut self, dev: &Device<Self::Driver>);
 }
 
-/// A NAPI instance that is being polled, or set up.
+/// The interrupt of a vector. Any CPU may use it at any time, so it is shared.
+pub trait Unmask: Send + Sync {
+    /// Lets the interrupt come again after a poll.
+    fn unmask(&self);
+}
+
+/// A NAPI instance that this CPU polls, in a softirq or a thread of its own that has bottom halves
+/// off.
 #[repr(transparent)]
 pub struct NapiRef(Opaque<raw::napi_struct>, PhantomData<*mut ()>);
 
@@ -51,12 +82,15 @@ impl NapiRef {
     pub(crate) fn as_raw(&self) -> *mut raw::napi_struct {
         self.0.get()
     }
+}
 
-    /// Ends polling after `work` frames. Returns whether the interrupt is to be switched on (`napi_complete_done`).
-    #[inline]
-    pub fn complete_done(&self, work: i32) -> bool {
-        // SAFETY: `self` is being polled by this CPU.
-        unsafe { raw::napi_complete_done(self.as_raw(), work) }
+/// A NAPI instance that is being set up, and not polled yet.
+#[repr(transparent)]
+pub struct NapiSetup(Opaque<raw::napi_struct>, PhantomData<*mut ()>);
+
+impl NapiSetup {
+    pub(crate) fn as_raw(&self) -> *mut raw::napi_struct {
+        self.0.get()
     }
 }
 
@@ -64,10 +98,14 @@ impl NapiRef {
 ///
 /// The data is reachable from outside only while polling is disabled.
 ///
+/// # Invariants
+///
+/// `inner.napi` is added to `inner.dev`, and enabled if and only if `enabled` is true.
+///
 /// # Examples
 ///
 /// ```ignore
-/// let mut napi = Napi::new(dev, 0, |napi| MyVector::new(dev, napi))?;
+/// let mut napi = Napi::new(dev, 0, irq, |napi| MyVector::new(dev, napi))?;
 /// napi.request_irq(&vectors, 0, name)?;
 /// napi.enable();
 /// // … traffic …
@@ -76,39 +114,47 @@ impl NapiRef {
 /// ```
 pub struct Napi<P: Poll> {
     inner: Pin<KBox<Inner<P>>>,
+    requested: Option<Requested>,
+    enabled: bool,
 }
 
+/// What a poll gets at. Only shared references to it exist.
+///
+/// # Invariants
+///
+/// `data` belongs to the owner of the instance: the one poll that NAPI lets run while the instance
+/// is enabled, else the [`Napi`]. It is `Some` from `Napi::new` on. All else may be used by a poll
+/// that has given the instance back, until the grace period of `netif_napi_del()` is over.
 struct Inner<P: Poll> {
     napi: Opaque<raw::napi_struct>,
-    /// `Some` from `Napi::new` on.
     data: UnsafeCell<Option<P>>,
-    irq: Option<Requested>,
-    enabled: bool,
+    irq: P::Irq,
     dev: DevRef,
     _pin: PhantomPinned,
 }
 
-// SAFETY: `Inner` can be torn down by any thread.
+// SAFETY: `Inner` can be torn down by any thread: `P` and its interrupt are `Send`.
 unsafe impl<P: Poll> Send for Inner<P> {}
-// SAFETY: Shared references give access to C functions that may be called from anywhere only.
+// SAFETY: Shared references give access to C functions that may be called from anywhere, to the
+// interrupt, which is `Sync`, and, by the type invariant, to the data for its owner.
 unsafe impl<P: Poll> Sync for Inner<P> {}
 
 impl<P: Poll> Napi<P> {
-    /// Adds an instance to `dev`, disabled. `data` makes what it polls.
+    /// Adds an instance to `dev`, disabled. `irq` is its interrupt, `data` makes what it polls.
     ///
     /// What user space sets for the instance of an `index`, and its id, outlives it: they are those of the next instance of
     /// that index.
     pub fn new(
         dev: &Device<P::Driver>,
         index: u32,
-        data: impl FnOnce(&NapiRef) -> Result<P>,
+        irq: P::Irq,
+        data: impl FnOnce(&NapiSetup) -> Result<P>,
     ) -> Result<Self> {
         let inner = KBox::pin(
             Inner {
                 napi: Opaque::zeroed(),
                 data: UnsafeCell::new(None),
-                irq: None,
-                enabled: false,
+                irq,
                 dev: dev.get_ref(),
                 _pin: PhantomPinned,
             },
@@ -118,47 +164,59 @@ impl<P: Poll> Napi<P> {
         // SAFETY: `napi` is pinned and removed again before it is freed. The callback gets at `Inner` through it. C checks
         // the index; two instances of one would share settings, no more.
         unsafe { raw::nic_netif_napi_add(dev.as_raw(), inner.napi.get(), poll, index) };
-        // From here on `Drop` removes it.
-        let this = Self { inner };
-        // SAFETY: Disabled, so nobody polls.
-        let p = data(unsafe { &*this.inner.napi.get().cast::<NapiRef>() })?;
-        // SAFETY: As above.
+        // INVARIANT: Just added. From here on `Drop` removes it.
+        let this = Self {
+            inner,
+            requested: None,
+            enabled: false,
+        };
+        // SAFETY: `NapiSetup` is a transparent wrapper; the instance is pinned.
+        let p = data(unsafe { &*this.inner.napi.get().cast::<NapiSetup>() })?;
+        // SAFETY: Disabled, so the data is ours.
         unsafe { *this.inner.data.get() = Some(p) };
         Ok(this)
     }
 
-    fn inner_mut(&mut self) -> &mut Inner<P> {
-        // SAFETY: Nothing is moved out of `Inner` by the methods here.
-        unsafe { self.inner.as_mut().get_unchecked_mut() }
-    }
-
     /// Lets the instance be scheduled.
     pub fn enable(&mut self) {
-        let inner = self.inner_mut();
-        if !inner.enabled {
-            inner.enabled = true;
+        if !self.enabled {
+            self.enabled = true;
             // SAFETY: Added and disabled.
-            unsafe { raw::napi_enable(inner.napi.get()) };
+            unsafe { raw::napi_enable(self.inner.napi.get()) };
         }
     }
 
-    /// Waits until the instance is not polled, and keeps it so. May sleep.
+    /// Waits until no poll owns the instance, and keeps it so. May sleep.
+    ///
+    /// A poll that has given it back may not have returned: it may still be switching the interrupt
+    /// on.
     pub fn disable(&mut self) {
-        let inner = self.inner_mut();
-        if inner.enabled {
+        if self.enabled {
             // SAFETY: Added and enabled.
-            unsafe { raw::napi_disable(inner.napi.get()) };
-            inner.enabled = false;
+            unsafe { raw::napi_disable(self.inner.napi.get()) };
+            self.enabled = false;
         }
     }
 
     /// What it polls, if it is disabled.
     pub fn data_mut(&mut self) -> Option<&mut P> {
-        let inner = self.inner_mut();
-        if inner.enabled {
+        Some(self.parts_mut()?.0)
+    }
+
+    /// The same with its interrupt.
+    pub fn parts_mut(&mut self) -> Option<(&mut P, &P::Irq)> {
+        if self.enabled {
             return None;
         }
-        inner.data.get_mut().as_mut()
+        // SAFETY: Disabled, so no poll owns the instance; one that did ended its borrow of the data
+        // before it gave it back.
+        let data = unsafe { &mut *self.inner.data.get() };
+        Some((data.as_mut()?, &self.inner.irq))
+    }
+
+    /// Its interrupt.
+    pub fn irq(&self) -> &P::Irq {
+        &self.inner.irq
     }
 
     /// Schedules a poll, as an interrupt would.
@@ -170,16 +228,16 @@ impl<P: Poll> Napi<P> {
     /// Requests vector `index` for this instance alone. The handler is C's and only schedules the poll: the device must
     /// mask the vector by itself, as the 82599 does by EIAM.
     pub fn request_irq(&mut self, vectors: &Arc<Vectors>, index: u32, name: CString) -> Result {
-        let inner = self.inner_mut();
-        let cookie = inner.napi.get().cast();
+        let napi = self.inner.napi.get();
         // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the interrupt first.
         let irq = unsafe {
-            Requested::new(vectors, index, name, false, Some(raw::nic_napi_irq), cookie)?
+            let handler = raw::nic_napi_irq;
+            Requested::new(vectors, index, name, false, Some(handler), napi.cast())?
         };
         // CAST: Linux interrupt numbers are positive.
         // SAFETY: Added; the number belongs to this instance.
-        unsafe { raw::nic_napi_set_irq(inner.napi.get(), irq.irq() as c_int) };
-        inner.irq = Some(irq);
+        unsafe { raw::nic_napi_set_irq(napi, irq.irq() as c_int) };
+        self.requested = Some(irq);
         Ok(())
     }
 
@@ -191,8 +249,7 @@ impl<P: Poll> Napi<P> {
         name: CString,
         shared: bool,
     ) -> Result {
-        let inner = self.inner_mut();
-        let napi = inner.napi.get();
+        let napi = self.inner.napi.get();
         // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the interrupt first.
         let irq = unsafe {
             let handler = only_irq_callback::<P>;
@@ -201,22 +258,21 @@ impl<P: Poll> Napi<P> {
         // CAST: Linux interrupt numbers are positive.
         // SAFETY: Added; the number belongs to this instance.
         unsafe { raw::nic_napi_set_irq(napi, irq.irq() as c_int) };
-        inner.irq = Some(irq);
+        self.requested = Some(irq);
         Ok(())
     }
 
     /// Frees the interrupt; waits for a running handler.
     pub fn free_irq(&mut self) {
-        let inner = self.inner_mut();
-        if inner.irq.take().is_some() {
+        if self.requested.take().is_some() {
             // SAFETY: Added.
-            unsafe { raw::nic_napi_clear_irq(inner.napi.get()) };
+            unsafe { raw::nic_napi_clear_irq(self.inner.napi.get()) };
         }
     }
 
     /// Waits until no handler of the interrupt runs.
     pub fn synchronize_irq(&self) {
-        if let Some(irq) = &self.inner.irq {
+        if let Some(irq) = &self.requested {
             irq.synchronize();
         }
     }
@@ -250,11 +306,13 @@ impl<P: Poll> Drop for Napi<P> {
     fn drop(&mut self) {
         self.free_irq();
         self.disable();
-        let inner = self.inner_mut();
         // A page pool in the data wants to see its instance, disabled.
-        *inner.data.get_mut() = None;
-        // SAFETY: Added in `new`.
-        unsafe { raw::nic_netif_napi_del(inner.napi.get()) };
+        // SAFETY: As for `data_mut`.
+        unsafe { *self.inner.data.get() = None };
+        // Returns after a grace period, which a poll that is still switching the interrupt on
+        // delays: `inner` goes after it.
+        // SAFETY: Added in `new`, and disabled.
+        unsafe { raw::nic_netif_napi_del(self.inner.napi.get()) };
     }
 }
 
@@ -273,16 +331,43 @@ extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int)
     const { assert!(size_of::<Opaque<raw::napi_struct>>() == size_of::<raw::napi_struct>()) };
     // SAFETY: `napi` is embedded in an `Inner<P>`, see `Napi::new`.
     let inner = unsafe { napi.byte_sub(offset_of!(Inner<P>, napi)).cast::<Inner<P>>() };
-    // SAFETY: NAPI polls an instance on one CPU at a time, and `data_mut` gives nothing out while that can happen.
-    let data = unsafe { &mut *UnsafeCell::raw_get(&raw const (*inner).data) };
-    match data {
-        Some(data) => data.poll(
-            // SAFETY: `Napi::new` took the reference from a device of this driver, which counts it.
-            unsafe { Device::from_raw((*inner).dev.as_raw()) },
-            // SAFETY: `NapiRef` is a transparent wrapper.
-            unsafe { &*napi.cast::<NapiRef>() },
-            budget,
-        ),
-        None => 0,
+    // SAFETY: `Napi::drop` keeps all of `Inner` but the data until a grace period after the last
+    // poll.
+    let (dev, irq) = unsafe {
+        (
+            // `Napi::new` took the reference from a device of this driver, which counts it.
+            Device::from_raw((*inner).dev.as_raw()),
+            &(*inner).irq,
+        )
+    };
+    let polled = {
+        // SAFETY: NAPI lends an instance to one poll at a time, and `Napi` gives nothing out while
+        // that can happen. The borrow ends before the instance is given back below.
+        let data = unsafe { &mut *UnsafeCell::raw_get(&raw const (*inner).data) };
+        // Enabled, so there is data.
+        let Some(data) = data else { return 0 };
+        match u32::try_from(budget) {
+            Ok(budget @ 1..) => {
+                // SAFETY: `NapiRef` is a transparent wrapper; this CPU polls.
+                let napi = unsafe { &*napi.cast::<NapiRef>() };
+                data.poll(dev, irq, napi, budget)
+            }
+            _ => {
+                data.netpoll(dev);
+                return 0;
+            }
+        }
+    };
+    match polled {
+        Polled::Again => budget,
+        Polled::Done(work) => {
+            // CAST: Less than the budget, as C wants it of a poll that ends.
+            let work = work.min((budget as u32).saturating_sub(1)) as c_int;
+            // SAFETY: This CPU polls the instance, and has not given it back.
+            if unsafe { raw::napi_complete_done(napi, work) } {
+                irq.unmask();
+            }
+            work
+        }
     }
 }

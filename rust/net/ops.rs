@@ -132,7 +132,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// The interface goes down. Transmission has stopped.
     fn stop(dev: &Device<Self>, rtnl: &Rtnl);
 
-    /// Sends a frame. Called with the queue's lock held, bottom halves off.
+    /// Sends a frame. Called with the queue's lock held, bottom halves off. A frame that is mapped
+    /// to another queue than the one that the core has locked is dropped before.
     fn start_xmit(dev: &Device<Self>, queue: &mut Self::TxQueue, skb: SkBuff) -> TxResult;
 
     /// Takes away features that the device cannot provide for this frame.
@@ -585,8 +586,18 @@ impl<D: Driver> Ops<D> {
         let dev = unsafe { Device::<D>::from_raw(dev) };
         // SAFETY: The core passes the ownership of a valid skb.
         let skb = unsafe { SkBuff::from_raw(NonNull::new_unchecked(skb)) };
-        // SAFETY: The core holds the lock of the queue that the skb is mapped to.
-        match unsafe { dev.tx_queue(skb.queue_mapping()) } {
+        let mapping = skb.queue_mapping();
+        // The core holds the lock of one queue, and nearly always that of the skb's mapping. But a
+        // qdisc of one queue passes on what actions in it have mapped to another
+        // (`try_bulk_dequeue_skb()`, `skbedit queue_mapping`).
+        // SAFETY: A valid device; bottom halves are off.
+        let queue = if unsafe { raw::nic_tx_owned(dev.as_raw(), mapping) } {
+            // SAFETY: This CPU holds the lock of the queue.
+            unsafe { dev.tx_queue(mapping) }
+        } else {
+            None
+        };
+        match queue {
             Some(queue) => match D::start_xmit(dev, queue, skb) {
                 TxResult::Done => raw::netdev_tx_NETDEV_TX_OK,
                 TxResult::Busy(skb) => {
@@ -595,6 +606,8 @@ impl<D: Driver> Ops<D> {
                 }
             },
             None => {
+                // SAFETY: A valid device.
+                unsafe { raw::nic_count_tx_dropped(dev.as_raw()) };
                 skb.free(DropReason::DEV_READY);
                 raw::netdev_tx_NETDEV_TX_OK
             }

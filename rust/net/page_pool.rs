@@ -4,7 +4,7 @@
 //! C header: [`include/net/page_pool/types.h`](srctree/include/net/page_pool/types.h)
 
 use super::{
-    napi::NapiRef,
+    napi::NapiSetup,
     skb::RxMeta,
     xdp::ProgRef,
     Device,
@@ -52,7 +52,7 @@ impl PagePool {
     /// `EINVAL` if a buffer with its `skb_shared_info` does not fit into a page.
     pub fn new<D: Driver>(
         dev: &Device<D>,
-        napi: &NapiRef,
+        napi: &NapiSetup,
         queue: u32,
         size: u32,
         (headroom, len): (u16, u16),

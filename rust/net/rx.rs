@@ -5,7 +5,10 @@
 //! they come. What happens to a frame is one call of C, from the buffer to the stack.
 
 use super::{
-    napi::NapiRef,
+    napi::{
+        NapiRef,
+        NapiSetup, //
+    },
     page_pool::{
         PagePool,
         RxBuf,
@@ -98,7 +101,7 @@ impl RxRing {
     /// `EINVAL` for no descriptors, or buffers that do not fit into a page.
     pub fn new<D: Driver>(
         dev: &Device<D>,
-        napi: &NapiRef,
+        napi: &NapiSetup,
         queue: u32,
         count: u32,
         layout: (u16, u16),

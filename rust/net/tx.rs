@@ -6,6 +6,7 @@
 //! it (the mapping, the frame) are the producer's while outside `next_to_clean..next_to_use`, the consumer's inside.
 
 use super::{
+    napi::NapiRef,
     skb::SkBuff,
     xdp::XdpFrame, //
 };
@@ -320,12 +321,13 @@ impl TxProducer {
     /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make` from address, length and
     /// whether it is the last. A piece longer than `max` bytes is split. Returns how many descriptors it took.
     ///
-    /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller has made sure that there is
-    /// room, and rings the doorbell with [`TxRing::next_to_use`] afterwards.
+    /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller rings the
+    /// doorbell with [`TxRing::next_to_use`] afterwards.
     ///
     /// # Errors
     ///
-    /// Returns the frame if it cannot be mapped; nothing is in the ring then.
+    /// Returns the frame if it cannot be mapped, or if the ring may not have room for it; nothing
+    /// is in the ring then. A driver stops its queue before that happens.
     #[inline]
     pub fn send<C: Descriptor, D: Descriptor>(
         &mut self,
@@ -338,6 +340,17 @@ impl TxProducer {
     ) -> core::result::Result<u32, SkBuff> {
         let ring = &*self.ring;
         let (nr_frags, mut len) = (skb.nr_frags(), skb.headlen());
+        // What it takes at most: a context, the linear part and each fragment, and one more for
+        // each `max` bytes of all.
+        match skb.len().checked_div(max) {
+            Some(split)
+                if u32::from(ctx.is_some())
+                    .saturating_add(1)
+                    .saturating_add(nr_frags)
+                    .saturating_add(split)
+                    <= ring.unused() => {}
+            _ => return Err(skb),
+        }
         // SAFETY: A valid device and frame.
         let mut addr = unsafe { raw::nic_tx_map_head(ring.dev_raw(), skb.raw_ptr()) };
         if addr == DmaAddress::MAX {
@@ -354,7 +367,7 @@ impl TxProducer {
         }
         let mut frag = 0;
         let last = loop {
-            // SAFETY: The slot is the producer's, since the caller made sure that there is room.
+            // SAFETY: The slot is the producer's, since there is room for all of the frame.
             unsafe {
                 let slot = &mut *ring.slot(i);
                 slot.addr = addr;
@@ -412,7 +425,7 @@ impl TxProducer {
     ///
     /// # Errors
     ///
-    /// Returns the frame if it cannot be mapped.
+    /// Returns the frame if there is no room for it, or if it cannot be mapped.
     pub fn send_xdp<C: Descriptor, D: Descriptor>(
         &mut self,
         frame: XdpFrame,
@@ -420,6 +433,9 @@ impl TxProducer {
         make: impl FnOnce(DmaAddress, u32) -> D,
     ) -> core::result::Result<(), XdpFrame> {
         let ring = &*self.ring;
+        if ring.unused() < 1 + u32::from(ctx.is_some()) {
+            return Err(frame);
+        }
         let (dev, len) = (ring.dev_raw(), frame.len());
         let dir = bindings::dma_data_direction::DMA_TO_DEVICE;
         // SAFETY: The frame has `len` bytes in the linear mapping.
@@ -437,7 +453,7 @@ impl TxProducer {
         }
         // SAFETY: As above.
         unsafe { ring.desc.write_unchecked(i, make(addr, len)) };
-        // SAFETY: The slots are the producer's, since the caller made sure that there is room.
+        // SAFETY: The slots are the producer's, since there is room.
         unsafe {
             let slot = &mut *ring.slot(i);
             slot.addr = addr;
@@ -454,8 +470,11 @@ impl TxProducer {
     }
 }
 
-/// What a cleaning pass found done.
+/// What was taken out of a ring and freed. It is to be accounted for, by
+/// [`Device::tx_completed`](super::Device::tx_completed) for a queue of the stack: else its byte
+/// limit takes the frames for being in flight for ever.
 #[derive(Clone, Copy, Default)]
+#[must_use = "what was sent is accounted for"]
 pub struct Cleaned {
     /// Frames, each segment of a GSO frame counted.
     pub packets: u32,
@@ -482,21 +501,25 @@ impl TxConsumer {
     pub fn clean_more(
         &mut self,
         budget: u32,
-        napi_budget: i32,
+        napi: &NapiRef,
         is_done: impl Fn(u64) -> bool,
     ) -> Cleaned {
-        self.clean(budget, napi_budget, is_done)
+        self.clean(budget, Some(napi), is_done)
     }
 
-    /// Frees up to `budget` frames that the device is done with. `is_done` looks at the second quad word of a frame's
-    /// last descriptor. `napi_budget` is that of the poll.
+    /// Frees up to `budget` frames that the device is done with. `is_done` looks at the second quad
+    /// word of a frame's last descriptor. `napi` is the poll in which this happens; without one, as
+    /// for [`Poll::netpoll`](super::Poll::netpoll), XDP frames are left alone, and what is behind
+    /// them.
     #[inline(always)]
     pub fn clean(
         &mut self,
         budget: u32,
-        napi_budget: i32,
+        napi: Option<&NapiRef>,
         is_done: impl Fn(u64) -> bool,
     ) -> Cleaned {
+        // Of a poll or not is all that C wants to know.
+        let napi_budget = i32::from(napi.is_some());
         let ring = &*self.ring;
         let end = ring.next_to_use();
         let mut i = ring.next_to_clean.load(Ordering::Relaxed);
@@ -515,6 +538,10 @@ impl TxConsumer {
             }
             // SAFETY: `i` is in `next_to_clean..next_to_use`, the consumer's.
             let head = unsafe { &*ring.slot(i) };
+            if napi.is_none() && matches!(head.frame, Frame::Xdp(_)) {
+                r.done = true;
+                break;
+            }
             // SAFETY: An index of the ring.
             if !is_done(unsafe { ring.desc.status_unchecked(head.eop) }) {
                 r.done = true;
@@ -532,17 +559,19 @@ impl TxConsumer {
         r
     }
 
-    /// Lets a ring start again at index 0 after the device lost its place: frames that were sent are freed, the others
-    /// move to the front, to be sent again. `head` is the first descriptor that the device had not taken; a frame of
-    /// which it had taken a part only is sent again.
+    /// Lets a ring start again at index 0 after the device lost its place: frames that were sent
+    /// are freed and returned, as by [`TxConsumer::clean`], the others move to the front, to be
+    /// sent again. `head` is the first descriptor that the device had not taken; a frame of which
+    /// it had taken a part only is sent again.
     ///
     /// The caller has stopped the device's queue, sets its head to 0, and writes [`TxRing::next_to_use`] to its tail
     /// afterwards. Both ends of the ring must be given, which is what keeps others away.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `producer` belongs to another ring, or `head` is not in the ring.
-    pub fn rearm(&mut self, producer: &mut TxProducer, head: u32) -> Result {
+    /// `EINVAL` if `producer` belongs to another ring, or `head` is not in the ring. Then nothing
+    /// has changed, and the device must not start on the ring as it is.
+    pub fn rearm(&mut self, producer: &mut TxProducer, head: u32) -> Result<Cleaned> {
         let ring = &*self.ring;
         let len = ring.len();
         if !core::ptr::eq(ring, &*producer.ring) || head >= len {
@@ -563,6 +592,10 @@ impl TxConsumer {
             return Err(EINVAL);
         }
         let mut left = done;
+        let mut r = Cleaned {
+            done: true,
+            ..Cleaned::default()
+        };
         while start != end {
             // SAFETY: Both ends are borrowed exclusively, so all slots are this function's.
             let slot = unsafe { *ring.slot(start) };
@@ -571,6 +604,8 @@ impl TxConsumer {
                 break;
             }
             left -= frame;
+            r.bytes = r.bytes.wrapping_add(slot.bytes);
+            r.packets = r.packets.wrapping_add(u32::from(slot.segs));
             // SAFETY: As above. 0 is "not from a NAPI poll".
             start = unsafe { ring.free_frame(start, 0, true) };
         }
@@ -595,6 +630,6 @@ impl TxConsumer {
         producer.cursor = pending;
         ring.next_to_clean.store(0, Ordering::Release);
         ring.next_to_use.store(pending, Ordering::Release);
-        Ok(())
+        Ok(r)
     }
 }

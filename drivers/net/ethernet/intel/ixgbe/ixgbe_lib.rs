@@ -8,7 +8,8 @@ use crate::{
         BufLayout,
         RxQueue,
         TxQueue,
-        Vector, //
+        Vector,
+        VectorIrq, //
     },
     ixgbe_xdp::{
         self,
@@ -236,7 +237,11 @@ fn allocate(
         } else {
             None
         };
-        let napi = Napi::new(dev, q, |napi| {
+        let irq = VectorIrq {
+            hw: a.hw.clone(),
+            index: q,
+        };
+        let napi = Napi::new(dev, q, irq, |napi| {
             let rx = RxQueue::new(
                 dev,
                 napi,

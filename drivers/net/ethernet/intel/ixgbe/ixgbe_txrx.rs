@@ -39,6 +39,8 @@ use nic::{
         DropReason,
         HashType,
         NapiRef,
+        NapiSetup,
+        Polled,
         Received,
         RxMeta,
         RxRing,
@@ -56,9 +58,8 @@ use zerocopy::byteorder::little_endian::{
     U64, //
 };
 
-/// Descriptors that a frame can take at worst, for which a stopped queue waits: a context, the linear part and 17
-/// fragments, and what is split because it is longer than [`MAX_DATA_PER_TXD`].
-const DESC_NEEDED: u32 = 24;
+/// Descriptors that a frame can take at worst, for which a stopped queue waits.
+const DESC_NEEDED: u32 = ring::tx_descs_max(net::MAX_SKB_FRAGS);
 /// Free descriptors at which a stopped queue goes on (`TX_WAKE_THRESHOLD`).
 const TX_WAKE_THRESHOLD: u32 = DESC_NEEDED * 2;
 /// Buffers posted at once (`IXGBE_RX_BUFFER_WRITE`).
@@ -237,11 +238,7 @@ impl TxQueue {
             return TxResult::Done;
         };
         let len = skb.len();
-        // Context, linear part, fragments, and one more for each full stretch of 16 KiB.
-        let needed = skb
-            .nr_frags()
-            .wrapping_add(3)
-            .wrapping_add(len / MAX_DATA_PER_TXD);
+        let needed = ring::tx_descs(skb.nr_frags(), len);
         let room = self.producer.ring().unused();
         if room < needed && !self.make_room(dev, needed) {
             self.stats.tx_busy.inc();
@@ -396,7 +393,7 @@ struct Cleaned {
 impl RxQueue {
     pub(crate) fn new(
         dev: &net::Device<Adapter>,
-        napi: &NapiRef,
+        napi: &NapiSetup,
         tail: Doorbell,
         index: u32,
         count: u32,
@@ -709,9 +706,10 @@ impl Vector {
         self.itr
     }
 
-    fn clean_tx(&mut self, dev: &net::Device<Adapter>, budget: i32) -> bool {
+    /// Frees what was sent; whether nothing is left to look at. Without `napi` for netpoll.
+    fn clean_tx(&mut self, dev: &net::Device<Adapter>, napi: Option<&NapiRef>) -> bool {
         let is_done = |status| status & u64::from(ADVTXD_STAT_DD) << 32 != 0;
-        let done = self.tx.clean(TX_WORK, budget, is_done);
+        let done = self.tx.clean(TX_WORK, napi, is_done);
         if done.packets != 0 {
             self.stats.tx_packets.add(done.packets.into());
             self.stats.tx_bytes.add(done.bytes.into());
@@ -721,58 +719,74 @@ impl Vector {
                 self.stats.tx_restart.inc();
             }
         }
-        let Some(xdp) = &mut self.xdp else {
+        let (Some(xdp), Some(napi)) = (&mut self.xdp, napi) else {
             return done.done;
         };
-        let sent_back = xdp.consumer.clean_more(TX_WORK, budget, is_done);
+        let sent_back = xdp.consumer.clean_more(TX_WORK, napi, is_done);
         self.stats.tx_packets.add(sent_back.packets.into());
         self.stats.tx_bytes.add(sent_back.bytes.into());
         done.done && sent_back.done
     }
 }
 
+/// Switches on the interrupt of a vector.
+pub(crate) struct VectorIrq {
+    pub(crate) hw: Hw,
+    pub(crate) index: u32,
+}
+
+impl net::Unmask for VectorIrq {
+    #[inline]
+    fn unmask(&self) {
+        let (word, bit) = (self.index >> 5, 1 << (self.index & 31));
+        self.hw.write32(regs::eims_ex(word), bit);
+    }
+}
+
 impl net::Poll for Vector {
     type Driver = Adapter;
+    type Irq = VectorIrq;
 
-    fn poll(&mut self, dev: &net::Device<Adapter>, napi: &NapiRef, budget: i32) -> i32 {
-        let mut complete = self.clean_tx(dev, budget);
-        if budget <= 0 {
-            return 0;
-        }
+    fn poll(
+        &mut self,
+        dev: &net::Device<Adapter>,
+        _irq: &VectorIrq,
+        napi: &NapiRef,
+        budget: u32,
+    ) -> Polled {
+        let complete = self.clean_tx(dev, Some(napi));
         let mut xdp = Xdp {
             prog: dev.data().xdp_prog.get(napi),
             queue: self.xdp.as_mut(),
             redirected: false,
         };
+        let budget = i32::try_from(budget).unwrap_or(i32::MAX);
         let done = self.rx.clean(dev, napi, budget, &mut xdp);
         xdp.finish(napi);
-        let work = done.packets;
         // CAST: Not negative.
-        self.rx_load.count(work as u32, done.bytes);
-        if work >= budget {
-            complete = false;
+        let work = done.packets as u32;
+        self.rx_load.count(work, done.bytes);
+        if !complete || !done.memory || done.packets >= budget {
+            return Polled::Again;
         }
-        if !complete || !done.memory {
-            return budget;
-        }
-        if napi.complete_done(work) {
-            if self.adaptive {
-                let slow = dev.data().link_mbps.load(Ordering::Relaxed) == 1000;
-                let new = itr::adapt(
-                    &mut self.tx_load,
-                    &mut self.rx_load,
-                    self.itr,
-                    net::jiffies(),
-                    slow,
-                );
-                if new != self.itr {
-                    self.itr = new;
-                    itr::write_eitr(&self.hw, self.index, new);
-                }
+        if self.adaptive {
+            let slow = dev.data().link_mbps.load(Ordering::Relaxed) == 1000;
+            let new = itr::adapt(
+                &mut self.tx_load,
+                &mut self.rx_load,
+                self.itr,
+                net::jiffies(),
+                slow,
+            );
+            if new != self.itr {
+                self.itr = new;
+                itr::write_eitr(&self.hw, self.index, new);
             }
-            let (word, bit) = (self.index >> 5, 1 << (self.index & 31));
-            self.hw.write32(regs::eims_ex(word), bit);
         }
-        work
+        Polled::Done(work)
+    }
+
+    fn netpoll(&mut self, dev: &net::Device<Adapter>) {
+        self.clean_tx(dev, None);
     }
 }

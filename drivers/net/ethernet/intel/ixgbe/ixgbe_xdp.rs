@@ -104,9 +104,6 @@ impl XdpQueue {
     /// Puts a frame into the ring; one that finds no room is dropped (`ixgbe_xmit_xdp_ring`).
     #[inline]
     pub(crate) fn send(&mut self, frame: XdpFrame) {
-        if self.producer.ring().unused() < 1 {
-            return;
-        }
         let sent = self
             .producer
             .send_xdp(frame, None::<AdvTxContext>, descriptor);

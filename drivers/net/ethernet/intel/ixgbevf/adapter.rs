@@ -39,6 +39,8 @@ use libixgbe::{
     },
     vf::{
         Link,
+        Missing,
+        RxFilters,
         Vf, //
     },
 };
@@ -54,8 +56,6 @@ use nic::{
     },
 };
 
-/// Most queue pairs that are used: RSS of a pool has one bit (`IXGBEVF_MAX_RSS_QUEUES`).
-pub(crate) const MAX_RSS_QUEUES: u32 = 2;
 /// Most queues of each kind (`IXGBE_VF_MAX_TX_QUEUES`).
 pub(crate) const MAX_QUEUES: usize = 8;
 /// Default ring length (`IXGBEVF_DEFAULT_TXD`).
@@ -122,10 +122,12 @@ impl Events {
     }
 }
 
-/// Addresses to be received, as many as the PF can be asked for; what the stack wants beyond is left out, as in C.
+/// Addresses to be received, as many as the PF can be asked for one by one.
 pub(crate) struct AddrList<const N: usize> {
     addrs: [MacAddr; N],
     len: usize,
+    /// The stack wants more.
+    more: bool,
 }
 
 impl<const N: usize> AddrList<N> {
@@ -133,16 +135,19 @@ impl<const N: usize> AddrList<N> {
         Self {
             addrs: [[0; 6]; N],
             len: 0,
+            more: false,
         }
     }
 
     /// Takes over the stack's list.
     pub(crate) fn set(&mut self, list: &HwAddrs<'_>) {
-        self.len = list.copy_to(&mut self.addrs).min(N);
+        let count = list.copy_to(&mut self.addrs);
+        self.len = count.min(N);
+        self.more = count > N;
     }
 
     /// The addresses.
-    pub(crate) fn as_slice(&self) -> &[MacAddr] {
+    fn as_slice(&self) -> &[MacAddr] {
         self.addrs.get(..self.len).unwrap_or_default()
     }
 }
@@ -165,6 +170,26 @@ impl Filters {
             uc: AddrList::new(),
         }
     }
+
+    /// As the PF is asked for them.
+    pub(crate) fn wanted(&self) -> RxFilters<'_> {
+        RxFilters {
+            mode: self.mode,
+            groups: self.mc.as_slice(),
+            more_groups: self.mc.more,
+            unicast: self.uc.as_slice(),
+            more_unicast: self.uc.more,
+        }
+    }
+}
+
+/// What the PF has refused and the user was told of: each is said once, until it was granted.
+#[derive(Default)]
+pub(crate) struct Refused {
+    pub(crate) filters: Missing,
+    pub(crate) address: bool,
+    pub(crate) frame: bool,
+    pub(crate) vlans: bool,
 }
 
 /// What exists while the interface is up.
@@ -203,6 +228,10 @@ pub(crate) struct State {
     /// Whether the administrator lets the link be up.
     pub(crate) link_state: bool,
     pub(crate) hw_stats: HwStats,
+    pub(crate) refused: Refused,
+    /// A request got no answer: the PF may or may not have done it. After a reset both sides know
+    /// again.
+    pub(crate) unsure: bool,
     /// When the function was last reset.
     pub(crate) last_reset: Instant<Monotonic>,
     pub(crate) tx_timeout_count: u64,

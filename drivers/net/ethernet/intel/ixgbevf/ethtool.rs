@@ -9,7 +9,6 @@ use crate::adapter::{
 use core::iter::chain;
 use kernel::prelude::*;
 use libixgbe::{
-    itr::ITR_20K,
     mbx::{
         RETA_SIZE,
         RSS_KEY_SIZE, //
@@ -282,14 +281,8 @@ impl Ops for Adapter {
             for napi in up.napis.iter_mut() {
                 // The poll owns the vector's settings while it is enabled.
                 napi.disable();
-                if let Some(v) = napi.data_mut() {
-                    v.itr_setting = setting;
-                    v.itr = if setting == ITR_DYNAMIC {
-                        ITR_20K
-                    } else {
-                        setting.into()
-                    };
-                    v.write_eitr();
+                if let Some((v, irq)) = napi.parts_mut() {
+                    v.set_moderation(irq, setting);
                 }
                 napi.enable();
                 napi.schedule();

@@ -199,6 +199,7 @@ impl Adapter {
                 napi.schedule();
             }
         }
+        self.arrived(dev, st);
     }
 
     /// Re-arms the Rx queues that `m` names. Returns how many queue pairs it names, and how many frames were taken before.
@@ -240,24 +241,30 @@ impl Adapter {
 
         for (i, napi) in (0u32..).zip(up.napis.iter_mut()) {
             napi.disable();
+            // The poll may have woken the queue since it was stopped: what is sent while it is
+            // taken out would be dropped.
+            dev.tx_disable();
             if let Some(v) = napi.data_mut() {
                 if let Some(mut queue) = dev.set_tx_queue(i, None) {
                     if named(i) && head(i) < count {
-                        if v.tx.rearm(&mut queue.ring, head(i)).is_err() {
-                            dev_warn!(dev.parent(), "Tx queue {} not re-armed\n", i);
+                        match v.tx.rearm(&mut queue.ring, head(i)) {
+                            // Not woken here: all queues are, at the end.
+                            Ok(sent) => v.account_tx(dev, sent, false),
+                            Err(_) => {
+                                dev_warn!(dev.parent(), "Tx queue {} not re-armed\n", i);
+                            }
                         }
                         updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
                         queue.tail.ring(v.tx.ring().next_to_use());
                     }
                     drop(dev.set_tx_queue(i, Some(queue)));
                 }
-                if let Some(xdp) = &mut v.xdp {
+                if let Some(xdp) = v.xdp.as_mut().filter(|xdp| named(xdp.reg_idx)) {
                     let reg_idx = xdp.reg_idx;
-                    if named(reg_idx)
-                        && xdp.consumer.rearm(&mut xdp.producer, head(reg_idx)).is_ok()
-                    {
+                    if let Ok(sent) = xdp.consumer.rearm(&mut xdp.producer, head(reg_idx)) {
                         updown::enable_tx(&self.hw, QueueRegs::vf(reg_idx), xdp.producer.ring());
                         xdp.tail.ring(xdp.producer.ring().next_to_use());
+                        v.account_xdp(dev, sent);
                     }
                 }
             }

@@ -81,19 +81,24 @@ impl Driver for Adapter {
         };
         st.filters.mc.set(&addrs.mc);
         st.filters.uc.set(&addrs.uc);
-        adapter.program_filters(&mut st);
+        adapter.program_filters(dev, &mut st);
         Ok(())
     }
 
     fn set_mac_address(dev: &Device<Self>, _rtnl: &Rtnl, addr: &MacAddr) -> Result {
         let adapter = dev.data();
         let mut st = adapter.state.lock();
-        st.vf
-            .set_rar(&adapter.hw, *addr)
+        match st.vf.set_rar(&adapter.hw, *addr) {
+            Ok(()) => {
+                st.mac = *addr;
+                Ok(())
+            }
             // As `ixgbevf_set_mac`: whatever the reason, the address stays.
-            .map_err(|_| EPERM)?;
-        st.mac = *addr;
-        Ok(())
+            Err(e) => {
+                st.unanswered(e);
+                Err(EPERM)
+            }
+        }
     }
 
     fn change_mtu(dev: &Device<Self>, _rtnl: &Rtnl, mtu: u32) -> Result {

@@ -5,6 +5,7 @@ use crate::{
     adapter::{
         Adapter,
         Filters,
+        Refused,
         State,
         DEFAULT_RXD,
         DEFAULT_TXD,
@@ -153,6 +154,8 @@ impl Driver for Ixgbevf {
             link: Link::default(),
             link_state: true,
             hw_stats: HwStats::default(),
+            refused: Refused::default(),
+            unsure: false,
             last_reset: Instant::now(),
             tx_timeout_count: 0,
             migration: Migration::default(),
@@ -175,7 +178,8 @@ impl Driver for Ixgbevf {
             dev_info!(pdev, "Assigning random MAC address\n");
             st.mac = random_ether_addr();
         }
-        adapter.alloc_vectors(&mut st)?;
+        let (queues, _) = adapter.usual_queues(&mut st);
+        adapter.alloc_vectors(&mut st, queues)?;
         st.hw_stats.rebase(&adapter.hw);
         let (mac, jumbo) = (st.mac, st.vf.api >= libixgbe::mbx::ApiVersion::V11);
         drop(st);
@@ -255,7 +259,8 @@ impl Driver for Ixgbevf {
         let answered = {
             let mut st = adapter.state.lock();
             let answered = adapter.reset(&mut st);
-            adapter.alloc_vectors(&mut st)?;
+            let (queues, _) = adapter.usual_queues(&mut st);
+            adapter.alloc_vectors(&mut st, queues)?;
             answered
         };
         match data.restart() {

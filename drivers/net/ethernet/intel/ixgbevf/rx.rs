@@ -9,7 +9,14 @@ use crate::{
     xdp::Xdp, //
 };
 use kernel::prelude::*;
-use libixgbe::desc::*;
+use libixgbe::{
+    desc::*,
+    regs::{
+        vfrxdctl,
+        RXDCTL_ENABLE, //
+    },
+    Regs, //
+};
 use nic::{
     dma::{
         Ring,
@@ -20,6 +27,7 @@ use nic::{
         Device,
         HashType,
         NapiRef,
+        NapiSetup,
         Received,
         RxMeta,
         RxRing,
@@ -60,6 +68,9 @@ pub(crate) struct RxQueue {
     /// DMA address of the buffer posted in each descriptor, 0 where there is none: write-back destroys it in the
     /// descriptor, and a migrating host wants to know which pages the device may have written.
     shadow: Option<Words>,
+    /// The device has not confirmed that the queue is enabled. The tail that was written may not
+    /// count.
+    unconfirmed: bool,
 }
 
 /// A descriptor for the device. The second address is the status after write-back; 0 is "not written back".
@@ -73,7 +84,7 @@ fn descriptor(dma: u64) -> AdvRxRead {
 impl RxQueue {
     pub(crate) fn new(
         dev: &Device<Adapter>,
-        napi: &NapiRef,
+        napi: &NapiSetup,
         index: u32,
         count: u32,
         buffer_len: u32,
@@ -92,7 +103,27 @@ impl RxQueue {
             } else {
                 None
             },
+            unconfirmed: false,
         })
+    }
+
+    /// Enables the queue with its head at 0; whether the device confirms. If not, which may be for
+    /// want of a link, the poll looks again. The caller writes the tail in either case.
+    pub(crate) fn enable(&mut self, hw: &Hw) -> bool {
+        let confirmed = updown::enable_rx(hw, self);
+        self.unconfirmed = !confirmed;
+        confirmed
+    }
+
+    /// Writes the tail again once the device confirms that the queue is enabled: the ring may be
+    /// full, so that no refill ever would. The service task sees to it that there is a poll from
+    /// time to time.
+    #[cold]
+    fn confirm(&mut self, hw: &Hw) {
+        if hw.read32(vfrxdctl(self.index)) & RXDCTL_ENABLE != 0 {
+            self.unconfirmed = false;
+            self.tail.ring(self.ring.next_to_use());
+        }
     }
 
     /// The descriptors.
@@ -139,6 +170,9 @@ impl RxQueue {
         budget: u32,
         xdp: &mut Xdp<'_>,
     ) -> Cleaned {
+        if self.unconfirmed {
+            self.confirm(&dev.data().hw);
+        }
         let wanted = dev.features();
         let (mut packets, mut bytes) = (0u32, 0u32);
         // Frames that are dropped cost time as well.
@@ -298,9 +332,8 @@ impl RxQueue {
             }
             descriptor(dma)
         });
-        if updown::enable_rx(hw, self) {
-            self.tail.ring(posted);
-        }
+        self.enable(hw);
+        self.tail.ring(posted);
         if let Some(stats) = stats {
             stats.next_to_clean.set(0);
             self.refill(stats);

@@ -124,6 +124,11 @@ impl Adapter {
                 }
             }
         }
+        // The PF has answered since, but not to everything.
+        if st.unsure && st.last_reset.elapsed() > RESET_GRACE {
+            self.events.set(Events::RESET);
+            dev.schedule_service(0);
+        }
         let up = st.link.up && st.link_state;
         if up && !dev.carrier_ok() {
             match st.link.speed {

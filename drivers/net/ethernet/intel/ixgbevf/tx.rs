@@ -6,7 +6,8 @@ use kernel::prelude::*;
 use libixgbe::{
     desc::*,
     ring::{
-        txd_use_count,
+        tx_descs,
+        tx_descs_max,
         MAX_DATA_PER_TXD, //
     },
     vf::is_link_local,
@@ -30,9 +31,11 @@ use nic::{
 const MAX_MAC_HDR_LEN: u32 = 127;
 /// Longest network header, in bytes: 9 bits.
 const MAX_NETWORK_HDR_LEN: u32 = 511;
-/// Descriptors of a frame with as many fragments as there may be: each of these, the head, a context, and the gap that tells full
-/// from empty (`DESC_NEEDED`).
-pub(crate) const DESC_NEEDED: u32 = MAX_SKB_FRAGS + 4;
+/// Shortest frame in bytes that the hardware takes (`ixgbevf_xmit_frame`).
+const MIN_FRAME: u32 = 17;
+/// Descriptors that any frame finds while the queue is not stopped. More than `DESC_NEEDED` in C,
+/// which takes a fragment for a page at most.
+pub(crate) const DESC_NEEDED: u32 = tx_descs_max(MAX_SKB_FRAGS);
 /// Free descriptors at which a stopped queue goes on (`TX_WAKE_THRESHOLD`).
 pub(crate) const WAKE_THRESHOLD: u32 = DESC_NEEDED * 2;
 /// Context that segmentation uses; other frames use 0 (`ixgbevf_tso`).
@@ -136,7 +139,7 @@ const ETH_P_IP: u16 = 0x0800;
 impl TxQueue {
     /// Sends a frame; see `ixgbevf_xmit_frame_ring`.
     #[inline]
-    pub(crate) fn xmit(&mut self, dev: &Device<Adapter>, mut skb: SkBuff) -> TxResult {
+    pub(crate) fn xmit(&mut self, dev: &Device<Adapter>, skb: SkBuff) -> TxResult {
         // Looked up where something is counted: most frames are not.
         let index = self.index as usize;
         let stats = || dev.data().tx_stats.get(index);
@@ -146,19 +149,17 @@ impl TxQueue {
             }
         };
 
+        let Some(mut skb) = skb.pad_to(MIN_FRAME) else {
+            count(|s| &s.dropped);
+            return self.dropped();
+        };
         // The switch would not forward these, and the PF takes them for an attack.
         if skb.head().first_chunk().is_none_or(is_link_local) {
             skb.free(DropReason::NOT_SPECIFIED);
-            return TxResult::Done;
+            return self.dropped();
         }
 
-        let needed = if skb.headlen() <= MAX_DATA_PER_TXD {
-            // Which there always is while the queue is not stopped, see below.
-            DESC_NEEDED
-        } else {
-            // One descriptor per fragment, which is a page at most; those of the head; a context; the gap.
-            txd_use_count(skb.headlen()) + skb.nr_frags() + 3
-        };
+        let needed = tx_descs(skb.nr_frags(), skb.len());
         let room = self.ring.ring().unused();
         if room < needed && !self.reprieve(dev, needed) {
             count(|s| &s.busy);
@@ -185,7 +186,7 @@ impl TxQueue {
                 Err(_) => {
                     count(|s| &s.dropped);
                     skb.free(DropReason::SKB_GSO_SEG);
-                    return TxResult::Done;
+                    return self.dropped();
                 }
             }
         } else {
@@ -222,7 +223,7 @@ impl TxQueue {
             Err(skb) => {
                 count(|s| &s.dropped);
                 skb.free(DropReason::NOMEM);
-                return TxResult::Done;
+                return self.dropped();
             }
         };
 
@@ -233,6 +234,14 @@ impl TxQueue {
         if dev.tx_sent(self.index, wire) {
             self.tail.ring(self.ring.ring().next_to_use());
         }
+        TxResult::Done
+    }
+
+    /// Ends the sending of a frame that was dropped: those before it may wait for the doorbell that
+    /// it was to ring (`netdev_xmit_more()`).
+    #[cold]
+    fn dropped(&mut self) -> TxResult {
+        self.tail.ring(self.ring.ring().next_to_use());
         TxResult::Done
     }
 

@@ -6,13 +6,15 @@ use crate::{
         Adapter,
         Events,
         State,
-        Up,
-        MAX_RSS_QUEUES, //
+        Up, //
     },
     hw::Hw,
     rx::RxQueue,
     tx::TxQueue,
-    vector::Vector,
+    vector::{
+        Vector,
+        VectorIrq, //
+    },
     xdp::XdpQueue, //
 };
 use core::sync::atomic::Ordering;
@@ -32,7 +34,11 @@ use libixgbe::{
         TxRing as TxSetup, //
     },
     rss::psrtype_value,
-    vf,
+    vf::{
+        self,
+        queue_layout,
+        Missing, //
+    },
     Delay,
     Regs, //
 };
@@ -96,6 +102,7 @@ impl Adapter {
             return false;
         }
         st.stopped = false;
+        st.unsure = false;
         if let Some(addr) = st.vf.perm_addr.filter(is_valid_ether_addr) {
             st.mac = addr;
         }
@@ -103,30 +110,34 @@ impl Adapter {
     }
 
     /// Queue pairs and XDP queues that CPUs and PF allow for (`ixgbevf_set_num_queues`).
-    pub(crate) fn wanted_queues(&self, st: &mut State) -> (u32, u32) {
-        let xdp = self.xdp_prog.is_some();
-        let pairs = match st.vf.get_queues(&self.hw) {
-            // With traffic classes each has a queue; this driver uses the default one only.
-            Ok(q) if q.trans_vlan <= 1 && st.vf.api >= mbx::ApiVersion::V11 => {
-                // Each pair needs a second transmit queue for XDP.
-                let tx = if xdp { q.tx / 2 } else { q.tx };
-                num_online_cpus()
-                    .min(MAX_RSS_QUEUES)
-                    .min(tx)
-                    .min(q.rx)
-                    .max(1)
-            }
-            _ => 1,
+    ///
+    /// # Errors
+    ///
+    /// If the PF did not answer.
+    fn wanted_queues(&self, st: &mut State) -> Result<(u32, u32), mbx::vf::Error> {
+        let queues = match st.vf.get_queues(&self.hw) {
+            // Before API 1.1 nobody says how many queues there are.
+            Ok(q) => (st.vf.api >= mbx::ApiVersion::V11).then_some(q),
+            Err(e @ (mbx::vf::Error::Timeout | mbx::vf::Error::NotClearToSend)) => return Err(e),
+            Err(_) => None,
         };
-        // Before API 1.1 nobody says how many queues there are, but two there always were.
-        (pairs, if xdp { pairs } else { 0 })
+        let (xdp, movable) = (
+            self.xdp_prog.is_some(),
+            st.vf.features & mbx_ext::FEATURE_MIGRATION != 0,
+        );
+        Ok(queue_layout(queues, num_online_cpus(), xdp, movable))
+    }
+
+    /// The same while the interface is down, where a PF that does not answer does not matter yet.
+    pub(crate) fn usual_queues(&self, st: &mut State) -> (u32, u32) {
+        self.wanted_queues(st)
+            .unwrap_or_else(|_| queue_layout(None, 1, false, false))
     }
 
     /// Allocates vectors: one per queue pair and one for the mailbox (`ixgbevf_set_interrupt_capability`). The VF has
     /// MSI-X only.
-    pub(crate) fn alloc_vectors(&self, st: &mut State) -> Result {
+    pub(crate) fn alloc_vectors(&self, st: &mut State, queues: u32) -> Result {
         st.vectors = None;
-        let (queues, _) = self.wanted_queues(st);
         let vectors = Vectors::realloc(&self.pdev, 2, queues + 1, Kinds::MSIX)?;
         st.queues = queues.min(vectors.count() - 1);
         st.vectors = Some(vectors);
@@ -135,19 +146,121 @@ impl Adapter {
 
     /// Programs the filters that the stack asked for last (`ixgbevf_set_rx_mode`).
     ///
-    /// As in C a refusal by the PF is no error: the interface receives what it is allowed to.
-    pub(crate) fn program_filters(&self, st: &mut State) {
+    /// As in C a refusal by the PF is no error: the interface receives what it is allowed to. But
+    /// it is said.
+    pub(crate) fn program_filters(&self, dev: &Device<Adapter>, st: &mut State) {
         if st.stopped {
             return;
         }
-        let f = &st.filters;
-        let _ = st.vf.update_xcast_mode(&self.hw, f.mode);
-        let _ = st.vf.update_mc_addr_list(&self.hw, f.mc.as_slice());
-        if f.uc.as_slice().is_empty() {
-            let _ = st.vf.set_uc_addr(&self.hw, 0, [0; 6]);
+        let State {
+            vf,
+            filters,
+            refused,
+            ..
+        } = st;
+        let now = match vf.set_rx_filters(&self.hw, &filters.wanted()) {
+            Ok(missing) => missing,
+            Err(e) => {
+                st.unanswered(e);
+                return;
+            }
+        };
+        let Missing {
+            promisc,
+            all_groups,
+            groups,
+            unicast,
+        } = core::mem::replace(&mut refused.filters, now);
+        if now.promisc && !promisc {
+            dev_info!(dev.parent(), "The PF grants no promiscuous mode\n");
         }
-        for (i, addr) in (1u8..).zip(f.uc.as_slice()) {
-            let _ = st.vf.set_uc_addr(&self.hw, i, *addr);
+        if now.all_groups && !all_groups {
+            dev_warn!(
+                dev.parent(),
+                "The PF does not let this VF receive all multicast\n"
+            );
+        }
+        if now.groups && !groups {
+            dev_warn!(
+                dev.parent(),
+                "More multicast groups than the PF takes from this VF ({}): some are not received\n",
+                mbx::MAX_VF_MC_ENTRIES
+            );
+        }
+        if now.unicast && !unicast {
+            dev_warn!(
+                dev.parent(),
+                "The PF does not grant all unicast addresses: some are not received\n"
+            );
+        }
+    }
+
+    /// Asks the PF for what belongs to the interface besides its filters: address, length of
+    /// frames, VLANs.
+    fn program_policy(&self, dev: &Device<Adapter>, st: &mut State) {
+        let hw = &self.hw;
+        let r = st.vf.set_rar(hw, st.mac);
+        let refused = st.refused_by(&r);
+        if newly(&mut st.refused.address, refused) {
+            dev_warn!(
+                dev.parent(),
+                "The PF refuses the address of the interface: only broadcast and multicast is received\n"
+            );
+        }
+
+        let wanted = dev.mtu() + ETH_OVERHEAD;
+        let r = st.vf.set_max_frame(hw, wanted);
+        let less = r.is_ok_and(|granted| granted < wanted);
+        let refused = st.refused_by(&r) || less;
+        if newly(&mut st.refused.frame, refused) {
+            match r {
+                Ok(granted) => dev_warn!(
+                    dev.parent(),
+                    "The PF refuses an MTU of {}: received are frames of an MTU of {}\n",
+                    dev.mtu(),
+                    granted.saturating_sub(ETH_OVERHEAD)
+                ),
+                // A PF with jumbo frames, and a mailbox API that does not know of them.
+                Err(_) => dev_warn!(
+                    dev.parent(),
+                    "The PF takes frames of no length from this VF: nothing is received\n"
+                ),
+            }
+        }
+
+        let mut refused = false;
+        for vid in self.vlans.iter() {
+            let r = st.vf.set_vfta(hw, vid, true);
+            refused |= st.refused_by(&r);
+        }
+        if newly(&mut st.refused.vlans, refused) {
+            dev_warn!(
+                dev.parent(),
+                "The PF does not grant all VLANs: some are not received\n"
+            );
+        }
+    }
+
+    /// Takes up on another host what only this driver knows of, or what that host decides: the
+    /// registers of the moderation, which are not part of the state since they change with the
+    /// traffic, and whether the administrator lets the link be up.
+    pub(crate) fn arrived(&self, dev: &Device<Adapter>, st: &mut State) {
+        if let Some(up) = &st.up {
+            for napi in &up.napis {
+                napi.irq().write_eitr();
+            }
+        }
+        self.ask_link_state(dev, st);
+    }
+
+    fn ask_link_state(&self, dev: &Device<Adapter>, st: &mut State) {
+        match st.vf.get_link_state(&self.hw) {
+            Ok(state) => {
+                if core::mem::replace(&mut st.link_state, state) && !state {
+                    dev_info!(dev.parent(), "VF is administratively disabled\n");
+                }
+            }
+            Err(e) => st.unanswered(e),
         }
     }
 
@@ -162,9 +275,14 @@ impl Adapter {
             );
             return Err(EIO);
         }
-        let (queues, xdp_queues) = self.wanted_queues(st);
+        let wanted = match self.wanted_queues(st) {
+            // The PF was reset while the interface was down.
+            Err(mbx::vf::Error::NotClearToSend) if self.reset(st) => self.wanted_queues(st),
+            r => r,
+        };
+        let (queues, xdp_queues) = wanted.map_err(|_| EIO)?;
         if st.vectors.is_none() || queues != st.queues {
-            self.alloc_vectors(st)?;
+            self.alloc_vectors(st, queues)?;
         }
         st.xdp_queues = xdp_queues.min(st.queues);
         dev.set_real_num_queues(rtnl, st.queues, st.queues)?;
@@ -175,12 +293,8 @@ impl Adapter {
             self.events.set(Events::ADDRESS);
             dev.schedule_service(0);
         }
-        let _ = st.vf.set_rar(&self.hw, st.mac);
-        let _ = st.vf.set_rlpml(&self.hw, dev.mtu() + ETH_OVERHEAD);
-        self.program_filters(st);
-        for vid in self.vlans.iter() {
-            let _ = st.vf.set_vfta(&self.hw, vid, true);
-        }
+        self.program_policy(dev, st);
+        self.program_filters(dev, st);
 
         let r = self.start(dev, rtnl, st);
         if r.is_err() {
@@ -238,8 +352,8 @@ impl Adapter {
             return Err(EINVAL);
         };
         for (i, napi) in (0..).zip(up.napis.iter_mut()) {
+            napi.irq().write_eitr();
             let Some(v) = napi.data_mut() else { continue };
-            v.write_eitr();
             if !enable_tx(hw, QueueRegs::vf(i), v.tx.ring()) {
                 dev_warn!(dev.parent(), "Could not enable Tx Queue {}\n", i);
             }
@@ -248,7 +362,7 @@ impl Adapter {
                     dev_warn!(dev.parent(), "Could not enable XDP Queue {}\n", i);
                 }
             }
-            if !enable_rx(hw, &v.rx) {
+            if !v.rx.enable(hw) {
                 dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
             }
             if let Some(stats) = self.rx_stats.get(i as usize) {
@@ -262,13 +376,7 @@ impl Adapter {
         hw.read32(VTEICR);
         vf::irq_enable(hw, up.eims);
 
-        let was = st.link_state;
-        if let Ok(state) = st.vf.get_link_state(hw) {
-            st.link_state = state;
-            if was && !state {
-                dev_info!(dev.parent(), "VF is administratively disabled\n");
-            }
-        }
+        self.ask_link_state(dev, st);
         st.hw_stats.rebase(hw);
         st.vf.link_changed();
         dev.tx_start_all();
@@ -309,7 +417,8 @@ impl Adapter {
         } else {
             None
         };
-        let napi = Napi::new(dev, i, |napi| {
+        let irq = VectorIrq::new(hw, i, st.rx_itr_setting)?;
+        let napi = Napi::new(dev, i, irq, |napi| {
             Ok(Vector::new(
                 RxQueue::new(
                     dev,
@@ -324,8 +433,6 @@ impl Adapter {
                 xdp,
                 i,
                 st.rx_itr_setting,
-                hw.doorbell(VTEIMS)?,
-                hw.doorbell(vteitr(i))?,
             ))
         })?;
         Ok((napi, txq))
@@ -385,28 +492,67 @@ impl Adapter {
         if st.stopped {
             return Ok(());
         }
-        let mut ask = |mtu: u32| st.vf.set_rlpml(&self.hw, mtu.saturating_add(ETH_OVERHEAD));
-        if ask(new).is_ok() {
+        let r = st.vf.set_rlpml(&self.hw, new.saturating_add(ETH_OVERHEAD));
+        if r.is_ok() {
+            st.refused.frame = false;
             return Ok(());
         }
-        // The PF refuses what does not go with its own MTU, and an 82599's PF shuts the receive path of who asks for it
-        // (`ixgbe_set_vf_lpe`). The C driver stays deaf until its next reset; what was in force opens the path again.
-        let _ = ask(old);
+        st.refused_by(&r);
+        // The PF refuses what does not go with its own MTU, and an 82599's PF shuts the receive
+        // path of who asks for it (`ixgbe_set_vf_lpe`). The C driver stays deaf until its next
+        // reset; what was in force opens the path again, or what goes with any PF.
+        let r = st
+            .vf
+            .set_max_frame(&self.hw, old.saturating_add(ETH_OVERHEAD));
+        st.refused_by(&r);
         Err(EINVAL)
     }
 
     /// Receives a VLAN or not (`ixgbevf_vlan_rx_add_vid`).
     pub(crate) fn set_vlan(&self, vid: u16, on: bool) -> Result {
         let mut st = self.state.lock();
+        if !on {
+            // The stack has removed it whatever the answer is: it must not come back with the next
+            // reset.
+            self.vlans.set(vid, false);
+        }
         if !st.stopped {
             match st.vf.set_vfta(&self.hw, vid, on) {
                 Ok(()) => {}
                 // A port VLAN is set.
                 Err(mbx::vf::Error::Nack) => return Err(EACCES),
-                Err(_) => return Err(EIO),
+                Err(e) => {
+                    st.unanswered(e);
+                    return Err(EIO);
+                }
             }
         }
-        self.vlans.set(vid, on);
+        if on {
+            self.vlans.set(vid, true);
+        }
         Ok(())
+    }
+}
+
+/// Whether something is so that was not so before; takes it over.
+fn newly(was: &mut bool, now: bool) -> bool {
+    let before = core::mem::replace(was, now);
+    now && !before
+}
+
+impl State {
+    /// Notes that a request was not answered, if `e` says so.
+    pub(crate) fn unanswered(&mut self, e: mbx::vf::Error) {
+        use mbx::vf::Error;
+        // Without clear-to-send the watchdog sees to the reset.
+        self.unsure |= matches!(e, Error::Timeout | Error::Protocol);
+    }
+
+    /// Whether the PF has refused; notes it if it did not answer.
+    fn refused_by<T>(&mut self, answer: &Result<T, mbx::vf::Error>) -> bool {
+        if let Err(e) = answer {
+            self.unanswered(*e);
+        }
+        matches!(answer, Err(mbx::vf::Error::Nack))
     }
 }

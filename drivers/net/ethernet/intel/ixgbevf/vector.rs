@@ -6,6 +6,7 @@ use crate::{
         Adapter,
         ITR_DYNAMIC, //
     },
+    hw::Hw,
     rx::RxQueue,
     tx::{
         is_done,
@@ -16,6 +17,11 @@ use crate::{
         XdpQueue, //
     },
 };
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use kernel::prelude::*;
 use libixgbe::{
     itr::{
         ITR_100K,
@@ -23,16 +29,21 @@ use libixgbe::{
         ITR_20K, //
     },
     regs::{
+        vteitr,
         EITR_CNT_WDIS,
-        MAX_EITR, //
+        MAX_EITR,
+        VTEIMS, //
     },
 };
 use nic::{
     net::{
+        Cleaned,
         Device,
         NapiRef,
         Poll,
-        TxConsumer, //
+        Polled,
+        TxConsumer,
+        Unmask, //
     },
     pci::Doorbell,
 };
@@ -87,23 +98,73 @@ impl Moderation {
     }
 }
 
+/// The interrupt of a vector. Its poll has it, and whoever has the instance.
+pub(crate) struct VectorIrq {
+    /// Bit of the vector in the interrupt registers.
+    bit: u32,
+    /// Switches interrupts on by bit (`VTEIMS`).
+    eims: Doorbell,
+    /// Moderation register of the vector.
+    eitr: Doorbell,
+    /// What was written to it: least time between interrupts, in quarter microseconds. Changed by
+    /// whoever owns the data of the instance.
+    itr: AtomicU32,
+}
+
+impl VectorIrq {
+    /// The interrupt of vector `index`, with [`ITR_DYNAMIC`] or a fixed moderation.
+    pub(crate) fn new(hw: &Hw, index: u32, setting: u16) -> Result<Self> {
+        Ok(Self {
+            bit: 1u32.wrapping_shl(index),
+            eims: hw.doorbell(VTEIMS)?,
+            eitr: hw.doorbell(vteitr(index))?,
+            itr: AtomicU32::new(Self::first_itr(setting)),
+        })
+    }
+
+    fn first_itr(setting: u16) -> u32 {
+        if setting == ITR_DYNAMIC {
+            ITR_20K
+        } else {
+            setting.into()
+        }
+    }
+
+    fn set_itr(&self, itr: u32) {
+        self.itr.store(itr, Ordering::Relaxed);
+        self.write_eitr();
+    }
+
+    /// Writes the moderation register, without restarting the running interval
+    /// (`ixgbevf_write_eitr`).
+    ///
+    /// From any context. If a poll changes the moderation at the same time the register may keep
+    /// the value from before until the next change; that is one class of traffic off at most.
+    pub(crate) fn write_eitr(&self) {
+        self.eitr
+            .ring(self.itr.load(Ordering::Relaxed) & MAX_EITR | EITR_CNT_WDIS);
+    }
+}
+
+impl Unmask for VectorIrq {
+    /// The vector was masked by the interrupt (VTEIAM).
+    #[inline]
+    fn unmask(&self) {
+        self.eims.ring(self.bit);
+    }
+}
+
 /// What one NAPI instance polls.
 pub(crate) struct Vector {
     pub(crate) rx: RxQueue,
     pub(crate) tx: TxConsumer,
     /// With an XDP program attached.
     pub(crate) xdp: Option<XdpQueue>,
-    pub(crate) index: u32,
-    /// Minimum time between interrupts, in quarter microseconds.
-    pub(crate) itr: u32,
+    index: u32,
     /// [`ITR_DYNAMIC`] or a fixed value.
-    pub(crate) itr_setting: u16,
-    pub(crate) rx_load: Moderation,
-    pub(crate) tx_load: Moderation,
-    /// Switches interrupts on by bit (`VTEIMS`).
-    pub(crate) eims: Doorbell,
-    /// Moderation register of this vector.
-    pub(crate) eitr: Doorbell,
+    itr_setting: u16,
+    rx_load: Moderation,
+    tx_load: Moderation,
 }
 
 impl Vector {
@@ -113,106 +174,110 @@ impl Vector {
         xdp: Option<XdpQueue>,
         index: u32,
         itr_setting: u16,
-        eims: Doorbell,
-        eitr: Doorbell,
     ) -> Self {
         Self {
             rx,
             tx,
             xdp,
             index,
-            itr: if itr_setting == ITR_DYNAMIC {
-                ITR_20K
-            } else {
-                itr_setting.into()
-            },
             itr_setting,
             rx_load: Moderation::new(),
             tx_load: Moderation::new(),
-            eims,
-            eitr,
         }
     }
 
-    /// Bit of this vector in the interrupt registers.
-    pub(crate) fn eims_bit(&self) -> u32 {
-        1u32.wrapping_shl(self.index)
+    /// Sets [`ITR_DYNAMIC`] or a fixed moderation.
+    pub(crate) fn set_moderation(&mut self, irq: &VectorIrq, setting: u16) {
+        self.itr_setting = setting;
+        irq.set_itr(VectorIrq::first_itr(setting));
     }
 
-    /// Writes the moderation register, without restarting the running interval (`ixgbevf_write_eitr`).
-    pub(crate) fn write_eitr(&self) {
-        self.eitr.ring(self.itr & MAX_EITR | EITR_CNT_WDIS);
+    /// Accounts for frames of the stack that were sent and freed: the byte limit of the queue,
+    /// which goes on if it was stopped and `room` says that it may, and statistics. Whatever frees
+    /// frames of a running queue comes here.
+    pub(crate) fn account_tx(&mut self, dev: &Device<Adapter>, r: Cleaned, room: bool) {
+        let woken = dev.tx_completed(self.index, r.packets, r.bytes, room);
+        self.tx_load.bytes = self.tx_load.bytes.wrapping_add(r.bytes);
+        self.tx_load.packets = self.tx_load.packets.wrapping_add(r.packets);
+        if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
+            s.packets.add(r.packets.into());
+            s.bytes.add(r.bytes.into());
+            s.next_to_clean.set(self.tx.ring().next_to_clean().into());
+            if woken {
+                s.restart_queue.inc();
+            }
+        }
     }
 
-    /// Frees what was sent; whether nothing is left to look at (`ixgbevf_clean_tx_irq`).
+    /// The same for frames that an XDP program sent back. They are not the stack's, so no limit
+    /// counts them.
+    pub(crate) fn account_xdp(&self, dev: &Device<Adapter>, r: Cleaned) {
+        if let Some(s) = dev.data().xdp_stats.get(self.index as usize) {
+            s.packets.add(r.packets.into());
+            s.bytes.add(r.bytes.into());
+        }
+    }
+
+    /// Frees what was sent; whether nothing is left to look at (`ixgbevf_clean_tx_irq`). Without
+    /// `napi` for netpoll.
     #[inline]
-    fn clean_tx(&mut self, dev: &Device<Adapter>, napi_budget: i32) -> bool {
+    fn clean_tx(&mut self, dev: &Device<Adapter>, napi: Option<&NapiRef>) -> bool {
         let budget = self.tx.ring().len() / 2;
-        let r = self.tx.clean(budget, napi_budget, is_done);
+        let r = self.tx.clean(budget, napi, is_done);
         if r.packets != 0 {
             let room = self.tx.ring().unused() >= WAKE_THRESHOLD;
-            let woken = dev.tx_completed(self.index, r.packets, r.bytes, room);
-            self.tx_load.bytes = self.tx_load.bytes.wrapping_add(r.bytes);
-            self.tx_load.packets = self.tx_load.packets.wrapping_add(r.packets);
-            if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
-                s.packets.add(r.packets.into());
-                s.bytes.add(r.bytes.into());
-                s.next_to_clean.set(self.tx.ring().next_to_clean().into());
-                if woken {
-                    s.restart_queue.inc();
-                }
-            }
+            self.account_tx(dev, r, room);
         }
-        let mut done = r.done;
-        if let Some(xdp) = &mut self.xdp {
-            let r = xdp.consumer.clean_more(budget, napi_budget, is_done);
-            if let Some(s) = dev.data().xdp_stats.get(self.index as usize) {
-                s.packets.add(r.packets.into());
-                s.bytes.add(r.bytes.into());
-            }
-            done &= r.done;
-        }
-        done
+        let (Some(xdp), Some(napi)) = (&mut self.xdp, napi) else {
+            return r.done;
+        };
+        let sent_back = xdp.consumer.clean_more(budget, napi, is_done);
+        self.account_xdp(dev, sent_back);
+        r.done && sent_back.done
     }
 
     /// Adapts the moderation to the traffic (`ixgbevf_set_itr`).
-    fn set_itr(&mut self) {
-        self.tx_load.update(self.itr);
-        self.rx_load.update(self.itr);
+    fn adapt(&mut self, irq: &VectorIrq) {
+        let itr = irq.itr.load(Ordering::Relaxed);
+        self.tx_load.update(itr);
+        self.rx_load.update(itr);
         let target = match self.rx_load.class.max(self.tx_load.class) {
             Latency::Lowest => ITR_100K,
             Latency::Low => ITR_20K,
             Latency::Bulk => ITR_12K,
         };
-        if target != self.itr {
+        if target != itr {
             // Exponential smoothing. The divisor is at least 9 * 40.
-            self.itr = (10 * target * self.itr)
-                .checked_div(9 * target + self.itr)
-                .unwrap_or(target);
-            self.write_eitr();
+            irq.set_itr(
+                (10 * target * itr)
+                    .checked_div(9 * target + itr)
+                    .unwrap_or(target),
+            );
         }
     }
 }
 
 impl Poll for Vector {
     type Driver = Adapter;
+    type Irq = VectorIrq;
 
-    fn poll(&mut self, dev: &Device<Adapter>, napi: &NapiRef, budget: i32) -> i32 {
-        let tx_done = self.clean_tx(dev, budget);
-        // CAST: Checked to be positive.
-        if budget <= 0 {
-            return budget;
-        }
-        let budget32 = budget as u32;
+    fn poll(
+        &mut self,
+        dev: &Device<Adapter>,
+        irq: &VectorIrq,
+        napi: &NapiRef,
+        budget: u32,
+    ) -> Polled {
+        let tx_done = self.clean_tx(dev, Some(napi));
         let Some(stats) = dev.data().rx_stats.get(self.index as usize) else {
-            return 0;
+            return Polled::Done(0);
         };
         let mut xdp = Xdp {
             prog: dev.data().xdp_prog.get(napi),
             queue: self.xdp.as_mut(),
             redirected: false,
         };
-        let r = self.rx.clean(dev, napi, stats, budget32, &mut xdp);
+        let r = self.rx.clean(dev, napi, stats, budget, &mut xdp);
         xdp.finish(napi);
         stats.packets.add(r.packets.into());
         stats.bytes.add(r.bytes.into());
@@ -220,18 +285,16 @@ impl Poll for Vector {
         self.rx_load.bytes = self.rx_load.bytes.wrapping_add(r.bytes);
         self.rx_load.packets = self.rx_load.packets.wrapping_add(r.packets);
 
-        if !tx_done || r.work >= budget32 {
-            return budget;
+        if !tx_done || r.work >= budget {
+            return Polled::Again;
         }
-        // CAST: At most the budget.
-        let work = r.work as i32;
-        // The vector was masked by the interrupt (VTEIAM).
-        if napi.complete_done(work) {
-            if self.itr_setting == ITR_DYNAMIC {
-                self.set_itr();
-            }
-            self.eims.ring(self.eims_bit());
+        if self.itr_setting == ITR_DYNAMIC {
+            self.adapt(irq);
         }
-        work
+        Polled::Done(r.work)
+    }
+
+    fn netpoll(&mut self, dev: &Device<Adapter>) {
+        self.clean_tx(dev, None);
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! XDP programs (`ixgbevf_run_xdp`, `ixgbevf_xdp_setup`).
 //!
-//! With a program attached the VF has one queue pair fewer for the stack, if the PF gives it no more: each vector gets a
-//! transmit queue of its own for what the program sends back, which only its poll uses.
+//! With a program attached each vector gets a transmit queue of its own for what the program sends
+//! back, which only its poll uses. If the PF gives no more queues than that, or the VF is to stay
+//! migratable, there is one queue pair and one of these ([`libixgbe::vf::queue_layout`]).
 
 use crate::adapter::Adapter;
 use kernel::prelude::*;
@@ -57,10 +58,6 @@ impl XdpQueue {
 
     /// Puts a frame into the ring; gives it back if there is no room (`ixgbevf_xmit_xdp_ring`).
     pub(crate) fn send(&mut self, frame: XdpFrame) -> core::result::Result<(), XdpFrame> {
-        // The context and a frame.
-        if self.producer.ring().unused() < 2 {
-            return Err(frame);
-        }
         // With VFs the switch looks at the context's header length (`ADVTXD_CC`); one serves a batch.
         let ctx = (!self.pending).then(|| AdvTxContext {
             vlan_macip_lens: (ETH_HLEN << ADVTXD_MACLEN_SHIFT).into(),

@@ -40,6 +40,22 @@ pub const fn txd_use_count(bytes: u32) -> u32 {
     bytes.div_ceil(MAX_DATA_PER_TXD)
 }
 
+/// Transmit descriptors that a frame of `len` bytes with `nr_frags` fragments takes at most: a
+/// context, the linear part and each fragment, and one more for each [`MAX_DATA_PER_TXD`] bytes,
+/// wherever they lie. A fragment can be longer than a page.
+#[inline]
+pub const fn tx_descs(nr_frags: u32, len: u32) -> u32 {
+    nr_frags
+        .saturating_add(2)
+        .saturating_add(len / MAX_DATA_PER_TXD)
+}
+
+/// The same for the longest frame that the stack gives to a driver that set no limit
+/// (`TSO_LEGACY_MAX_SIZE`, 64 KiB): what a queue that is not stopped has room for.
+pub const fn tx_descs_max(max_frags: u32) -> u32 {
+    tx_descs(max_frags, 1 << 16)
+}
+
 /// Software's two indices into a ring: `next_to_use` is where it writes next, `next_to_clean` where it looks next for
 /// what the hardware did. One descriptor stays unused, since equal indices mean that the ring is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

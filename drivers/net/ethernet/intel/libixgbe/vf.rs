@@ -61,6 +61,74 @@ pub struct Link {
     pub speed: u32,
 }
 
+/// Queues of a VF that can move to another host: only their interrupts are in a register that the
+/// PF sees ([`crate::migration::VISIBLE_PAIRS`]).
+const MOVABLE_QUEUES: u32 = crate::migration::VISIBLE_PAIRS as u32;
+/// Most queue pairs that are used: RSS of a pool has one bit (`IXGBEVF_MAX_RSS_QUEUES`).
+pub const MAX_RSS_QUEUES: u32 = 2;
+/// Frame of standard length in bytes, FCS included (`ETH_FRAME_LEN + ETH_FCS_LEN`). Every PF
+/// receives it.
+pub const STANDARD_FRAME: u32 = 1518;
+
+/// Queue pairs, and transmit queues for XDP behind them, that a driver uses
+/// (`ixgbevf_set_num_queues`).
+///
+/// `queues` are those that the PF gives, `None` if it did not say: two of each kind there always
+/// were. With traffic classes each has a queue; only the default one is used then. A VF that is to
+/// stay `movable` uses no queue beyond those that can move: with `xdp` that is one pair, and one
+/// queue for what the program sends back.
+pub fn queue_layout(queues: Option<Queues>, cpus: u32, xdp: bool, movable: bool) -> (u32, u32) {
+    let pairs = match queues {
+        Some(q) if q.trans_vlan <= 1 => {
+            let tx = if movable {
+                q.tx.min(MOVABLE_QUEUES)
+            } else {
+                q.tx
+            };
+            // Each pair needs a second transmit queue for XDP.
+            let tx = if xdp { tx / 2 } else { tx };
+            cpus.min(MAX_RSS_QUEUES).min(tx).min(q.rx).max(1)
+        }
+        _ => 1,
+    };
+    (pairs, if xdp { pairs } else { 0 })
+}
+
+/// What the stack wants to receive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RxFilters<'a> {
+    /// Promiscuity.
+    pub mode: XcastMode,
+    /// Multicast addresses.
+    pub groups: &'a [[u8; 6]],
+    /// There are more groups than are listed.
+    pub more_groups: bool,
+    /// Unicast addresses besides the VF's own.
+    pub unicast: &'a [[u8; 6]],
+    /// There are more of them than are listed.
+    pub more_unicast: bool,
+}
+
+/// What of [`RxFilters`] the PF did not grant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Promiscuity, which was asked for.
+    pub promisc: bool,
+    /// All groups, which were asked for.
+    pub all_groups: bool,
+    /// Some of the groups.
+    pub groups: bool,
+    /// Some of the unicast addresses.
+    pub unicast: bool,
+}
+
+impl Missing {
+    /// Whether all was granted.
+    pub fn none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A virtual function.
 #[derive(Clone, Debug, Default)]
 pub struct Vf {
@@ -287,12 +355,97 @@ impl Vf {
         XcastMode::from_wire(granted).ok_or(Error::Protocol)
     }
 
+    /// Asks for `mode`, and where the PF refuses for the next narrower one, so that a promiscuity
+    /// that an 82599 does not have costs nobody the groups. Returns what the PF granted; before API
+    /// 1.2 there is nothing else than [`XcastMode::Multi`].
+    fn widest_xcast_mode(
+        &mut self,
+        io: &(impl Regs + Delay),
+        mode: XcastMode,
+    ) -> Result<XcastMode, Error> {
+        for ask in [
+            XcastMode::Promisc,
+            XcastMode::AllMulti,
+            mode.min(XcastMode::Multi),
+        ] {
+            if ask > mode {
+                continue;
+            }
+            match self.update_xcast_mode(io, ask) {
+                Err(Error::Nack | Error::Unsupported) => {}
+                r => return r,
+            }
+        }
+        Ok(XcastMode::Multi)
+    }
+
+    /// Programs what the stack wants to receive (`ixgbevf_set_rx_mode`), by the next wider mode
+    /// where a list does not fit. Returns what the PF did not grant. What is not in the lists any
+    /// more is not received any more, whatever it says.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::NotClearToSend`]: the PF is to be asked again after a reset.
+    pub fn set_rx_filters(
+        &mut self,
+        io: &(impl Regs + Delay),
+        f: &RxFilters<'_>,
+    ) -> Result<Missing, Error> {
+        let mut mode = f.mode;
+        if f.more_groups {
+            mode = mode.max(XcastMode::AllMulti);
+        }
+        if f.more_unicast {
+            mode = XcastMode::Promisc;
+        }
+        let granted = self.widest_xcast_mode(io, mode)?;
+        let mut missing = Missing {
+            promisc: f.mode == XcastMode::Promisc && granted < XcastMode::Promisc,
+            all_groups: f.mode >= XcastMode::AllMulti && granted < XcastMode::AllMulti,
+            groups: f.more_groups && granted < XcastMode::AllMulti,
+            unicast: f.more_unicast && granted < XcastMode::Promisc,
+        };
+        missing.groups |= refused(self.update_mc_addr_list(io, f.groups))?;
+        // Index 1 starts a new list, unless the PF refuses it: then the old one is still in force.
+        let mut old = true;
+        for (i, addr) in (1u8..).zip(f.unicast) {
+            // Only one that was granted can have started the list.
+            let index = if old { 1 } else { i };
+            if refused(self.set_uc_addr(io, index, *addr))? {
+                missing.unicast = true;
+            } else {
+                old = false;
+            }
+        }
+        if old {
+            refused(self.set_uc_addr(io, 0, [0; 6]))?;
+        }
+        Ok(missing)
+    }
+
+    /// Asks for frames of up to `bytes`, FCS included. Where the PF refuses, asks for those of
+    /// standard length: it shuts the receive path of a VF that it has refused (`ixgbe_set_vf_lpe`).
+    /// Returns what was granted.
+    ///
+    /// # Errors
+    /// [`Error::Nack`] if even that is refused: this VF receives nothing. Else as
+    /// [`VfMbx::exchange_words`].
+    pub fn set_max_frame(&mut self, io: &(impl Regs + Delay), bytes: u32) -> Result<u32, Error> {
+        match self.set_rlpml(io, bytes) {
+            Err(Error::Nack) if bytes != STANDARD_FRAME => {
+                self.set_rlpml(io, STANDARD_FRAME).map(|()| STANDARD_FRAME)
+            }
+            r => r.map(|()| bytes),
+        }
+    }
+
     /// Whether the administrator lets this VF be up; true before 1.2.
     ///
     /// # Errors
     /// As [`VfMbx::exchange_words`].
     pub fn get_link_state(&mut self, io: &(impl Regs + Delay)) -> Result<bool, Error> {
-        self.need(ApiVersion::V12)?;
+        if self.api < ApiVersion::V12 {
+            return Ok(true);
+        }
         let [_, state, ..] = self.mbx.exchange(io, &Request::GetLinkState)?;
         Ok(state != 0)
     }
@@ -392,6 +545,15 @@ impl Vf {
             up: true,
             speed: self.speed,
         })
+    }
+}
+
+/// Whether the PF refused; an error if it did not answer.
+fn refused(answer: Result<(), Error>) -> Result<bool, Error> {
+    match answer {
+        Ok(()) => Ok(false),
+        Err(e @ (Error::Timeout | Error::NotClearToSend)) => Err(e),
+        Err(Error::Nack | Error::Unsupported | Error::Protocol) => Ok(true),
     }
 }
 
