@@ -117,14 +117,14 @@ def coalesce(cfg, name):
 
 
 def _interrupts(cfg, end):
-    """ The most that a vector of this function has taken since the last call with the same list. """
+    """ Interrupts that each vector of this function has taken so far. """
     rows = _pci(cfg, end).irq_names()
     return {num: sum(int(w) for w in row.split() if w.isdigit()) for num, row in rows.items()}
 
 
 @ksft_variants(["pf", "vf0"])
 def moderation(cfg, name):
-    """ Moderation keeps interrupts apart: no vector has more than it allows, and pings wait for it. """
+    """ Moderation keeps interrupts apart: no vector has more than it allows, and pings wait. """
     end, usecs, count = _end(cfg, name), 1000, 200
     old = _numbers(end, "-c", "rx-usecs")[0]
     defer(cfg.settle)

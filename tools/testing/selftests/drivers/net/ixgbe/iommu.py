@@ -65,7 +65,7 @@ def stray(cfg):
         raise unmet("no IOMMU")
     vf = cfg.vfs[0]
     ksft_true(not vf.pci.master_abort)
-    # The queue stands until the PF has noticed: on a slow machine the watchdog is faster, as it should be.
+    # The queue stands until the PF has noticed: on a slow machine the watchdog is faster.
     with Expect(vf.stray_messages()) as log:
         vf.stray_read()
         line = log.wait(rf"DMAR:.*{vf.pci.bdf[5:]}.*{STRAY:#x}")

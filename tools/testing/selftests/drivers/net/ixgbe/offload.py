@@ -13,8 +13,8 @@ import socket
 import struct
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_variants, KsftNamedVariant
-from lib.py import CmdExitFailure, IxgbeEnv, KsftSkipEx, NetNSEnter, defer, ethtool, load_module, \
-    unmet
+from lib.py import CmdExitFailure, IxgbeEnv, KsftSkipEx, NetNSEnter, defer, ethtool, \
+    load_module, unmet
 
 # linux/udp.h, linux/if_packet.h; Python does not name them.
 UDP_SEGMENT = 103
@@ -128,7 +128,8 @@ def sctp_checksum(cfg, name, state):
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
         sock.settimeout(20)
         return sock
-    with contextlib.closing(make(cfg.peer.ns)) as listener, contextlib.closing(make(end.ns)) as sock:
+    with contextlib.closing(make(cfg.peer.ns)) as listener, \
+         contextlib.closing(make(end.ns)) as sock:
         listener.bind((cfg.peer.addr("4"), 0))
         listener.listen(1)
         port = listener.getsockname()[1]

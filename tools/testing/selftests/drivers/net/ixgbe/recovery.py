@@ -70,7 +70,8 @@ def tx_timeout(cfg):
     """ Transmit queues that stop sending are noticed, and the device is reset. """
     before = cfg.pf.stats()["tx_timeout_count"]
     bar = cfg.pci.map_bar()
-    with Expect(says(cfg.pci, "NETDEV WATCHDOG|Tx Unit Hang|tx timeout|tx hang|Reset adapter")) as log:
+    with Expect(says(cfg.pci, "NETDEV WATCHDOG|Tx Unit Hang|tx timeout|tx hang|"
+                     "Reset adapter")) as log:
         for q in range(16):
             at = (TXDCTL + 0x40 * q) // 4
             if bar[at] & TXDCTL_ENABLE:

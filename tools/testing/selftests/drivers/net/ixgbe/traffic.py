@@ -9,7 +9,8 @@ all off. Every byte that arrives is compared with what was sent.
 import os
 import re
 
-from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_variants, KsftNamedVariant
+from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, \
+    ksft_variants, KsftNamedVariant
 from lib.py import IxgbeEnv, cmd, defer, ethtool, iperf3, ping, unmet, verify_tcp, verify_udp
 
 PAIRS = ("pf-peer", "vf0-peer", "vf0-vf1", "vf0-pf")
@@ -88,6 +89,22 @@ def iperf(cfg, pair):
         ksft_gt(end["sum_received"]["bytes"], 100000, args)
 
 
+def _limits(end, what):
+    """ @what of byte_queue_limits, of each transmit queue. """
+    out = cmd(f"grep -rs . /sys/class/net/{end.ifname}/queues --include={what}", ns=end.ns).stdout
+    return [int(line.rsplit(":", 1)[1]) for line in out.splitlines()]
+
+
+@ksft_variants(["pf", "vf0"])
+def queue_limits(cfg, name):
+    """ Bytes given to the device and taken back are accounted for (BQL), and none is left over. """
+    cfg.set_mtu(1500)
+    end = cfg.endpoint(name)
+    verify_tcp(end, cfg.peer, 1 << 20)
+    ksft_gt(max(_limits(end, "limit")), 0)
+    ksft_busy_wait(lambda: set(_limits(end, "inflight")) == {0}, sleep=0.1, deadline=5)
+
+
 def station(cfg):
     """ The lab's station answers ARP and ping. """
     addr = os.environ.get("STATION_V4")
@@ -102,7 +119,7 @@ def station(cfg):
 
 def main():
     with IxgbeEnv(vfs=2) as cfg:
-        ksft_run([verified, offloads, iperf, station], args=(cfg, ))
+        ksft_run([verified, offloads, iperf, queue_limits, station], args=(cfg, ))
     ksft_exit()
 
 

@@ -8,10 +8,10 @@ import socket
 import threading
 import time
 
-from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_in, ksft_lt, \
-    ksft_pr, ksft_true, ksft_variants, KsftNamedVariant
-from lib.py import CmdExitFailure, IxgbeEnv, NetNSEnter, arp_free_mac, cmd, defer, ethtool, ip, ping, \
-    verify_tcp
+from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_in, \
+    ksft_lt, ksft_pr, ksft_true, ksft_variants, KsftNamedVariant
+from lib.py import CmdExitFailure, IxgbeEnv, NetNSEnter, arp_free_mac, cmd, defer, ethtool, ip, \
+    ping, verify_tcp
 
 MAC = "02:82:59:90:00:01"
 
