@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_true, \
     ksft_variants, KsftNamedVariant
-from lib.py import STRAY, CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, \
+from lib.py import AER_REPORT, STRAY, CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, \
     ethtool, load_module, says, unmet, verify_tcp, verify_udp
 
 # Transmit queue control, by queue (82599 datasheet 8.2.3.9.10).
@@ -54,7 +54,7 @@ def aer(cfg, status):
                         0, 0, 0, 0, int(domain, 16))
     # The port above tells of the error, in the name of the function or in its own.
     with Expect("AER: .*(Fatal|Uncorrectable).*(" + cfg.pci.bdf[5:] + "|received)|" +
-                says(cfg.pci, "PCIe Bus Error|AER|device .8086:")), \
+                says(cfg.pci, AER_REPORT)), \
          open("/dev/aer_inject", "wb", buffering=0) as f:
         log = KernelLog()
         try:

@@ -39,7 +39,7 @@ from .pci import PciFunction, load_module, module_name, unload_module
 from .strict import STRICT, unmet
 from .stream import SLOW, hold_frames, iperf3, ping, verify_tcp, verify_udp
 from .wire import Frame, PacketSocket, arp_free_mac, crosses
-from .ixgbe_env import STRAY, Endpoint, IxgbeEnv, says
+from .ixgbe_env import AER_REPORT, STRAY, Endpoint, IxgbeEnv, says
 
 if SLOW:
     # A debug kernel under emulation: what takes a second elsewhere may take half a minute.
@@ -55,5 +55,5 @@ __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailE
            "ACPICA", "ADD_VF", "DMA_DEBUG", "KINDS", "MANY", "Failing",
            "Expect", "KernelLog", "kept_memory", "meminfo", "STRICT", "unmet", "PciFunction", "load_module", "module_name",
            "unload_module", "SLOW", "hold_frames", "iperf3", "ping", "verify_tcp", "verify_udp",
-           "Frame", "PacketSocket", "arp_free_mac", "crosses", "STRAY",
+           "Frame", "PacketSocket", "arp_free_mac", "crosses", "AER_REPORT", "STRAY",
            "Endpoint", "IxgbeEnv", "says"]

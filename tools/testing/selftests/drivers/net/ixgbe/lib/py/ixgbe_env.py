@@ -31,6 +31,9 @@ STRAY = 0x10000
 VFTDBAL, VFTDBAH, VFTDH, VFTDT, VFTXDCTL = 0x2000, 0x2004, 0x2010, 0x2018, 0x2028
 ENABLE = 1 << 25
 
+# Lines of the report of a bus error, for says() (aer_print_error() in drivers/pci/pcie/aer.c).
+AER_REPORT = "PCIe Bus Error|AER|device .8086:|[[][ 0-9]+[]]|TLP Header"
+
 # Networks for documentation, by number: 0 is the plain one, 1 that of a VLAN.
 V4 = ("192.0.2.", "198.51.100.")
 V6 = ("2001:db8::", "2001:db8:1::")
