@@ -10,11 +10,13 @@ use common::{frame, machine_with, RxRing, TxRing, MAC, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
-use libixgbe::mbx::{pf as mailbox, Request, Words, VT_MSGTYPE_ACK};
+use libixgbe::mbx::{
+    pf as mailbox, ApiVersion, McHashes, Request, Words, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS,
+};
 use libixgbe::migration::pf::{Error, Mover, Pf};
 use libixgbe::migration::{format, HeadRestore, Refusal};
 use libixgbe::rss::Rss;
-use libixgbe::sriov::vf::{Switch, VfState, VfStats};
+use libixgbe::sriov::vf::{LinkState, Switch, VfState, VfStats};
 use libixgbe::sriov::Pools;
 use libixgbe::{regs, Regs};
 
@@ -339,6 +341,102 @@ fn nobody_sends_in_the_name_of_another() {
         assert!(!leaves(b, &mut tx, &frame(PEER, MAC, 100)));
         assert!(!leaves(b, &mut tx, &tagged(VF_MAC, 101)));
         check(b, &mut tx);
+    });
+}
+
+/// What a VF and its PF have agreed on ends with the VF's reset, and so do its filters; what the administrator has set and
+/// the VF's own address do not.
+#[test]
+fn a_reset_ends_what_was_agreed() {
+    two_hosts(|a, _| {
+        a.switch.features = libixgbe::mbx_ext::FEATURE_MIGRATION;
+        let vf = usize::from(VF);
+        let group = McHashes::from_hashes([0x123].into_iter());
+        let more = [0x02, 0, 0, 0, 7, 8];
+        for request in [
+            Request::FeaturesNegotiate(libixgbe::mbx_ext::FEATURE_MIGRATION),
+            Request::SetMacvlan {
+                index: 1,
+                addr: more,
+            },
+            Request::SetMulticast(group),
+        ] {
+            assert_ne!(a.ask(request) & VT_MSGTYPE_ACK, 0, "{request:?}");
+        }
+        assert_eq!(
+            a.vfs[vf].features,
+            libixgbe::mbx_ext::FEATURE_MIGRATION,
+            "granted"
+        );
+        let pf = a.machine.pf();
+        let in_vlan = |vid| (0..64).any(|i| pf.read32(regs::vlvf(i)) == regs::VLVF_VIEN | vid);
+        assert!(in_vlan(100));
+        assert_eq!(a.switch.macs.of_pool(VF.into()).count(), 2);
+
+        a.ask(Request::Reset);
+        let state = &a.vfs[vf];
+        assert_eq!(
+            (state.api, state.features, state.mc.is_empty()),
+            (ApiVersion::V10, 0, true)
+        );
+        assert!(!in_vlan(100));
+        let left: Vec<_> = a.switch.macs.of_pool(VF.into()).collect();
+        assert_eq!(left, [&VF_MAC]);
+        assert_eq!(pf.read32(regs::vmolr(VF.into())) & regs::VMOLR_ROMPE, 0);
+        assert_eq!(pf.read32(regs::mta(0x123 >> 5)), 0);
+        // A queue of it that is full must not hold up the others'.
+        for queue in 2..4 {
+            pf.write32(regs::QDE, queue << regs::QDE_IDX_SHIFT);
+            assert_ne!(pf.read32(regs::QDE) & regs::QDE_ENABLE, 0, "queue {queue}");
+        }
+    });
+}
+
+/// Trust that is taken away or given restarts the VF: what it got by trust ends.
+#[test]
+fn trust_restarts_a_vf() {
+    two_hosts(|a, _| {
+        let pf = a.machine.pf();
+        for on in [true, false] {
+            let vf = &mut a.vfs[usize::from(VF)];
+            assert!(vf.clear_to_send);
+            a.switch.admin_set_trust(&pf, VF.into(), vf, on);
+            assert!(!vf.clear_to_send, "{on}");
+            let vf = a.machine.vf(VF);
+            assert_eq!(
+                vf.read32(regs::vfmbmem(0)) & VT_MSGTYPE_CTS,
+                0,
+                "it is told"
+            );
+            vf.write32(regs::VFMAILBOX, regs::VFMAILBOX_ACK);
+            a.bring_up();
+        }
+    });
+}
+
+/// Neither the administrator nor the PF's own state opens the gates of a VF that stands still.
+#[test]
+fn gates_of_a_stopped_vf_stay_shut() {
+    two_hosts(|a, _| {
+        let pf = a.machine.pf();
+        a.save();
+        let vf = &mut a.vfs[usize::from(VF)];
+        for link in [LinkState::Enable, LinkState::Disable, LinkState::Auto] {
+            a.switch.set_link_state(&pf, VF.into(), vf, link);
+            for gate in [regs::vfre(0), regs::vfte(0)] {
+                assert_eq!(pf.read32(gate) >> VF & 1, 0, "{link:?}");
+            }
+        }
+        a.resume();
+        for gate in [regs::vfre(0), regs::vfte(0)] {
+            assert_eq!(pf.read32(gate) >> VF & 1, 1);
+        }
+        let vf = &mut a.vfs[usize::from(VF)];
+        a.switch
+            .set_link_state(&pf, VF.into(), vf, LinkState::Disable);
+        for gate in [regs::vfre(0), regs::vfte(0)] {
+            assert_eq!(pf.read32(gate) >> VF & 1, 0);
+        }
     });
 }
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_true, \
     ksft_variants, KsftNamedVariant
-from lib.py import AER_REPORT, STRAY, CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, \
-    ethtool, load_module, says, unmet, verify_tcp, verify_udp
+from lib.py import AER_REPORT, STRAY, CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, \
+    cmd, defer, ethtool, load_module, says, unmet, verify_tcp, verify_udp
 
 # Transmit queue control, by queue (82599 datasheet 8.2.3.9.10).
 TXDCTL, TXDCTL_ENABLE = 0x6028, 1 << 25

@@ -85,7 +85,7 @@ def aer_of_a_vf(cfg):
 
 
 def aer_by_a_vf(cfg):
-    """ An error that the port saw in a transaction of a VF: the PF resets that VF, and itself not. """
+    """ An error that the port saw in a transaction of a VF: the PF resets that VF alone. """
     if "/" not in cfg.pf_module:
         raise KsftSkipEx("the C driver reads the header from its own function, which has none")
     vf = cfg.vfs[0]
