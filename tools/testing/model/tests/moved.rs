@@ -223,6 +223,21 @@ fn counters_go_on_from_where_they_were() {
     });
 }
 
+/// Sums have 64 bits, whatever the registers have.
+#[test]
+fn counters_go_beyond_their_registers() {
+    two_hosts(|a, _| {
+        let _rx = RxRing::new(a.machine, Function::Vf(VF), 0, 64);
+        a.stats();
+        let vf = &mut a.vfs[usize::from(VF)];
+        vf.stats.gprc = u64::from(u32::MAX);
+        vf.stats.gorc = (1 << 36) - 1;
+        a.receive(100);
+        let after = a.stats();
+        assert_eq!((after.gprc, after.gorc), (1 << 32, (1 << 36) + 103));
+    });
+}
+
 /// A VF that stands still is in no filter; where it goes on it is in those that it was in.
 #[test]
 fn a_stopped_vf_is_in_no_filter() {

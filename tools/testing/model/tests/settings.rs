@@ -5,10 +5,15 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use common::{frame, machine, RxRing, MAC, PEER};
 use ixgbe_model::host::Function;
 use libixgbe::itr::{self, Direction};
+use libixgbe::mbx::pf as mailbox;
 use libixgbe::rss::Rss;
+use libixgbe::stats::HwStats;
 use libixgbe::{eeprom, mac, regs, Delay, Regs};
 
 #[test]
@@ -71,6 +76,63 @@ fn frames_come_without_their_checksum() {
     let sent = frame(MAC, PEER, 200);
     assert!(machine.receive(&sent));
     assert_eq!(rx.take().map(|r| r.frame), Some(sent));
+}
+
+#[test]
+fn messages_have_sixteen_words() {
+    let machine = common::sriov(2);
+    let words: [u32; 16] = core::array::from_fn(|i| 0x0101_0000 * (i as u32 + 1) + 7);
+    let vf = machine.vf(1);
+    let heard = || core::array::from_fn(|i| vf.read32(regs::vfmbmem(i as u32)));
+    mailbox::write(&machine.pf(), 1, &words).unwrap();
+    assert_eq!(words, heard());
+    mailbox::clear_memory(&machine.pf(), 1);
+    assert_eq!([0; 16], heard());
+    for (i, word) in (0..).zip(words) {
+        vf.write32(regs::vfmbmem(i), word);
+    }
+    vf.write32(regs::VFMAILBOX, regs::VFMAILBOX_REQ);
+    assert_eq!(mailbox::read(&machine.pf(), 1), Ok(words));
+}
+
+/// Registers that hold what they are given, once: as counters do.
+struct Counters(RefCell<HashMap<u32, u32>>);
+
+impl Regs for Counters {
+    fn read32(&self, reg: u32) -> u32 {
+        self.0.borrow_mut().remove(&reg).unwrap_or(0)
+    }
+
+    fn write32(&self, _: u32, _: u32) {}
+}
+
+/// Pause frames are counted as frames by the hardware, of 64 bytes, and are none (`ixgbe_update_stats`).
+#[test]
+fn pause_frames_are_no_frames() {
+    let registers = [
+        (regs::GPTC, 100),
+        (regs::MPTC, 10),
+        (regs::PTC64, 50),
+        (regs::GOTCL, 10_000),
+        (regs::LXONTXC, 3),
+        (regs::LXOFFTXC, 4),
+        (regs::GPRC, 200),
+        (regs::mpc(2), 5),
+    ];
+    let io = Counters(RefCell::new(registers.into()));
+    let mut stats = HwStats::default();
+    for _ in 0..2 {
+        // The second time there is nothing new.
+        stats.update(&io);
+        assert_eq!((stats.gptc, stats.mptc, stats.ptc64), (93, 3, 43));
+        assert_eq!(stats.gotc, 10_000 - 7 * 64);
+        assert_eq!((stats.lxontxc, stats.lxofftxc), (3, 4));
+        assert_eq!(
+            (stats.gprc, stats.mpc),
+            (195, 5),
+            "missed ones were not received"
+        );
+    }
 }
 
 /// An EEPROM of one's own.
