@@ -191,6 +191,7 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
         // The share is read-only; compiling the libraries again for each test would take seconds each time.
         ("PYTHONPYCACHEPREFIX", "/run/pycache".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("KSFT_STRICT", "1".to_owned()),
     ];
     // As the kernel's own CI tells its tests of a debug kernel.
     let slow = (boot.kernel == Flavour::Debug).then(|| ("KSFT_MACHINE_SLOW", "1".to_owned()));

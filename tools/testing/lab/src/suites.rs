@@ -23,6 +23,31 @@ struct File {
 }
 
 impl File {
+    /// The entries, one for each boot that they name.
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let mut all = Vec::new();
+        for entry in &self.boot {
+            let names = match (entry.boot.as_str(), entry.boots.as_slice()) {
+                ("", []) => bail!("an entry of {} has no name", entry.suite),
+                ("", names) => names,
+                (_, []) => std::slice::from_ref(&entry.boot),
+                (name, _) => bail!("{name}: either boot or boots"),
+            };
+            all.extend(names.iter().map(|name| {
+                Entry {
+                    boot: name.clone(),
+                    tests: entry
+                        .tests
+                        .iter()
+                        .map(|test| test.replace("@boot", &format!("@{name}")))
+                        .collect(),
+                    ..entry.clone()
+                }
+            }));
+        }
+        Ok(all)
+    }
+
     /// The programs of an entry.
     fn tests(&self, entry: &Entry) -> Result<Vec<String>> {
         let mut tests = Vec::new();
@@ -45,7 +70,10 @@ impl File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     suite: String,
+    #[serde(default)]
     boot: String,
+    #[serde(default)]
+    boots: Vec<String>,
     #[serde(default = "any_head")]
     head: Vec<Head>,
     #[serde(default = "release_kernel")]
@@ -161,7 +189,7 @@ impl Boot {
 fn expand(text: &str) -> Result<Vec<Boot>> {
     let file: File = toml::from_str(text)?;
     let mut boots = Vec::new();
-    for e in &file.boot {
+    for e in &file.entries()? {
         let tests = file.tests(e)?;
         if e.suite == HOST {
             bail!("the suite {HOST} is the lab's own");
@@ -261,6 +289,24 @@ mod tests {
             assert_eq!(boot.tests, ["a.py", "b.py", "c.py"]);
         }
         assert!(expand(&text.replace("lists.some", "lists.other")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn several_boots_stand_in_one_entry() -> Result<()> {
+        let text = format!(
+            "lists.one = [\"a.py\"]\nlists.two = [\"b.py\"]\n{}",
+            TEXT.replace("boot = \"main\"", "boots = [\"one\", \"two\"]")
+                .replace("[\"drivers/net/ixgbe/probe.py\"]", "[\"@boot\", \"c.py\"]")
+        );
+        let boots = expand(&text)?;
+        assert_eq!(boots.len(), 16);
+        for boot in boots {
+            let own = if boot.boot == "one" { "a.py" } else { "b.py" };
+            assert_eq!(boot.tests, [own, "c.py"]);
+        }
+        assert!(expand(&TEXT.replace("boot = \"main\"", "")).is_err());
+        assert!(expand(&TEXT.replace("boot = ", "boots = [\"one\"]\nboot = ")).is_err());
         Ok(())
     }
 

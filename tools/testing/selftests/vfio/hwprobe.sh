@@ -17,6 +17,12 @@ cd "$(dirname "$0")" || exit 1
 skip()
 {
 	echo "TAP version 13"
+	# The lab says so, whose card is the only one and has all that is asked for.
+	if [ -n "${KSFT_STRICT:-}" ]; then
+		echo "1..1"
+		echo "not ok 1 environment # $*"
+		exit 1
+	fi
 	echo "1..0 # SKIP $*"
 	exit $KSFT_SKIP
 }

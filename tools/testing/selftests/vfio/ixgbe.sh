@@ -15,6 +15,7 @@
 #   KSFT_PF_MODULE    PF driver, name or .ko (default ixgbe)
 #   KSFT_VFIO_MODULE  variant driver, name or .ko (default: ixgbe-vfio-pci, from where the PF driver is)
 #   KSFT_RESTORE      what the program expects; set by -r and -e
+#   KSFT_STRICT       what is missing is a failure, not a skip
 #   KSFT_PEER_IF      interface at the other end of the wire; found if there is one virtio-net
 set -u
 
@@ -41,9 +42,15 @@ while getopts "v2n:r:e:" opt; do
 done
 shift $((OPTIND - 1))
 
-skip()
+# The machine lacks something. KSFT_STRICT says that it does not, so that this is a failure.
+unmet()
 {
 	echo "TAP version 13"
+	if [ -n "${KSFT_STRICT:-}" ]; then
+		echo "1..1"
+		echo "not ok 1 environment # $*"
+		exit 1
+	fi
 	echo "1..0 # SKIP $*"
 	exit $KSFT_SKIP
 }
@@ -89,11 +96,11 @@ virtio_netdev()
 	done
 }
 
-modprobe vfio-pci || skip "no vfio-pci"
+modprobe vfio-pci || unmet "no vfio-pci"
 # First: the variant driver uses its symbols.
-load "$PF_MODULE" || skip "no $PF_MODULE"
+load "$PF_MODULE" || unmet "no $PF_MODULE"
 if [ -z "$DRIVER" ]; then
-	load "$VFIO_MODULE" || skip "no $VFIO_MODULE"
+	load "$VFIO_MODULE" || unmet "no $VFIO_MODULE"
 	# A driver is named as its module is in the kernel, with underscores.
 	DRIVER=$(basename "$VFIO_MODULE" .ko)
 	DRIVER=${DRIVER//-/_}
@@ -142,7 +149,7 @@ for name, port in json.load(sys.stdin)["port"].items():
 }
 
 PFS=($(pfs))
-[ ${#PFS[@]} -gt 0 ] || skip "no PF"
+[ ${#PFS[@]} -gt 0 ] || unmet "no PF"
 [ -n "$BOTH_OF_ONE" ] && PFS=("${PFS[0]}" "${PFS[0]}")
 
 # A VF that is bound to a VF driver for the kernel would not be there for us.
@@ -156,7 +163,7 @@ for pf in $(printf '%s\n' "${PFS[@]}" | sort -u); do
 	echo $((COUNT > 2 ? COUNT : 2)) > "/sys/bus/pci/devices/$pf/sriov_numvfs"
 	# What an earlier test has set is not what this one asks for.
 	if ! head_restore "$pf" "${HEAD_RESTORE:-auto}"; then
-		[ -n "$HEAD_RESTORE" ] && skip "no parameter head_restore"
+		[ -n "$HEAD_RESTORE" ] && unmet "no parameter head_restore"
 	fi
 done
 
@@ -165,7 +172,7 @@ VFS=()
 index=0
 for pf in "${PFS[@]}"; do
 	for ((i = index; i < index + COUNT; i++)); do
-		vf=$(vf_of "$pf" $i) || skip "cannot prepare VF $i of $pf"
+		vf=$(vf_of "$pf" $i) || unmet "cannot prepare VF $i of $pf"
 		VFS+=("$vf")
 	done
 	[ -n "$BOTH_OF_ONE" ] && index=$((index + COUNT))

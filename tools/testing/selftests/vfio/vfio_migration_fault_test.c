@@ -437,8 +437,12 @@ TEST_F_TIMEOUT(mig_fault, out_of_memory, 900)
 	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	int step, before, nth, refused;
 
-	if (fd < 0 || !faults_ready())
+	if (fd < 0 || !faults_ready()) {
+		/* The debug kernel can, on which the tests know that the machine is slow. */
+		if (getenv("KSFT_MACHINE_SLOW"))
+			UNMET(return, "this kernel cannot inject faults");
 		SKIP(return, "this kernel cannot inject faults");
+	}
 
 	for (step = 0; step < STEPS; step++) {
 		bool failed = true;

@@ -16,6 +16,24 @@
 static char **bdfs;
 static int nr_bdfs;
 
+bool test_env_strict(void)
+{
+	const char *strict = getenv("KSFT_STRICT");
+
+	return strict && *strict;
+}
+
+/* The machine lacks what the program needs. */
+static void unmet(const char *what)
+{
+	printf("TAP version 13\n");
+	if (test_env_strict())
+		printf("1..1\nnot ok 1 environment # %s\n", what);
+	else
+		printf("1..0 # SKIP %s\n", what);
+	exit(test_env_strict() ? KSFT_FAIL : KSFT_SKIP);
+}
+
 void test_env_args(int *argc, char *argv[], int min, bool migration)
 {
 	struct test_env env;
@@ -24,20 +42,16 @@ void test_env_args(int *argc, char *argv[], int min, bool migration)
 	bdfs = vfio_selftests_get_bdfs(argc, argv, &nr_bdfs);
 	if (nr_bdfs > TEST_MAX_DEVICES)
 		nr_bdfs = TEST_MAX_DEVICES;
-	if (nr_bdfs < min) {
-		fprintf(stderr, "%d devices are needed, %d are given\n", min, nr_bdfs);
-		exit(KSFT_SKIP);
-	}
+	if (nr_bdfs < min)
+		unmet("more devices are needed than are given");
 	if (!migration)
 		return;
 
 	test_env_open(&env, MODE_IOMMUFD);
 	flags = vfio_mig_flags(env.device[0]);
 	test_env_close(&env);
-	if (!(flags & VFIO_MIGRATION_STOP_COPY)) {
-		fprintf(stderr, "%s cannot migrate\n", bdfs[0]);
-		exit(KSFT_SKIP);
-	}
+	if (!(flags & VFIO_MIGRATION_STOP_COPY))
+		unmet("the device cannot migrate");
 }
 
 const char *test_env_bdf(int index)

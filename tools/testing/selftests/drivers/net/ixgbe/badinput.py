@@ -257,13 +257,17 @@ class Env(IxgbeEnv):
         vf = self.pci.vf(0).wait_netdev()
         ip(f"link set dev {vf} up")
         try:
-            if which == "pf":
-                return _ask(self, self.pf.ifname, PF) | _sriov(self)
-            return _ask(self, vf, COMMON)
+            return self.ask(which, self.pf.ifname if which == "pf" else vf)
         finally:
             unload_module("ixgbevf")
             self.pci.write("sriov_numvfs", 0)
             unload_module("ixgbe")
+
+    def ask(self, which, ifname):
+        """ The answers of @ifname, the PF or a VF. """
+        if which == "pf":
+            return _ask(self, ifname, PF) | _sriov(self)
+        return _ask(self, ifname, COMMON)
 
     @staticmethod
     def set_mtu_of(ifname, mtu):

@@ -4,14 +4,19 @@
 """ devlink: the instance, its ports, parameters, health reporters and region. """
 
 import json
+from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_in, ksft_ne, \
     ksft_true
-from lib.py import CmdExitFailure, Expect, IxgbeEnv, KsftSkipEx, cmd, defer, ping
+from lib.py import CmdExitFailure, Expect, IxgbeEnv, KsftSkipEx, cmd, defer, ping, says, unmet
 
 # Mailbox of a VF in its BAR (82599 datasheet 8.3.5.9).
 VFMAILBOX, VFMBMEM = 0x2fc, 0x200
 REQ, ACK, VFU = 1 << 0, 1 << 1, 1 << 2
+# Words of a dump whose registers do not change by themselves (ixgbe_get_regs()): CTRL, STATUS,
+# CTRL_EXT, LEDCTL, GPIE, length of the first ring, RXCTRL, RFCTL, the first address, FCTRL.
+REGISTERS = {0: 0x0000, 1: 0x0008, 2: 0x0018, 5: 0x0200, 29: 0x0898, 181: 0x1008, 478: 0x3000,
+             481: 0x5008, 482: 0xa200, 498: 0xa204, 515: 0x5080}
 
 
 def _handle(cfg):
@@ -102,8 +107,11 @@ def region(cfg):
     data = bytes.fromhex("".join(line.split(maxsplit=1)[1] for line in out.splitlines())
                          .replace(" ", ""))
     ksft_eq(len(data), size)
-    # Register 1 of the dump is STATUS, which has the bit for I/O mastering in a live device.
-    ksft_true(int.from_bytes(data[4:8], "little") not in (0, 0xffffffff), data[:8])
+    bar = cfg.pci.map_bar()
+    for index, register in REGISTERS.items():
+        ksft_eq(hex(int.from_bytes(data[4 * index:4 * index + 4], "little")),
+                hex(bar[register // 4]), f"register {register:#x}")
+    bar.release()
 
 
 def reporters(cfg):
@@ -126,9 +134,13 @@ def reporters(cfg):
 def tx_recover(cfg):
     """ Recovery by hand resets the device, and traffic goes on. """
     _ours(cfg)
-    with Expect("Reset adapter"):
+    changes = Path(f"/sys/class/net/{cfg.pf.ifname}/carrier_changes")
+    before = int(changes.read_text())
+    with Expect(says(cfg.pci, "Reset adapter")) as log:
         cmd(f"devlink health recover {_handle(cfg)} reporter tx")
+        ksft_true(log.wait(says(cfg.pci, "Reset adapter")), log.lines())
     cfg.settle(cfg.pf)
+    ksft_ge(int(changes.read_text()), before + 2, "the link went and came")
     ping(cfg.pf, cfg.peer)
 
 
@@ -177,7 +189,7 @@ def main():
     try:
         cmd("devlink dev show")
     except (CmdExitFailure, FileNotFoundError):
-        raise KsftSkipEx("no devlink") from None
+        raise unmet("no devlink") from None
     with IxgbeEnv() as cfg:
         ksft_run([info, ports, port_function, parameters, region, reporters, tx_recover,
                   mailbox_report, mdd_disable_vf], args=(cfg, ))

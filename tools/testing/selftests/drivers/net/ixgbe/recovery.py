@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_true, \
     ksft_variants, KsftNamedVariant
-from lib.py import STRAY, CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, cmd, defer, \
-    ethtool, load_module, verify_tcp, verify_udp
+from lib.py import AER_REPORT, STRAY, CmdExitFailure, Expect, IxgbeEnv, KernelLog, KsftSkipEx, \
+    cmd, defer, ethtool, load_module, says, unmet, verify_tcp, verify_udp
 
 # Transmit queue control, by queue (82599 datasheet 8.2.3.9.10).
 TXDCTL, TXDCTL_ENABLE = 0x6028, 1 << 25
@@ -46,19 +46,21 @@ def aer(cfg, status):
     try:
         load_module("aer_inject")
     except CmdExitFailure as e:
-        raise KsftSkipEx("no aer_inject in this kernel") from e
+        raise unmet("no aer_inject in this kernel") from e
     domain, bus, devfn = cfg.pci.bdf.split(":")
     dev, func = devfn.split(".")
     # struct aer_error_inj
     error = struct.pack("=BBBxIIIIIII", int(bus, 16), int(dev, 16), int(func, 16), status, 0,
                         0, 0, 0, 0, int(domain, 16))
-    with Expect("AER|PCIe Bus Error|aer|restoring config"), \
+    # The port above tells of the error, in the name of the function or in its own.
+    with Expect("AER: .*(Fatal|Uncorrectable).*(" + cfg.pci.bdf[5:] + "|received)|" +
+                says(cfg.pci, AER_REPORT)), \
          open("/dev/aer_inject", "wb", buffering=0) as f:
         log = KernelLog()
         try:
             f.write(error)
         except OSError as e:
-            raise KsftSkipEx(f"aer_inject refuses: {e}") from e
+            raise unmet(f"aer_inject refuses: {e}") from e
         ksft_true(log.wait("device recovery (successful|failed)", 30), "recovery came to an end")
         ksft_eq(log.matching("device recovery failed"), [])
     _traffic(cfg, cfg.pf)
@@ -68,8 +70,8 @@ def tx_timeout(cfg):
     """ Transmit queues that stop sending are noticed, and the device is reset. """
     before = cfg.pf.stats()["tx_timeout_count"]
     bar = cfg.pci.map_bar()
-    with Expect("NETDEV WATCHDOG|Tx Unit Hang|tx timeout|Tx Queue|TDH, TDT|next_to_|"
-                "time_stamp|jiffies|tx_buffer_info|Reset adapter|hung") as log:
+    with Expect(says(cfg.pci, "NETDEV WATCHDOG|Tx Unit Hang|tx timeout|tx hang|"
+                     "Reset adapter")) as log:
         for q in range(16):
             at = (TXDCTL + 0x40 * q) // 4
             if bar[at] & TXDCTL_ENABLE:
@@ -80,7 +82,7 @@ def tx_timeout(cfg):
         ksft_busy_wait(lambda: not _stopped(bar), sleep=0.2, deadline=20)
         cfg.settle(cfg.pf)
     bar.release()
-    ksft_ge(cfg.pf.stats()["tx_timeout_count"], before)
+    ksft_gt(cfg.pf.stats()["tx_timeout_count"], before)
     _traffic(cfg, cfg.pf)
 
 
@@ -96,7 +98,8 @@ def flr_under_vfs(cfg):
     defer(cfg.remove_vfs)
     log = KernelLog()
     for _ in range(int(os.environ.get("KSFT_CYCLES", "3"))):
-        with Expect("Adapter removed"):
+        with Expect("|".join(says(f, "Adapter removed") for f in
+                             [cfg.pci, *(vf.pci for vf in cfg.vfs)])):
             cfg.pci.reset()
             _traffic(cfg, cfg.pf, *cfg.vfs)
     ksft_eq(log.faults(), [])
@@ -124,13 +127,13 @@ def bad_dma(cfg):
     cfg.create_vfs(2)
     defer(cfg.remove_vfs)
     if not (cfg.pci.path / "iommu_group").exists():
-        raise KsftSkipEx("no IOMMU, which refuses it")
+        raise unmet("no IOMMU, which refuses it")
     ethtool(f"--set-priv-flags {cfg.pf.ifname} mdd-disable-vf on")
     defer(ethtool, f"--set-priv-flags {cfg.pf.ifname} mdd-disable-vf off")
     # The flag resets the C driver's PF.
     cfg.settle()
     vf, limit = cfg.vfs[0], 5
-    with Expect("DMAR|NETDEV WATCHDOG") as log:
+    with Expect(vf.stray_messages() + "|" + says(cfg.pci, "Malicious Driver")) as log:
         for n in range(limit):
             ksft_eq(cfg.vf_info(0)["link_state"], "auto", f"after {n}")
             vf.stray_read()
@@ -161,7 +164,7 @@ def suspend(cfg, level):
     """
     test = Path("/sys/power/pm_test")
     if not test.exists():
-        raise KsftSkipEx("no pm_test in this kernel")
+        raise unmet("no pm_test in this kernel")
     # The C driver of a VF that wakes up before its PF gives up (-EIO).
     if "/" in cfg.vf_module:
         cfg.create_vfs(1)

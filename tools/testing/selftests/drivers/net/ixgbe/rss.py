@@ -7,9 +7,11 @@ import contextlib
 import glob
 import re
 import socket
+import struct
 
-from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_true, ksft_variants
-from lib.py import IxgbeEnv, KsftSkipEx, NetNSEnter, cmd, defer, ethtool
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_lt, ksft_ne, ksft_true, \
+    ksft_variants
+from lib.py import IxgbeEnv, NetNSEnter, cmd, defer, ethtool, unmet
 
 FLOWS = 256
 
@@ -76,7 +78,7 @@ def pf_indirection(cfg):
     """ With an indirection table that names queue 0 alone, no flow goes elsewhere. """
     queues = _queues(cfg.pf)
     if queues < 2:
-        raise KsftSkipEx("one queue only")
+        raise unmet("one queue only")
     ethtool(f"-X {cfg.pf.ifname} equal 1")
     defer(ethtool, f"-X {cfg.pf.ifname} default")
     got = _spread(cfg.pf, cfg.peer, "4")
@@ -86,17 +88,52 @@ def pf_indirection(cfg):
         ksft_true(got[q] < 4, f"queue {q}: {got}")
 
 
+def _toeplitz(key, data):
+    """ The hash of RSS (82599 datasheet 7.1.2.8.1). """
+    window, bits = int.from_bytes(key, "big"), 8 * len(key)
+    out = 0
+    for i in range(8 * len(data)):
+        if data[i // 8] & 0x80 >> i % 8:
+            out ^= window >> (bits - 32 - i) & 0xffffffff
+    return out
+
+
+def _table_and_key(end):
+    """ What `ethtool -x` says. """
+    out = ethtool(f"-x {end.ifname}").stdout
+    rows = re.findall(r"^\s*\d+:((?:\s+\d+)+)\s*$", out, re.M)
+    key = re.search(r"((?:[0-9a-f]{2}:){39}[0-9a-f]{2})", out).group(1)
+    return [int(q) for row in rows for q in row.split()], key
+
+
+def _predicted(end, peer):
+    """ How many of the flows each queue must get, by the table and the key that are set. """
+    table, key = _table_and_key(end)
+    ksft_eq(len(table), 128)
+    out = dict.fromkeys(range(_queues(end)), 0)
+    for i in range(FLOWS):
+        flow = socket.inet_aton(peer.addr("4")) + socket.inet_aton(end.addr("4")) + \
+            struct.pack("!HH", 20000 + i, 9 + i)
+        out[table[_toeplitz(bytes.fromhex(key.replace(":", "")), flow) % 128]] += 1
+    return out
+
+
 def pf_key(cfg):
-    """ The hash key can be set, is read back, and moves flows. """
-    old = re.search(r"((?:[0-9a-f]{2}:){39}[0-9a-f]{2})",
-                    ethtool(f"-x {cfg.pf.ifname}").stdout).group(1)
+    """ The hash key can be set, is read back, and moves flows to where the hash says. """
+    old = _table_and_key(cfg.pf)[1]
     new = ":".join(f"{(i * 37 + 11) & 0xff:02x}" for i in range(40))
-    ethtool(f"-X {cfg.pf.ifname} hkey {new}")
     defer(ethtool, f"-X {cfg.pf.ifname} hkey {old}")
-    ksft_true(new in ethtool(f"-x {cfg.pf.ifname}").stdout)
-    got = _spread(cfg.pf, cfg.peer, "4")
-    for q in range(_queues(cfg.pf)):
-        ksft_gt(got[q], 0, f"queue {q}: {got}")
+    before = _predicted(cfg.pf, cfg.peer)
+    for key in (old, new):
+        ethtool(f"-X {cfg.pf.ifname} hkey {key}")
+        ksft_eq(_table_and_key(cfg.pf)[1], key)
+        want = _predicted(cfg.pf, cfg.peer)
+        got = _spread(cfg.pf, cfg.peer, "4")
+        for q, count in want.items():
+            # A frame of a flow comes once; others, such as ARP, are few.
+            ksft_ge(got[q], count, f"queue {q}: {got}, should be {want}")
+            ksft_lt(got[q], count + 8, f"queue {q}: {got}, should be {want}")
+    ksft_ne(before, want, "the other key would show nothing")
 
 
 def pf_channels(cfg):
@@ -105,7 +142,7 @@ def pf_channels(cfg):
     maximum, current = [int(n) for n in re.findall(r"Combined:\s+(\d+)", out)]
     ksft_ge(maximum, current)
     if current < 2:
-        raise KsftSkipEx("one queue only")
+        raise unmet("one queue only")
     defer(cfg.settle)
     defer(ethtool, f"-L {cfg.pf.ifname} combined {current}")
     ethtool(f"-L {cfg.pf.ifname} combined 1")
@@ -145,7 +182,7 @@ def tx_every_queue(cfg):
         return {k: v for k, v in cfg.pf.stats().items()
                 if re.fullmatch(r"tx_queue_\d+_packets", k)}
     if _queues(cfg.pf) < 2:
-        raise KsftSkipEx("one queue only")
+        raise unmet("one queue only")
     before = tx()
     # The stack picks the queue by CPU (XPS), so send from each CPU.
     cpus = cmd("nproc").stdout.strip()

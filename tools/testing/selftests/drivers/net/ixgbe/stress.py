@@ -3,7 +3,7 @@
 
 """
 Again and again, and while traffic flows: modules come and go, rings and channels
-change, VFs are made and removed, memory cannot be had.
+change, VFs are made and removed, allocations fail.
 
   stress.py [--cycles N] [--loads N] [-t CASE]...
 
@@ -25,11 +25,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_pr, ksft_true, \
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_lt, ksft_pr, ksft_true, \
     ksft_variants, KsftNamedVariant
 from lib.py import ACPICA, ADD_VF, DMA_DEBUG, KINDS, MANY, SLOW, CmdExitFailure, Failing, \
-    IxgbeEnv, KernelLog, NetNSEnter, bkg, cmd, defer, ethtool, hold_frames, load_module, meminfo, \
-    module_name, unload_module, verify_tcp, verify_udp
+    IxgbeEnv, KernelLog, NetNSEnter, bkg, cmd, defer, ethtool, hold_frames, kept_memory, \
+    load_module, module_name, unload_module, verify_tcp, verify_udp
 
 ARGS = argparse.ArgumentParser(add_help=False)
 ARGS.add_argument("--cycles", type=int,
@@ -47,12 +47,12 @@ PATIENCE = 2 if SLOW else 0.5
 class Traffic:
     """
     Traffic between two endpoints, in the background, for as long as the block lasts:
-    datagrams whose content is verified, and more that only have to be many. Some must
-    have come through at the end.
+    datagrams whose content is verified, and more that only have to be many. At the end
+    @least rounds must have come through whole.
     """
 
-    def __init__(self, src, dst):
-        self.src, self.dst = src, dst
+    def __init__(self, src, dst, least=CYCLES):
+        self.src, self.dst, self.least = src, dst, least
         self._ping = None
         self.good = self.bad = 0
         self._stop = threading.Event()
@@ -79,7 +79,7 @@ class Traffic:
         self._ping.process(terminate=True, fail=False)
         ksft_pr(f"{self.src}->{self.dst}: {self.good} rounds good, {self.bad} cut short")
         ksft_true(not self._thread.is_alive())
-        ksft_ge(self.good, 1)
+        ksft_ge(self.good, self.least)
 
 
 def _clean(func):
@@ -95,11 +95,6 @@ def _clean(func):
 @_clean
 def load_unload(cfg):
     """ Both modules, with VFs in between; no memory is left behind. """
-    def free():
-        cmd("sync")
-        Path("/proc/sys/vm/drop_caches").write_text("3")
-        return meminfo("SUnreclaim", "Percpu")
-
     def cycle(vfs):
         cfg.unload_pf()
         unload_module(cfg.vf_module)
@@ -110,12 +105,14 @@ def load_unload(cfg):
             cfg.pci.set_numvfs(0)
     for _ in range(3):
         cycle(2)
-    before = free()
-    for i in range(LOADS):
-        cycle(i % 3)
-    after = free()
-    ksft_pr(f"{LOADS} cycles: unreclaimable memory {before} kB, then {after} kB")
-    ksft_true(after - before < 512 + 8 * LOADS, f"{before} kB, then {after} kB")
+    # What is lost each time is lost in both halves; what anything else takes, hardly so.
+    kept = [kept_memory()]
+    for _ in range(2):
+        for i in range(LOADS // 2):
+            cycle(i % 3)
+        kept.append(kept_memory())
+    ksft_pr(f"{LOADS} cycles: unreclaimable memory {kept} kB")
+    ksft_lt(min(kept[1] - kept[0], kept[2] - kept[1]), max(LOADS, 64), kept)
     verify_tcp(cfg.pf, cfg.peer, 200000)
 
 
@@ -206,7 +203,7 @@ def vf_change_under_load(cfg):
             if i % 4 == 3:
                 vf.rebind()
             cfg.settle(vf)
-    ksft_ge(t.good, 1)
+    ksft_ge(t.good, CYCLES)
     ksft_eq(t.bad, 0, "the other VF")
     verify_tcp(vf, cfg.peer, 200000)
 

@@ -7,21 +7,39 @@ all off. Every byte that arrives is compared with what was sent.
 """
 
 import os
+import re
 
-from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_gt, ksft_variants, KsftNamedVariant
-from lib.py import IxgbeEnv, KsftSkipEx, cmd, defer, iperf3, ping, verify_tcp, verify_udp
+from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, \
+    ksft_variants, KsftNamedVariant
+from lib.py import IxgbeEnv, cmd, defer, ethtool, iperf3, ping, unmet, verify_tcp, verify_udp
 
 PAIRS = ("pf-peer", "vf0-peer", "vf0-vf1", "vf0-pf")
 MTUS = (1500, 9000)
-OFFLOADS = "rx tx sg tso gso gro rxvlan txvlan rxhash"
+# By the names that `ethtool -K` takes, those that `ethtool -k` shows.
+OFFLOADS = {
+    "rx": "rx-checksumming", "tx": "tx-checksumming", "sg": "scatter-gather",
+    "tso": "tcp-segmentation-offload", "gso": "generic-segmentation-offload",
+    "gro": "generic-receive-offload", "rxvlan": "rx-vlan-offload", "txvlan": "tx-vlan-offload",
+    "rxhash": "receive-hashing",
+}
+
+
+def _switchable(end):
+    """ The offloads that this interface can switch, and whether each is on. """
+    out = ethtool(f"-k {end.ifname}", ns=end.ns).stdout
+    shown = dict(re.findall(r"^([\w-]+): (.*)$", out, re.M))
+    return {name: shown[long].split()[0] == "on" for name, long in OFFLOADS.items()
+            if "[fixed]" not in shown[long]}
 
 
 def _offloads(end, on):
-    """ Switch every offload that this interface can switch. """
-    state = "on" if on else "off"
-    for name in OFFLOADS.split():
-        # Not every interface has each of them; what it has must switch.
-        cmd(f"ethtool -K {end.ifname} {name} {state}", ns=end.ns, fail=False)
+    """ Switch every offload that this interface can switch; each is as asked afterwards. """
+    can = _switchable(end)
+    # All that both drivers of a VF have.
+    ksft_ge(len(can), 6, f"{end}: {can}")
+    for name in can:
+        ethtool(f"-K {end.ifname} {name} {'on' if on else 'off'}", ns=end.ns)
+    ksft_eq(_switchable(end), dict.fromkeys(can, on), end)
 
 
 def _sizes(mtu, ipver):
@@ -71,11 +89,27 @@ def iperf(cfg, pair):
         ksft_gt(end["sum_received"]["bytes"], 100000, args)
 
 
+def _limits(end, what):
+    """ @what of byte_queue_limits, of each transmit queue. """
+    out = cmd(f"grep -rs . /sys/class/net/{end.ifname}/queues --include={what}", ns=end.ns).stdout
+    return [int(line.rsplit(":", 1)[1]) for line in out.splitlines()]
+
+
+@ksft_variants(["pf", "vf0"])
+def queue_limits(cfg, name):
+    """ Bytes given to the device and taken back are accounted for (BQL), and none is left over. """
+    cfg.set_mtu(1500)
+    end = cfg.endpoint(name)
+    verify_tcp(end, cfg.peer, 1 << 20)
+    ksft_gt(max(_limits(end, "limit")), 0)
+    ksft_busy_wait(lambda: set(_limits(end, "inflight")) == {0}, sleep=0.1, deadline=5)
+
+
 def station(cfg):
     """ The lab's station answers ARP and ping. """
     addr = os.environ.get("STATION_V4")
     if not addr:
-        raise KsftSkipEx("STATION_V4 is not set")
+        raise unmet("STATION_V4 is not set")
     cfg.set_mtu(1500)
     for end in (cfg.pf, cfg.vfs[0]):
         for size in (1, 56, 1472):
@@ -85,7 +119,7 @@ def station(cfg):
 
 def main():
     with IxgbeEnv(vfs=2) as cfg:
-        ksft_run([verified, offloads, iperf, station], args=(cfg, ))
+        ksft_run([verified, offloads, iperf, queue_limits, station], args=(cfg, ))
     ksft_exit()
 
 

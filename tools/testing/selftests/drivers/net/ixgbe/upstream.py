@@ -7,6 +7,10 @@ PF and on a VF with the peer as their remote end.
 
 Prints each of their cases as one of ours. A case that cannot pass here is listed
 with the reason, and is a failure if it passes after all, so that the list stays true.
+Each program of the kernel's folder is in one of the tables below, and a case that
+skips itself is in KNOWN: what the next kernel brings is a failure until it is looked at.
+
+  upstream.py [PROGRAM...]    those only, such as hw/tso.py
 """
 
 import os
@@ -17,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib.py import KSFT_DIR, IxgbeEnv, KsftSkipEx, ip
+from lib.py import KSFT_DIR, STRICT, IxgbeEnv, KsftSkipEx, ip
 
 # Programs to run: on which interface, and how long each may take.
 PROGRAMS = (
@@ -32,29 +36,57 @@ PROGRAMS = (
     ("hw/tso.py", ("pf", "vf0"), 240),
     ("hw/irq.py", ("pf", "vf0"), 60),
     ("hw/rss_api.py", ("pf", ), 60),
+    ("hw/rss_drv.py", ("pf", ), 60),
+    ("hw/uso.py", ("pf", "vf0"), 120),
     ("hds.py", ("pf", ), 120),
     ("shaper.py", ("pf", ), 120),
 )
 
-# Programs that do not apply to this device, whatever drives it.
-NOT_APPLICABLE = {
-    "gro.py": "needs two machines' worth of packet timing, or ntuple filters on every GRO case",
-    "macsec.py": "no MACsec offload in the 82599's Linux driver",
-    "psp.py": "no PSP offload",
-    "so_txtime.py": "no launch time in the hardware",
-    "netpoll_basic.py": "needs bpftrace",
-    "hw/devlink_port_split.py": "ports cannot be split",
-    "hw/devmem.py": "no memory provider queues",
-    "hw/iou-zcrx.py": "no header split with a separate page pool",
-    "hw/nic_timestamp.py": "no hardware time stamps on the KX4 variant (82599 has none in Linux)",
-    "hw/toeplitz.py": "needs RPS masks of more CPUs than the host has",
-    "hw/rss_ctx.py": "no additional RSS contexts",
-    "hw/rss_flow_label.py": "the hash does not take the flow label",
-    "hw/rss_input_xfrm.py": "no symmetric hashing",
-    "hw/uso.py": "no UDP segmentation with more than one payload descriptor",
-    "hw/gro_hw.py": "RSC is off as soon as VFs exist",
-    "hw/xdp_metadata.py": "no XDP metadata kfuncs in the driver",
+# Programs of which no case can pass, and why. They are tried on the PF all the same: one case
+# that passes is a failure, so that the reason stays true.
+TRIED = {
+    "macsec.py": "the 82599's drivers offload no MACsec",
+    "psp.py": "the hardware has no PSP",
+    "hw/devlink_port_split.py": "a port of the 82599 cannot be split",
+    "hw/gro_hw.py": "needs receive coalescing (RSC), which the driver does not have, and ntuple filters",
+    "hw/ipsec_vxlan.py": "IPsec is not offloaded",
+    "hw/nic_timestamp.py": "the driver has no hardware time stamps, unlike the C driver, whose are not "
+                           "in the model",
+    "hw/ntuple.py": "the driver has no ntuple filters",
+    "hw/pp_alloc_fail.py": "needs CONFIG_FAIL_FUNCTION, which the lab's kernels do not have",
+    "hw/rss_flow_label.py": "the hash of the 82599 does not take the flow label",
+    "hw/rss_input_xfrm.py": "the 82599 has no symmetric hash",
+    "hw/xdp_metadata.py": "the drivers have no XDP metadata kfuncs",
+    "hw/xsk_reconfig.py": "the driver has no AF_XDP zero copy",
 }
+
+# Programs that are not tried, because of what they need.
+NOT_TRIED = {
+    "gro.py": "sends segments that must arrive within one interrupt's time, or ntuple filters",
+    "so_txtime.py": "the 82599 has no launch time; with the software of the etf qdisc it tests the clock",
+    "netpoll_basic.py": "needs bpftrace",
+    "hw/devlink_rate_cross_esw.py": "needs a bond of two ports in switchdev mode",
+    "hw/devlink_rate_tc_bw.py": "needs switchdev mode",
+    "hw/devmem.py": "needs queues of a memory provider, and ncdevmem, which is not built here",
+    "hw/ethtool.sh": "needs a second port of the same kind, cabled to the first, and mausezahn",
+    "hw/ethtool_extended_state.sh": "needs a second port of the same kind",
+    "hw/ethtool_mm.sh": "the 82599 has no MAC merge layer",
+    "hw/ethtool_rmon.sh": "needs mausezahn, which is not in the lab's image",
+    "hw/ethtool_std_stats.sh": "needs mausezahn, which is not in the lab's image",
+    "hw/hw_stats_l3.sh": "needs a router in hardware",
+    "hw/hw_stats_l3_gre.sh": "needs a router in hardware",
+    "hw/iou-zcrx.py": "needs header split into pages of user space",
+    "hw/loopback.sh": "needs mausezahn; the drivers do not have NETIF_F_LOOPBACK",
+    "hw/nk_devmem.py": "needs queues of a memory provider",
+    "hw/nk_netns.py": "tests netkit, not the NIC",
+    "hw/nk_qlease.py": "needs queues that can be leased",
+    "hw/rss_ctx.py": "needs ntuple filters and additional contexts; rss.py has what is left",
+    "hw/toeplitz.py": "needs more CPUs than the host has, none of them a queue's",
+    "hw/userns_devmem.py": "needs queues of a memory provider",
+}
+
+# Files of the kernel's folders that are no programs.
+LIBRARIES = {"hw/devmem_lib.py", "hw/ethtool_lib.sh"}
 
 # Cases that cannot pass: regular expression on their name, whose driver ("c", "rust" or both), reason.
 BOTH, C, RUST = ("c", "rust"), ("c", ), ("rust", )
@@ -62,9 +94,9 @@ KNOWN = (
     (r"\.xdp\.test_xdp_native_\w+_mb\.|\.xdp\.test_xdp_native_adjst_", BOTH,
      "takes an MTU of 9000 and a program for many buffers; the drivers run programs on one buffer"),
     (r"\.xdp\.test_xdp_native_qstats|\.hw\.tso$", C, "the C drivers have no netdev-genl statistics"),
-    (r"\.hw\.tso\.(vxlan|gre|ip6_|ip4_ipv4)", RUST, "no such tunnel in the lab's kernel"),
+    (r"\.hw\.tso\.(vxlan|gre|ip6_|ip4_ipv4)", RUST, "the lab's kernel has no VXLAN and no GRE (base.config)"),
     (r"\.hw\.tso\.ip4_ipv6", RUST,
-     "what tx-ipxip4-segmentation off leaves, the stack has segmented by partial GSO (sit)"),
+     "sit segments by partial GSO whatever tx-ipxip4-segmentation says: the test's control case fails"),
     (r"\.hw\.irq\.check_irqs_reported", C,
      "the C drivers do not say which interrupt a NAPI instance has"),
     (r"^pf\.napi_threaded\.(change|enable)_", C,
@@ -138,6 +170,32 @@ def put_back(cfg, end):
     cfg.settle(end)
 
 
+def compare_with_folder(ktap):
+    """ Each program that is there is in a table, and the reverse. """
+    listed = {p for p, _, _ in PROGRAMS} | set(TRIED) | set(NOT_TRIED)
+    folder = KSFT_DIR / "drivers/net"
+    there = {p.relative_to(folder).as_posix() for d in (folder, folder / "hw")
+             for kind in ("*.py", "*.sh") for p in d.glob(kind)} - LIBRARIES
+    for program in sorted(there - listed):
+        ktap.result(False, f"folder.{program}", "is in no table of upstream.py")
+    for program in sorted(listed - there):
+        ktap.result(False, f"folder.{program}", "is in upstream.py, and not in the kernel")
+    ktap.result(listed == there, "folder")
+
+
+def judge(ktap, case, ok, comment, reason):
+    """ One result of a program, of which @reason says why it cannot pass, if so. """
+    skipped = ok and comment.startswith("SKIP")
+    if reason and ok and not skipped:
+        ktap.result(False, case, f"passes, though it is listed as: {reason}")
+    elif reason:
+        ktap.result(True, case, f"SKIP {reason}")
+    elif skipped and STRICT:
+        ktap.result(False, case, f"skips itself, and is not listed: {comment}")
+    else:
+        ktap.result(ok, case, comment)
+
+
 def run(ktap, program, end, cfg, limit, tools):
     """ Run one of the kernel's programs on one interface. """
     driver = "rust" if "/" in (cfg.pf_module if end is cfg.pf else cfg.vf_module) else "c"
@@ -160,16 +218,11 @@ def run(ktap, program, end, cfg, limit, tools):
                 continue
             seen += 1
             case = f"{label}.{m.group(2).split('.', 1)[-1]}"
-            ok, comment, reason = not m.group(1), m.group(3) or "", known(case, driver)
-            if reason and ok and not comment.startswith("SKIP"):
-                ktap.result(False, case, f"passes, though it is listed as: {reason}")
-            elif reason:
-                ktap.result(True, case, f"SKIP {reason}")
-            else:
-                ktap.result(ok, case, comment)
+            reason = TRIED.get(program) or known(case, driver)
+            judge(ktap, case, not m.group(1), m.group(3) or "", reason)
         code = proc.wait()
     if not seen or code == 124:
-        reason = known(label, driver)
+        reason = TRIED.get(program) or known(label, driver)
         ktap.result(bool(reason), label,
                     f"SKIP {reason}" if reason else f"no result, exit status {code}")
 
@@ -198,15 +251,17 @@ def main():
                     vf.set_addrs()
                     vf.up()
                     cfg.settle(vf)
-                for program, ends, limit in PROGRAMS:
+                tried = [(p, ("pf", ), 60) for p in sorted(TRIED)]
+                for program, ends, limit in [*PROGRAMS, *tried]:
                     if name in ends and (not only or program in only):
                         end = cfg.endpoint(name)
                         put_back(cfg, end)
                         run(ktap, program, end, cfg, limit, tools)
-            for program, reason in sorted(NOT_APPLICABLE.items()):
+            for program, reason in sorted(NOT_TRIED.items()):
                 if not only:
                     ktap.result(True, program.removesuffix(".py").replace("/", "."),
                                 f"SKIP {reason}")
+            compare_with_folder(ktap)
     except KsftSkipEx as e:
         ktap.result(True, "upstream", f"SKIP {e}")
     sys.exit(ktap.done())

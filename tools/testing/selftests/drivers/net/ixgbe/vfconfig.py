@@ -3,10 +3,15 @@
 
 """ What the host decides about a VF: `ip link set PF vf N …`. """
 
-from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_gt, ksft_in, ksft_lt, ksft_true, \
-    ksft_variants, KsftNamedVariant
-from lib.py import SLOW, CmdExitFailure, IxgbeEnv, KsftSkipEx, arp_free_mac, cmd, defer, ethtool, ip, \
-    iperf3, ping, verify_tcp
+import contextlib
+import socket
+import threading
+import time
+
+from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, ksft_in, \
+    ksft_lt, ksft_pr, ksft_true, ksft_variants, KsftNamedVariant
+from lib.py import CmdExitFailure, IxgbeEnv, NetNSEnter, arp_free_mac, cmd, defer, ethtool, ip, \
+    ping, verify_tcp
 
 MAC = "02:82:59:90:00:01"
 
@@ -71,27 +76,82 @@ def mac_guest_own(cfg):
     ping(cfg.vfs[0], vf)
 
 
-def _speed(src, dst, seconds):
-    """ What TCP gets through, in bits per second. """
-    return iperf3(src, dst, seconds)["sum_received"]["bits_per_second"]
+def _burst(cfg, vf, frames, size=1500):
+    """
+    Seconds and bytes on the wire of a burst of @frames that is given to the VF at once: how fast
+    they are made does not matter, since the device counts from its first frame to its last.
+    """
+    with NetNSEnter(vf.ns):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with contextlib.closing(sock):
+        # Blocks while that is in the queues, so that none is lost before the device.
+        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 4096 * frames)
+        sock.connect((cfg.peer.addr("4"), 9))
+        before, start = vf.stats(), time.monotonic()
+        done = threading.Thread(target=lambda: [_send(sock, size - 28) for _ in range(frames)])
+        done.start()
+        sent = 0
+        while sent < frames:
+            now = vf.stats()
+            sent = sum(now[k] - before[k] for k in now if k.startswith("tx_queue_") and
+                       k.endswith("_packets"))
+            seconds = time.monotonic() - start
+            if seconds > 60:
+                break
+        done.join()
+    ksft_ge(sent, frames)
+    # Preamble, FCS and gap are on the wire as well; the limit is one of the wire.
+    return seconds, frames * (size + 14 + 24)
+
+
+def _send(sock, size):
+    # The peer says that nobody is there.
+    with contextlib.suppress(ConnectionRefusedError):
+        sock.send(bytes(size))
+
+
+# asm-generic/socket.h; Python does not name it.
+SO_SNDBUFFORCE = 32
+
+
+# Of the PF (82599 datasheet 8.2.3.10.6, 8.2.3.10.16): a queue, and by how much it is slower than
+# the link, in parts of 1 << 14.
+RTTDQSEL, RTTBCNRC, RS_ENA = 0x4904 // 4, 0x4984 // 4, 1 << 31
+
+
+def _factors(cfg):
+    """ What the queues of VF 0 have: with up to 31 VFs each has four. """
+    bar, out = cfg.pci.map_bar(), set()
+    for queue in range(4):
+        bar[RTTDQSEL] = queue
+        out.add(bar[RTTBCNRC])
+    bar.release()
+    return out
 
 
 def rate(cfg):
-    """ A rate limit holds, loosely; without it the VF is faster. """
-    vf, limit = cfg.vfs[0], 20
-    free = _speed(vf, cfg.peer, 1)
-    if SLOW and free < 1.5e6 * limit:
-        # An emulated debug kernel sends less than 1 Mb/s; the driver takes no limit below 11.
-        raise KsftSkipEx(f"without a limit the VF sends {free / 1e6:.1f} Mb/s")
-    cfg.vf_set(0, f"max_tx_rate {limit}")
+    """
+    A rate limit is that of each queue, and holds: a burst takes no less time than the limit says,
+    and not much more, against what it takes without one on the same machine.
+    """
+    vf, frames = cfg.vfs[0], 300
+    free = min(_burst(cfg, vf, frames)[0] for _ in range(3))
     defer(cfg.vf_set, 0, "max_tx_rate 0")
-    ksft_eq(cfg.vf_info(0)["rate"]["max_tx"], limit)
-    limited = _speed(vf, cfg.peer, 3)
-    ksft_lt(limited, limit * 1.3e6)
-    ksft_gt(limited, limit * 0.4e6)
+    for limit in (11, 22):
+        cfg.vf_set(0, f"max_tx_rate {limit}")
+        ksft_eq(cfg.vf_info(0)["rate"]["max_tx"], limit)
+        ksft_eq(_factors(cfg), {RS_ENA | (10000 << 14) // limit})
+        seconds, size = _burst(cfg, vf, frames)
+        least = size * 8 / (limit * 1e6)
+        ksft_pr(f"{frames} frames: {seconds:.3f} s at {limit} Mb/s, of which the wire takes "
+                f"{least:.3f} s; without a limit {free:.3f} s")
+        # The limit may count less than the whole gap; a machine with other work may take longer.
+        ksft_gt(seconds, 0.85 * least)
+        ksft_lt(seconds, 2 * least + 3 * free + 0.5)
     cfg.vf_set(0, "max_tx_rate 0")
-    # Again, since a machine that does something else may be slow for a second.
-    ksft_gt(max(free, _speed(vf, cfg.peer, 1)), 1.5 * limited)
+    ksft_eq(_factors(cfg), {0})
+    again = min(_burst(cfg, vf, frames)[0] for _ in range(3))
+    ksft_lt(again, 3 * free + 0.1, "the limit is gone")
 
 
 def link_state(cfg):

@@ -16,10 +16,25 @@ struct test_env {
 	int nr_devices;
 };
 
+/* Whether the machine is said to offer everything, so that what is missing is a failure. */
+bool test_env_strict(void);
+
+/*
+ * The machine lacks what a test needs: a skip, or a failure if test_env_strict(). What
+ * a variant does not have on purpose is a SKIP() in any case. For a kselftest harness.
+ */
+#define UNMET(statement, why) do {			\
+	if (!test_env_strict())				\
+		SKIP(statement, why);			\
+	ASSERT_EQ(0, test_env_strict()) {		\
+		TH_LOG("%s", why);			\
+	}						\
+} while (0)
+
 /*
  * Take device addresses from the command line or $VFIO_SELFTESTS_BDF. Exits with
- * KSFT_SKIP if there are fewer than @min, or if @migration is asked for and the
- * first cannot migrate.
+ * KSFT_SKIP, or if strict with KSFT_FAIL, if there are fewer than @min, or if
+ * @migration is asked for and the first cannot migrate.
  */
 void test_env_args(int *argc, char *argv[], int min, bool migration);
 

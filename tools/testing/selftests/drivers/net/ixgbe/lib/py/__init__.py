@@ -34,11 +34,12 @@ except ModuleNotFoundError as e:
 
 from .failing import ACPICA, ADD_VF, DMA_DEBUG, KINDS, MANY, Failing
 from .klog import Expect, KernelLog
-from .memory import meminfo
+from .memory import kept_memory, meminfo
 from .pci import PciFunction, load_module, module_name, unload_module
+from .strict import STRICT, unmet
 from .stream import SLOW, hold_frames, iperf3, ping, verify_tcp, verify_udp
 from .wire import Frame, PacketSocket, arp_free_mac, crosses
-from .ixgbe_env import STRAY, Endpoint, IxgbeEnv
+from .ixgbe_env import AER_REPORT, STRAY, Endpoint, IxgbeEnv, says
 
 if SLOW:
     # A debug kernel under emulation: what takes a second elsewhere may take half a minute.
@@ -52,7 +53,7 @@ __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailE
            "ksft_eq", "ksft_ge", "ksft_gt", "ksft_in", "ksft_lt",
            "ksft_ne", "ksft_not_in", "ksft_not_none", "ksft_raises", "ksft_true",
            "ACPICA", "ADD_VF", "DMA_DEBUG", "KINDS", "MANY", "Failing",
-           "Expect", "KernelLog", "meminfo", "PciFunction", "load_module", "module_name",
+           "Expect", "KernelLog", "kept_memory", "meminfo", "STRICT", "unmet", "PciFunction", "load_module", "module_name",
            "unload_module", "SLOW", "hold_frames", "iperf3", "ping", "verify_tcp", "verify_udp",
-           "Frame", "PacketSocket", "arp_free_mac", "crosses", "STRAY",
-           "Endpoint", "IxgbeEnv"]
+           "Frame", "PacketSocket", "arp_free_mac", "crosses", "AER_REPORT", "STRAY",
+           "Endpoint", "IxgbeEnv", "says"]

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from net.lib.py import KsftSkipEx, cmd
 
+from .stream import SLOW
+from .strict import unmet
+
 KINDS = ("failslab", "fail_page_alloc")
 
 # More than an operation makes; also what `times` begins with, which counts failures down.
@@ -75,10 +78,14 @@ class Failing:
 
     @staticmethod
     def folder(kind):
-        """ Where failures of @kind are set up; skips the case if this kernel has none. """
+        """
+        Where failures of @kind are set up; skips the case if this kernel has none, which the
+        debug kernel must have.
+        """
         path = Path("/sys/kernel/debug") / kind
         if not path.exists():
-            raise KsftSkipEx(f"no {kind} in this kernel")
+            why = f"no {kind} in this kernel"
+            raise unmet(why) if SLOW else KsftSkipEx(why)
         return path
 
     def _stop(self, kind):

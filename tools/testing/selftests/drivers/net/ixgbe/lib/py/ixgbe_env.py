@@ -17,10 +17,11 @@ import os
 import time
 from pathlib import Path
 
-from net.lib.py import KsftSkipEx, cmd, ethtool, ip
+from net.lib.py import cmd, ethtool, ip
 
 from .klog import Expect, KernelLog
 from .pci import PciFunction, load_module, module_name, unload_module
+from .strict import unmet
 
 # No driver's DMA mapping lies here: the DMA API hands out addresses below 4 GiB from the top
 # down, and page 0x10 is never used.
@@ -30,10 +31,18 @@ STRAY = 0x10000
 VFTDBAL, VFTDBAH, VFTDH, VFTDT, VFTXDCTL = 0x2000, 0x2004, 0x2010, 0x2018, 0x2028
 ENABLE = 1 << 25
 
+# Lines of the report of a bus error, for says() (aer_print_error() in drivers/pci/pcie/aer.c).
+AER_REPORT = "PCIe Bus Error|AER|device .8086:|[[][ 0-9]+[]]|TLP Header"
+
 # Networks for documentation, by number: 0 is the plain one, 1 that of a VLAN.
 V4 = ("192.0.2.", "198.51.100.")
 V6 = ("2001:db8::", "2001:db8:1::")
 PEER_NS = "peer"
+
+
+def says(pci, what):
+    """ For Expect: the driver of function @pci says @what, a regular expression. """
+    return f"^ixgbe[a-z]* {pci.bdf}.*({what})"
 
 
 class Endpoint:
@@ -165,6 +174,11 @@ class Vf(Endpoint):
         self.claim()
         self.up()
 
+    def stray_messages(self):
+        """ For Expect: what comes of stray_read(), of this VF alone. """
+        return f"DMAR: .DMA Read.*device .{self.pci.bdf[5:]}.*{STRAY:#x}|" + \
+            says(self.pci, "NETDEV WATCHDOG")
+
     def stray_read(self):
         """
         Let the VF fetch a descriptor from memory that it was not given (STRAY). Its queue
@@ -199,7 +213,7 @@ class IxgbeEnv:
         self._want_vfs = vfs
         self.pci = PciFunction.find_pf()
         if self.pci is None:
-            raise KsftSkipEx("no Intel function with SR-IOV")
+            raise unmet("no Intel function with SR-IOV")
         self.pf = None
         self.peer = None
 
@@ -245,7 +259,8 @@ class IxgbeEnv:
         errors = Path("/sys/kernel/debug/dma-api/num_errors")
         if "/" in self.pf_module or not errors.exists():
             return
-        with Expect("dma_debug_device_change"):
+        # The warning, its text on the line after it, and the Call Trace of the one report.
+        with Expect(f"dma_debug_device_change|DMA-API: [^ ]+ {self.pci.bdf}:.*pending DMA"):
             self.unload_pf()
         self.pci.find_anew()
         errors.write_text("1", encoding="ascii")
@@ -260,7 +275,7 @@ class IxgbeEnv:
             ip(f"link set dev {name} netns {PEER_NS}")
         name = self._virtio_netdev(PEER_NS)
         if not name:
-            raise KsftSkipEx("no virtio-net interface to be the peer")
+            raise unmet("no virtio-net interface to be the peer")
         self.peer = Endpoint("peer", name, PEER_NS, 2)
         self.peer.set_addrs()
         self.peer.set_mtu(1500)

@@ -8,12 +8,28 @@ provokes on purpose (see README.rst of the selftests).
 import os
 import re
 import time
+from collections import namedtuple
+from pathlib import Path
 
-# Nothing of this may ever appear while a driver is tested.
-FAULTS = re.compile(r"WARNING:|BUG:|Oops|general protection|KASAN|UBSAN|"
-                    r"possible recursive locking|inconsistent lock state|"
-                    r"circular locking|DMAR: \[DMA|DMA-API:|"
-                    r"NETDEV WATCHDOG|Unhandled Msg|hung_task|soft lockup")
+# A line of the log: severity, number, and text without prefix.
+Record = namedtuple("Record", "level seq text")
+
+ERROR = 3
+# Records for which a trace belongs to a report that came before it.
+REPORT = 64
+
+
+def _patterns():
+    """ What klog-patterns.txt says, as one expression of each kind. """
+    kinds = {}
+    for line in (Path(__file__).parent / "klog-patterns.txt").read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            kind, regex = line.split(" ", 1)
+            kinds.setdefault(kind, []).append(f"(?:{regex})")
+    return {kind: re.compile("|".join(rows)) for kind, rows in kinds.items()}
+
+
+KINDS = _patterns()
 
 
 class KernelLog:
@@ -22,23 +38,27 @@ class KernelLog:
     def __init__(self):
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self._fd, 0, os.SEEK_END)
-        self._lines = []
+        self._records = []
 
     def __del__(self):
         os.close(self._fd)
 
-    def lines(self):
-        """ All lines so far, oldest first, without prefix. """
+    def _read(self):
         while True:
             try:
-                record = os.read(self._fd, 8192).decode("utf-8", "replace")
+                raw = os.read(self._fd, 8192).decode("utf-8", "replace")
             except BlockingIOError:
-                return self._lines
+                return self._records
             except BrokenPipeError:
-                # The ring was overwritten under us: go on with what is left.
+                # The ring was overwritten under us: faults() sees it by the numbers.
                 continue
-            text = record.split(";", 1)[-1]
-            self._lines.append(text.split("\n", 1)[0])
+            head, _, text = raw.partition(";")
+            prio, seq = head.split(",")[:2]
+            self._records.append(Record(int(prio) & 7, int(seq), text.split("\n", 1)[0]))
+
+    def lines(self):
+        """ All lines so far, oldest first, without prefix. """
+        return [r.text for r in self._read()]
 
     def matching(self, regex):
         """ Lines so far that match @regex. """
@@ -56,8 +76,23 @@ class KernelLog:
             time.sleep(0.05)
 
     def faults(self):
-        """ Lines so far that no driver may cause. """
-        return [l for l in self.lines() if FAULTS.search(l)]
+        """
+        Lines so far that no driver may cause, and where lines are missing: what the lab takes
+        for a fault of the boot, but for what was announced.
+        """
+        out, report, last = [], 0, None
+        for r in self._read():
+            if last is not None and r.seq != last + 1:
+                out.append(f"{r.seq - last - 1} records are missing before: {r.text}")
+            last = r.seq
+            begins = KINDS["fault"].search(r.text) or \
+                (r.level <= ERROR and KINDS["error"].search(r.text))
+            stray = not report and KINDS["trace"].search(r.text)
+            if begins or stray:
+                out.append(r.text)
+            report = REPORT if begins or stray or KINDS["cause"].search(r.text) \
+                else max(report - 1, 0)
+        return out
 
     @staticmethod
     def write(text):
@@ -67,9 +102,13 @@ class KernelLog:
 
 
 class Expect:
-    """ Announce that lines that match @regex are provoked on purpose. """
+    """
+    Announce that lines that match @regex are provoked on purpose. It is in force for the whole
+    machine: name the device in it. No backslash, which the kernel's log does not give back.
+    """
 
     def __init__(self, regex):
+        assert "\\" not in regex, regex
         self.regex = regex
         self.log = None
 

@@ -40,11 +40,6 @@ def _family(addr):
     return socket.AF_INET6 if ":" in addr else socket.AF_INET
 
 
-def ns_exec(ns):
-    """ Prefix of a command that runs in @ns. """
-    return f"ip netns exec {ns} " if ns else ""
-
-
 class _Thread(threading.Thread):
     """ A thread whose exception is not lost. """
 
