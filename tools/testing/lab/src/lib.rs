@@ -31,6 +31,7 @@ pub mod shell;
 pub mod station;
 pub mod suites;
 pub mod switch;
+mod terminal;
 pub mod test;
 pub mod toolchain;
 pub mod vm;

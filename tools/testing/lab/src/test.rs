@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab test`: chooses suites, builds what they need, runs them side by side, and sums up.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -210,8 +210,7 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
             .clamp(1, boots.len())
         {
             s.spawn(|| loop {
-                let Some((i, boot)) = next.lock().unwrap_or_else(PoisonError::into_inner).next()
-                else {
+                let Some((i, boot)) = next.lock().next() else {
                     return;
                 };
                 let report = match products.get(&boot.kernel) {
@@ -220,13 +219,11 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
                         Report::broken(&boot.name(), &anyhow::anyhow!("its kernel was not built"))
                     }
                 };
-                done.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push((i, report));
+                done.lock().push((i, report));
             });
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut done = done.into_inner();
     done.sort_by_key(|(i, _)| *i);
     Ok(done.into_iter().map(|(_, r)| r).collect())
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The inner VM: run by the host's own, unmodified QEMU with the VF assigned, driven through the same agent as a host.
 
+use parking_lot::Mutex;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -137,9 +138,7 @@ fn collect(command: Command) -> Arc<Mutex<String>> {
                 Event::Stdout(b) | Event::Stderr(b) => String::from_utf8_lossy(&b).into_owned(),
                 Event::Exit(e) => format!("QEMU ended: {e:?}\n"),
             };
-            to.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_str(&text);
+            to.lock().push_str(&text);
         }
     });
     messages
@@ -148,12 +147,7 @@ fn collect(command: Command) -> Arc<Mutex<String>> {
 /// Waits until QEMU is gone, but not for ever.
 fn wait_ended(messages: &Mutex<String>) {
     let end = Instant::now() + Duration::from_secs(10);
-    let ended = || {
-        messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains("QEMU ended")
-    };
+    let ended = || messages.lock().contains("QEMU ended");
     while !ended() && Instant::now() < end {
         thread::sleep(Duration::from_millis(10));
     }
@@ -313,12 +307,7 @@ impl Inner {
         })?;
         let qemu = Killed(command.input());
         let messages = collect(command);
-        let said = || {
-            messages
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        };
+        let said = || messages.lock().clone();
         let start = Instant::now();
         while !guest
             .run(&["test", "-S", &qmp], Duration::from_secs(60))?
@@ -378,10 +367,7 @@ impl Inner {
 
     /// What QEMU said.
     pub fn said(&self) -> String {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.messages.lock().clone()
     }
 
     /// Gives the VM's cards their addresses.
