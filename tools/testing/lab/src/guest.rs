@@ -136,6 +136,34 @@ impl Guest {
         }
     }
 
+    /// Whether the agent has answered and the connection still stands.
+    pub fn is_up(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.up && !state.gone
+    }
+
+    /// Waits until all is here that the kernel wrote to its log until now.
+    ///
+    /// # Errors
+    /// If the agent is gone, or the end of the log does not come in time.
+    pub fn flush_log(&self, limit: Duration) -> Result<()> {
+        let mark = format!("lab: mark {}", self.next.fetch_add(1, Ordering::Relaxed));
+        let from = self.kernel_log(0).len();
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            // Again each second: the kernel drops what is written too often (printk.devkmsg=ratelimit).
+            self.sh(&format!("echo '{mark}' >/dev/kmsg"), limit)?.ok()?;
+            let again = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < again {
+                if self.kernel_log(from).iter().any(|r| r.text == mark) {
+                    return Ok(());
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        bail!("{mark} was written and did not come")
+    }
+
     /// Starts a command.
     ///
     /// # Errors

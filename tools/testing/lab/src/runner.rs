@@ -346,10 +346,19 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
             ));
         }
     }
+    let flushed = if vm.is_running() {
+        vm.guest.flush_log(Duration::from_secs(60))
+    } else {
+        Ok(())
+    };
     let log = vm.guest.kernel_log(0);
     let path = log_path(lab, boot, "kmsg");
     klog::save(&path, &log)?;
     report.faults = Scanner::new()?.scan(&log);
+    if let Err(e) = flushed {
+        let why = format!("the end of the kernel log did not come: {e:#}");
+        report.faults.push(why);
+    }
     if !vm.is_running() {
         // The agent did not see the end: what the console has of it counts.
         report.faults.push(format!(

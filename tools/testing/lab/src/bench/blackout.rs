@@ -226,7 +226,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
             write_json(path, &all)?;
         }
     }
-    pair.shut_down()?;
+    let late = pair.shut_down()?;
     drop(progress);
     println!(
         "| Way | Blackout, ms | Datagrams lost | Until it runs, ms | RAM sent while stopped, MiB |"
@@ -241,6 +241,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         .filter(|f| f.result != "ok")
         .map(|f| format!("{}: {}", f.way.title(), f.result))
         .collect();
+    let bad: Vec<String> = bad.into_iter().chain(late).collect();
     if !bad.is_empty() {
         bail!("{}", bad.join("\n"));
     }

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
-use super::inner::Card;
+use super::inner::{bridge, Card};
+use super::logs::Logs;
 use super::loss::Drops;
+use crate::guest::Guest;
 use crate::kernel::Flavour;
 use crate::qmp::{stamp_us, Qmp};
 use crate::switch::Switch;
@@ -80,6 +83,8 @@ pub struct Host {
     seats: &'static [Seat],
     /// What its cards are plugged into.
     switch: Switch,
+    /// Kernel logs of hosts and VMs.
+    logs: Arc<Logs>,
     started: AtomicU32,
     has_vf: AtomicBool,
 }
@@ -117,19 +122,22 @@ pub struct Preparation<'a> {
 
 impl Host {
     /// Takes a host that has just booted.
-    pub fn new(
+    pub(super) fn new(
         number: u8,
         vm: Vm,
         kernel: Flavour,
         seats: &'static [Seat],
         switch: Switch,
+        logs: Arc<Logs>,
     ) -> Self {
+        logs.boots(&format!("h{number}"), vm.guest.clone());
         Self {
             number,
             vm,
             kernel,
             seats,
             switch,
+            logs,
             started: AtomicU32::new(0),
             has_vf: AtomicBool::new(false),
         }
@@ -143,6 +151,21 @@ impl Host {
     /// Address of its virtio card, which carries the migration stream.
     pub fn address(&self) -> String {
         format!("192.0.2.{}", 10 + self.number)
+    }
+
+    /// Connects to the agent of a VM on this host, at a socket of the host. What its kernel writes belongs to the log of the VM of
+    /// this name; `arrives` tells that it booted elsewhere.
+    ///
+    /// # Errors
+    /// If the host does not answer.
+    pub(super) fn vm_agent(&self, path: &str, vm: &str, arrives: bool) -> Result<Guest> {
+        let agent = Guest::new(bridge(&self.vm.guest, path)?)?;
+        if arrives {
+            self.logs.arrives(vm, agent.clone());
+        } else {
+            self.logs.boots(vm, agent.clone());
+        }
+        Ok(agent)
     }
 
     /// A number that no QEMU of this host has had.

@@ -5,6 +5,7 @@
 pub mod host;
 pub mod inner;
 pub mod libvirt;
+mod logs;
 pub mod loss;
 pub mod pair;
 pub mod refusals;
@@ -166,7 +167,8 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, cpus: u32, capture: Option<Capture>) -> R
         restore: plan.restore,
         migratable: plan.migratable,
     })?;
-    let report = rounds::run(lab, &pair, plan, &progress)?;
-    pair.shut_down()?;
+    let mut report = rounds::run(lab, &pair, plan, &progress)?;
+    let late = pair.shut_down()?;
+    report.add_faults(late);
     Ok(report)
 }

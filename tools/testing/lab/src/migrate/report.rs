@@ -305,6 +305,24 @@ impl Report {
         }
     }
 
+    /// Adds what kernels reported after the last move.
+    pub(super) fn add_faults(&mut self, late: Vec<String>) {
+        if let Some(first) = late.first() {
+            let first = first.lines().next().unwrap_or_default();
+            let wrong = format!(
+                "{} kernel reports at the end, the first: {first}",
+                late.len()
+            );
+            if self.result == "ok" {
+                self.result = wrong;
+            } else {
+                self.result += "; ";
+                self.result += &wrong;
+            }
+        }
+        self.faults.extend(late);
+    }
+
     /// An error where something is wrong.
     ///
     /// # Errors

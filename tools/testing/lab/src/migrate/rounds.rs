@@ -16,7 +16,7 @@ use super::report::{self, Report, Round};
 use super::{Plan, Traffic};
 use crate::guest::Guest;
 use crate::kernel::Flavour;
-use crate::klog::{self, Scanner};
+use crate::klog;
 use crate::lab::Lab;
 use crate::qmp::Refused;
 use crate::station::control::parse_mac;
@@ -29,7 +29,6 @@ use crate::station::{FlowSpec, Station, V4};
 /// If a step fails; faults of the migration itself are in the report.
 pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Result<Report> {
     let (station, [first, second]) = (&pair.station, &pair.hosts);
-    let log_from = pair.log_lengths();
     let mut image = pair.image(lab, plan.card, plan.guest)?;
     image.trace = plan.trace.is_some();
     progress.say("starting the VM on h1");
@@ -89,17 +88,11 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let (_, samples) = station.samples(flow)?;
     let lost = station.lost_between(flow, 0, sent)?;
     let lost_after = station.lost_between(flow, seq, sent)?;
-    let mut faults = pair.faults(log_from)?;
+    let mut faults = pair.faults()?;
     if !alive || !answers_at_the_end {
         let at = if plan.rounds % 2 == 0 { first } else { second };
         faults.push(format!("the VM is not well:\n{}", diagnose(at, &mut vm)));
     }
-    faults.extend(
-        Scanner::new()?
-            .scan(&vm.agent.kernel_log(0))
-            .into_iter()
-            .map(|f| format!("VM: {f}")),
-    );
     let report = Report::new(
         plan,
         rate,

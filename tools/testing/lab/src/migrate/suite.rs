@@ -321,11 +321,7 @@ impl Case {
                 format!("{:?}", m.streams),
             );
         }
-        check(
-            "kernel logs are clean",
-            m.faults.is_empty(),
-            m.faults.first().cloned().unwrap_or_default(),
-        );
+        results.push(logs_are_clean(&m.faults));
         results
     }
 }
@@ -337,6 +333,21 @@ pub fn chosen(pattern: Option<&str>, kernel: Option<Flavour>) -> Vec<Case> {
         crate::suites::is_chosen(&c.name(), pattern) && kernel.is_none_or(|k| k == c.kernel())
     });
     cases
+}
+
+/// Powers hosts off, after the last case that had them.
+fn end(spec: &PairSpec, hosts: Pair, reports: &mut Vec<Report>) -> Result<()> {
+    let faults = hosts.shut_down()?;
+    if !faults.is_empty() {
+        let results = vec![logs_are_clean(&faults)];
+        reports.push(Report {
+            name: format!("migrate/end of the hosts {}", spec.kernel.name()),
+            seconds: 0.0,
+            results,
+            faults,
+        });
+    }
+    Ok(())
 }
 
 /// Runs cases one after the other; those that need the same hosts have them in turn, unless one went wrong.
@@ -352,28 +363,52 @@ pub fn run_all(cases: &[Case]) -> Result<Vec<Report>> {
         let hosts = match pair.take() {
             Some((spec, hosts)) if spec == case.hosts() => Ok(hosts),
             other => {
-                if let Some((_, hosts)) = other {
-                    hosts.shut_down()?;
+                if let Some((spec, hosts)) = other {
+                    end(&spec, hosts, &mut reports)?;
                 }
                 Pair::boot(&lab, &case.hosts(), None, &progress)
             }
         };
-        let report = hosts.and_then(|hosts| {
-            let report = case.run(&lab, &hosts, &progress)?;
-            if report.count(Status::Fail) == 0 {
-                pair = Some((case.hosts(), hosts));
-            }
-            Ok(report)
-        });
-        reports.push(report.unwrap_or_else(|e| {
+        let broken = |e: &anyhow::Error| {
             println!("[{}] not ok the lab # {e:#}", case.name());
-            Report::broken(&case.name(), &e)
-        }));
+            Report::broken(&case.name(), e)
+        };
+        reports.push(match hosts {
+            Err(e) => broken(&e),
+            Ok(hosts) => match case.run(&lab, &hosts, &progress) {
+                Ok(report) => {
+                    if report.count(Status::Fail) == 0 {
+                        pair = Some((case.hosts(), hosts));
+                    }
+                    report
+                }
+                Err(e) => {
+                    let mut report = broken(&e);
+                    // What a kernel said may be why.
+                    report.faults = hosts.faults()?;
+                    report.results.push(logs_are_clean(&report.faults));
+                    report
+                }
+            },
+        });
     }
-    if let Some((_, hosts)) = pair {
-        hosts.shut_down()?;
+    if let Some((spec, hosts)) = pair {
+        end(&spec, hosts, &mut reports)?;
     }
     Ok(reports)
+}
+
+/// The result of looking at all logs.
+pub(super) fn logs_are_clean(faults: &[String]) -> TestResult {
+    TestResult {
+        name: "kernel logs are clean".into(),
+        status: if faults.is_empty() {
+            Status::Pass
+        } else {
+            Status::Fail
+        },
+        comment: faults.first().cloned().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

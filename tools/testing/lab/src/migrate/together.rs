@@ -11,6 +11,7 @@ use super::inner::{Card, Inner};
 use super::pair::{Image, Pair, Progress};
 use super::report::Round;
 use super::rounds::{self, boot_id};
+use super::suite::logs_are_clean;
 use super::Plan;
 use crate::ktap::{Status, TestResult};
 use crate::lab::Lab;
@@ -192,7 +193,6 @@ pub fn run(
     party: Party,
     progress: &Progress,
 ) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let log_from = pair.log_lengths();
     pair.prepare(&Preparation {
         card: plan.card,
         restore: plan.restore,
@@ -231,13 +231,8 @@ pub fn run(
             String::new(),
         );
     }
-    let faults = pair.faults(log_from)?;
-    check(
-        &mut results,
-        "kernel logs are clean".into(),
-        faults.is_empty(),
-        faults.first().cloned().unwrap_or_default(),
-    );
+    let faults = pair.faults()?;
+    results.push(logs_are_clean(&faults));
     for m in movers {
         m.vm.quit();
     }
