@@ -25,6 +25,7 @@ pub mod migrate;
 pub mod process;
 pub mod qemu;
 pub mod qmp;
+pub mod retry;
 pub mod rootfs;
 pub mod runner;
 pub mod shell;

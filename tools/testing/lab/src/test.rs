@@ -18,13 +18,14 @@ use crate::ktap::{Status, TestResult};
 use crate::lab::{find_tree, Drivers, Lab};
 use crate::migrate::suite;
 use crate::process::{command, run_logged, Child};
+use crate::retry::{self, Retry};
 use crate::runner::{self, Products, Report};
 use crate::suites::{self, Boot, HOST};
 
 /// Options of `cargo lab test`.
 #[derive(Args, Debug)]
 pub struct TestArgs {
-    /// Run what has this in its name (see --list), or all.
+    /// Run what has each word of this in its name (see --list), or all.
     pattern: Option<String>,
     /// Boot only this kernel.
     #[arg(long, value_enum)]
@@ -46,6 +47,8 @@ struct Summary<'a> {
     failed: usize,
     skipped: usize,
     seconds: f64,
+    /// Boots of machines that were given up and repeated.
+    retried: Vec<Retry>,
     boots: &'a [Report],
 }
 
@@ -161,11 +164,13 @@ fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
             failed,
             skipped,
             seconds,
+            retried: retry::all(),
             boots: reports,
         };
         std::fs::write(path, serde_json::to_string_pretty(&summary)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
+    retry::print();
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     if failed > 0 {
         bail!("{failed} tests failed");

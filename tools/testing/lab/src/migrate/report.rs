@@ -15,6 +15,7 @@ use super::inner::Card;
 use super::loss::{Drops, SwitchOver};
 use super::{Plan, Traffic};
 use crate::lab::Drivers;
+use crate::retry::{self, Retry};
 use crate::station::flow::{Sample, Stats};
 use crate::station::{Station, Stream};
 
@@ -201,6 +202,8 @@ pub struct Report {
     pub streams: Vec<Stream>,
     /// Kernel reports of hosts and VM.
     pub faults: Vec<String>,
+    /// Boots of hosts that were given up and repeated.
+    pub retried: Vec<Retry>,
     /// Answers, for the picture.
     #[serde(skip)]
     samples: Vec<Sample>,
@@ -300,6 +303,7 @@ impl Report {
             frames_corrupted: stats.corrupted,
             streams,
             faults,
+            retried: retry::all(),
             samples,
             lost,
         }
@@ -395,6 +399,7 @@ impl Report {
         if self.guest == Drivers::C.name() {
             println!("{}", self.unmodified());
         }
+        retry::print();
         println!("result: {}", self.result);
     }
 
