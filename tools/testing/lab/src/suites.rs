@@ -202,9 +202,9 @@ pub fn load(tree: &Path) -> Result<Vec<Boot>> {
     expand(&text).with_context(|| format!("in {}", path.display()))
 }
 
-/// Whether a boot is chosen by the pattern of the command line: a part of its name.
+/// Whether a boot is chosen by the pattern of the command line: each of its words, between blanks, is a part of the name.
 pub fn is_chosen(name: &str, pattern: Option<&str>) -> bool {
-    pattern.is_none_or(|p| name.contains(p))
+    pattern.is_none_or(|p| p.split_whitespace().all(|word| name.contains(word)))
 }
 
 #[cfg(test)]
@@ -232,6 +232,71 @@ mod tests {
             is_chosen("mainline/main debug", Some("main"))
                 && !is_chosen("mainline/main", Some("drivers"))
         );
+        Ok(())
+    }
+
+    #[test]
+    fn each_word_of_a_pattern_is_in_the_name() {
+        let name = "drivers/control release rust+rust head=value";
+        assert!(is_chosen(name, Some("drivers/ release rust+rust")));
+        assert!(is_chosen(name, Some("rust+rust drivers/control")));
+        assert!(!is_chosen(name, Some("drivers/ release rust+c")));
+    }
+
+    /// The arguments of each `cargo lab test …` in a text, as a shell would split them.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        let mut all = Vec::new();
+        for rest in text.split("cargo lab test").skip(1) {
+            // To the end of the code: a backquote in running text, a comment or the end of the line in an example.
+            let command = rest.split(['`', '#', '\n']).next().unwrap_or_default();
+            let mut words: Vec<String> = Vec::new();
+            for (i, part) in command.split('"').enumerate() {
+                if i % 2 == 1 {
+                    words.push(part.to_owned());
+                } else {
+                    words.extend(part.split_whitespace().map(String::from));
+                }
+            }
+            all.push(words);
+        }
+        all
+    }
+
+    #[test]
+    fn every_command_of_the_readme_selects_something() -> Result<()> {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let boots = load(&tree)?;
+        let mut seen = 0;
+        for words in commands(&std::fs::read_to_string(tree.join("README.md"))?) {
+            let mut words = words.into_iter();
+            let (mut pattern, mut kernel) = (None, None);
+            while let Some(word) = words.next() {
+                match word.as_str() {
+                    "--kernel" => kernel = words.next(),
+                    "--json" | "--jobs" => drop(words.next()),
+                    _ if word.starts_with('-') => {}
+                    _ => pattern = Some(word),
+                }
+            }
+            let cases = crate::migrate::suite::cases();
+            let names = boots
+                .iter()
+                .map(|b| (b.name(), b.kernel.name()))
+                .chain(cases.iter().map(|c| (c.name(), c.kernel().name())))
+                .chain([(HOST.to_owned(), "")]);
+            let chosen = names
+                .filter(|(name, k)| {
+                    is_chosen(name, pattern.as_deref())
+                        && kernel.as_deref().is_none_or(|kernel| kernel == *k)
+                })
+                .count();
+            assert!(
+                chosen > 0,
+                "README.md: {pattern:?} {kernel:?} selects nothing"
+            );
+            seen += 1;
+        }
+        assert!(seen > 0);
         Ok(())
     }
 
