@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which suites there are: read from `tools/testing/selftests/suites.toml`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{anyhow, bail, Context, Result};
@@ -66,7 +66,33 @@ struct Entry {
     timeout: u64,
     #[serde(default)]
     long: bool,
+    results: Option<Count>,
+    skips: Option<Count>,
     tests: Vec<String>,
+}
+
+/// A number that a boot must have.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Count {
+    /// All boots of the entry.
+    Same(usize),
+    /// Those that a pattern chooses, as [`is_chosen`] has it.
+    Each(BTreeMap<String, usize>),
+}
+
+impl Count {
+    fn of(&self, name: &str) -> Result<Option<usize>> {
+        let each = match self {
+            Self::Same(n) => return Ok(Some(*n)),
+            Self::Each(each) => each,
+        };
+        let mut mine = each.iter().filter(|(p, _)| is_chosen(name, Some(p)));
+        match (mine.next(), mine.next()) {
+            (Some((one, _)), Some((other, _))) => bail!("both {one} and {other} are {name}"),
+            (first, _) => Ok(first.map(|(_, n)| *n)),
+        }
+    }
 }
 
 /// Why a run of everything leaves out what takes long.
@@ -127,6 +153,10 @@ pub struct Boot {
     pub timeout_s: u64,
     /// Whether a run of everything leaves it out, see [`LONG`].
     pub long: bool,
+    /// How many results its programs must have, those of skipped tests included; `None` where nobody has said.
+    pub results: Option<usize>,
+    /// How many of them must be skips: none where `results` is given and this is not.
+    pub skips: Option<usize>,
     /// Programs.
     pub tests: Vec<String>,
 }
@@ -169,7 +199,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
         for &kernel in &e.kernels {
             for &drivers in &e.drivers {
                 for &head in &e.head {
-                    boots.push(Boot {
+                    let mut boot = Boot {
                         suite: e.suite.clone(),
                         boot: e.boot.clone(),
                         head,
@@ -182,8 +212,18 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                         drivers,
                         timeout_s: e.timeout,
                         long: e.long,
+                        results: None,
+                        skips: None,
                         tests: tests.clone(),
-                    });
+                    };
+                    let name = boot.name();
+                    let of = |count: &Option<Count>| match count {
+                        Some(count) => count.of(&name),
+                        None => Ok(None),
+                    };
+                    let (results, skips) = (of(&e.results)?, of(&e.skips)?);
+                    (boot.results, boot.skips) = (results, skips);
+                    boots.push(boot);
                 }
             }
         }
@@ -232,6 +272,34 @@ mod tests {
             is_chosen("mainline/main debug", Some("main"))
                 && !is_chosen("mainline/main", Some("drivers"))
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_boot_knows_how_many_results_it_must_have() -> Result<()> {
+        for boot in expand(TEXT)? {
+            assert_eq!((boot.results, boot.skips), (None, None));
+        }
+        let with = |line: &str| TEXT.replace("tests =", &format!("{line}\n        tests ="));
+        for boot in expand(&with("results = 12"))? {
+            assert_eq!((boot.results, boot.skips), (Some(12), None));
+        }
+        let text = with("results = { \"release c+c\" = 3, debug = 4 }\n        skips = 1");
+        for boot in expand(&text)? {
+            let want = match (boot.kernel, boot.drivers) {
+                (Flavour::Debug, _) => Some(4),
+                (_, (Drivers::C, Drivers::C)) => Some(3),
+                _ => None,
+            };
+            assert_eq!(
+                (boot.results, boot.skips),
+                (want, Some(1)),
+                "{}",
+                boot.name()
+            );
+        }
+        let twice = with("results = { release = 3, \"c+c\" = 4 }");
+        assert!(expand(&twice).is_err());
         Ok(())
     }
 
