@@ -30,6 +30,7 @@ pub mod rootfs;
 pub mod runner;
 pub mod shell;
 pub mod station;
+pub mod stats;
 pub mod suites;
 pub mod switch;
 mod terminal;

@@ -17,6 +17,7 @@ use crate::lab::{HostSpec, Lab};
 use crate::process::{command, run_logged, TempDir};
 use crate::qemu;
 use crate::station::control::{format_mac, parse_mac};
+use crate::stats;
 use crate::switch::Switch;
 use crate::vm::{Accel, Vm};
 
@@ -179,8 +180,7 @@ impl Bed {
             .filter(|(s, _)| s.module == "ixgbe" || s.module == "ixgbevf")
             .map(|(_, n)| n)
             .sum();
-        each.sort_by(f64::total_cmp);
-        let middle = each.get(each.len() / 2).copied().unwrap_or_default();
+        let middle = stats::median(each.into_iter());
         let sample = Sample {
             frames,
             kernel: (middle * frames as f64) as u64,

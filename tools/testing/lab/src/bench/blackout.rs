@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::write_json;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
-use crate::migrate::host::{Preparation, FIRST};
-use crate::migrate::inner::Card;
 use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress};
-use crate::migrate::report::{median, Round};
-use crate::migrate::{rounds, Plan, Traffic};
+use crate::migrate::report::Round;
+use crate::migrate::rounds;
+use crate::migrate::spec::{Card, Plan, Preparation, FIRST};
+use crate::stats::Spread;
 
 /// A way to move a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -104,27 +104,6 @@ pub struct BlackoutArgs {
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-/// Middle and spread of one figure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Spread {
-    /// Least.
-    pub min: f64,
-    /// Middle.
-    pub median: f64,
-    /// Most.
-    pub max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        Self {
-            min: values.clone().reduce(f64::min).unwrap_or_default(),
-            median: median(values.clone()),
-            max: values.reduce(f64::max).unwrap_or_default(),
-        }
-    }
 }
 
 /// What came of one way.
@@ -263,14 +242,10 @@ fn one_way(
     let plan = Plan {
         card: way.card(),
         guest: way.guest(),
-        head: Head::Value,
-        traffic: Traffic::Udp,
         rounds: args.rounds,
-        kernel: Flavour::Release,
         rate: args.rate,
         restore: way.restore(),
-        migratable: true,
-        trace: None,
+        ..Plan::default()
     };
     let report = rounds::run(lab, pair, &plan, progress)
         .with_context(|| format!("moving a VM by {way:?}"))?;

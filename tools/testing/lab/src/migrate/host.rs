@@ -9,56 +9,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
-use super::inner::{bridge, Card};
+use super::bridge::bridge;
 use super::logs::Logs;
 use super::loss::Drops;
+use super::spec::{Card, Preparation, Seat, FIRST};
 use crate::guest::Guest;
 use crate::kernel::Flavour;
 use crate::qmp::{stamp_us, Qmp};
 use crate::switch::Switch;
 use crate::vm::Vm;
-
-/// A VF of a host, and who has it: the same on both hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Which 82599 of the host, from 0.
-    pub card: u8,
-    /// Which of its VFs, from 0; below 4.
-    pub vf: u8,
-}
-
-/// The first VF of the first card.
-pub const FIRST: Seat = Seat { card: 0, vf: 0 };
-
-impl Seat {
-    /// PCI address of the PF: a card is the function behind the root port of its number.
-    pub fn pf(self) -> String {
-        format!("0000:{:02x}:00.0", self.card + 1)
-    }
-
-    /// PCI address of the VF: offset 128 and stride 2 in the routing id (82599 datasheet, SR-IOV capability).
-    pub fn address(self) -> String {
-        format!("0000:{:02x}:10.{}", self.card + 1, 2 * self.vf)
-    }
-
-    /// MAC address of the guest's card.
-    pub fn mac(self) -> String {
-        format!("02:82:59:00:64:{:x}{:x}", self.card, self.vf)
-    }
-
-    /// IPv4 address of the guest's card.
-    pub fn ip(self) -> String {
-        format!(
-            "192.0.2.{}",
-            100 + 10 * u32::from(self.card) + u32::from(self.vf)
-        )
-    }
-
-    /// Where sysfs has the VF.
-    pub fn dir(self) -> String {
-        format!("/sys/bus/pci/devices/{}", self.address())
-    }
-}
 
 /// TCP port of the migration stream.
 pub const PORT: u16 = 4444;
@@ -108,16 +67,6 @@ impl Clock {
         };
         ((host / 1000.0 - lab * 1000.0) * 10.0).round() / 10.0
     }
-}
-
-/// How a host is prepared for a VM.
-pub struct Preparation<'a> {
-    /// The VM's card.
-    pub card: Card,
-    /// devlink parameter `head_restore`, where it is forced.
-    pub restore: Option<&'a str>,
-    /// Whether the VF may be migrated.
-    pub migratable: bool,
 }
 
 impl Host {

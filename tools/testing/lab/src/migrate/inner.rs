@@ -2,8 +2,6 @@
 //! The inner VM: run by the host's own, unmodified QEMU with the VF assigned, driven through the same agent as a host.
 
 use parking_lot::Mutex;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,8 +10,8 @@ use anyhow::{bail, Context, Result};
 use lab_agent::{Run, PORT};
 use serde_json::{json, Value};
 
-use super::host::{Host, Seat, FIRST};
-use super::pair::Image;
+use super::host::Host;
+use super::spec::{Card, Image, Seat, FIRST};
 use crate::guest::{Command, Event, Guest, Up};
 use crate::kernel::Flavour;
 use crate::qmp::Qmp;
@@ -32,21 +30,6 @@ const TRACED: &[&str] = &[
     "vfio_save_*",
     "vfio_load_*",
 ];
-
-/// Which card the inner VM has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Card {
-    /// The host's VFs of the VM's seats, assigned by VFIO with the variant driver.
-    Vf,
-    /// The same VF, which the guest shuts down before a migration and brings up after it.
-    Closed,
-    /// virtio-net on a bridge: what a VM without a VF has.
-    Virtio,
-    /// A VF that QEMU unplugs before a migration and plugs after it, and virtio-net under the guest's net_failover.
-    Failover,
-    /// A VF that is unplugged before and plugged after, and nothing else.
-    Replug,
-}
 
 /// An inner VM, or the place that waits for one.
 pub struct Inner {
@@ -86,47 +69,6 @@ impl Drop for Killed {
         // The host may be gone already.
         let _ = self.0.kill();
     }
-}
-
-/// Joins a unix socket in a host with one in this process.
-pub(super) fn bridge(host: &Guest, path: &str) -> Result<UnixStream> {
-    let argv = [
-        "socat",
-        "-",
-        &format!("UNIX-CONNECT:{path},retry=1200,interval=0.05"),
-    ]
-    .map(String::from)
-    .to_vec();
-    let command = host.start(&Run {
-        argv,
-        ..Run::default()
-    })?;
-    let (near, far) = UnixStream::pair()?;
-    let (mut reader, mut writer) = (far.try_clone()?, far);
-    let input = command.input();
-    thread::spawn(move || {
-        let mut buf = [0u8; 16384];
-        while let Ok(n @ 1..) = reader.read(&mut buf) {
-            if input.send(buf.get(..n).unwrap_or_default()).is_err() {
-                return;
-            }
-        }
-    });
-    thread::spawn(move || {
-        for event in command.events {
-            match event {
-                Event::Stdout(b) => {
-                    if writer.write_all(&b).is_err() {
-                        break;
-                    }
-                }
-                Event::Stderr(_) => {}
-                Event::Exit(_) => break,
-            }
-        }
-        let _ = writer.shutdown(std::net::Shutdown::Both);
-    });
-    Ok(near)
 }
 
 fn collect(command: Command) -> Arc<Mutex<String>> {

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 
-use super::host::{Host, Preparation, FIRST};
-use super::inner::{configure, Card};
+use super::host::Host;
+use super::inner::configure;
 use super::pair::{Pair, Progress};
 use super::rounds::{self, boot_id};
+use super::spec::{Card, Plan, Preparation, FIRST};
 use super::suite::logs_are_clean;
 use super::together::{check, Flow};
-use super::Plan;
 use crate::guest::{Guest, Output, Up};
 use crate::ktap::TestResult;
 use crate::lab::Lab;

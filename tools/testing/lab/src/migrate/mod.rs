@@ -2,6 +2,7 @@
 //! `cargo lab migrate`: a running VM moves with its VF from one emulated host to another, to and fro, while the station talks
 //! to it.
 
+mod bridge;
 pub mod host;
 pub mod inner;
 pub mod libvirt;
@@ -11,35 +12,22 @@ pub mod pair;
 pub mod refusals;
 pub mod report;
 pub mod rounds;
+pub mod spec;
 pub mod suite;
 pub mod together;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::Args;
 
-use self::host::{Preparation, FIRST};
-use self::inner::Card;
 use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
 use self::report::Report;
+use self::spec::{Card, Plan, Preparation, Traffic, FIRST};
 use crate::capture::Capture;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
-
-/// What the station and the VM say to each other meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Traffic {
-    /// Numbered datagrams, each echoed by the VM.
-    Udp,
-    /// A TCP stream from the VM, and few datagrams to measure by.
-    Tcp,
-    /// Few datagrams to measure by.
-    None,
-}
 
 /// Options of `cargo lab migrate`.
 #[derive(Args, Debug, Clone)]
@@ -80,31 +68,6 @@ pub struct MigrateArgs {
     /// Have QEMU write down what it does when, into this folder: a file for each host, beside its kernel's log.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
-}
-
-/// What an experiment needs to know.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    /// The VM's card.
-    pub card: Card,
-    /// The VM's driver.
-    pub guest: Drivers,
-    /// Head policy of the model.
-    pub head: Head,
-    /// Traffic.
-    pub traffic: Traffic,
-    /// Migrations.
-    pub rounds: u32,
-    /// Kernel.
-    pub kernel: Flavour,
-    /// Datagrams per second.
-    pub rate: u32,
-    /// Forced way of restore.
-    pub restore: Option<&'a str>,
-    /// Whether the VF may be migrated.
-    pub migratable: bool,
-    /// Folder for QEMU's account of what it does when.
-    pub trace: Option<&'a Path>,
 }
 
 /// Runs the command.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::host::{Host, Preparation, Seat, FIRST};
-use super::inner::Card;
+use super::host::Host;
 use super::logs::Logs;
+use super::spec::{Card, Image, Preparation, Seat, FIRST};
 use crate::capture::Capture;
 use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
@@ -259,25 +259,4 @@ impl Pair {
 
 fn share(dir: &TempDir) -> PathBuf {
     Path::new(dir.path()).join("inner")
-}
-
-/// What a VM boots from; paths are those of the hosts.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// Initial RAM file system.
-    pub initrd: String,
-    /// Names of the modules that it loads, comma-separated.
-    pub drivers: String,
-    /// Whether QEMU writes down what it does when.
-    pub trace: bool,
-    /// The VM's VFs.
-    pub seats: &'static [Seat],
-}
-
-impl Image {
-    /// What tells the VM from others on the same hosts.
-    pub(super) fn vm(&self) -> String {
-        let seat = self.seats.first().copied().unwrap_or(FIRST);
-        format!("VM {}", seat.ip())
-    }
 }

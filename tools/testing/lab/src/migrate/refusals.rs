@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 use lab_agent::Run;
 use serde_json::json;
 
-use super::host::{Host, Preparation, PORT};
-use super::inner::{Card, Inner};
-use super::pair::{Image, Pair, Progress};
+use super::host::{Host, PORT};
+use super::inner::Inner;
+use super::pair::{Pair, Progress};
 use super::rounds::{self, boot_id, is_event};
+use super::spec::{Card, Image, Plan, Preparation};
 use super::suite::logs_are_clean;
-use super::{together, Plan, Traffic};
-use crate::kernel::Flavour;
+use super::together;
 use crate::ktap::TestResult;
-use crate::lab::{Drivers, Head, Lab};
+use crate::lab::{Drivers, Lab};
 
 /// How a destination is unfit.
 #[derive(Clone, Copy, Debug)]
@@ -181,18 +181,7 @@ impl<'a> Talk<'a> {
         let [from, to] = [&pair.hosts[0], &pair.hosts[1]];
         let vm = Inner::start(from, Card::Vf, &image, false)?;
         vm.configure()?;
-        let plan = Plan {
-            card: Card::Vf,
-            guest: Drivers::Rust,
-            head: Head::Value,
-            traffic: Traffic::Udp,
-            rounds: 0,
-            kernel: Flavour::Release,
-            rate: 100,
-            restore: None,
-            migratable: true,
-            trace: None,
-        };
+        let plan = Plan::default();
         let (flow, _) = rounds::start_traffic(&plan, &vm.agent, vm.seats, &pair.station)?;
         Ok(Self {
             pair,

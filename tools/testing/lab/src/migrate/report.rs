@@ -11,13 +11,13 @@ use plotters::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::inner::Card;
 use super::loss::{Drops, SwitchOver};
-use super::{Plan, Traffic};
+use super::spec::{Card, Plan, Traffic};
 use crate::lab::Drivers;
 use crate::retry::{self, Retry};
 use crate::station::flow::{Sample, Stats};
 use crate::station::{Station, Stream};
+use crate::stats::median;
 
 /// One migration. Times are in ms after the command to migrate where the name says `at`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -210,18 +210,6 @@ pub struct Report {
     /// When those were sent that were not answered, likewise.
     #[serde(skip)]
     lost: Vec<u64>,
-}
-
-/// Middle value, or the mean of the two in the middle.
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut v: Vec<f64> = values.collect();
-    v.sort_by(f64::total_cmp);
-    let at = |i: usize| v.get(i).copied().unwrap_or_default();
-    if v.len() % 2 == 1 {
-        at(v.len() / 2)
-    } else {
-        (at((v.len() / 2).saturating_sub(1)) + at(v.len() / 2)) / 2.0
-    }
 }
 
 impl Report {
@@ -616,13 +604,6 @@ fn mib(bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
-        assert_eq!(median([4.0, 1.0].into_iter()), 2.5);
-        assert_eq!(median(std::iter::empty()), 0.0);
-    }
 
     #[test]
     fn phases_follow_each_other() {

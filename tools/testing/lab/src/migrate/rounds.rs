@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use serde_json::{json, Value};
 
-use super::host::{Host, Seat, PORT};
-use super::inner::{Card, Inner};
+use super::host::{Host, PORT};
+use super::inner::Inner;
 use super::loss::Drops;
 use super::pair::{Pair, Progress};
 use super::report::{self, Report, Round};
-use super::{Plan, Traffic};
+use super::spec::{Card, Plan, Seat, Traffic};
 use crate::guest::Guest;
 use crate::kernel::Flavour;
 use crate::klog;

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::host::{Preparation, FIRST};
-use super::inner::Card;
 use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
 use super::report::Report as Migration;
+use super::spec::{Plan, Preparation, Traffic, FIRST};
 use super::together::{self, Party};
-use super::{libvirt, refusals, rounds, Plan, Traffic};
+use super::{libvirt, refusals, rounds};
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
@@ -45,18 +44,7 @@ enum Expect {
 
 /// All of them; those that can share a pair of hosts stand side by side.
 pub fn cases() -> Vec<Case> {
-    let plan = Plan {
-        card: Card::Vf,
-        guest: Drivers::Rust,
-        head: Head::Value,
-        traffic: Traffic::Udp,
-        rounds: 2,
-        kernel: Flavour::Release,
-        rate: 100,
-        restore: None,
-        migratable: true,
-        trace: None,
-    };
+    let plan = Plan::default();
     let case = |name, expect, plan| Case {
         name,
         plan,

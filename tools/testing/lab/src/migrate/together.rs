@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::host::{Host, Preparation, Seat, FIRST, PORT};
-use super::inner::{Card, Inner};
-use super::pair::{Image, Pair, Progress};
+use super::host::{Host, PORT};
+use super::inner::Inner;
+use super::pair::{Pair, Progress};
 use super::report::Round;
 use super::rounds::{self, boot_id};
+use super::spec::{Card, Image, Plan, Preparation, Seat, FIRST};
 use super::suite::logs_are_clean;
-use super::Plan;
 use crate::ktap::{Status, TestResult};
 use crate::lab::Lab;
 use crate::station::Station;
