@@ -8,11 +8,11 @@ use anyhow::{bail, Context, Result};
 
 use super::host::Host;
 use super::inner::configure;
+use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
 use super::rounds::{self, boot_id};
 use super::spec::{Card, Plan, Preparation, FIRST};
-use super::suite::logs_are_clean;
-use super::together::{check, Flow};
+use super::together::Flow;
 use crate::guest::{Guest, Output, Up};
 use crate::ktap::TestResult;
 use crate::lab::Lab;

@@ -3,16 +3,20 @@
 //! to it.
 
 mod bridge;
+mod diagnose;
 pub mod host;
 pub mod inner;
+mod judge;
 pub mod libvirt;
 mod logs;
 pub mod loss;
 pub mod pair;
+mod rate;
 pub mod refusals;
 pub mod report;
 pub mod rounds;
 pub mod spec;
+mod streams;
 pub mod suite;
 pub mod together;
 
@@ -56,6 +60,9 @@ pub struct MigrateArgs {
     /// Virtual CPUs of each host [default: half of this machine's cores; on the debug kernel two, for it is to see races]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: Option<u32>,
+    /// Virtual CPUs of the VM; with two and more its VF has two queue pairs.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    guest_cpus: u32,
     /// Datagrams per second.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
@@ -83,6 +90,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         traffic: args.traffic,
         rounds: args.rounds,
         kernel: args.kernel,
+        guest_cpus: args.guest_cpus,
         rate: if args.traffic == Traffic::Udp {
             args.rate
         } else {

@@ -230,6 +230,7 @@ impl Pair {
         Ok(Image {
             initrd: format!("/lab/inner/{name}"),
             drivers: drivers.join(","),
+            cpus: 1,
             trace: false,
             seats: &[FIRST],
         })

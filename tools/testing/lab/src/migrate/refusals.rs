@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::host::{Host, PORT};
 use super::inner::Inner;
+use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
+use super::rate;
 use super::rounds::{self, boot_id, is_event};
 use super::spec::{Card, Image, Plan, Preparation};
-use super::suite::logs_are_clean;
-use super::together;
 use crate::ktap::TestResult;
 use crate::lab::{Drivers, Lab};
 
@@ -197,7 +197,7 @@ impl<'a> Talk<'a> {
 
     fn check(&mut self, name: &str, ok: bool, comment: &str) {
         let (name, comment) = (name.to_owned(), comment.to_owned());
-        together::check(&mut self.results, name, ok, comment);
+        check(&mut self.results, name, ok, comment);
     }
 
     fn stage(&self) -> Stage<'_> {
@@ -211,10 +211,8 @@ impl<'a> Talk<'a> {
     /// Whether the VM is the one that it was, and answers.
     fn is_well(&self) -> Result<bool> {
         let seq = self.pair.station.next_seq(self.flow)?;
-        Ok(
-            rounds::settle(&self.pair.station, self.flow, seq)?.is_some()
-                && boot_id(&self.vm.agent).is_ok_and(|id| id == self.boot_id),
-        )
+        Ok(rate::settle(&self.pair.station, self.flow, seq)?.is_some()
+            && boot_id(&self.vm.agent).is_ok_and(|id| id == self.boot_id))
     }
 
     /// Takes the VM for the one that has arrived.

@@ -11,8 +11,10 @@ use plotters::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::judge::{self, Want};
 use super::loss::{Drops, SwitchOver};
 use super::spec::{Card, Plan, Traffic};
+use crate::kernel::Flavour;
 use crate::lab::Drivers;
 use crate::retry::{self, Retry};
 use crate::station::flow::{Sample, Stats};
@@ -77,6 +79,22 @@ pub struct Round {
     pub frames_duplicated: u64,
     /// Answered with another content.
     pub frames_corrupted: u64,
+    /// Why a QEMU crashed, if one did: that is no refusal.
+    pub crash: Option<String>,
+    /// From the VM running on the destination until the station had its answers as before.
+    pub settled_ms: f64,
+    /// How often the VF's driver in the VM said that its link came up, on the destination.
+    pub link_ups: usize,
+    /// TCP connections that were open when the VM arrived.
+    pub tcp_open: usize,
+    /// Of them, those that received something on the destination.
+    pub tcp_resumed: usize,
+    /// How long that took for all.
+    pub tcp_resumed_ms: f64,
+    /// Transmit queues of the VM that did not run empty on the destination.
+    pub stuck_queues: Vec<String>,
+    /// Who reported the pages that the VF wrote: `marked`, `followed` or `everything`; empty where the driver does not say.
+    pub dirty: String,
     /// When the command was given, in ms after the flow's start.
     #[serde(skip)]
     pub begin_ms: f64,
@@ -144,6 +162,7 @@ impl Round {
         self.mmio_save = get(source, "mmio_save");
         self.mmio_load = get(target, "mmio_load");
         self.state_bytes = get(source, "state_bytes");
+        self.dirty = source.get("dirty").cloned().unwrap_or_default();
         self.restore = target
             .get("restore")
             .cloned()
@@ -159,6 +178,7 @@ fn to_ms(us: u64) -> f64 {
 pub(super) struct Seen {
     pub(super) stats: Stats,
     pub(super) streams: Vec<Stream>,
+    pub(super) queue_pairs: u32,
     pub(super) samples: Vec<Sample>,
     /// When those were sent that did not come back, in µs after the flow's start.
     pub(super) lost: Vec<u64>,
@@ -167,6 +187,16 @@ pub(super) struct Seen {
     pub(super) alive: bool,
     pub(super) answers_at_the_end: bool,
     pub(super) faults: Vec<String>,
+}
+
+/// How many times more processors this machine was asked for in the last minute than an experiment alone asks for: its two hosts and
+/// their VMs keep twice as many threads busy as there are cores.
+fn oversubscription() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split(' ').next().and_then(|l| l.parse::<f64>().ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let times = load.unwrap_or_default() / (2 * cores) as f64;
+    (times * 100.0).round() / 100.0
 }
 
 /// All rounds.
@@ -178,9 +208,19 @@ pub struct Report {
     pub guest: String,
     /// Head policy of the model.
     pub head: String,
+    /// Kernel of hosts and VM.
+    pub kernel: Flavour,
+    /// Virtual CPUs of the VM.
+    pub guest_cpus: u32,
+    /// Queue pairs of its card.
+    pub queue_pairs: u32,
+    /// How many times more this machine was asked for than it has, see [`oversubscription`].
+    pub load: f64,
     /// Traffic.
     pub traffic: Traffic,
-    /// Datagrams per second.
+    /// Datagrams per second that were asked for.
+    pub asked_rate: u32,
+    /// Datagrams per second that the VM could answer.
     pub rate: u32,
     /// Each migration.
     pub rounds: Vec<Round>,
@@ -198,18 +238,26 @@ pub struct Report {
     pub frames_duplicated: u64,
     /// Answered with another content.
     pub frames_corrupted: u64,
+    /// Of them, sent after the last migration.
+    pub frames_lost_after: usize,
     /// TCP streams.
     pub streams: Vec<Stream>,
     /// Kernel reports of hosts and VM.
     pub faults: Vec<String>,
     /// Boots of hosts that were given up and repeated.
     pub retried: Vec<Retry>,
+    /// The VM's card.
+    #[serde(skip)]
+    pub(super) card: Card,
+    /// Whether its driver marks the pages that the VF wrote.
+    #[serde(skip)]
+    pub(super) guest_marks: bool,
     /// Answers, for the picture.
     #[serde(skip)]
-    samples: Vec<Sample>,
+    pub(super) samples: Vec<Sample>,
     /// When those were sent that were not answered, likewise.
     #[serde(skip)]
-    lost: Vec<u64>,
+    pub(super) lost: Vec<u64>,
 }
 
 impl Report {
@@ -217,6 +265,7 @@ impl Report {
         let Seen {
             stats,
             streams,
+            queue_pairs,
             samples,
             lost,
             lost_after,
@@ -224,62 +273,20 @@ impl Report {
             answers_at_the_end,
             faults,
         } = seen;
-        let mut wrong = Vec::new();
-        wrong.extend(rounds.iter().filter_map(|r| r.error.clone()));
-        if !alive {
-            wrong.push("the VM did not survive".into());
-        }
-        if !answers_at_the_end {
-            wrong.push("the VM does not answer the station any more".into());
-        }
-        if stats.corrupted > 0 {
-            wrong.push(format!("{} datagrams came back changed", stats.corrupted));
-        }
-        if stats.duplicated > 0 {
-            wrong.push(format!("{} datagrams came back twice", stats.duplicated));
-        }
-        if streams.iter().any(|s| s.corrupted > 0) {
-            wrong.push("a TCP stream has wrong bytes".into());
-        }
-        if plan.traffic == Traffic::Tcp && !streams.iter().any(|s| s.open && s.bytes > 0) {
-            wrong.push("the TCP stream did not survive".into());
-        }
-        if let Some(first) = faults.first() {
-            wrong.push(format!(
-                "{} kernel reports, the first: {}",
-                faults.len(),
-                first.lines().next().unwrap_or_default()
-            ));
-        }
-        // Where the guest knows nothing of the project, its rings are reset and what was under way is lost; where the VF is
-        // unplugged, much more is.
-        let seamless = |r: &&Round| ["write", "rearm"].contains(&r.restore.as_str());
-        for r in rounds.iter().filter(seamless) {
-            if r.frames_lost_outside > 0 {
-                wrong.push(format!(
-                    "{} to {}: {} datagrams lost outside the blackout ({})",
-                    r.from, r.to, r.frames_lost_outside, r.drops
-                ));
-            }
-        }
-        if lost_after > 0 && rounds.last().as_ref().is_some_and(seamless) {
-            wrong.push(format!(
-                "{lost_after} datagrams lost after the last migration"
-            ));
-        }
-        Self {
-            result: if wrong.is_empty() {
-                "ok".into()
-            } else {
-                wrong.join("; ")
-            },
+        let mut report = Self {
+            result: String::new(),
             guest: if plan.card == Card::Virtio {
                 "virtio".into()
             } else {
                 plan.guest.name().into()
             },
             head: plan.head.name().into(),
+            kernel: plan.kernel,
+            guest_cpus: plan.guest_cpus,
+            queue_pairs,
+            load: oversubscription(),
             traffic: plan.traffic,
+            asked_rate: plan.rate,
             rate,
             median_blackout_ms: median(rounds.iter().map(|r| r.blackout_ms)),
             rounds,
@@ -289,30 +296,49 @@ impl Report {
             frames_lost: stats.lost,
             frames_duplicated: stats.duplicated,
             frames_corrupted: stats.corrupted,
+            frames_lost_after: lost_after,
             streams,
             faults,
             retried: retry::all(),
+            card: plan.card,
+            guest_marks: plan.card == Card::Vf && plan.guest == Drivers::Rust,
             samples,
             lost,
+        };
+        report.judge();
+        report
+    }
+
+    /// One without moves, for tests.
+    #[cfg(test)]
+    pub(super) fn example() -> Self {
+        let seen = Seen {
+            stats: Stats::default(),
+            streams: vec![],
+            queue_pairs: 1,
+            samples: vec![],
+            lost: vec![],
+            lost_after: 0,
+            alive: true,
+            answers_at_the_end: true,
+            faults: vec![],
+        };
+        Self {
+            load: 0.5,
+            retried: vec![],
+            ..Self::new(&Plan::default(), 100, vec![], seen)
         }
+    }
+
+    fn judge(&mut self) {
+        let wrong = judge::wrong(&judge::judge(self, Want::Moves(None)));
+        self.result = if wrong.is_empty() { "ok".into() } else { wrong };
     }
 
     /// Adds what kernels reported after the last move.
     pub(super) fn add_faults(&mut self, late: Vec<String>) {
-        if let Some(first) = late.first() {
-            let first = first.lines().next().unwrap_or_default();
-            let wrong = format!(
-                "{} kernel reports at the end, the first: {first}",
-                late.len()
-            );
-            if self.result == "ok" {
-                self.result = wrong;
-            } else {
-                self.result += "; ";
-                self.result += &wrong;
-            }
-        }
         self.faults.extend(late);
+        self.judge();
     }
 
     /// An error where something is wrong.
@@ -368,7 +394,8 @@ impl Report {
         println!("{}", self.sparkline());
         for s in &self.streams {
             println!(
-                "TCP: {:.1} MiB, {} wrong bytes, longest gap {:.1} ms",
+                "TCP {}: {:.1} MiB, {} wrong bytes, longest gap {:.1} ms",
+                if s.to_vm { "to the VM" } else { "from the VM" },
                 mib(s.bytes),
                 s.corrupted,
                 to_ms(s.longest_gap_us)

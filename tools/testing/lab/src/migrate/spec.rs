@@ -10,21 +10,37 @@ use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head};
 
 /// What the station and the VM say to each other meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Traffic {
     /// Numbered datagrams, each echoed by the VM.
+    #[default]
     Udp,
     /// A TCP stream from the VM, and few datagrams to measure by.
     Tcp,
+    /// Many TCP streams in either direction, and few datagrams to measure by.
+    Both,
     /// Few datagrams to measure by.
     None,
 }
 
+impl Traffic {
+    /// Whether there are TCP connections.
+    pub(super) fn has_streams(self) -> bool {
+        matches!(self, Self::Tcp | Self::Both)
+    }
+}
+
+/// Whether this kernel checks itself, which takes several times as long.
+pub(super) fn is_checked(kernel: Flavour) -> bool {
+    !["release", "stock"].contains(&kernel.name())
+}
+
 /// Which card the inner VM has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Card {
     /// The host's VFs of the VM's seats, assigned by VFIO with the variant driver.
+    #[default]
     Vf,
     /// The same VF, which the guest shuts down before a migration and brings up after it.
     Closed,
@@ -95,6 +111,8 @@ pub struct Image {
     pub initrd: String,
     /// Names of the modules that it loads, comma-separated.
     pub drivers: String,
+    /// Virtual CPUs of the VM.
+    pub cpus: u32,
     /// Whether QEMU writes down what it does when.
     pub trace: bool,
     /// The VM's VFs.
@@ -124,6 +142,8 @@ pub struct Plan<'a> {
     pub rounds: u32,
     /// Kernel.
     pub kernel: Flavour,
+    /// Virtual CPUs of the VM.
+    pub guest_cpus: u32,
     /// Datagrams per second.
     pub rate: u32,
     /// Forced way of restore.
@@ -143,6 +163,7 @@ impl Default for Plan<'_> {
             traffic: Traffic::Udp,
             rounds: 2,
             kernel: Flavour::Release,
+            guest_cpus: 1,
             rate: 100,
             restore: None,
             migratable: true,

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
-use super::report::Report as Migration;
 use super::spec::{Plan, Preparation, Traffic, FIRST};
 use super::together::{self, Party};
 use super::{libvirt, refusals, rounds};
@@ -79,6 +79,26 @@ pub fn cases() -> Vec<Case> {
             Plan {
                 migratable: false,
                 rounds: 1,
+                ..plan
+            },
+        ),
+        // Two queue pairs, each with a vector of a CPU of its own.
+        case(
+            "migrate/write-smp2",
+            Expect::Moves("write"),
+            Plan {
+                guest_cpus: 2,
+                traffic: Traffic::Both,
+                ..plan
+            },
+        ),
+        long(
+            "migrate/rearm-smp4",
+            Expect::Moves("rearm"),
+            Plan {
+                guest_cpus: 4,
+                traffic: Traffic::Both,
+                head: Head::Zero,
                 ..plan
             },
         ),
@@ -208,8 +228,8 @@ impl Case {
             Expect::Killed => refusals::kill_destinations(lab, pair, progress)?,
             Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
             Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
-            Expect::Moves(way) => self.move_vm(lab, pair, Some(way), progress)?,
-            Expect::Refused => self.move_vm(lab, pair, None, progress)?,
+            Expect::Moves(way) => self.move_vm(lab, pair, Want::Moves(Some(way)), progress)?,
+            Expect::Refused => self.move_vm(lab, pair, Want::Refused, progress)?,
         };
         for r in &results {
             let word = if r.status == Status::Pass {
@@ -237,7 +257,7 @@ impl Case {
         &self,
         lab: &Lab,
         pair: &Pair,
-        way: Option<&str>,
+        want: Want,
         progress: &Progress,
     ) -> Result<(Vec<TestResult>, Vec<String>)> {
         pair.prepare(&Preparation {
@@ -246,71 +266,7 @@ impl Case {
             migratable: self.plan.migratable,
         })?;
         let m = rounds::run(lab, pair, &self.plan, progress)?;
-        Ok((self.judge(&m, way), m.faults))
-    }
-
-    /// Judges moves that should have succeeded, restored in this way, or that should have been refused.
-    fn judge(&self, m: &Migration, way: Option<&str>) -> Vec<TestResult> {
-        let mut results = Vec::new();
-        let mut check = |name: &str, ok: bool, comment: String| {
-            together::check(&mut results, name.to_owned(), ok, comment);
-        };
-        for (i, r) in m.rounds.iter().enumerate() {
-            let n = i + 1;
-            let error = r.error.clone().unwrap_or_default();
-            let Some(way) = way else {
-                let name = format!("migration {n} is refused");
-                check(&name, r.error.is_some(), error);
-                continue;
-            };
-            check(
-                &format!("migration {n} succeeds"),
-                r.error.is_none(),
-                format!(
-                    "{error} blackout {} ms, restored by {}",
-                    r.blackout_ms, r.restore
-                ),
-            );
-            check(
-                &format!("migration {n} restores by {way}"),
-                r.restore == way,
-                r.restore.clone(),
-            );
-            // A reset loses what was under way, and a guest that re-initialises is away for longer.
-            if way != "reset" {
-                check(
-                    &format!("migration {n} loses nothing outside the blackout"),
-                    r.frames_lost_outside == 0,
-                    format!(
-                        "{} of {} datagrams; {}",
-                        r.frames_lost_outside, r.frames_sent, r.drops
-                    ),
-                );
-            }
-        }
-        check("the VM goes on", m.guest_alive, String::new());
-        check("traffic goes on", m.answers_at_the_end, String::new());
-        check(
-            "nothing is corrupted",
-            m.frames_corrupted == 0,
-            m.frames_corrupted.to_string(),
-        );
-        check(
-            "nothing is duplicated",
-            m.frames_duplicated == 0,
-            m.frames_duplicated.to_string(),
-        );
-        if self.plan.traffic == Traffic::Tcp {
-            let intact = m.streams.iter().any(|s| s.open && s.bytes > 0)
-                && m.streams.iter().all(|s| s.corrupted == 0);
-            check(
-                "the TCP stream goes on, intact",
-                intact,
-                format!("{:?}", m.streams),
-            );
-        }
-        results.push(logs_are_clean(&m.faults));
-        results
+        Ok((judge(&m, want), m.faults))
     }
 }
 
@@ -384,19 +340,6 @@ pub fn run_all(cases: &[Case]) -> Result<Vec<Report>> {
         end(&spec, hosts, &mut reports)?;
     }
     Ok(reports)
-}
-
-/// The result of looking at all logs.
-pub(super) fn logs_are_clean(faults: &[String]) -> TestResult {
-    TestResult {
-        name: "kernel logs are clean".into(),
-        status: if faults.is_empty() {
-            Status::Pass
-        } else {
-            Status::Fail
-        },
-        comment: faults.first().cloned().unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]

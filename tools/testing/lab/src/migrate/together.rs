@@ -8,12 +8,13 @@ use anyhow::{Context, Result};
 
 use super::host::{Host, PORT};
 use super::inner::Inner;
+use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
+use super::rate;
 use super::report::Round;
 use super::rounds::{self, boot_id};
 use super::spec::{Card, Image, Plan, Preparation, Seat, FIRST};
-use super::suite::logs_are_clean;
-use crate::ktap::{Status, TestResult};
+use crate::ktap::TestResult;
 use crate::lab::Lab;
 use crate::station::Station;
 
@@ -62,15 +63,6 @@ struct Mover {
     port: u16,
 }
 
-/// Takes down how a check came out.
-pub(super) fn check(results: &mut Vec<TestResult>, name: String, ok: bool, comment: String) {
-    results.push(TestResult {
-        name,
-        status: if ok { Status::Pass } else { Status::Fail },
-        comment,
-    });
-}
-
 fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mover>> {
     let mut movers = Vec::new();
     for (port, seats) in (PORT..).zip(party.vms) {
@@ -81,7 +73,7 @@ fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mo
         let (first, rate) = rounds::start_traffic(plan, &vm.agent, seats, &pair.station)?;
         let mut ids = vec![first];
         for seat in seats.iter().skip(1) {
-            ids.push(rounds::start_flow(&pair.station, *seat, rate)?.0);
+            ids.push(rate::start_flow(&pair.station, *seat, rate)?.0);
         }
         let flows = seats
             .iter()
@@ -117,7 +109,7 @@ impl Flow {
         results: &mut Vec<TestResult>,
     ) -> Result<()> {
         let name = format!("{what}: {}", self.seat.ip());
-        let settled = rounds::settle(station, self.id, station.next_seq(self.id)?)?;
+        let settled = rate::settle(station, self.id, station.next_seq(self.id)?)?;
         check(
             results,
             format!("{name} answers"),
