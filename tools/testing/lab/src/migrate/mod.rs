@@ -7,6 +7,7 @@ mod diagnose;
 pub mod host;
 pub mod inner;
 mod judge;
+pub mod killed;
 pub mod libvirt;
 mod logs;
 pub mod loss;

@@ -9,7 +9,7 @@ use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
 use super::spec::{Plan, Preparation, Traffic, FIRST};
 use super::together::{self, Party};
-use super::{libvirt, refusals, rounds};
+use super::{killed, libvirt, refusals, rounds};
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
@@ -225,7 +225,7 @@ impl Case {
         let start = Instant::now();
         let (results, faults) = match self.expect {
             Expect::AllRefusals => refusals::run(lab, pair, progress)?,
-            Expect::Killed => refusals::kill_destinations(lab, pair, progress)?,
+            Expect::Killed => killed::run(lab, pair, progress)?,
             Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
             Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
             Expect::Moves(way) => self.move_vm(lab, pair, Want::Moves(Some(way)), progress)?,
