@@ -14,7 +14,7 @@ use crate::lab::{Drivers, Head, Lab};
 use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress};
 use crate::migrate::report::Round;
 use crate::migrate::rounds;
-use crate::migrate::spec::{Card, Plan, Preparation, FIRST};
+use crate::migrate::spec::{Card, Plan, Preparation, Setting, FIRST};
 use crate::stats::Spread;
 
 /// A way to move a VM.
@@ -111,6 +111,8 @@ pub struct BlackoutArgs {
 pub struct Figures {
     /// Which.
     pub way: Way,
+    /// What it is called in a table.
+    pub title: &'static str,
     /// `ok`, or what is wrong.
     pub result: String,
     /// Datagrams per second.
@@ -123,8 +125,33 @@ pub struct Figures {
     pub total_ms: Spread,
     /// RAM sent while no VM ran, in bytes.
     pub ram_sent_stopped_bytes: Spread,
+    /// Median of the blackouts, as a multiple of that of a VM with virtio-net alone, where both were measured in one run: durations
+    /// of emulated hosts compare within a run only.
+    pub ratio_to_virtio: Option<f64>,
     /// Each migration.
     pub rounds: Vec<Round>,
+}
+
+/// The file of results.
+#[derive(Serialize)]
+struct Results<'a> {
+    #[serde(flatten)]
+    setting: &'a Setting,
+    ways: &'a [Figures],
+}
+
+/// Compares all ways with the VM that has no VF, where that was measured.
+fn compare(all: &mut [Figures]) {
+    let floor = all
+        .iter()
+        .find(|f| f.way == Way::Virtio && f.is_measured())
+        .map(|f| f.blackout_ms.median)
+        .filter(|ms| *ms > 0.0);
+    for f in all {
+        f.ratio_to_virtio = floor
+            .filter(|_| f.is_measured())
+            .map(|floor| (f.blackout_ms.median / floor * 100.0).round() / 100.0);
+    }
 }
 
 impl Figures {
@@ -133,6 +160,8 @@ impl Figures {
             |f: fn(&Round) -> f64| Spread::of(rounds.iter().filter(|r| r.error.is_none()).map(f));
         Self {
             way,
+            title: way.title(),
+            ratio_to_virtio: None,
             result,
             rate,
             blackout_ms: of(|r| r.blackout_ms),
@@ -143,10 +172,16 @@ impl Figures {
         }
     }
 
+    /// Whether any move succeeded.
+    fn is_measured(&self) -> bool {
+        self.rounds.iter().any(|r| r.error.is_none())
+    }
+
     fn row(&self) -> String {
-        if self.rounds.iter().all(|r| r.error.is_some()) {
-            return format!("| {} | failed | | | |", self.way.title());
+        if !self.is_measured() {
+            return format!("| {} | failed | | | | |", self.way.title());
         }
+        let ratio = self.ratio_to_virtio.map(|x| format!("{x:.2}"));
         let spread = |s: Spread, digits: usize| {
             format!(
                 "{:.*} ({:.*}–{:.*})",
@@ -160,9 +195,10 @@ impl Figures {
             max: self.ram_sent_stopped_bytes.max / mib,
         };
         format!(
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             self.way.title(),
             spread(self.blackout_ms, 0),
+            ratio.as_deref().unwrap_or("–"),
             spread(self.frames_lost, 0),
             spread(self.total_ms, 0),
             spread(stopped, 2)
@@ -192,6 +228,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         deadline: Duration::from_secs(600 + 60 * u64::from(args.rounds) * ways.len() as u64),
     };
     let pair = Pair::boot(&lab, &spec, None, &progress)?;
+    let setting = pair.setting(1);
     let mut all = Vec::new();
     for way in ways {
         progress.say(way.title());
@@ -202,15 +239,21 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         );
         if let Some(path) = &args.json {
             // After each way, so that a run that is cut short leaves what it has.
-            write_json(path, &all)?;
+            compare(&mut all);
+            let results = Results {
+                setting: &setting,
+                ways: &all,
+            };
+            write_json(path, &results)?;
         }
     }
     let late = pair.shut_down()?;
     drop(progress);
+    compare(&mut all);
     println!(
-        "| Way | Blackout, ms | Datagrams lost | Until it runs, ms | RAM sent while stopped, MiB |"
+        "| Way | Blackout, ms | Of virtio's | Datagrams lost | Until it runs, ms | RAM sent while stopped, MiB |"
     );
-    println!("|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|");
     for f in &all {
         println!("{}", f.row());
     }
@@ -280,5 +323,27 @@ mod tests {
         };
         assert_eq!(f.blackout_ms, want);
         assert!(f.row().contains("20 (10–30)"), "{}", f.row());
+    }
+
+    #[test]
+    fn ways_compare_with_virtio_of_the_same_run() {
+        let of = |way, blackouts: &[f64]| {
+            let rounds = blackouts.iter().map(|ms| Round {
+                blackout_ms: *ms,
+                ..Round::default()
+            });
+            Figures::new(way, 100, "ok".into(), rounds.collect())
+        };
+        let mut all = vec![
+            of(Way::Write, &[90.0]),
+            of(Way::Rearm, &[]),
+            of(Way::Virtio, &[120.0]),
+        ];
+        compare(&mut all);
+        let ratios: Vec<_> = all.iter().map(|f| f.ratio_to_virtio).collect();
+        assert_eq!(ratios, [Some(0.75), None, Some(1.0)]);
+        all.pop();
+        compare(&mut all);
+        assert_eq!(all.first().and_then(|f| f.ratio_to_virtio), None);
     }
 }

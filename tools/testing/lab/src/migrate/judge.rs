@@ -82,7 +82,7 @@ pub(super) fn judge(report: &Report, want: Want) -> Vec<TestResult> {
     let mut judged = Judged {
         report,
         // A machine that is asked for more than it has is slow for all of it.
-        patience: slowness(report.kernel) * report.load.max(1.0),
+        patience: slowness(report.setting.kernel) * report.load.max(1.0),
         results: Vec::new(),
     };
     for (i, round) in report.rounds.iter().enumerate() {
@@ -157,7 +157,7 @@ impl Judged<'_> {
                 ),
             );
             // On a checked kernel QEMU may stop the VM with more left, see downtime_ms().
-            if report.guest_marks && !is_checked(report.kernel) {
+            if report.guest_marks && !is_checked(report.setting.kernel) {
                 self.check(
                     format!("{name} sends little RAM while the VM stands: the guest's marks count"),
                     round.ram_sent_stopped_bytes <= STOPPED_BYTES,
@@ -236,18 +236,21 @@ impl Judged<'_> {
                 "ms",
             );
         }
-        if !is_checked(r.kernel) && r.load <= 1.0 {
+        if !is_checked(r.setting.kernel) && r.load <= 1.0 {
             self.check(
                 "the VM keeps up with half of what was asked for".into(),
                 r.rate >= r.asked_rate / 2,
                 format!("{} of {} datagrams a second", r.rate, r.asked_rate),
             );
         }
-        if r.card == Card::Vf && r.guest_cpus > 1 {
+        if r.card == Card::Vf && r.setting.guest_cpus > 1 {
             self.check(
                 "the VF has a queue pair for each of two CPUs".into(),
                 r.queue_pairs >= 2,
-                format!("{} queue pairs, {} CPUs", r.queue_pairs, r.guest_cpus),
+                format!(
+                    "{} queue pairs, {} CPUs",
+                    r.queue_pairs, r.setting.guest_cpus
+                ),
             );
         }
         self.check("the VM goes on".into(), r.guest_alive, String::new());
@@ -389,7 +392,7 @@ mod tests {
             }),
             ("ran empty", |r| first(r).stuck_queues = vec!["tx-1".into()]),
             ("half of what was asked", |r| r.rate = 25),
-            ("each of two CPUs", |r| r.guest_cpus = 2),
+            ("each of two CPUs", |r| r.setting.guest_cpus = 2),
             ("restores by write", |r| first(r).restore = "rearm".into()),
             ("after the last move", |r| r.frames_lost_after = 1),
         ];

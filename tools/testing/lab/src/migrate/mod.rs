@@ -99,6 +99,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         },
         restore: args.restore.as_deref(),
         migratable: true,
+        seed: None,
         trace: args.trace.as_deref(),
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::host::Host;
 use super::logs::Logs;
-use super::spec::{Card, Image, Preparation, Seat, FIRST};
+use super::spec::{Card, Image, Preparation, Seat, Setting, FIRST};
 use crate::capture::Capture;
 use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
@@ -242,6 +242,22 @@ impl Pair {
     /// If the list of patterns is wrong.
     pub fn faults(&self) -> Result<Vec<String>> {
         self.logs.faults()
+    }
+
+    /// In what an experiment with them is had.
+    pub fn setting(&self, guest_cpus: u32) -> Setting {
+        // KVM tells a machine that it is there (arch/x86/kernel/cpu/hypervisor.c); emulation is no hypervisor.
+        let kvm = self.hosts.iter().any(|h| {
+            let log = h.vm.guest.kernel_log(0);
+            log.iter().any(|r| r.text == "Hypervisor detected: KVM")
+        });
+        Setting {
+            chip: "82599",
+            kernel: self.kernel.flavour,
+            emulator: "fast",
+            accel: if kvm { "kvm" } else { "tcg" },
+            guest_cpus,
+        }
     }
 
     /// Powers them off. Gives what their kernels reported since [`Self::faults`] was last asked for: of the end of the last VM, for

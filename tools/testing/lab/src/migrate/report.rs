@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::judge::{self, Want};
 use super::loss::{Drops, SwitchOver};
-use super::spec::{Card, Plan, Traffic};
+use super::spec::{Card, Plan, Setting, Traffic};
 use crate::kernel::Flavour;
 use crate::lab::Drivers;
 use crate::retry::{self, Retry};
@@ -176,6 +176,7 @@ fn to_ms(us: u64) -> f64 {
 
 /// What was seen over the whole run.
 pub(super) struct Seen {
+    pub(super) setting: Setting,
     pub(super) stats: Stats,
     pub(super) streams: Vec<Stream>,
     pub(super) queue_pairs: u32,
@@ -208,10 +209,11 @@ pub struct Report {
     pub guest: String,
     /// Head policy of the model.
     pub head: String,
-    /// Kernel of hosts and VM.
-    pub kernel: Flavour,
-    /// Virtual CPUs of the VM.
-    pub guest_cpus: u32,
+    /// Chip, kernel, emulator, and CPUs of the VM.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Where the events of the run came from at random: the number that repeats them.
+    pub seed: Option<u64>,
     /// Queue pairs of its card.
     pub queue_pairs: u32,
     /// How many times more this machine was asked for than it has, see [`oversubscription`].
@@ -263,6 +265,7 @@ pub struct Report {
 impl Report {
     pub(super) fn new(plan: &Plan<'_>, rate: u32, rounds: Vec<Round>, seen: Seen) -> Self {
         let Seen {
+            setting,
             stats,
             streams,
             queue_pairs,
@@ -281,8 +284,8 @@ impl Report {
                 plan.guest.name().into()
             },
             head: plan.head.name().into(),
-            kernel: plan.kernel,
-            guest_cpus: plan.guest_cpus,
+            setting,
+            seed: plan.seed,
             queue_pairs,
             load: oversubscription(),
             traffic: plan.traffic,
@@ -313,6 +316,13 @@ impl Report {
     #[cfg(test)]
     pub(super) fn example() -> Self {
         let seen = Seen {
+            setting: Setting {
+                chip: "82599",
+                kernel: Flavour::Release,
+                emulator: "fixes",
+                accel: "tcg",
+                guest_cpus: 1,
+            },
             stats: Stats::default(),
             streams: vec![],
             queue_pairs: 1,

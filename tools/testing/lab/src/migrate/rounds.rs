@@ -110,6 +110,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
         rate,
         rounds,
         report::Seen {
+            setting: pair.setting(plan.guest_cpus),
             stats: station.stats(flow)?,
             streams,
             queue_pairs,

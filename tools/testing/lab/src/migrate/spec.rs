@@ -31,6 +31,21 @@ impl Traffic {
     }
 }
 
+/// In what a result was had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Which of the family the model is.
+    pub chip: &'static str,
+    /// Kernel of hosts and VM.
+    pub kernel: Flavour,
+    /// Patches of the emulator that runs the hosts: `fixes` alone, or `fast` with those for speed.
+    pub emulator: &'static str,
+    /// How the hosts' processors are run.
+    pub accel: &'static str,
+    /// Virtual CPUs of the VM.
+    pub guest_cpus: u32,
+}
+
 /// Whether this kernel checks itself, which takes several times as long.
 pub(super) fn is_checked(kernel: Flavour) -> bool {
     !["release", "stock"].contains(&kernel.name())
@@ -150,6 +165,8 @@ pub struct Plan<'a> {
     pub restore: Option<&'a str>,
     /// Whether the VF may be migrated.
     pub migratable: bool,
+    /// What the guest does meanwhile, and what else befalls the VM, comes of this number at random.
+    pub seed: Option<u64>,
     /// Folder for QEMU's account of what it does when.
     pub trace: Option<&'a Path>,
 }
@@ -167,6 +184,7 @@ impl Default for Plan<'_> {
             rate: 100,
             restore: None,
             migratable: true,
+            seed: None,
             trace: None,
         }
     }
