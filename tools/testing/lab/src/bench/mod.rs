@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab bench`: figures, each measured for the C and the Rust drivers, or against a baseline, in one run.
 
-mod bed;
+pub(crate) mod bed;
 pub mod blackout;
 mod count;
 pub mod datapath;

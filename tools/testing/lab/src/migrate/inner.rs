@@ -299,7 +299,7 @@ impl Inner {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        let agent = host.vm_agent(&agent, &image.vm(), incoming)?;
+        let agent = host.vm_agent(&agent, &image.name, incoming)?;
         let mut qmp = Qmp::connect(guest, &qmp)
             .with_context(|| format!("starting QEMU in {}: {}", host.name(), said()))?;
         // With the return path the source lets the VM go only when the destination has taken it, and with the acknowledgement

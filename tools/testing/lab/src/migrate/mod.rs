@@ -4,6 +4,7 @@
 
 mod bridge;
 mod diagnose;
+mod events;
 pub mod host;
 pub mod inner;
 mod judge;
@@ -12,6 +13,7 @@ pub mod libvirt;
 mod logs;
 pub mod loss;
 pub mod pair;
+mod random;
 mod rate;
 pub mod refusals;
 pub mod report;
@@ -20,11 +22,12 @@ pub mod spec;
 mod streams;
 pub mod suite;
 pub mod together;
+pub mod trials;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use clap::Args;
 
 use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
@@ -73,6 +76,15 @@ pub struct MigrateArgs {
     /// Write every frame on the switch to this file.
     #[arg(long, value_name = "FILE.pcapng")]
     capture: Option<PathBuf>,
+    /// Do moves, events in the VM, cancellations and pauses at random; the same seed repeats them.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["rounds", "guest", "head", "traffic", "rate", "restore", "plot", "trace"])]
+    random: Option<u64>,
+    /// With --random: how many moves.
+    #[arg(long, default_value_t = 20, requires = "random", value_parser = clap::value_parser!(u32).range(1..))]
+    moves: u32,
+    /// Move a VM without a VF in the same way afterwards, and compare.
+    #[arg(long)]
+    against_virtio: bool,
     /// Have QEMU write down what it does when, into this folder: a file for each host, beside its kernel's log.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
@@ -99,7 +111,6 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         },
         restore: args.restore.as_deref(),
         migratable: true,
-        seed: None,
         trace: args.trace.as_deref(),
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
@@ -107,7 +118,17 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         Flavour::Debug => TESTED_CPUS,
     });
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
-    let report = run(&lab, &plan, cpus, capture)?;
+    if let Some(seed) = args.random {
+        return at_random(
+            &lab,
+            &plan,
+            cpus,
+            capture,
+            (seed, args.moves),
+            args.json.as_deref(),
+        );
+    }
+    let report = run(&lab, &plan, cpus, capture, args.against_virtio)?;
     report.print();
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)
@@ -119,12 +140,15 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
     report.verdict()
 }
 
-/// Boots two hosts with so many CPUs each, runs the VM, and migrates it as planned.
-///
-/// # Errors
-/// If a step fails; faults of the migration itself are in the report.
-pub fn run(lab: &Lab, plan: &Plan<'_>, cpus: u32, capture: Option<Capture>) -> Result<Report> {
-    let progress = Progress::new()?;
+/// Two hosts for a plan of so many moves.
+fn boot(
+    lab: &Lab,
+    plan: &Plan<'_>,
+    cpus: u32,
+    moves: u32,
+    capture: Option<Capture>,
+    progress: &Progress,
+) -> Result<Pair> {
     let spec = PairSpec {
         kernel: plan.kernel,
         head: plan.head,
@@ -132,15 +156,68 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, cpus: u32, capture: Option<Capture>) -> R
         libvirt: false,
         cpus,
         seats: &[FIRST],
-        deadline: Duration::from_secs(600 + 120 * u64::from(plan.rounds)),
+        deadline: Duration::from_secs(600 + 120 * u64::from(moves)),
     };
-    let pair = Pair::boot(lab, &spec, capture, &progress)?;
+    Pair::boot(lab, &spec, capture, progress)
+}
+
+/// Does what comes of a seed.
+fn at_random(
+    lab: &Lab,
+    plan: &Plan<'_>,
+    cpus: u32,
+    capture: Option<Capture>,
+    (seed, moves): (u64, u32),
+    json: Option<&Path>,
+) -> Result<()> {
+    let progress = Progress::new()?;
+    let pair = boot(lab, plan, cpus, moves.saturating_mul(2), capture, &progress)?;
+    let results = random::run(lab, &pair, (seed, moves), &progress)?;
+    let late = pair.shut_down()?;
+    drop(progress);
+    if let Some(path) = json {
+        std::fs::write(path, serde_json::to_string_pretty(&results)?)
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    crate::retry::print();
+    println!("result: {}", results.result);
+    if results.result != "ok" {
+        bail!("{}", results.result);
+    }
+    if let Some(first) = late.first() {
+        bail!("{} kernel reports at the end: {first}", late.len());
+    }
+    Ok(())
+}
+
+/// Boots two hosts with so many CPUs each, runs the VM, and migrates it as planned; then, where it is asked for, one without a VF.
+///
+/// # Errors
+/// If a step fails; faults of the migration itself are in the report.
+pub fn run(
+    lab: &Lab,
+    plan: &Plan<'_>,
+    cpus: u32,
+    capture: Option<Capture>,
+    against_virtio: bool,
+) -> Result<Report> {
+    let progress = Progress::new()?;
+    let times = 1 + u32::from(against_virtio);
+    let pair = boot(lab, plan, cpus, plan.rounds * times, capture, &progress)?;
     pair.prepare(&Preparation {
         card: plan.card,
         restore: plan.restore,
         migratable: plan.migratable,
     })?;
     let mut report = rounds::run(lab, &pair, plan, &progress)?;
+    if against_virtio {
+        let plain = Plan {
+            card: Card::Virtio,
+            trace: None,
+            ..*plan
+        };
+        report.compare(&rounds::run(lab, &pair, &plain, &progress)?);
+    }
     let late = pair.shut_down()?;
     report.add_faults(late);
     Ok(report)

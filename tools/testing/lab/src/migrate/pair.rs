@@ -230,10 +230,16 @@ impl Pair {
         Ok(Image {
             initrd: format!("/lab/inner/{name}"),
             drivers: drivers.join(","),
+            name: format!("VM {}", FIRST.ip()),
             cpus: 1,
             trace: false,
             seats: &[FIRST],
         })
+    }
+
+    /// Folder that the hosts see as `/lab/inner`.
+    pub(super) fn share(&self) -> PathBuf {
+        share(&self.dir)
     }
 
     /// What the kernels of hosts and VMs reported since this was last asked for, the first time since they booted.

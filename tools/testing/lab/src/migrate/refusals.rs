@@ -12,8 +12,9 @@ use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
 use super::rate;
 use super::rounds::{self, boot_id};
-use super::spec::{Card, Image, Plan, Preparation};
-use crate::ktap::TestResult;
+use super::spec::{Card, Image, Plan, Preparation, Traffic};
+use super::streams;
+use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Lab};
 
 /// How a destination is unfit.
@@ -35,7 +36,7 @@ struct Stage<'a> {
     vm: &'a Inner,
 }
 
-const FIT: Preparation<'static> = Preparation {
+pub(super) const FIT: Preparation<'static> = Preparation {
     card: Card::Vf,
     restore: None,
     migratable: true,
@@ -153,15 +154,19 @@ const TROUBLES: &[Trouble] = &[
     },
 ];
 
+/// Datagrams that a refusal may cost, of a hundred a second: a VM whose move is refused late stood for a moment.
+const REFUSED_LOSS: usize = 200;
+
 /// A VM that talks to the station through all of it.
 pub(super) struct Talk<'a> {
     pair: &'a Pair,
     pub(super) image: Image,
-    from: &'a Host,
+    pub(super) from: &'a Host,
     pub(super) to: &'a Host,
     pub(super) vm: Inner,
     flow: u32,
-    boot_id: String,
+    pub(super) boot_id: String,
+    traffic: Traffic,
     results: Vec<TestResult>,
 }
 
@@ -169,11 +174,15 @@ impl<'a> Talk<'a> {
     pub(super) fn start(lab: &Lab, pair: &'a Pair) -> Result<Self> {
         pair.prepare(&FIT)?;
         let image = pair.image(lab, Card::Vf, Drivers::Rust)?;
+        Self::start_as(pair, image, &Plan::default())
+    }
+
+    /// Starts a VM of this image on hosts that are prepared, with the plan's traffic.
+    pub(super) fn start_as(pair: &'a Pair, image: Image, plan: &Plan<'_>) -> Result<Self> {
         let [from, to] = [&pair.hosts[0], &pair.hosts[1]];
         let vm = Inner::start(from, Card::Vf, &image, false)?;
         vm.configure()?;
-        let plan = Plan::default();
-        let (flow, _) = rounds::start_traffic(&plan, &vm.agent, vm.seats, &pair.station)?;
+        let (flow, _) = rounds::start_traffic(plan, &vm.agent, vm.seats, &pair.station)?;
         Ok(Self {
             pair,
             image,
@@ -182,6 +191,7 @@ impl<'a> Talk<'a> {
             boot_id: boot_id(&vm.agent)?,
             vm,
             flow,
+            traffic: plan.traffic,
             results: Vec::new(),
         })
     }
@@ -189,6 +199,11 @@ impl<'a> Talk<'a> {
     pub(super) fn check(&mut self, name: &str, ok: bool, comment: &str) {
         let (name, comment) = (name.to_owned(), comment.to_owned());
         check(&mut self.results, name, ok, comment);
+    }
+
+    /// Whether a check went wrong.
+    pub(super) fn has_failed(&self) -> bool {
+        self.results.iter().any(|r| r.status == Status::Fail)
     }
 
     fn stage(&self) -> Stage<'_> {
@@ -199,11 +214,19 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Whether the VM is the one that it was, and answers.
+    /// Whether the VM is the one that it was, and answers, and each of its TCP connections goes on.
     pub(super) fn is_well(&self) -> Result<bool> {
-        let seq = self.pair.station.next_seq(self.flow)?;
-        Ok(rate::settle(&self.pair.station, self.flow, seq)?.is_some()
-            && boot_id(&self.vm.agent).is_ok_and(|id| id == self.boot_id))
+        let station = &self.pair.station;
+        let seq = station.next_seq(self.flow)?;
+        if rate::settle(station, self.flow, seq)?.is_none()
+            || !boot_id(&self.vm.agent).is_ok_and(|id| id == self.boot_id)
+        {
+            return Ok(false);
+        }
+        let agent = &self.vm.agent;
+        let before = streams::received(self.traffic, station, agent)?;
+        let after = streams::wait(self.traffic, station, agent, &before)?;
+        Ok(after.resumed == after.open && (after.open > 0 || !self.traffic.has_streams()))
     }
 
     /// Takes the VM for the one that has arrived.
@@ -214,19 +237,41 @@ impl<'a> Talk<'a> {
 
     /// A move that succeeds shows that nothing was left behind. Gives how long it took.
     pub(super) fn moves(&mut self, name: &str) -> Result<Duration> {
-        let log = self.to.vm.guest.kernel_log(0).len();
-        match try_move(self.to, &self.image, &mut self.vm, PORT, log)? {
-            Outcome::Moved(arrived, took) => {
-                self.has_moved(*arrived);
+        match self.try_to_move()? {
+            Ok(took) => {
                 let well = self.is_well()?;
                 self.check(name, well, "");
                 Ok(took)
             }
-            Outcome::Refused(why) | Outcome::Crashed(why) => {
+            Err(why) => {
                 self.check(name, false, &why);
                 Ok(Duration::ZERO)
             }
         }
+    }
+
+    /// Moves the VM. Gives why not, if it does not.
+    pub(super) fn try_to_move(&mut self) -> Result<std::result::Result<Duration, String>> {
+        let log = self.to.vm.guest.kernel_log(0).len();
+        Ok(
+            match try_move(self.to, &self.image, &mut self.vm, PORT, log)? {
+                Outcome::Moved(arrived, took) => {
+                    self.has_moved(*arrived);
+                    Ok(took)
+                }
+                Outcome::Refused(why) | Outcome::Crashed(why) => Err(why),
+            },
+        )
+    }
+
+    /// Gives a VM that was started again what [`Self::start_as`] gave it. The station's flow is the same.
+    pub(super) fn started_again(&mut self) -> Result<()> {
+        self.vm.configure()?;
+        let plan = Plan {
+            traffic: self.traffic,
+            ..Plan::default()
+        };
+        rounds::start_services(&plan, &self.vm.agent, self.vm.seats)
     }
 
     /// Ends the VM. Gives the results, and what the hosts' kernels reported.
@@ -309,6 +354,7 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
         progress.say(trouble.name);
         let log = talk.to.vm.guest.kernel_log(0).len();
         (trouble.make)(&talk.stage()).context(trouble.name)?;
+        let first = pair.station.next_seq(talk.flow)?;
         match try_move(talk.to, &talk.image, &mut talk.vm, trouble.port, log)? {
             Outcome::Refused(why) => {
                 talk.check(
@@ -326,8 +372,15 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
                 talk.has_moved(*arrived);
             }
         }
+        let next = pair.station.next_seq(talk.flow)?;
         let well = talk.is_well()?;
         talk.check(&format!("{}: the VM goes on", trouble.name), well, "");
+        let lost = pair.station.lost_between(talk.flow, first, next)?.len();
+        talk.check(
+            &format!("{}: it loses little", trouble.name),
+            lost <= REFUSED_LOSS,
+            &format!("{lost} of {} datagrams", next - first),
+        );
         (trouble.mend)(&talk.stage()).context(trouble.name)?;
     }
     talk.moves("after all refusals the VM moves")?;

@@ -14,7 +14,6 @@ use serde_json::Value;
 use super::judge::{self, Want};
 use super::loss::{Drops, SwitchOver};
 use super::spec::{Card, Plan, Setting, Traffic};
-use crate::kernel::Flavour;
 use crate::lab::Drivers;
 use crate::retry::{self, Retry};
 use crate::station::flow::{Sample, Stats};
@@ -212,8 +211,6 @@ pub struct Report {
     /// Chip, kernel, emulator, and CPUs of the VM.
     #[serde(flatten)]
     pub setting: Setting,
-    /// Where the events of the run came from at random: the number that repeats them.
-    pub seed: Option<u64>,
     /// Queue pairs of its card.
     pub queue_pairs: u32,
     /// How many times more this machine was asked for than it has, see [`oversubscription`].
@@ -228,6 +225,8 @@ pub struct Report {
     pub rounds: Vec<Round>,
     /// Median of the rounds' blackouts.
     pub median_blackout_ms: f64,
+    /// The same as a multiple of that of a VM with virtio-net alone, on the same hosts afterwards, where it was measured.
+    pub ratio_to_virtio: Option<f64>,
     /// Whether the VM went on to the end, without a restart.
     pub guest_alive: bool,
     /// Whether it still answered the station then.
@@ -285,13 +284,13 @@ impl Report {
             },
             head: plan.head.name().into(),
             setting,
-            seed: plan.seed,
             queue_pairs,
             load: oversubscription(),
             traffic: plan.traffic,
             asked_rate: plan.rate,
             rate,
             median_blackout_ms: median(rounds.iter().map(|r| r.blackout_ms)),
+            ratio_to_virtio: None,
             rounds,
             guest_alive: alive,
             answers_at_the_end,
@@ -318,7 +317,7 @@ impl Report {
         let seen = Seen {
             setting: Setting {
                 chip: "82599",
-                kernel: Flavour::Release,
+                kernel: crate::kernel::Flavour::Release,
                 emulator: "fixes",
                 accel: "tcg",
                 guest_cpus: 1,
@@ -343,6 +342,15 @@ impl Report {
     fn judge(&mut self) {
         let wrong = judge::wrong(&judge::judge(self, Want::Moves(None)));
         self.result = if wrong.is_empty() { "ok".into() } else { wrong };
+    }
+
+    /// Compares with a VM that has no VF.
+    pub(super) fn compare(&mut self, virtio: &Self) {
+        if virtio.result == "ok" && virtio.median_blackout_ms > 0.0 {
+            let ratio = self.median_blackout_ms / virtio.median_blackout_ms;
+            self.ratio_to_virtio = Some((ratio * 100.0).round() / 100.0);
+        }
+        self.faults.extend(virtio.faults.iter().cloned());
     }
 
     /// Adds what kernels reported after the last move.
@@ -421,6 +429,9 @@ impl Report {
             self.frames_corrupted,
             if self.guest_alive { "alive" } else { "NOT alive" }
         );
+        if let Some(ratio) = self.ratio_to_virtio {
+            println!("{ratio:.2} times the blackout of a VM with virtio-net alone");
+        }
         if self.guest == Drivers::C.name() {
             println!("{}", self.unmodified());
         }

@@ -183,6 +183,13 @@ pub(super) fn start_traffic(
     seats: &[Seat],
     station: &Station,
 ) -> Result<(u32, u32)> {
+    start_services(plan, agent, seats)?;
+    let seat = seats.first().context("the VM has no card")?;
+    rate::start_flow(station, *seat, plan.rate)
+}
+
+/// Starts the VM's half of the traffic.
+pub(super) fn start_services(plan: &Plan<'_>, agent: &Guest, seats: &[Seat]) -> Result<()> {
     let mut script = "echo 8388608 >/proc/sys/net/core/rmem_default".to_owned();
     for seat in seats {
         script += &format!(
@@ -191,9 +198,7 @@ pub(super) fn start_traffic(
         );
     }
     agent.sh(&script, Duration::from_secs(30))?.ok()?;
-    streams::start(plan.traffic, agent)?;
-    let seat = seats.first().context("the VM has no card")?;
-    rate::start_flow(station, *seat, plan.rate)
+    streams::start(plan.traffic, agent)
 }
 
 /// How long a migration may take.
@@ -360,16 +365,36 @@ pub(super) fn begin_move(
     to: &Host,
     source: &mut Inner,
     target: &mut Inner,
+    ports: (u16, u16),
+) -> Result<Option<String>> {
+    let hold = source.card == Card::Closed;
+    begin(to, source, target, ports, hold)
+}
+
+/// Starts a move in which QEMU sends memory until it is [let go](let_go).
+pub(super) fn begin_held(
+    to: &Host,
+    source: &mut Inner,
+    target: &mut Inner,
+) -> Result<Option<String>> {
+    begin(to, source, target, (PORT, PORT), true)
+}
+
+fn begin(
+    to: &Host,
+    source: &mut Inner,
+    target: &mut Inner,
     (listen, connect): (u16, u16),
+    hold: bool,
 ) -> Result<Option<String>> {
     let downtime_ms = downtime_ms(source.kernel);
     // With the bandwidth that holds it, a page takes longer than that, and a VM that runs always has one to send.
-    let hold = if source.card == Card::Closed {
+    let bandwidth = if hold {
         4096 * 1000 / u64::from(downtime_ms)
     } else {
         GOES
     };
-    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": downtime_ms, "avail-switchover-bandwidth": hold });
+    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": downtime_ms, "avail-switchover-bandwidth": bandwidth });
     source.qmp.execute("migrate-set-parameters", parameters)?;
     // Those of the migration by which the VM came here.
     source.qmp.events.clear();
@@ -383,6 +408,13 @@ pub(super) fn begin_move(
         Err(e) if e.downcast_ref::<Refused>().is_some() => Ok(Some(format!("{e:#}"))),
         Err(e) => Err(e),
     }
+}
+
+/// Lets QEMU stop the VM of a move that was [held](begin_held).
+pub(super) fn let_go(source: &mut Inner) -> Result<()> {
+    let parameters = json!({ "avail-switchover-bandwidth": GOES });
+    source.qmp.execute("migrate-set-parameters", parameters)?;
+    Ok(())
 }
 
 /// Waits until most memory is sent, has the guest close its VF, and lets QEMU stop the VM.
@@ -405,9 +437,7 @@ fn close_at_the_end(source: &mut Inner) -> Result<()> {
         thread::sleep(Duration::from_millis(10));
     }
     source.set_link(false)?;
-    let parameters = json!({ "avail-switchover-bandwidth": GOES });
-    source.qmp.execute("migrate-set-parameters", parameters)?;
-    Ok(())
+    let_go(source)
 }
 
 /// Waits for the end of a move. Gives why it failed, if it did.

@@ -126,20 +126,14 @@ pub struct Image {
     pub initrd: String,
     /// Names of the modules that it loads, comma-separated.
     pub drivers: String,
+    /// What tells the VM from others on the same hosts, wherever it is.
+    pub name: String,
     /// Virtual CPUs of the VM.
     pub cpus: u32,
     /// Whether QEMU writes down what it does when.
     pub trace: bool,
     /// The VM's VFs.
     pub seats: &'static [Seat],
-}
-
-impl Image {
-    /// What tells the VM from others on the same hosts.
-    pub(super) fn vm(&self) -> String {
-        let seat = self.seats.first().copied().unwrap_or(FIRST);
-        format!("VM {}", seat.ip())
-    }
 }
 
 /// What an experiment needs to know.
@@ -165,8 +159,6 @@ pub struct Plan<'a> {
     pub restore: Option<&'a str>,
     /// Whether the VF may be migrated.
     pub migratable: bool,
-    /// What the guest does meanwhile, and what else befalls the VM, comes of this number at random.
-    pub seed: Option<u64>,
     /// Folder for QEMU's account of what it does when.
     pub trace: Option<&'a Path>,
 }
@@ -184,7 +176,6 @@ impl Default for Plan<'_> {
             rate: 100,
             restore: None,
             migratable: true,
-            seed: None,
             trace: None,
         }
     }

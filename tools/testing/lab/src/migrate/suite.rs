@@ -9,7 +9,7 @@ use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
 use super::spec::{Plan, Preparation, Traffic, FIRST};
 use super::together::{self, Party};
-use super::{killed, libvirt, refusals, rounds};
+use super::{killed, libvirt, refusals, rounds, trials};
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
@@ -38,8 +38,19 @@ enum Expect {
     Killed,
     /// Several VFs move at the same time.
     Together(Party),
+    /// Moves that are disturbed, see [`trials`].
+    Trial(Trial),
     /// See [`libvirt`].
     Libvirt,
+}
+
+/// How moves are disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trial {
+    Events,
+    Cancelled,
+    Paused,
+    OtherVf,
 }
 
 /// All of them; those that can share a pair of hosts stand side by side.
@@ -103,6 +114,10 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case("migrate/refusals", Expect::AllRefusals, plan),
+        long("migrate/events", Expect::Trial(Trial::Events), plan),
+        long("migrate/cancelled", Expect::Trial(Trial::Cancelled), plan),
+        long("migrate/paused", Expect::Trial(Trial::Paused), plan),
+        long("migrate/other-vf", Expect::Trial(Trial::OtherVf), plan),
         long("migrate/killed", Expect::Killed, plan),
         // What devlink can be told instead of what the hardware would allow.
         long(
@@ -214,6 +229,7 @@ impl Case {
             cpus: TESTED_CPUS,
             seats: match self.expect {
                 Expect::Together(party) => party.seats,
+                Expect::Trial(Trial::OtherVf) => trials::BOTH_VFS,
                 _ => &[FIRST],
             },
             deadline: Duration::from_secs(3600),
@@ -227,6 +243,10 @@ impl Case {
             Expect::AllRefusals => refusals::run(lab, pair, progress)?,
             Expect::Killed => killed::run(lab, pair, progress)?,
             Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
+            Expect::Trial(Trial::Events) => trials::events(lab, pair, progress)?,
+            Expect::Trial(Trial::Cancelled) => trials::cancelled(lab, pair, progress)?,
+            Expect::Trial(Trial::Paused) => trials::paused(lab, pair, progress)?,
+            Expect::Trial(Trial::OtherVf) => trials::other_vf(lab, pair, progress)?,
             Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
             Expect::Moves(way) => self.move_vm(lab, pair, Want::Moves(Some(way)), progress)?,
             Expect::Refused => self.move_vm(lab, pair, Want::Refused, progress)?,

@@ -68,6 +68,7 @@ fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mo
     for (port, seats) in (PORT..).zip(party.vms) {
         let mut image = pair.image(lab, Card::Vf, plan.guest)?;
         image.seats = seats;
+        image.name = format!("VM at port {port}");
         let vm = Inner::start(&pair.hosts[0], Card::Vf, &image, false)?;
         vm.configure()?;
         let (first, rate) = rounds::start_traffic(plan, &vm.agent, seats, &pair.station)?;
