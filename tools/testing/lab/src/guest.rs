@@ -248,7 +248,17 @@ impl Guest {
 }
 
 impl Shared {
+    /// An agent that says anything is up: one that arrives with its VM says no hello.
+    fn is_heard(&self) {
+        let mut state = self.state.lock();
+        if !state.up {
+            state.up = true;
+            self.changed.notify_all();
+        }
+    }
+
     fn take(&self, f: Frame) {
+        self.is_heard();
         let event = match f.kind {
             Kind::Stdout => Event::Stdout(f.payload),
             Kind::Stderr => Event::Stderr(f.payload),
@@ -264,12 +274,7 @@ impl Shared {
                 }
                 return;
             }
-            Kind::Hello => {
-                self.state.lock().up = true;
-                self.changed.notify_all();
-                return;
-            }
-            Kind::Run | Kind::Stdin | Kind::Kill | Kind::PowerOff => return,
+            Kind::Hello | Kind::Run | Kind::Stdin | Kind::Kill | Kind::PowerOff => return,
         };
         let mut jobs = self.jobs.lock();
         let ended = matches!(event, Event::Exit(_));

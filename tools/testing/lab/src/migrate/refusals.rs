@@ -271,7 +271,7 @@ impl<'a> Talk<'a> {
             traffic: self.traffic,
             ..Plan::default()
         };
-        rounds::start_services(&plan, &self.vm.agent, self.vm.seats)
+        rounds::start_services(&plan, &self.vm.agent, self.vm.seats, &self.pair.station)
     }
 
     /// Ends the VM. Gives the results, and what the hosts' kernels reported.

@@ -183,13 +183,18 @@ pub(super) fn start_traffic(
     seats: &[Seat],
     station: &Station,
 ) -> Result<(u32, u32)> {
-    start_services(plan, agent, seats)?;
+    start_services(plan, agent, seats, station)?;
     let seat = seats.first().context("the VM has no card")?;
     rate::start_flow(station, *seat, plan.rate)
 }
 
 /// Starts the VM's half of the traffic.
-pub(super) fn start_services(plan: &Plan<'_>, agent: &Guest, seats: &[Seat]) -> Result<()> {
+pub(super) fn start_services(
+    plan: &Plan<'_>,
+    agent: &Guest,
+    seats: &[Seat],
+    station: &Station,
+) -> Result<()> {
     let mut script = "echo 8388608 >/proc/sys/net/core/rmem_default".to_owned();
     for seat in seats {
         script += &format!(
@@ -198,7 +203,7 @@ pub(super) fn start_services(plan: &Plan<'_>, agent: &Guest, seats: &[Seat]) -> 
         );
     }
     agent.sh(&script, Duration::from_secs(30))?.ok()?;
-    streams::start(plan.traffic, agent)
+    streams::start(plan.traffic, station, agent)
 }
 
 /// How long a migration may take.

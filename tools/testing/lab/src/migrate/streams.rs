@@ -38,7 +38,8 @@ pub(super) struct Resumed {
 }
 
 /// Starts the connections that this traffic has.
-pub(super) fn start(traffic: Traffic, agent: &Guest) -> Result<()> {
+pub(super) fn start(traffic: Traffic, station: &Station, agent: &Guest) -> Result<()> {
+    station.forget_streams();
     let script = match traffic {
         Traffic::Udp | Traffic::None => return Ok(()),
         Traffic::Tcp => format!("(/init tcp-stream {V4} >/dev/null 2>&1 </dev/null &)"),

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use lab_agent::Run;
 use serde_json::{json, Value};
 
 use super::events::{self, Event};
@@ -177,12 +178,12 @@ fn reboot(talk: &mut Talk<'_>) -> Result<()> {
     if let Some(why) = rounds::begin_held(talk.to, &mut talk.vm, &mut target)? {
         bail!("the move was refused: {why}");
     }
-    // Nobody answers a command that ends the machine.
-    let _ = talk
-        .vm
-        .agent
-        .sh("reboot -f", Duration::from_secs(1))
-        .map(|_| ());
+    // A command that ends the machine is never answered.
+    let command = talk.vm.agent.start(&Run {
+        argv: vec!["reboot".into(), "-f".into()],
+        ..Run::default()
+    })?;
+    drop(command);
     talk.vm
         .qmp
         .wait(|e| rounds::is_event(e, "RESET"), Duration::from_secs(60))

@@ -210,6 +210,11 @@ impl Station {
         Ok(lost.into_iter().map(|ns| ns / 1000).collect())
     }
 
+    /// Ends and forgets every TCP connection, before another machine begins its own.
+    pub fn forget_streams(&self) {
+        self.lock().stack.forget_streams();
+    }
+
     /// Every TCP connection so far.
     pub fn streams(&self) -> Vec<Stream> {
         self.lock().stack.streams.clone()

@@ -186,6 +186,20 @@ impl Stack {
         }
     }
 
+    /// Ends every TCP connection and forgets it: what a machine that is gone leaves open would be taken for one that stands.
+    pub(crate) fn forget_streams(&mut self) {
+        for (handle, stream) in &mut self.connections {
+            self.sockets.get_mut::<tcp::Socket<'_>>(*handle).abort();
+            *stream = None;
+        }
+        for source in &self.sources {
+            self.sockets
+                .get_mut::<tcp::Socket<'_>>(source.handle)
+                .abort();
+        }
+        self.streams.clear();
+    }
+
     /// Takes a frame from the switch.
     pub(crate) fn input(&mut self, frame: Vec<u8>) {
         self.wire.rx.push_back(frame);
@@ -283,5 +297,90 @@ mod tests {
         assert_eq!(reply.get(..6), Some(&asker[..]));
         assert_eq!(reply.get(20..22), Some(&[0, 2][..]));
         assert_eq!(reply.get(22..28), Some(&mac[..]));
+    }
+
+    /// A machine with one connection to the station.
+    struct Machine {
+        interface: Interface,
+        wire: Wire,
+        sockets: SocketSet<'static>,
+        handle: SocketHandle,
+    }
+
+    const STATION: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+    impl Machine {
+        fn connect(port: u16) -> Self {
+            let mut wire = Wire::default();
+            let hardware = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, 1]));
+            let mut interface = Interface::new(Config::new(hardware), &mut wire, Instant::ZERO);
+            interface.update_ip_addrs(|a| {
+                a.push(IpCidr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 24))
+                    .expect("room for one");
+            });
+            let buffer = || tcp::SocketBuffer::new(vec![0; 65536]);
+            let mut socket = tcp::Socket::new(buffer(), buffer());
+            socket
+                .connect(interface.context(), (STATION, port), 50_000)
+                .expect("a new socket");
+            let mut sockets = SocketSet::new(Vec::new());
+            let handle = sockets.add(socket);
+            Self {
+                interface,
+                wire,
+                sockets,
+                handle,
+            }
+        }
+
+        fn socket(&mut self) -> &mut tcp::Socket<'static> {
+            self.sockets.get_mut(self.handle)
+        }
+
+        /// Lets so much time pass, 10 ms at a time.
+        fn run(&mut self, stack: &mut Stack, now_us: &mut i64, us: i64) {
+            for _ in 0..us / 10_000 {
+                *now_us += 10_000;
+                let now = Instant::from_micros(*now_us);
+                self.interface.poll(now, &mut self.wire, &mut self.sockets);
+                for frame in self.wire.tx.drain(..) {
+                    stack.input(frame);
+                }
+                self.wire.rx.extend(stack.poll(*now_us));
+            }
+        }
+    }
+
+    #[test]
+    fn sends_the_pattern_at_its_rate() {
+        let mut stack = Stack::new([2, 0, 0, 0, 0, 9], STATION, Ipv6Addr::LOCALHOST);
+        let mut machine = Machine::connect(SOURCE_PORT);
+        let (mut now, mut got) = (0, Vec::new());
+        for _ in 0..200 {
+            machine.run(&mut stack, &mut now, 10_000);
+            let _ = machine.socket().recv(|b| {
+                got.extend_from_slice(b);
+                (b.len(), ())
+            });
+        }
+        let most = usize::try_from(2 * STREAM_RATE).expect("small");
+        assert!((most / 2..=most).contains(&got.len()), "{}", got.len());
+        assert!(got.iter().zip(0..).all(|(b, at)| *b == stream_byte(at)));
+    }
+
+    #[test]
+    fn a_connection_of_a_machine_that_is_gone_is_forgotten() {
+        let mut stack = Stack::new([2, 0, 0, 0, 0, 9], STATION, Ipv6Addr::LOCALHOST);
+        let mut now = 0;
+        let mut machine = Machine::connect(STREAM_PORT);
+        machine.run(&mut stack, &mut now, 200_000);
+        assert_eq!(stack.streams.len(), 1);
+        stack.forget_streams();
+        machine.run(&mut stack, &mut now, 200_000);
+        assert!(stack.streams.is_empty() && !machine.socket().is_open());
+        // The next machine has the same address and port.
+        let mut machine = Machine::connect(STREAM_PORT);
+        machine.run(&mut stack, &mut now, 200_000);
+        assert!(matches!(&stack.streams[..], [s] if s.open));
     }
 }
