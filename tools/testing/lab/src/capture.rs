@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes what crosses the switch to a pcapng file, one interface a port.
 
+use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -30,7 +30,7 @@ impl Capture {
     }
 
     fn block<'a>(&self, block: impl pcap_file::pcapng::PcapNgBlock<'a>) {
-        let mut w = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut w = self.0.lock();
         // The disk being full must not stop the traffic under test; the file then ends early.
         // Flushed at once, since Ctrl-C leaves no time for it.
         let _ = w.write_pcapng_block(block);

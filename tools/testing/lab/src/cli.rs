@@ -87,3 +87,25 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(what) => bench(&what),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_seed_and_a_plan_exclude_each_other() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("lab migrate --random 7 --moves 5 --json x").is_ok());
+        assert!(parse("lab migrate --rounds 5 --guest-cpus 2 --traffic both").is_ok());
+        assert!(parse("lab migrate --random 7 --rounds 5").is_err());
+        assert!(parse("lab migrate --moves 5").is_err());
+        assert!(parse("lab bench report").is_err());
+    }
+}

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Drives a virtual machine through its agent.
 
+use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -109,44 +110,58 @@ impl Guest {
             while let Ok(f) = Frame::read_from(&mut reader) {
                 shared.take(f);
             }
-            shared
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .gone = true;
+            shared.state.lock().gone = true;
             shared.changed.notify_all();
-            shared
-                .jobs
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
+            shared.jobs.lock().clear();
         });
         Ok(guest)
     }
 
     fn send(&self, kind: Kind, id: u32, payload: Vec<u8>) -> Result<()> {
         let f = Frame { kind, id, payload };
-        let mut w = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut w = self.writer.lock();
         f.write_to(&mut *w).context("the machine's agent is gone")
     }
 
     /// Waits until the agent is up, for at most `limit`.
     pub fn wait_up(&self, limit: Duration) -> Up {
-        let state = self
-            .shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (state, _) = self
-            .shared
+        let mut state = self.shared.state.lock();
+        self.shared
             .changed
-            .wait_timeout_while(state, limit, |s| !s.up && !s.gone)
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while_for(&mut state, |s| !s.up && !s.gone, limit);
         match (state.up, state.gone) {
             (_, true) => Up::Gone,
             (true, false) => Up::Yes,
             (false, false) => Up::NotYet,
         }
+    }
+
+    /// Whether the agent has answered and the connection still stands.
+    pub fn is_up(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.up && !state.gone
+    }
+
+    /// Waits until all is here that the kernel wrote to its log until now.
+    ///
+    /// # Errors
+    /// If the agent is gone, or the end of the log does not come in time.
+    pub fn flush_log(&self, limit: Duration) -> Result<()> {
+        let mark = format!("lab: mark {}", self.next.fetch_add(1, Ordering::Relaxed));
+        let from = self.kernel_log(0).len();
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            // Again each second: the kernel drops what is written too often (printk.devkmsg=ratelimit).
+            self.sh(&format!("echo '{mark}' >/dev/kmsg"), limit)?.ok()?;
+            let again = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < again {
+                if self.kernel_log(from).iter().any(|r| r.text == mark) {
+                    return Ok(());
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        bail!("{mark} was written and did not come")
     }
 
     /// Starts a command.
@@ -156,11 +171,7 @@ impl Guest {
     pub fn start(&self, run: &Run) -> Result<Command> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (tx, events) = channel();
-        self.shared
-            .jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, tx);
+        self.shared.jobs.lock().insert(id, tx);
         self.send(Kind::Run, id, serde_json::to_vec(run)?)?;
         Ok(Command {
             id,
@@ -231,17 +242,23 @@ impl Guest {
 
     /// The kernel log from record `from` on.
     pub fn kernel_log(&self, from: usize) -> Vec<Record> {
-        let log = self
-            .shared
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let log = self.shared.log.lock();
         log.get(from..).unwrap_or_default().to_vec()
     }
 }
 
 impl Shared {
+    /// An agent that says anything is up: one that arrives with its VM says no hello.
+    fn is_heard(&self) {
+        let mut state = self.state.lock();
+        if !state.up {
+            state.up = true;
+            self.changed.notify_all();
+        }
+    }
+
     fn take(&self, f: Frame) {
+        self.is_heard();
         let event = match f.kind {
             Kind::Stdout => Event::Stdout(f.payload),
             Kind::Stderr => Event::Stderr(f.payload),
@@ -253,21 +270,13 @@ impl Shared {
             }
             Kind::Kmsg => {
                 if let Some(r) = Record::parse(&String::from_utf8_lossy(&f.payload)) {
-                    self.log
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(r);
+                    self.log.lock().push(r);
                 }
                 return;
             }
-            Kind::Hello => {
-                self.state.lock().unwrap_or_else(PoisonError::into_inner).up = true;
-                self.changed.notify_all();
-                return;
-            }
-            Kind::Run | Kind::Stdin | Kind::Kill | Kind::PowerOff => return,
+            Kind::Hello | Kind::Run | Kind::Stdin | Kind::Kill | Kind::PowerOff => return,
         };
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.jobs.lock();
         let ended = matches!(event, Event::Exit(_));
         // Whoever started it may not care for it any more.
         if let Some(tx) = jobs.get(&f.id) {

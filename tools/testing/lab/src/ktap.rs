@@ -34,7 +34,21 @@ struct Level {
     plan: Option<u64>,
     /// Nothing could run here, and why: `1..0 # SKIP reason`.
     skipped: Option<String>,
+    /// Lines with a result: fewer than results where a line stands for a suite with cases.
+    ran: u64,
     results: Vec<TestResult>,
+}
+
+impl Level {
+    /// A plan that was not kept, as a failure.
+    fn broken_plan(&self) -> Option<TestResult> {
+        let plan = self.plan.filter(|p| *p != self.ran)?;
+        Some(TestResult {
+            name: "plan".into(),
+            status: Status::Fail,
+            comment: format!("{plan} tests were planned and {} ran", self.ran),
+        })
+    }
 }
 
 /// Reads the output of one test program.
@@ -145,11 +159,18 @@ impl Parser {
                     (result.status, result.comment) = (Status::Skip, reason);
                 }
             }
-            let tests: Vec<TestResult> = inner.into_iter().flat_map(|l| l.results).collect();
+            let tests: Vec<TestResult> = inner
+                .into_iter()
+                .flat_map(|l| {
+                    let broken = l.broken_plan();
+                    l.results.into_iter().chain(broken)
+                })
+                .collect();
             // What it says of itself counts if none of its cases said it: a failure, or that there were no cases.
             let alone = tests.is_empty()
                 || result.status == Status::Fail && tests.iter().all(|t| t.status != Status::Fail);
             let level = self.levels.get_mut(depth)?;
+            level.ran += 1;
             for mut t in tests {
                 t.name = format!("{} {}", result.name, t.name);
                 level.results.push(t);
@@ -163,6 +184,7 @@ impl Parser {
         self.levels
             .resize_with(self.levels.len().max(depth + 1), Level::default);
         let level = self.levels.get_mut(depth)?;
+        level.ran += 1;
         if result.name.is_empty() {
             result.name = format!("test {}", level.results.len() + 1);
         }
@@ -180,16 +202,8 @@ impl Parser {
         };
         let mut all = Vec::new();
         for level in &mut self.levels {
-            if let Some(plan) = level.plan {
-                let have = level.results.len() as u64;
-                if have < plan {
-                    level.results.push(result(
-                        "plan",
-                        Status::Fail,
-                        format!("{plan} tests were planned and {have} ran"),
-                    ));
-                }
-            }
+            let broken = level.broken_plan();
+            level.results.extend(broken);
             if let Some(reason) = level.skipped.take() {
                 level.results.push(result("plan", Status::Skip, reason));
             }
@@ -259,6 +273,26 @@ mod tests {
         expect(
             "TAP version 13\n1..3\nok 1 a\n",
             &[("a", Status::Pass), ("plan", Status::Fail)],
+        );
+    }
+
+    #[test]
+    fn a_plan_of_a_suite_is_kept_too() {
+        expect(
+            "KTAP version 1\n1..1\n  KTAP version 1\n  1..2\n  ok 1 a\nok 1 suite\n",
+            &[("suite a", Status::Pass), ("suite plan", Status::Fail)],
+        );
+    }
+
+    #[test]
+    fn more_tests_than_planned_fail() {
+        expect(
+            "TAP version 13\n1..1\nok 1 a\nok 2 b\n",
+            &[
+                ("a", Status::Pass),
+                ("b", Status::Pass),
+                ("plan", Status::Fail),
+            ],
         );
     }
 

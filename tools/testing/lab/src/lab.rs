@@ -15,7 +15,7 @@ use crate::rootfs::Rootfs;
 use crate::switch::Switch;
 use crate::toolchain::Toolchain;
 use crate::vm::{Accel, Machine, Nic, Share, Vm};
-use crate::{accel, initramfs, qemu, rootfs, toolchain};
+use crate::{accel, initramfs, qemu, retry, rootfs, toolchain};
 
 /// What the model does with a write to a ring's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -215,8 +215,8 @@ impl Lab {
         loop {
             let dir = dir.path().join(format!("h{}-{tries}", spec.number));
             match self.boot_once(spec, kernel, switch, &dir) {
-                Err(e) if tries < TRIES => {
-                    eprintln!("trying again: {:.200}", format!("{e:#}"));
+                Err(e) if tries < TRIES && retry::may_repeat(&e) => {
+                    retry::note(&format!("h{}", spec.number), tries, &e);
                     tries += 1;
                 }
                 done => return done,

@@ -5,6 +5,7 @@
 //! folders; and should the lab itself be killed with SIGKILL, the kernel kills its children (`PR_SET_PDEATHSIG`, set through
 //! `setpriv`, since setting it between fork and exec would need unsafe code).
 
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{sync_channel, Sender, SyncSender};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,11 +31,9 @@ struct Live {
     dirs: HashSet<PathBuf>,
 }
 
-fn live() -> std::sync::MutexGuard<'static, Live> {
+fn live() -> parking_lot::MutexGuard<'static, Live> {
     static LIVE: OnceLock<Mutex<Live>> = OnceLock::new();
-    LIVE.get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    LIVE.get_or_init(Mutex::default).lock()
 }
 
 /// Kills every child that is left and removes every temporary folder.
@@ -59,7 +58,7 @@ pub fn handle_signals() -> Result<()> {
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             clean_up();
-            crate::shell::restore_terminal();
+            crate::terminal::restore();
             eprintln!("\nstopped by signal {signal}");
             std::process::exit(128 + signal);
         }
@@ -82,11 +81,7 @@ fn spawn_on_lasting_thread(cmd: Command) -> std::io::Result<std::process::Child>
     });
     let (tx, rx) = sync_channel(1);
     let gone = || std::io::Error::other("the forking thread is gone");
-    forker
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .send((cmd, tx))
-        .map_err(|_| gone())?;
+    forker.lock().send((cmd, tx)).map_err(|_| gone())?;
     rx.recv().map_err(|_| gone())?
 }
 

@@ -121,6 +121,13 @@ fn timeout(boot: &Boot) -> Duration {
 }
 
 fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -> Result<()> {
+    let unmet = unmet(boot, products.modules.as_deref(), &products.selftests);
+    if !unmet.is_empty() {
+        let comment = unmet.join("; ");
+        say(boot, &format!("not ok requirements # {comment}"));
+        report.results.push(result("requirements", Some(comment)));
+        return Ok(());
+    }
     let dir = TempDir::new()?;
     let switch = Switch::new(None);
     let station = Station::start(&switch);
@@ -165,7 +172,63 @@ fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -
             }
         }
     }
+    let tally = tally(boot, &report.results);
+    say(
+        boot,
+        &match &tally {
+            None => format!(
+                "# results: unset in suites.toml; there are {}, of which {} are skips",
+                report.results.len(),
+                report.count(Status::Skip)
+            ),
+            Some(t) if t.status == Status::Pass => format!("ok {}", t.name),
+            Some(t) => format!("not ok {} # {}", t.name, t.comment),
+        },
+    );
+    report.results.extend(tally);
     finish(lab, boot, vm, report)
+}
+
+/// What a boot needs and this machine has not built: a test that cannot run must not look like one that was skipped.
+fn unmet(boot: &Boot, modules: Option<&Path>, selftests: &Path) -> Vec<String> {
+    let mut unmet = Vec::new();
+    for test in &boot.tests {
+        let program = test.split_whitespace().next().unwrap_or_default();
+        if !selftests.join(program).is_file() {
+            unmet.push(format!("{program} is not installed"));
+        }
+    }
+    for (drivers, name) in [
+        (boot.drivers.0, "ixgbe"),
+        (boot.drivers.1, "ixgbevf"),
+        (boot.drivers.0, "ixgbe-vfio-pci"),
+    ] {
+        let file = format!("{name}.ko");
+        let built = modules.is_some_and(|dir| dir.join(&file).is_file());
+        if drivers == Drivers::Rust && !built {
+            unmet.push(format!("{file} was not built"));
+        }
+    }
+    unmet
+}
+
+/// Whether the programs of a boot had as many results, and skips among them, as `suites.toml` says; `None` where it says nothing.
+fn tally(boot: &Boot, results: &[TestResult]) -> Option<TestResult> {
+    let want = (boot.results?, boot.skips.unwrap_or_default());
+    let skips = || results.iter().filter(|r| r.status == Status::Skip);
+    let have = (results.len(), skips().count());
+    let failure = (have != want).then(|| {
+        let names: Vec<&str> = skips().map(|r| r.name.as_str()).collect();
+        format!(
+            "{} results with {} skips, and not {} with {}; skipped: {}",
+            have.0,
+            have.1,
+            want.0,
+            want.1,
+            names.join(", ")
+        )
+    });
+    Some(result("as many results as expected", failure))
 }
 
 fn program_of(test: &str) -> (String, String) {
@@ -191,6 +254,7 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
         // The share is read-only; compiling the libraries again for each test would take seconds each time.
         ("PYTHONPYCACHEPREFIX", "/run/pycache".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
+        // Here everything that a test may need was built: what is not there is a fault and no reason to skip.
         ("KSFT_STRICT", "1".to_owned()),
     ];
     // As the kernel's own CI tells its tests of a debug kernel.
@@ -347,10 +411,19 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
             ));
         }
     }
+    let flushed = if vm.is_running() {
+        vm.guest.flush_log(Duration::from_secs(60))
+    } else {
+        Ok(())
+    };
     let log = vm.guest.kernel_log(0);
     let path = log_path(lab, boot, "kmsg");
     klog::save(&path, &log)?;
     report.faults = Scanner::new()?.scan(&log);
+    if let Err(e) = flushed {
+        let why = format!("the end of the kernel log did not come: {e:#}");
+        report.faults.push(why);
+    }
     if !vm.is_running() {
         // The agent did not see the end: what the console has of it counts.
         report.faults.push(format!(
@@ -389,6 +462,57 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Head;
+
+    fn boot(results: Option<usize>, skips: Option<usize>) -> Boot {
+        Boot {
+            suite: "s".into(),
+            boot: "b".into(),
+            head: Head::Value,
+            kernel: Flavour::Release,
+            cmdline: String::new(),
+            device: String::new(),
+            cpus: 1,
+            cards: 1,
+            memory_mib: 1,
+            drivers: (Drivers::Rust, Drivers::C),
+            timeout_s: 1,
+            long: false,
+            results,
+            skips,
+            tests: vec!["vfio/a argument".into()],
+        }
+    }
+
+    #[test]
+    fn a_skip_that_nobody_expected_fails_the_boot() {
+        let results: Vec<TestResult> = [Status::Pass, Status::Skip]
+            .map(|status| TestResult {
+                name: "t".into(),
+                status,
+                comment: String::new(),
+            })
+            .to_vec();
+        let of =
+            |results_wanted, skips| tally(&boot(results_wanted, skips), &results).map(|t| t.status);
+        assert_eq!(of(None, None), None);
+        assert_eq!(of(Some(2), Some(1)), Some(Status::Pass));
+        assert_eq!(of(Some(2), None), Some(Status::Fail));
+        assert_eq!(of(Some(3), Some(1)), Some(Status::Fail));
+    }
+
+    #[test]
+    fn what_a_boot_needs_is_known_before_it() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let unmet = || unmet(&boot(None, None), Some(dir.path()), dir.path());
+        assert_eq!(unmet().len(), 3);
+        std::fs::create_dir(dir.path().join("vfio"))?;
+        for file in ["vfio/a", "ixgbe.ko", "ixgbe-vfio-pci.ko"] {
+            std::fs::write(dir.path().join(file), "")?;
+        }
+        assert_eq!(unmet(), Vec::<String>::new());
+        Ok(())
+    }
 
     #[test]
     fn output_is_cut_at_line_ends() {

@@ -5,14 +5,13 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use clap::Args;
-use lab_agent::{Exit, Pty, Run};
-use nix::sys::termios::{self, SetArg, Termios};
+use lab_agent::{Exit, Run};
 
 use crate::capture::Capture;
 use crate::guest::{Event, Guest};
@@ -21,6 +20,7 @@ use crate::lab::{Drivers, Head, HostSpec, Lab};
 use crate::process::TempDir;
 use crate::station::{control, Station};
 use crate::switch::Switch;
+use crate::terminal::{self, RawMode};
 
 /// Options of `cargo lab shell`.
 #[derive(Args, Debug)]
@@ -182,35 +182,6 @@ fn run_script(guest: &Guest, script: &str) -> Result<Exit> {
     bail!("the host ended before its script")
 }
 
-static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
-
-/// Gives the terminal back as it was, where the shell had changed it.
-pub fn restore_terminal() {
-    if let Some(t) = SAVED.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        // Nothing can be done about a terminal that is gone.
-        let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &t);
-    }
-}
-
-struct RawMode;
-
-impl RawMode {
-    fn enter() -> Result<Self> {
-        let old = termios::tcgetattr(std::io::stdin())?;
-        let mut raw = old.clone();
-        termios::cfmakeraw(&mut raw);
-        termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &raw)?;
-        *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(old);
-        Ok(Self)
-    }
-}
-
-impl Drop for RawMode {
-    fn drop(&mut self) {
-        restore_terminal();
-    }
-}
-
 /// Ctrl-]: the key before a command to the lab itself, as in telnet.
 const ESCAPE: u8 = 0x1d;
 
@@ -220,35 +191,11 @@ enum Tell {
     Quit,
 }
 
-fn terminal_size() -> Pty {
-    let number = |v: &str| std::env::var(v).ok().and_then(|v| v.parse().ok());
-    let mut cmd = std::process::Command::new("stty");
-    cmd.arg("size").stdin(std::process::Stdio::inherit());
-    let size = cmd
-        .output()
-        .ok()
-        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
-        .unwrap_or_default();
-    let mut parts = size.split_whitespace().map(|p| p.parse().ok());
-    Pty {
-        rows: parts
-            .next()
-            .flatten()
-            .or_else(|| number("LINES"))
-            .unwrap_or(24),
-        cols: parts
-            .next()
-            .flatten()
-            .or_else(|| number("COLUMNS"))
-            .unwrap_or(80),
-    }
-}
-
 fn interactive(guests: &[Guest]) -> Result<()> {
     eprintln!("Ctrl-] then 1 or 2 goes to that host, Ctrl-] q ends the lab. /lab/tree is this project, /lab/linux the kernel.");
     let (tx, rx) = channel();
     let mut commands = Vec::new();
-    let size = terminal_size();
+    let size = terminal::size();
     for guest in guests {
         let run = Run {
             argv: ["bash", "-i"].map(String::from).to_vec(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which suites there are: read from `tools/testing/selftests/suites.toml`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{anyhow, bail, Context, Result};
@@ -94,7 +94,33 @@ struct Entry {
     timeout: u64,
     #[serde(default)]
     long: bool,
+    results: Option<Count>,
+    skips: Option<Count>,
     tests: Vec<String>,
+}
+
+/// A number that a boot must have.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Count {
+    /// All boots of the entry.
+    Same(usize),
+    /// Those that a pattern chooses, as [`is_chosen`] has it.
+    Each(BTreeMap<String, usize>),
+}
+
+impl Count {
+    fn of(&self, name: &str) -> Result<Option<usize>> {
+        let each = match self {
+            Self::Same(n) => return Ok(Some(*n)),
+            Self::Each(each) => each,
+        };
+        let mut mine = each.iter().filter(|(p, _)| is_chosen(name, Some(p)));
+        match (mine.next(), mine.next()) {
+            (Some((one, _)), Some((other, _))) => bail!("both {one} and {other} are {name}"),
+            (first, _) => Ok(first.map(|(_, n)| *n)),
+        }
+    }
 }
 
 /// Why a run of everything leaves out what takes long.
@@ -155,6 +181,10 @@ pub struct Boot {
     pub timeout_s: u64,
     /// Whether a run of everything leaves it out, see [`LONG`].
     pub long: bool,
+    /// How many results its programs must have, those of skipped tests included; `None` where nobody has said.
+    pub results: Option<usize>,
+    /// How many of them must be skips: none where `results` is given and this is not.
+    pub skips: Option<usize>,
     /// Programs.
     pub tests: Vec<String>,
 }
@@ -197,7 +227,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
         for &kernel in &e.kernels {
             for &drivers in &e.drivers {
                 for &head in &e.head {
-                    boots.push(Boot {
+                    let mut boot = Boot {
                         suite: e.suite.clone(),
                         boot: e.boot.clone(),
                         head,
@@ -210,8 +240,18 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                         drivers,
                         timeout_s: e.timeout,
                         long: e.long,
+                        results: None,
+                        skips: None,
                         tests: tests.clone(),
-                    });
+                    };
+                    let name = boot.name();
+                    let of = |count: &Option<Count>| match count {
+                        Some(count) => count.of(&name),
+                        None => Ok(None),
+                    };
+                    let (results, skips) = (of(&e.results)?, of(&e.skips)?);
+                    (boot.results, boot.skips) = (results, skips);
+                    boots.push(boot);
                 }
             }
         }
@@ -230,9 +270,9 @@ pub fn load(tree: &Path) -> Result<Vec<Boot>> {
     expand(&text).with_context(|| format!("in {}", path.display()))
 }
 
-/// Whether a boot is chosen by the pattern of the command line: a part of its name.
+/// Whether a boot is chosen by the pattern of the command line: each of its words, between blanks, is a part of the name.
 pub fn is_chosen(name: &str, pattern: Option<&str>) -> bool {
-    pattern.is_none_or(|p| name.contains(p))
+    pattern.is_none_or(|p| p.split_whitespace().all(|word| name.contains(word)))
 }
 
 #[cfg(test)]
@@ -260,6 +300,99 @@ mod tests {
             is_chosen("mainline/main debug", Some("main"))
                 && !is_chosen("mainline/main", Some("drivers"))
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_boot_knows_how_many_results_it_must_have() -> Result<()> {
+        for boot in expand(TEXT)? {
+            assert_eq!((boot.results, boot.skips), (None, None));
+        }
+        let with = |line: &str| TEXT.replace("tests =", &format!("{line}\n        tests ="));
+        for boot in expand(&with("results = 12"))? {
+            assert_eq!((boot.results, boot.skips), (Some(12), None));
+        }
+        let text = with("results = { \"release c+c\" = 3, debug = 4 }\n        skips = 1");
+        for boot in expand(&text)? {
+            let want = match (boot.kernel, boot.drivers) {
+                (Flavour::Debug, _) => Some(4),
+                (_, (Drivers::C, Drivers::C)) => Some(3),
+                _ => None,
+            };
+            assert_eq!(
+                (boot.results, boot.skips),
+                (want, Some(1)),
+                "{}",
+                boot.name()
+            );
+        }
+        let twice = with("results = { release = 3, \"c+c\" = 4 }");
+        assert!(expand(&twice).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn each_word_of_a_pattern_is_in_the_name() {
+        let name = "drivers/control release rust+rust head=value";
+        assert!(is_chosen(name, Some("drivers/ release rust+rust")));
+        assert!(is_chosen(name, Some("rust+rust drivers/control")));
+        assert!(!is_chosen(name, Some("drivers/ release rust+c")));
+    }
+
+    /// The arguments of each `cargo lab test …` in a text, as a shell would split them.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        let mut all = Vec::new();
+        for rest in text.split("cargo lab test").skip(1) {
+            // To the end of the code: a backquote in running text, a comment or the end of the line in an example.
+            let command = rest.split(['`', '#', '\n']).next().unwrap_or_default();
+            let mut words: Vec<String> = Vec::new();
+            for (i, part) in command.split('"').enumerate() {
+                if i % 2 == 1 {
+                    words.push(part.to_owned());
+                } else {
+                    words.extend(part.split_whitespace().map(String::from));
+                }
+            }
+            all.push(words);
+        }
+        all
+    }
+
+    #[test]
+    fn every_command_of_the_readme_selects_something() -> Result<()> {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let boots = load(&tree)?;
+        let mut seen = 0;
+        for words in commands(&std::fs::read_to_string(tree.join("README.md"))?) {
+            let mut words = words.into_iter();
+            let (mut pattern, mut kernel) = (None, None);
+            while let Some(word) = words.next() {
+                match word.as_str() {
+                    "--kernel" => kernel = words.next(),
+                    "--json" | "--jobs" => drop(words.next()),
+                    _ if word.starts_with('-') => {}
+                    _ => pattern = Some(word),
+                }
+            }
+            let cases = crate::migrate::suite::cases();
+            let names = boots
+                .iter()
+                .map(|b| (b.name(), b.kernel.name()))
+                .chain(cases.iter().map(|c| (c.name(), c.kernel().name())))
+                .chain([(HOST.to_owned(), "")]);
+            let chosen = names
+                .filter(|(name, k)| {
+                    is_chosen(name, pattern.as_deref())
+                        && kernel.as_deref().is_none_or(|kernel| kernel == *k)
+                })
+                .count();
+            assert!(
+                chosen > 0,
+                "README.md: {pattern:?} {kernel:?} selects nothing"
+            );
+            seen += 1;
+        }
+        assert!(seen > 0);
         Ok(())
     }
 

@@ -5,13 +5,14 @@
 //! port has a queue and a thread that writes it; where a card does not keep up, its queue fills and then frames are dropped
 //! and counted, as in a real switch.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -173,7 +174,7 @@ impl Switch {
     fn add(&self, name: &str) -> (PortId, Receiver<Frame>, Arc<Counters>) {
         let (queue, frames) = sync_channel(QUEUE);
         let counters = Arc::<Counters>::default();
-        let mut s = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut s = self.state.lock();
         s.ports.push(Port {
             queue,
             counters: counters.clone(),
@@ -222,7 +223,7 @@ impl Switch {
     }
 
     fn forget(&self, port: PortId) {
-        let mut s = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut s = self.state.lock();
         s.table.forget(port);
         if let Some(p) = s.ports.get_mut(port) {
             p.up = false;
@@ -231,7 +232,7 @@ impl Switch {
 
     /// Cuts or joins the cable of a port: the switch neither takes nor gives frames while it is cut.
     pub fn set_cable(&self, port: PortId, up: bool) {
-        let mut s = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut s = self.state.lock();
         s.table.forget(port);
         if let Some(p) = s.ports.get_mut(port) {
             p.up = up;
@@ -240,7 +241,7 @@ impl Switch {
 
     /// Frames that were thrown away since a port's card did not keep up.
     pub fn dropped(&self, port: PortId) -> u64 {
-        let s = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let s = self.state.lock();
         let count = |p: &Port| p.counters.dropped.load(Ordering::Relaxed);
         s.ports.get(port).map_or(0, count)
     }
@@ -251,7 +252,7 @@ impl Switch {
             from,
             bytes: bytes.into(),
         };
-        let mut s = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut s = self.state.lock();
         let s = &mut *s;
         if !s.ports.get(from).is_some_and(|p| p.up) {
             return;

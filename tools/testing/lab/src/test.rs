@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab test`: chooses suites, builds what they need, runs them side by side, and sums up.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -18,13 +18,14 @@ use crate::ktap::{Status, TestResult};
 use crate::lab::{find_tree, Drivers, Lab};
 use crate::migrate::suite;
 use crate::process::{command, run_logged, Child};
+use crate::retry::{self, Retry};
 use crate::runner::{self, Products, Report};
 use crate::suites::{self, Boot, HOST};
 
 /// Options of `cargo lab test`.
 #[derive(Args, Debug)]
 pub struct TestArgs {
-    /// Run what has this in its name (see --list), or all.
+    /// Run what has each word of this in its name (see --list), or all.
     pattern: Option<String>,
     /// Boot only this kernel.
     #[arg(long, value_enum)]
@@ -46,6 +47,8 @@ struct Summary<'a> {
     failed: usize,
     skipped: usize,
     seconds: f64,
+    /// Boots of machines that were given up and repeated.
+    retried: Vec<Retry>,
     boots: &'a [Report],
 }
 
@@ -161,11 +164,13 @@ fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
             failed,
             skipped,
             seconds,
+            retried: retry::all(),
             boots: reports,
         };
         std::fs::write(path, serde_json::to_string_pretty(&summary)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
+    retry::print();
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     if failed > 0 {
         bail!("{failed} tests failed");
@@ -210,8 +215,7 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
             .clamp(1, boots.len())
         {
             s.spawn(|| loop {
-                let Some((i, boot)) = next.lock().unwrap_or_else(PoisonError::into_inner).next()
-                else {
+                let Some((i, boot)) = next.lock().next() else {
                     return;
                 };
                 let report = match products.get(&boot.kernel) {
@@ -220,13 +224,11 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
                         Report::broken(&boot.name(), &anyhow::anyhow!("its kernel was not built"))
                     }
                 };
-                done.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push((i, report));
+                done.lock().push((i, report));
             });
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut done = done.into_inner();
     done.sort_by_key(|(i, _)| *i);
     Ok(done.into_iter().map(|(_, r)| r).collect())
 }

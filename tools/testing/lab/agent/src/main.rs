@@ -11,12 +11,15 @@ mod serve;
 mod traffic;
 
 fn main() {
-    let argument = || std::env::args().nth(2).unwrap_or_default();
+    let nth = |n| std::env::args().nth(n).unwrap_or_default();
+    let argument = || nth(2);
     let result = match std::env::args().nth(1).as_deref() {
         Some("serve") => serve::serve(),
         Some("processes") => serve::list_processes(),
         Some("udp-echo") => traffic::udp_echo(&argument()),
         Some("tcp-stream") => traffic::tcp_stream(&argument()),
+        Some("tcp-streams") => traffic::tcp_streams(&argument(), &nth(3)),
+        Some("tcp-sinks") => traffic::tcp_sinks(&argument(), &nth(3), &nth(4)),
         _ if std::process::id() == 1 => init::init(),
         _ => Err(anyhow::anyhow!(
             "this is the lab's agent: it runs as process 1 of a virtual machine"

@@ -14,6 +14,12 @@ pub const ECHO_PORT: u16 = 4241;
 /// TCP port on which the station checks a stream of [`stream_byte`].
 pub const STREAM_PORT: u16 = 4242;
 
+/// TCP port on which the station sends such streams.
+pub const SOURCE_PORT: u16 = 4243;
+
+/// Bytes per second of each stream that does not go as fast as it can.
+pub const STREAM_RATE: u64 = 128 * 1024;
+
 /// Steele et al., "Fast splittable pseudorandom number generators" (2014): the finaliser of SplitMix64.
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -116,16 +116,24 @@ pub(crate) fn serve() -> Result<()> {
 }
 
 fn forward_kernel_log(out: &Out) {
-    let Ok(mut kmsg) = File::open("/dev/kmsg") else {
-        return;
+    let lost = |e: std::io::Error| {
+        // A record without a number: the lab takes it for a fault.
+        let text = format!("3,-,0,-;lab-agent: the kernel log cannot be read: {e}");
+        out.send(Kind::Kmsg, 0, text.as_bytes());
     };
+    let mut kmsg = match File::open("/dev/kmsg") {
+        Ok(kmsg) => kmsg,
+        Err(e) => return lost(e),
+    };
+    // CONSOLE_EXT_LOG_MAX in include/linux/printk.h.
     let mut buf = [0u8; 8192];
     loop {
         match kmsg.read(&mut buf) {
             Ok(n) => out.send(Kind::Kmsg, 0, buf.get(..n).unwrap_or_default()),
-            // EPIPE: records were overwritten before they were read; the next read continues behind the hole.
+            // EPIPE: records were overwritten before they were read; the next read continues behind the hole, and the lab sees by
+            // the numbers how many are missing.
             Err(e) if e.raw_os_error() == Some(nix::libc::EPIPE) => {}
-            Err(_) => return,
+            Err(e) => return lost(e),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::lab::{HostSpec, Lab};
 use crate::process::{command, run_logged, TempDir};
 use crate::qemu;
 use crate::station::control::{format_mac, parse_mac};
+use crate::stats;
 use crate::switch::Switch;
 use crate::vm::{Accel, Vm};
 
@@ -72,7 +73,7 @@ impl Bed {
         dir: &TempDir,
     ) -> Result<Self> {
         let plugin = qemu::plugin(&lab.cache, &lab.tree)?;
-        let program = xdp_program(lab)?;
+        let program = xdp_object(lab, Verdict::Drop)?;
         let (cable, socket) = (dir.path().join("cable"), dir.path().join("count"));
         let listener: UnixListener = Peer::listen(&cable)?;
         let mut spec = HostSpec::new(1);
@@ -179,8 +180,7 @@ impl Bed {
             .filter(|(s, _)| s.module == "ixgbe" || s.module == "ixgbevf")
             .map(|(_, n)| n)
             .sum();
-        each.sort_by(f64::total_cmp);
-        let middle = each.get(each.len() / 2).copied().unwrap_or_default();
+        let middle = stats::median(each.into_iter());
         let sample = Sample {
             frames,
             kernel: (middle * frames as f64) as u64,
@@ -199,17 +199,38 @@ impl Bed {
     }
 }
 
-/// Compiles the program that drops every frame.
-fn xdp_program(lab: &Lab) -> Result<Vec<u8>> {
-    let out = lab.cache.path("build/xdp_drop.bpf.o");
+/// What an XDP program does with every frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Drop = 1,
+    Pass = 2,
+    Tx = 3,
+}
+
+impl Verdict {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Pass => "pass",
+            Self::Tx => "tx",
+        }
+    }
+}
+
+/// Compiles the program that does the same with every frame.
+pub(crate) fn xdp_object(lab: &Lab, verdict: Verdict) -> Result<Vec<u8>> {
+    let name = format!("xdp_{}", verdict.name());
+    let out = lab.cache.path(format!("build/{name}.bpf.o"));
     let version = lab.tools.llvm.strip_prefix("LLVM=").unwrap_or_default();
     let mut cmd = command(format!("clang{version}"));
-    cmd.args(["-O2", "--target=bpf", "-c", "-o"])
+    cmd.args(["-O2", "--target=bpf", "-c"])
+        .arg(format!("-DVERDICT={}", verdict as u32))
+        .arg("-o")
         .arg(&out)
         .arg(lab.tree.join("tools/testing/lab/bpf/xdp_drop.bpf.c"));
     run_logged(
         "compiling the XDP program",
-        &lab.cache.path("logs/xdp_drop.log"),
+        &lab.cache.path(format!("logs/{name}.log")),
         cmd,
     )?;
     std::fs::read(&out).with_context(|| format!("reading {}", out.display()))

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::write_json;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
-use crate::migrate::host::{Preparation, FIRST};
-use crate::migrate::inner::Card;
 use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress};
-use crate::migrate::report::{median, Round};
-use crate::migrate::{rounds, Plan, Traffic};
+use crate::migrate::report::Round;
+use crate::migrate::rounds;
+use crate::migrate::spec::{Card, Plan, Preparation, Setting, FIRST};
+use crate::stats::Spread;
 
 /// A way to move a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -106,32 +106,13 @@ pub struct BlackoutArgs {
     json: Option<PathBuf>,
 }
 
-/// Middle and spread of one figure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Spread {
-    /// Least.
-    pub min: f64,
-    /// Middle.
-    pub median: f64,
-    /// Most.
-    pub max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        Self {
-            min: values.clone().reduce(f64::min).unwrap_or_default(),
-            median: median(values.clone()),
-            max: values.reduce(f64::max).unwrap_or_default(),
-        }
-    }
-}
-
 /// What came of one way.
 #[derive(Debug, Serialize)]
 pub struct Figures {
     /// Which.
     pub way: Way,
+    /// What it is called in a table.
+    pub title: &'static str,
     /// `ok`, or what is wrong.
     pub result: String,
     /// Datagrams per second.
@@ -144,8 +125,33 @@ pub struct Figures {
     pub total_ms: Spread,
     /// RAM sent while no VM ran, in bytes.
     pub ram_sent_stopped_bytes: Spread,
+    /// Median of the blackouts, as a multiple of that of a VM with virtio-net alone, where both were measured in one run: durations
+    /// of emulated hosts compare within a run only.
+    pub ratio_to_virtio: Option<f64>,
     /// Each migration.
     pub rounds: Vec<Round>,
+}
+
+/// The file of results.
+#[derive(Serialize)]
+struct Results<'a> {
+    #[serde(flatten)]
+    setting: &'a Setting,
+    ways: &'a [Figures],
+}
+
+/// Compares all ways with the VM that has no VF, where that was measured.
+fn compare(all: &mut [Figures]) {
+    let floor = all
+        .iter()
+        .find(|f| f.way == Way::Virtio && f.is_measured())
+        .map(|f| f.blackout_ms.median)
+        .filter(|ms| *ms > 0.0);
+    for f in all {
+        f.ratio_to_virtio = floor
+            .filter(|_| f.is_measured())
+            .map(|floor| (f.blackout_ms.median / floor * 100.0).round() / 100.0);
+    }
 }
 
 impl Figures {
@@ -154,6 +160,8 @@ impl Figures {
             |f: fn(&Round) -> f64| Spread::of(rounds.iter().filter(|r| r.error.is_none()).map(f));
         Self {
             way,
+            title: way.title(),
+            ratio_to_virtio: None,
             result,
             rate,
             blackout_ms: of(|r| r.blackout_ms),
@@ -164,10 +172,16 @@ impl Figures {
         }
     }
 
+    /// Whether any move succeeded.
+    fn is_measured(&self) -> bool {
+        self.rounds.iter().any(|r| r.error.is_none())
+    }
+
     fn row(&self) -> String {
-        if self.rounds.iter().all(|r| r.error.is_some()) {
-            return format!("| {} | failed | | | |", self.way.title());
+        if !self.is_measured() {
+            return format!("| {} | failed | | | | |", self.way.title());
         }
+        let ratio = self.ratio_to_virtio.map(|x| format!("{x:.2}"));
         let spread = |s: Spread, digits: usize| {
             format!(
                 "{:.*} ({:.*}–{:.*})",
@@ -181,9 +195,10 @@ impl Figures {
             max: self.ram_sent_stopped_bytes.max / mib,
         };
         format!(
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             self.way.title(),
             spread(self.blackout_ms, 0),
+            ratio.as_deref().unwrap_or("–"),
             spread(self.frames_lost, 0),
             spread(self.total_ms, 0),
             spread(stopped, 2)
@@ -213,6 +228,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         deadline: Duration::from_secs(600 + 60 * u64::from(args.rounds) * ways.len() as u64),
     };
     let pair = Pair::boot(&lab, &spec, None, &progress)?;
+    let setting = pair.setting(1);
     let mut all = Vec::new();
     for way in ways {
         progress.say(way.title());
@@ -223,15 +239,21 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         );
         if let Some(path) = &args.json {
             // After each way, so that a run that is cut short leaves what it has.
-            write_json(path, &all)?;
+            compare(&mut all);
+            let results = Results {
+                setting: &setting,
+                ways: &all,
+            };
+            write_json(path, &results)?;
         }
     }
-    pair.shut_down()?;
+    let late = pair.shut_down()?;
     drop(progress);
+    compare(&mut all);
     println!(
-        "| Way | Blackout, ms | Datagrams lost | Until it runs, ms | RAM sent while stopped, MiB |"
+        "| Way | Blackout, ms | Of virtio's | Datagrams lost | Until it runs, ms | RAM sent while stopped, MiB |"
     );
-    println!("|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|");
     for f in &all {
         println!("{}", f.row());
     }
@@ -241,6 +263,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         .filter(|f| f.result != "ok")
         .map(|f| format!("{}: {}", f.way.title(), f.result))
         .collect();
+    let bad: Vec<String> = bad.into_iter().chain(late).collect();
     if !bad.is_empty() {
         bail!("{}", bad.join("\n"));
     }
@@ -262,14 +285,10 @@ fn one_way(
     let plan = Plan {
         card: way.card(),
         guest: way.guest(),
-        head: Head::Value,
-        traffic: Traffic::Udp,
         rounds: args.rounds,
-        kernel: Flavour::Release,
         rate: args.rate,
         restore: way.restore(),
-        migratable: true,
-        trace: None,
+        ..Plan::default()
     };
     let report = rounds::run(lab, pair, &plan, progress)
         .with_context(|| format!("moving a VM by {way:?}"))?;
@@ -304,5 +323,27 @@ mod tests {
         };
         assert_eq!(f.blackout_ms, want);
         assert!(f.row().contains("20 (10–30)"), "{}", f.row());
+    }
+
+    #[test]
+    fn ways_compare_with_virtio_of_the_same_run() {
+        let of = |way, blackouts: &[f64]| {
+            let rounds = blackouts.iter().map(|ms| Round {
+                blackout_ms: *ms,
+                ..Round::default()
+            });
+            Figures::new(way, 100, "ok".into(), rounds.collect())
+        };
+        let mut all = vec![
+            of(Way::Write, &[90.0]),
+            of(Way::Rearm, &[]),
+            of(Way::Virtio, &[120.0]),
+        ];
+        compare(&mut all);
+        let ratios: Vec<_> = all.iter().map(|f| f.ratio_to_virtio).collect();
+        assert_eq!(ratios, [Some(0.75), None, Some(1.0)]);
+        all.pop();
+        compare(&mut all);
+        assert_eq!(all.first().and_then(|f| f.ratio_to_virtio), None);
     }
 }

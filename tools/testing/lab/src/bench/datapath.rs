@@ -26,6 +26,7 @@ use crate::kernel::Flavour;
 use crate::lab::{Drivers, Lab};
 use crate::process::TempDir;
 use crate::station::control::format_mac;
+use crate::stats::Spread;
 
 /// Options of `cargo lab bench datapath`.
 #[derive(Args, Debug)]
@@ -333,18 +334,17 @@ fn mailbox_script(pf: &str, head: u32) -> String {
     text
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let mut all: Vec<f64> = values.collect();
-    all.sort_by(f64::total_cmp);
-    let (first, last) = (all.first()?, all.last()?);
-    let middle = *all.get(all.len() / 2)?;
-    Some((middle, (last - first) / middle * 100.0))
+/// The middle, and how far the least and the most are apart, in percent of it.
+fn middle(values: impl Iterator<Item = f64> + Clone) -> Option<(f64, f64)> {
+    values.clone().next()?;
+    let s = Spread::of(values);
+    Some((s.median, (s.max - s.min) / s.median * 100.0))
 }
 
 /// Sums samples up by their medians.
 fn figures(samples: &[Sample]) -> Result<Figures> {
     let per_frame = |of: fn(&Sample) -> u64| {
-        median(samples.iter().map(|s| of(s) as f64 / s.frames as f64)).context("no sample")
+        middle(samples.iter().map(|s| of(s) as f64 / s.frames as f64)).context("no sample")
     };
     let (instructions, spread_percent) = per_frame(|s| s.kernel)?;
     Ok(Figures {

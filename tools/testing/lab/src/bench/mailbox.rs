@@ -50,19 +50,9 @@ impl Message {
     }
 }
 
-/// A program that sends so many messages, each when the one before it was answered, and prints how many were. The registers
-/// are VFMAILBOX and VFMBMEM (82599 datasheet 8.3.5.9).
+/// A program that sends messages, see there.
+const PROGRAM: &str = include_str!("mailbox.py");
+
 fn script(device: &str, count: u64) -> String {
-    format!(
-        "python3 - <<'END'\nimport mmap, os, random\n\
-         f = os.open('{device}/resource0', os.O_RDWR | os.O_SYNC)\n\
-         b = memoryview(mmap.mmap(f, 0x4000)).cast('I')\nr = random.Random(1)\n\
-         def send(*words):\n    b[0x2fc // 4] = 4\n\
-         \x20   for i, w in enumerate(words):\n        b[0x200 // 4 + i] = w\n\
-         \x20   b[0x2fc // 4] = 1\n\
-         \x20   for _ in range(20000):\n        if b[0x2fc // 4] & 0x10:\n\
-         \x20           b[0x2fc // 4] = 2\n            return 1\n    return 0\n\
-         send(1)\nsend(8, 4)\n\
-         print(sum(send(r.randrange(2, 0x48), *(r.choice((0, 1, r.getrandbits(32))) for _ in range(15))) for _ in range({count})))\nEND"
-    )
+    format!("python3 - {device} {count} <<'END'\n{PROGRAM}END")
 }

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::bed::{Bed, Interface};
+use crate::stats;
 
 /// Memory that an open interface holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -36,9 +37,8 @@ impl Memory {
         }
         bed.sh(&format!("ip link set {} down", dev.name))?;
         let median = |of: fn(&Memory) -> i64| {
-            let mut all: Vec<i64> = rounds.iter().map(of).collect();
-            all.sort_unstable();
-            all.get(ROUNDS / 2).copied().unwrap_or_default()
+            // Bytes are exact in f64.
+            stats::median(rounds.iter().map(|m| of(m) as f64)) as i64
         };
         Ok(Memory {
             total: median(|m| m.total),

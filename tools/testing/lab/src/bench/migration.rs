@@ -16,6 +16,7 @@ use super::write_json;
 use crate::kernel::Flavour;
 use crate::lab::{HostSpec, Lab};
 use crate::process::TempDir;
+use crate::stats::Ranks;
 use crate::switch::Switch;
 use crate::test::install;
 
@@ -36,32 +37,6 @@ pub struct MigrationArgs {
     json: Option<PathBuf>,
 }
 
-/// A quantity over all moves of a combination.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Spread {
-    median: f64,
-    /// 10th percentile.
-    p10: f64,
-    /// 90th percentile.
-    p90: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let last = values.len().checked_sub(1)?;
-        // Nearest rank: no figure that was not measured.
-        let rank = |percent: usize| values.get((last * percent + 50) / 100).copied();
-        Some(Self {
-            median: rank(50)?,
-            p10: rank(10)?,
-            p90: rank(90)?,
-            max: rank(100)?,
-        })
-    }
-}
-
 /// One combination.
 #[derive(Debug, Serialize)]
 struct Figures {
@@ -70,19 +45,19 @@ struct Figures {
     moves: usize,
     /// How ring heads came back, and how often.
     restore: BTreeMap<String, usize>,
-    state_bytes: Spread,
+    state_bytes: Ranks,
     /// Register accesses to stop and save, and to load and start.
-    mmio_save: Spread,
-    mmio_load: Spread,
+    mmio_save: Ranks,
+    mmio_load: Ranks,
     /// µs under the PF's lock.
-    suspend_us: Spread,
-    save_us: Spread,
-    load_us: Spread,
-    resume_us: Spread,
+    suspend_us: Ranks,
+    save_us: Ranks,
+    load_us: Ranks,
+    resume_us: Ranks,
     /// µs for which a VF stood, by the program's clock: its own move, and the wait for the others'.
-    stood_us: Spread,
+    stood_us: Ranks,
     /// µs until the last of all VFs ran again.
-    all_us: Spread,
+    all_us: Ranks,
 }
 
 /// A line of `name=value` fields behind its kind.
@@ -116,11 +91,11 @@ fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
         .filter(|l| l.fields.get("pairs") == Some(&pairs.as_str()))
         .collect();
     let of = |kind: &'static str| lines.iter().filter(move |l| l.kind == kind);
-    let spread = |kind, name: &str, scale: f64| -> Result<Spread> {
+    let spread = |kind, name: &str, scale: f64| -> Result<Ranks> {
         let values = of(kind)
             .map(|l| Ok(l.number(name)? / scale))
             .collect::<Result<Vec<_>>>()?;
-        Spread::of(values).with_context(|| format!("the benchmark measured nothing:\n{output}"))
+        Ranks::of(values).with_context(|| format!("the benchmark measured nothing:\n{output}"))
     };
     let count = |name| spread("move", name, 1.0);
     let us = |name| spread("move", name, 1000.0);

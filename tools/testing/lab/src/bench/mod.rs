@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab bench`: figures, each measured for the C and the Rust drivers, or against a baseline, in one run.
 
-mod bed;
+pub(crate) mod bed;
 pub mod blackout;
 mod count;
 pub mod datapath;
@@ -9,6 +9,7 @@ mod mailbox;
 mod memory;
 pub mod migration;
 mod peer;
+pub mod report;
 mod work;
 
 use std::io::Write;
@@ -27,6 +28,8 @@ pub enum Bench {
     Blackout(blackout::BlackoutArgs),
     /// What it costs to save a VF and to load it, by itself and with all others.
     Migration(migration::MigrationArgs),
+    /// Print a table of moves from files of results; each row names its file.
+    Report(report::ReportArgs),
 }
 
 /// Runs it.
@@ -38,6 +41,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
         Bench::Datapath(args) => datapath::datapath(args),
         Bench::Blackout(args) => blackout::blackout(args),
         Bench::Migration(args) => migration::migration(args),
+        Bench::Report(args) => report::report(args),
     }
 }
 

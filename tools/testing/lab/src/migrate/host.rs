@@ -3,59 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
-use super::inner::Card;
+use super::bridge::bridge;
+use super::logs::Logs;
 use super::loss::Drops;
+use super::spec::{Card, Preparation, Seat, FIRST};
+use crate::guest::Guest;
 use crate::kernel::Flavour;
 use crate::qmp::{stamp_us, Qmp};
 use crate::switch::Switch;
 use crate::vm::Vm;
-
-/// A VF of a host, and who has it: the same on both hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Which 82599 of the host, from 0.
-    pub card: u8,
-    /// Which of its VFs, from 0; below 4.
-    pub vf: u8,
-}
-
-/// The first VF of the first card.
-pub const FIRST: Seat = Seat { card: 0, vf: 0 };
-
-impl Seat {
-    /// PCI address of the PF: a card is the function behind the root port of its number.
-    pub fn pf(self) -> String {
-        format!("0000:{:02x}:00.0", self.card + 1)
-    }
-
-    /// PCI address of the VF: offset 128 and stride 2 in the routing id (82599 datasheet, SR-IOV capability).
-    pub fn address(self) -> String {
-        format!("0000:{:02x}:10.{}", self.card + 1, 2 * self.vf)
-    }
-
-    /// MAC address of the guest's card.
-    pub fn mac(self) -> String {
-        format!("02:82:59:00:64:{:x}{:x}", self.card, self.vf)
-    }
-
-    /// IPv4 address of the guest's card.
-    pub fn ip(self) -> String {
-        format!(
-            "192.0.2.{}",
-            100 + 10 * u32::from(self.card) + u32::from(self.vf)
-        )
-    }
-
-    /// Where sysfs has the VF.
-    pub fn dir(self) -> String {
-        format!("/sys/bus/pci/devices/{}", self.address())
-    }
-}
 
 /// TCP port of the migration stream.
 pub const PORT: u16 = 4444;
@@ -80,6 +42,8 @@ pub struct Host {
     seats: &'static [Seat],
     /// What its cards are plugged into.
     switch: Switch,
+    /// Kernel logs of hosts and VMs.
+    logs: Arc<Logs>,
     started: AtomicU32,
     has_vf: AtomicBool,
 }
@@ -105,31 +69,24 @@ impl Clock {
     }
 }
 
-/// How a host is prepared for a VM.
-pub struct Preparation<'a> {
-    /// The VM's card.
-    pub card: Card,
-    /// devlink parameter `head_restore`, where it is forced.
-    pub restore: Option<&'a str>,
-    /// Whether the VF may be migrated.
-    pub migratable: bool,
-}
-
 impl Host {
     /// Takes a host that has just booted.
-    pub fn new(
+    pub(super) fn new(
         number: u8,
         vm: Vm,
         kernel: Flavour,
         seats: &'static [Seat],
         switch: Switch,
+        logs: Arc<Logs>,
     ) -> Self {
+        logs.boots(&format!("h{number}"), vm.guest.clone());
         Self {
             number,
             vm,
             kernel,
             seats,
             switch,
+            logs,
             started: AtomicU32::new(0),
             has_vf: AtomicBool::new(false),
         }
@@ -143,6 +100,21 @@ impl Host {
     /// Address of its virtio card, which carries the migration stream.
     pub fn address(&self) -> String {
         format!("192.0.2.{}", 10 + self.number)
+    }
+
+    /// Connects to the agent of a VM on this host, at a socket of the host. What its kernel writes belongs to the log of the VM of
+    /// this name; `arrives` tells that it booted elsewhere.
+    ///
+    /// # Errors
+    /// If the host does not answer.
+    pub(super) fn vm_agent(&self, path: &str, vm: &str, arrives: bool) -> Result<Guest> {
+        let agent = Guest::new(bridge(&self.vm.guest, path)?)?;
+        if arrives {
+            self.logs.arrives(vm, agent.clone());
+        } else {
+            self.logs.boots(vm, agent.clone());
+        }
+        Ok(agent)
     }
 
     /// A number that no QEMU of this host has had.

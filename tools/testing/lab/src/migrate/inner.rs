@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The inner VM: run by the host's own, unmodified QEMU with the VF assigned, driven through the same agent as a host.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use lab_agent::{Run, PORT};
+use lab_agent::{Exit, Run, PORT};
 use serde_json::{json, Value};
 
-use super::host::{Host, Seat, FIRST};
-use super::pair::Image;
+use super::host::Host;
+use super::spec::{is_checked, Card, Image, Seat, FIRST};
 use crate::guest::{Command, Event, Guest, Up};
 use crate::kernel::Flavour;
 use crate::qmp::Qmp;
@@ -32,27 +31,12 @@ const TRACED: &[&str] = &[
     "vfio_load_*",
 ];
 
-/// Which card the inner VM has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Card {
-    /// The host's VFs of the VM's seats, assigned by VFIO with the variant driver.
-    Vf,
-    /// The same VF, which the guest shuts down before a migration and brings up after it.
-    Closed,
-    /// virtio-net on a bridge: what a VM without a VF has.
-    Virtio,
-    /// A VF that QEMU unplugs before a migration and plugs after it, and virtio-net under the guest's net_failover.
-    Failover,
-    /// A VF that is unplugged before and plugged after, and nothing else.
-    Replug,
-}
-
 /// An inner VM, or the place that waits for one.
 pub struct Inner {
     /// QEMU in the host; it is killed on drop.
     qemu: Killed,
     /// What QEMU said.
-    messages: Arc<Mutex<String>>,
+    messages: Arc<Messages>,
     /// Its QMP.
     pub qmp: Qmp,
     /// The agent in the VM; silent until the VM has arrived.
@@ -87,76 +71,64 @@ impl Drop for Killed {
     }
 }
 
-/// Joins a unix socket in a host with one in this process.
-pub(super) fn bridge(host: &Guest, path: &str) -> Result<UnixStream> {
-    let argv = [
-        "socat",
-        "-",
-        &format!("UNIX-CONNECT:{path},retry=1200,interval=0.05"),
-    ]
-    .map(String::from)
-    .to_vec();
-    let command = host.start(&Run {
-        argv,
-        ..Run::default()
-    })?;
-    let (near, far) = UnixStream::pair()?;
-    let (mut reader, mut writer) = (far.try_clone()?, far);
-    let input = command.input();
-    thread::spawn(move || {
-        let mut buf = [0u8; 16384];
-        while let Ok(n @ 1..) = reader.read(&mut buf) {
-            if input.send(buf.get(..n).unwrap_or_default()).is_err() {
-                return;
-            }
-        }
-    });
-    thread::spawn(move || {
-        for event in command.events {
-            match event {
-                Event::Stdout(b) => {
-                    if writer.write_all(&b).is_err() {
-                        break;
-                    }
-                }
-                Event::Stderr(_) => {}
-                Event::Exit(_) => break,
-            }
-        }
-        let _ = writer.shutdown(std::net::Shutdown::Both);
-    });
-    Ok(near)
+/// How long a QEMU that was told to end may take.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// What a QEMU said, and how it ended.
+#[derive(Default)]
+struct Messages {
+    text: Mutex<String>,
+    exit: Mutex<Option<Exit>>,
 }
 
-fn collect(command: Command) -> Arc<Mutex<String>> {
-    let messages = Arc::<Mutex<String>>::default();
+impl Messages {
+    /// Waits until QEMU is gone, but not for ever.
+    fn wait_ended(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while self.exit.lock().is_none() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn collect(command: Command) -> Arc<Messages> {
+    let messages = Arc::<Messages>::default();
     let to = messages.clone();
     thread::spawn(move || {
         for event in command.events {
             let text = match event {
                 Event::Stdout(b) | Event::Stderr(b) => String::from_utf8_lossy(&b).into_owned(),
-                Event::Exit(e) => format!("QEMU ended: {e:?}\n"),
+                Event::Exit(e) => {
+                    let text = format!("QEMU ended: {e:?}\n");
+                    *to.exit.lock() = Some(e);
+                    text
+                }
             };
-            to.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_str(&text);
+            to.text.lock().push_str(&text);
         }
     });
     messages
 }
 
-/// Waits until QEMU is gone, but not for ever.
-fn wait_ended(messages: &Mutex<String>) {
-    let end = Instant::now() + Duration::from_secs(10);
-    let ended = || {
-        messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains("QEMU ended")
-    };
-    while !ended() && Instant::now() < end {
-        thread::sleep(Duration::from_millis(10));
+/// Why an end of QEMU is a crash, if it is: an incoming QEMU that refuses the state ends by itself with status 1.
+fn crash(exit: &Exit, said: &str) -> Option<String> {
+    if let Some(signal) = exit.signal {
+        return Some(format!("signal {signal}"));
     }
+    // A QEMU of the hosts is started by the agent and not by a shell: 128 and more is its own.
+    if exit.code.is_some_and(|c| c != 0 && c != 1) {
+        return Some(format!("status {:?}", exit.code));
+    }
+    let signs = [
+        "Assertion",
+        "assertion failed",
+        "Segmentation fault",
+        "core dumped",
+    ];
+    signs
+        .iter()
+        .find(|s| said.contains(**s))
+        .map(|s| (*s).to_owned())
 }
 
 /// Gives the cards of a VM their addresses.
@@ -230,6 +202,8 @@ impl Inner {
             "host",
             "-m",
             &MEMORY_MIB.to_string(),
+            "-smp",
+            &image.cpus.to_string(),
         ]);
         add(&["-kernel", "/lab/inner/vmlinux", "-initrd", &image.initrd]);
         add(&[
@@ -313,24 +287,19 @@ impl Inner {
         })?;
         let qemu = Killed(command.input());
         let messages = collect(command);
-        let said = || {
-            messages
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        };
+        let said = || messages.text.lock().clone();
         let start = Instant::now();
         while !guest
             .run(&["test", "-S", &qmp], Duration::from_secs(60))?
             .exit
             .ok()
         {
-            if said().contains("QEMU ended") || start.elapsed() > Duration::from_secs(60) {
+            if messages.exit.lock().is_some() || start.elapsed() > Duration::from_secs(60) {
                 bail!("starting QEMU in {}: {}", host.name(), said());
             }
             thread::sleep(Duration::from_millis(50));
         }
-        let agent = Guest::new(bridge(guest, &agent)?)?;
+        let agent = host.vm_agent(&agent, &image.name, incoming)?;
         let mut qmp = Qmp::connect(guest, &qmp)
             .with_context(|| format!("starting QEMU in {}: {}", host.name(), said()))?;
         // With the return path the source lets the VM go only when the destination has taken it, and with the acknowledgement
@@ -351,14 +320,11 @@ impl Inner {
             kernel: host.kernel,
         };
         if !incoming {
-            let limit = match host.kernel {
-                Flavour::Release => Duration::from_secs(120),
-                // It has the checkers twice, in its own kernel and in the host's; beside a build 120 s were not enough.
-                Flavour::Debug => Duration::from_secs(600),
-            };
+            // A checked kernel has the checkers twice, in its own and in the host's; beside a build 120 s were not enough.
+            let limit = Duration::from_secs(if is_checked(host.kernel) { 600 } else { 120 });
             let start = Instant::now();
             while inner.agent.wait_up(Duration::from_millis(500)) != Up::Yes {
-                if start.elapsed() > limit || inner.said().contains("QEMU ended") {
+                if start.elapsed() > limit || inner.messages.exit.lock().is_some() {
                     let console = guest
                         .run(&["tail", "-n", "30", &console], Duration::from_secs(20))?
                         .stdout;
@@ -378,10 +344,14 @@ impl Inner {
 
     /// What QEMU said.
     pub fn said(&self) -> String {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.messages.text.lock().clone()
+    }
+
+    /// Why QEMU crashed, if it did. One that fails to load a state ends, so this waits for that for a moment.
+    pub fn crash(&self, moment: Duration) -> Option<String> {
+        self.messages.wait_ended(moment);
+        let exit = self.messages.exit.lock().clone();
+        crash(&exit?, &self.said())
     }
 
     /// Gives the VM's cards their addresses.
@@ -495,14 +465,34 @@ impl Inner {
     pub fn kill(self) {
         let Self { qemu, messages, .. } = self;
         drop(qemu);
-        wait_ended(&messages);
+        messages.wait_ended(ENDING);
     }
 
     /// Ends QEMU.
     pub fn quit(mut self) {
         // Whatever it answers, dropping kills what is left of it.
         let _ = self.qmp.execute("quit", json!({}));
-        wait_ended(&self.messages);
+        self.messages.wait_ended(ENDING);
         drop(self.qemu);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_no_refusal() {
+        let exit = |code, signal| Exit {
+            code,
+            signal,
+            ..Exit::default()
+        };
+        let refusal = "qemu-system-x86_64: load of migration failed: Invalid argument";
+        assert_eq!(crash(&exit(Some(1), None), refusal), None);
+        assert_eq!(crash(&exit(Some(0), None), ""), None);
+        assert!(crash(&exit(None, Some(11)), refusal).is_some());
+        assert!(crash(&exit(Some(139), None), "").is_some());
+        assert!(crash(&exit(Some(1), None), "x.c:1: f: Assertion `a' failed.").is_some());
     }
 }

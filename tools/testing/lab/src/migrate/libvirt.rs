@@ -6,18 +6,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 
-use super::host::{Host, Preparation, FIRST};
-use super::inner::{bridge, configure, Card};
+use super::host::Host;
+use super::inner::configure;
+use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
 use super::rounds::{self, boot_id};
-use super::together::{check, Flow};
-use super::Plan;
+use super::spec::{Card, Plan, Preparation, FIRST};
+use super::together::Flow;
 use crate::guest::{Guest, Output, Up};
 use crate::ktap::TestResult;
 use crate::lab::Lab;
 
 /// The domain, see there.
 const DOMAIN: &str = include_str!("libvirt.xml");
+
+/// Its name, as it says.
+const DOMAIN_NAME: &str = "vm";
 
 /// Its agent's socket, as it says.
 const AGENT: &str = "/var/lib/libvirt/qemu/vm.agent";
@@ -78,7 +82,7 @@ fn start(host: &Host) -> Result<Guest> {
     guest.sh(&write, Duration::from_secs(30))?.ok()?;
     virsh(host, "define /run/vm.xml")?;
     virsh(host, "start vm")?;
-    let agent = Guest::new(bridge(guest, AGENT)?)?;
+    let agent = host.vm_agent(AGENT, DOMAIN_NAME, false)?;
     if agent.wait_up(Duration::from_secs(120)) != Up::Yes {
         bail!("the domain did not come up:\n{}", said(host));
     }
@@ -95,7 +99,6 @@ pub fn run(
     plan: &Plan<'_>,
     progress: &Progress,
 ) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let log_from = pair.log_lengths();
     let image = pair.image(lab, Card::Vf, plan.guest)?;
     anyhow::ensure!(
         DOMAIN.contains(&image.initrd),
@@ -171,7 +174,7 @@ pub fn run(
             drivers.0.is_empty() && drivers.1 == DRIVER,
             format!("{drivers:?}"),
         );
-        agent = Guest::new(bridge(&to.vm.guest, AGENT)?)?;
+        agent = to.vm_agent(AGENT, DOMAIN_NAME, true)?;
         let mut judged = Vec::new();
         flow.judge(&pair.station, begin, &what, &mut judged)?;
         for r in judged {
@@ -190,11 +193,7 @@ pub fn run(
         stats.duplicated == 0 && stats.corrupted == 0,
         format!("{stats:?}"),
     );
-    let faults = pair.faults(log_from)?;
-    check(
-        "kernel logs are clean".into(),
-        faults.is_empty(),
-        faults.first().cloned().unwrap_or_default(),
-    );
+    let faults = pair.faults()?;
+    results.push(logs_are_clean(&faults));
     Ok((results, faults))
 }

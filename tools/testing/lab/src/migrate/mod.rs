@@ -2,43 +2,40 @@
 //! `cargo lab migrate`: a running VM moves with its VF from one emulated host to another, to and fro, while the station talks
 //! to it.
 
+mod bridge;
+mod diagnose;
+mod events;
 pub mod host;
 pub mod inner;
+mod judge;
+pub mod killed;
 pub mod libvirt;
+mod logs;
 pub mod loss;
 pub mod pair;
+mod random;
+mod rate;
 pub mod refusals;
 pub mod report;
 pub mod rounds;
+pub mod spec;
+mod streams;
 pub mod suite;
 pub mod together;
+pub mod trials;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use anyhow::{bail, Context, Result};
+use clap::Args;
 
-use self::host::{Preparation, FIRST};
-use self::inner::Card;
 use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
 use self::report::Report;
+use self::spec::{Card, Plan, Preparation, Traffic, FIRST};
 use crate::capture::Capture;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
-
-/// What the station and the VM say to each other meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Traffic {
-    /// Numbered datagrams, each echoed by the VM.
-    Udp,
-    /// A TCP stream from the VM, and few datagrams to measure by.
-    Tcp,
-    /// Few datagrams to measure by.
-    None,
-}
 
 /// Options of `cargo lab migrate`.
 #[derive(Args, Debug, Clone)]
@@ -67,6 +64,9 @@ pub struct MigrateArgs {
     /// Virtual CPUs of each host [default: half of this machine's cores; on the debug kernel two, for it is to see races]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: Option<u32>,
+    /// Virtual CPUs of the VM; with two and more its VF has two queue pairs.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    guest_cpus: u32,
     /// Datagrams per second.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
@@ -76,34 +76,18 @@ pub struct MigrateArgs {
     /// Write every frame on the switch to this file.
     #[arg(long, value_name = "FILE.pcapng")]
     capture: Option<PathBuf>,
+    /// Do moves, events in the VM, cancellations and pauses at random; the same seed repeats them.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["rounds", "guest", "head", "traffic", "rate", "restore", "plot", "trace"])]
+    random: Option<u64>,
+    /// With --random: how many moves.
+    #[arg(long, default_value_t = 20, requires = "random", value_parser = clap::value_parser!(u32).range(1..))]
+    moves: u32,
+    /// Move a VM without a VF in the same way afterwards, and compare.
+    #[arg(long)]
+    against_virtio: bool,
     /// Have QEMU write down what it does when, into this folder: a file for each host, beside its kernel's log.
     #[arg(long, value_name = "DIR")]
     trace: Option<PathBuf>,
-}
-
-/// What an experiment needs to know.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    /// The VM's card.
-    pub card: Card,
-    /// The VM's driver.
-    pub guest: Drivers,
-    /// Head policy of the model.
-    pub head: Head,
-    /// Traffic.
-    pub traffic: Traffic,
-    /// Migrations.
-    pub rounds: u32,
-    /// Kernel.
-    pub kernel: Flavour,
-    /// Datagrams per second.
-    pub rate: u32,
-    /// Forced way of restore.
-    pub restore: Option<&'a str>,
-    /// Whether the VF may be migrated.
-    pub migratable: bool,
-    /// Folder for QEMU's account of what it does when.
-    pub trace: Option<&'a Path>,
 }
 
 /// Runs the command.
@@ -119,6 +103,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         traffic: args.traffic,
         rounds: args.rounds,
         kernel: args.kernel,
+        guest_cpus: args.guest_cpus,
         rate: if args.traffic == Traffic::Udp {
             args.rate
         } else {
@@ -133,7 +118,17 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         Flavour::Debug => TESTED_CPUS,
     });
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
-    let report = run(&lab, &plan, cpus, capture)?;
+    if let Some(seed) = args.random {
+        return at_random(
+            &lab,
+            &plan,
+            cpus,
+            capture,
+            (seed, args.moves),
+            args.json.as_deref(),
+        );
+    }
+    let report = run(&lab, &plan, cpus, capture, args.against_virtio)?;
     report.print();
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)
@@ -145,12 +140,15 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
     report.verdict()
 }
 
-/// Boots two hosts with so many CPUs each, runs the VM, and migrates it as planned.
-///
-/// # Errors
-/// If a step fails; faults of the migration itself are in the report.
-pub fn run(lab: &Lab, plan: &Plan<'_>, cpus: u32, capture: Option<Capture>) -> Result<Report> {
-    let progress = Progress::new()?;
+/// Two hosts for a plan of so many moves.
+fn boot(
+    lab: &Lab,
+    plan: &Plan<'_>,
+    cpus: u32,
+    moves: u32,
+    capture: Option<Capture>,
+    progress: &Progress,
+) -> Result<Pair> {
     let spec = PairSpec {
         kernel: plan.kernel,
         head: plan.head,
@@ -158,15 +156,69 @@ pub fn run(lab: &Lab, plan: &Plan<'_>, cpus: u32, capture: Option<Capture>) -> R
         libvirt: false,
         cpus,
         seats: &[FIRST],
-        deadline: Duration::from_secs(600 + 120 * u64::from(plan.rounds)),
+        deadline: Duration::from_secs(600 + 120 * u64::from(moves)),
     };
-    let pair = Pair::boot(lab, &spec, capture, &progress)?;
+    Pair::boot(lab, &spec, capture, progress)
+}
+
+/// Does what comes of a seed.
+fn at_random(
+    lab: &Lab,
+    plan: &Plan<'_>,
+    cpus: u32,
+    capture: Option<Capture>,
+    (seed, moves): (u64, u32),
+    json: Option<&Path>,
+) -> Result<()> {
+    let progress = Progress::new()?;
+    let pair = boot(lab, plan, cpus, moves.saturating_mul(2), capture, &progress)?;
+    let results = random::run(lab, &pair, (seed, moves), &progress)?;
+    let late = pair.shut_down()?;
+    drop(progress);
+    if let Some(path) = json {
+        std::fs::write(path, serde_json::to_string_pretty(&results)?)
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    crate::retry::print();
+    println!("result: {}", results.result);
+    if results.result != "ok" {
+        bail!("{}", results.result);
+    }
+    if let Some(first) = late.first() {
+        bail!("{} kernel reports at the end: {first}", late.len());
+    }
+    Ok(())
+}
+
+/// Boots two hosts with so many CPUs each, runs the VM, and migrates it as planned; then, where it is asked for, one without a VF.
+///
+/// # Errors
+/// If a step fails; faults of the migration itself are in the report.
+pub fn run(
+    lab: &Lab,
+    plan: &Plan<'_>,
+    cpus: u32,
+    capture: Option<Capture>,
+    against_virtio: bool,
+) -> Result<Report> {
+    let progress = Progress::new()?;
+    let times = 1 + u32::from(against_virtio);
+    let pair = boot(lab, plan, cpus, plan.rounds * times, capture, &progress)?;
     pair.prepare(&Preparation {
         card: plan.card,
         restore: plan.restore,
         migratable: plan.migratable,
     })?;
-    let report = rounds::run(lab, &pair, plan, &progress)?;
-    pair.shut_down()?;
+    let mut report = rounds::run(lab, &pair, plan, &progress)?;
+    if against_virtio {
+        let plain = Plan {
+            card: Card::Virtio,
+            trace: None,
+            ..*plan
+        };
+        report.compare(&rounds::run(lab, &pair, &plain, &progress)?);
+    }
+    let late = pair.shut_down()?;
+    report.add_faults(late);
     Ok(report)
 }

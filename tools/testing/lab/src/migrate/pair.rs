@@ -2,18 +2,19 @@
 //! Two hosts side by side, the switch between them, and what they need to run a VM.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::host::{Host, Preparation, Seat, FIRST};
-use super::inner::Card;
+use super::host::Host;
+use super::logs::Logs;
+use super::spec::{Card, Image, Preparation, Seat, Setting, FIRST};
 use crate::capture::Capture;
 use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
-use crate::klog::Scanner;
 use crate::lab::{Drivers, Head, HostSpec, Lab};
 use crate::process::TempDir;
 use crate::rootfs;
@@ -91,6 +92,8 @@ pub struct Pair {
     pub station: Station,
     kernel: Kernel,
     modules: Option<PathBuf>,
+    /// Kernel logs of hosts and VMs.
+    logs: Arc<Logs>,
     /// Sockets, logs and what the hosts share; removed on drop.
     dir: TempDir,
 }
@@ -146,6 +149,7 @@ impl Pair {
             .context("copying the inner VM's kernel")?;
         let switch = Switch::new(capture);
         let station = Station::start(&switch);
+        let logs = Arc::<Logs>::default();
         progress.say("booting two hosts");
         let boot = |number: u8| -> Result<Host> {
             let mut host = HostSpec::new(number);
@@ -162,7 +166,14 @@ impl Pair {
             host.deadline = spec.deadline;
             host.cards = spec.seats.iter().map(|s| s.card + 1).max().unwrap_or(1);
             let vm = lab.boot(&host, &kernel, &switch, &dir)?;
-            let host = Host::new(number, vm, spec.kernel, spec.seats, switch.clone());
+            let host = Host::new(
+                number,
+                vm,
+                spec.kernel,
+                spec.seats,
+                switch.clone(),
+                logs.clone(),
+            );
             host.join()?;
             Ok(host)
         };
@@ -180,6 +191,7 @@ impl Pair {
             station,
             kernel,
             modules,
+            logs,
             dir,
         })
     }
@@ -218,56 +230,56 @@ impl Pair {
         Ok(Image {
             initrd: format!("/lab/inner/{name}"),
             drivers: drivers.join(","),
+            name: format!("VM {}", FIRST.ip()),
+            cpus: 1,
             trace: false,
             seats: &[FIRST],
         })
     }
 
-    /// What the hosts' kernels reported, from these records of their logs on.
+    /// Folder that the hosts see as `/lab/inner`.
+    pub(super) fn share(&self) -> PathBuf {
+        share(&self.dir)
+    }
+
+    /// What the kernels of hosts and VMs reported since this was last asked for, the first time since they booted.
     ///
     /// # Errors
-    /// None in practice: the patterns are fixed.
-    pub fn faults(&self, from: [usize; 2]) -> Result<Vec<String>> {
-        let mut faults = Vec::new();
-        for (h, from) in self.hosts.iter().zip(from) {
-            let found = Scanner::new()?.scan(&h.vm.guest.kernel_log(from));
-            faults.extend(found.into_iter().map(|f| format!("{}: {f}", h.name())));
+    /// If the list of patterns is wrong.
+    pub fn faults(&self) -> Result<Vec<String>> {
+        self.logs.faults()
+    }
+
+    /// In what an experiment with them is had.
+    pub fn setting(&self, guest_cpus: u32) -> Setting {
+        // KVM tells a machine that it is there (arch/x86/kernel/cpu/hypervisor.c); emulation is no hypervisor.
+        let kvm = self.hosts.iter().any(|h| {
+            let log = h.vm.guest.kernel_log(0);
+            log.iter().any(|r| r.text == "Hypervisor detected: KVM")
+        });
+        Setting {
+            chip: "82599",
+            kernel: self.kernel.flavour,
+            emulator: "fast",
+            accel: if kvm { "kvm" } else { "tcg" },
+            guest_cpus,
         }
-        Ok(faults)
     }
 
-    /// How long the hosts' logs are.
-    pub fn log_lengths(&self) -> [usize; 2] {
-        self.hosts
-            .each_ref()
-            .map(|h| h.vm.guest.kernel_log(0).len())
-    }
-
-    /// Powers them off.
+    /// Powers them off. Gives what their kernels reported since [`Self::faults`] was last asked for: of the end of the last VM, for
+    /// example.
     ///
     /// # Errors
     /// Those of waiting for QEMU.
-    pub fn shut_down(self) -> Result<()> {
+    pub fn shut_down(self) -> Result<Vec<String>> {
+        let faults = self.faults()?;
         for h in self.hosts {
             h.vm.shut_down()?;
         }
-        Ok(())
+        Ok(faults)
     }
 }
 
 fn share(dir: &TempDir) -> PathBuf {
     Path::new(dir.path()).join("inner")
-}
-
-/// What a VM boots from; paths are those of the hosts.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// Initial RAM file system.
-    pub initrd: String,
-    /// Names of the modules that it loads, comma-separated.
-    pub drivers: String,
-    /// Whether QEMU writes down what it does when.
-    pub trace: bool,
-    /// The VM's VFs.
-    pub seats: &'static [Seat],
 }

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What must not cost a VM: a destination that is not fit, and one that dies. The VM goes on where it is, and the reason is
-//! told.
+//! What must not cost a VM: a destination that is not fit. The VM goes on where it is, and the reason is told.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lab_agent::Run;
-use serde_json::json;
 
-use super::host::{Host, Preparation, PORT};
-use super::inner::{Card, Inner};
-use super::pair::{Image, Pair, Progress};
-use super::rounds::{self, boot_id, is_event};
-use super::{together, Plan, Traffic};
-use crate::kernel::Flavour;
-use crate::ktap::TestResult;
-use crate::lab::{Drivers, Head, Lab};
+use super::host::{Host, PORT};
+use super::inner::Inner;
+use super::judge::{check, logs_are_clean};
+use super::pair::{Pair, Progress};
+use super::rate;
+use super::rounds::{self, boot_id};
+use super::spec::{Card, Image, Plan, Preparation, Traffic};
+use super::streams;
+use crate::ktap::{Status, TestResult};
+use crate::lab::{Drivers, Lab};
 
 /// How a destination is unfit.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +36,7 @@ struct Stage<'a> {
     vm: &'a Inner,
 }
 
-const FIT: Preparation<'static> = Preparation {
+pub(super) const FIT: Preparation<'static> = Preparation {
     card: Card::Vf,
     restore: None,
     migratable: true,
@@ -155,46 +154,35 @@ const TROUBLES: &[Trouble] = &[
     },
 ];
 
-/// Moments at which the destination is killed.
-const KILLS: u32 = 20;
-
-/// Of them, after the VM has stopped on the source: every 8 ms.
-const KILLS_STOPPED: u32 = 6;
+/// Datagrams that a refusal may cost, of a hundred a second: a VM whose move is refused late stood for a moment.
+const REFUSED_LOSS: usize = 200;
 
 /// A VM that talks to the station through all of it.
-struct Talk<'a> {
+pub(super) struct Talk<'a> {
     pair: &'a Pair,
-    image: Image,
-    from: &'a Host,
-    to: &'a Host,
-    vm: Inner,
+    pub(super) image: Image,
+    pub(super) from: &'a Host,
+    pub(super) to: &'a Host,
+    pub(super) vm: Inner,
     flow: u32,
-    boot_id: String,
-    log_from: [usize; 2],
+    pub(super) boot_id: String,
+    traffic: Traffic,
     results: Vec<TestResult>,
 }
 
 impl<'a> Talk<'a> {
-    fn start(lab: &Lab, pair: &'a Pair) -> Result<Self> {
-        let log_from = pair.log_lengths();
+    pub(super) fn start(lab: &Lab, pair: &'a Pair) -> Result<Self> {
         pair.prepare(&FIT)?;
         let image = pair.image(lab, Card::Vf, Drivers::Rust)?;
+        Self::start_as(pair, image, &Plan::default())
+    }
+
+    /// Starts a VM of this image on hosts that are prepared, with the plan's traffic.
+    pub(super) fn start_as(pair: &'a Pair, image: Image, plan: &Plan<'_>) -> Result<Self> {
         let [from, to] = [&pair.hosts[0], &pair.hosts[1]];
         let vm = Inner::start(from, Card::Vf, &image, false)?;
         vm.configure()?;
-        let plan = Plan {
-            card: Card::Vf,
-            guest: Drivers::Rust,
-            head: Head::Value,
-            traffic: Traffic::Udp,
-            rounds: 0,
-            kernel: Flavour::Release,
-            rate: 100,
-            restore: None,
-            migratable: true,
-            trace: None,
-        };
-        let (flow, _) = rounds::start_traffic(&plan, &vm.agent, vm.seats, &pair.station)?;
+        let (flow, _) = rounds::start_traffic(plan, &vm.agent, vm.seats, &pair.station)?;
         Ok(Self {
             pair,
             image,
@@ -203,14 +191,19 @@ impl<'a> Talk<'a> {
             boot_id: boot_id(&vm.agent)?,
             vm,
             flow,
-            log_from,
+            traffic: plan.traffic,
             results: Vec::new(),
         })
     }
 
-    fn check(&mut self, name: &str, ok: bool, comment: &str) {
+    pub(super) fn check(&mut self, name: &str, ok: bool, comment: &str) {
         let (name, comment) = (name.to_owned(), comment.to_owned());
-        together::check(&mut self.results, name, ok, comment);
+        check(&mut self.results, name, ok, comment);
+    }
+
+    /// Whether a check went wrong.
+    pub(super) fn has_failed(&self) -> bool {
+        self.results.iter().any(|r| r.status == Status::Fail)
     }
 
     fn stage(&self) -> Stage<'_> {
@@ -221,85 +214,134 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Whether the VM is the one that it was, and answers.
-    fn is_well(&self) -> Result<bool> {
-        let seq = self.pair.station.next_seq(self.flow)?;
-        Ok(
-            rounds::settle(&self.pair.station, self.flow, seq)?.is_some()
-                && boot_id(&self.vm.agent).is_ok_and(|id| id == self.boot_id),
-        )
+    /// Whether the VM is the one that it was, and answers, and each of its TCP connections goes on.
+    pub(super) fn is_well(&self) -> Result<bool> {
+        let station = &self.pair.station;
+        let seq = station.next_seq(self.flow)?;
+        if rate::settle(station, self.flow, seq)?.is_none()
+            || !boot_id(&self.vm.agent).is_ok_and(|id| id == self.boot_id)
+        {
+            return Ok(false);
+        }
+        let agent = &self.vm.agent;
+        let before = streams::received(self.traffic, station, agent)?;
+        let after = streams::wait(self.traffic, station, agent, &before)?;
+        Ok(after.resumed == after.open && (after.open > 0 || !self.traffic.has_streams()))
     }
 
     /// Takes the VM for the one that has arrived.
-    fn has_moved(&mut self, arrived: Inner) {
+    pub(super) fn has_moved(&mut self, arrived: Inner) {
         std::mem::replace(&mut self.vm, arrived).quit();
         std::mem::swap(&mut self.from, &mut self.to);
     }
 
     /// A move that succeeds shows that nothing was left behind. Gives how long it took.
-    fn moves(&mut self, name: &str) -> Result<Duration> {
-        let begin = Instant::now();
-        let log = self.to.vm.guest.kernel_log(0).len();
-        match try_move(self.to, &self.image, &mut self.vm, PORT, log)? {
-            Err(arrived) => {
-                let took = begin.elapsed();
-                self.has_moved(arrived);
+    pub(super) fn moves(&mut self, name: &str) -> Result<Duration> {
+        match self.try_to_move()? {
+            Ok(took) => {
                 let well = self.is_well()?;
                 self.check(name, well, "");
                 Ok(took)
             }
-            Ok(why) => {
+            Err(why) => {
                 self.check(name, false, &why);
-                Ok(begin.elapsed())
+                Ok(Duration::ZERO)
             }
         }
     }
 
+    /// Moves the VM. Gives why not, if it does not.
+    pub(super) fn try_to_move(&mut self) -> Result<std::result::Result<Duration, String>> {
+        let log = self.to.vm.guest.kernel_log(0).len();
+        Ok(
+            match try_move(self.to, &self.image, &mut self.vm, PORT, log)? {
+                Outcome::Moved(arrived, took) => {
+                    self.has_moved(*arrived);
+                    Ok(took)
+                }
+                Outcome::Refused(why) | Outcome::Crashed(why) => Err(why),
+            },
+        )
+    }
+
+    /// Gives a VM that was started again what [`Self::start_as`] gave it. The station's flow is the same.
+    pub(super) fn started_again(&mut self) -> Result<()> {
+        self.vm.configure()?;
+        let plan = Plan {
+            traffic: self.traffic,
+            ..Plan::default()
+        };
+        rounds::start_services(&plan, &self.vm.agent, self.vm.seats, &self.pair.station)
+    }
+
     /// Ends the VM. Gives the results, and what the hosts' kernels reported.
-    fn end(mut self) -> Result<(Vec<TestResult>, Vec<String>)> {
+    pub(super) fn end(mut self) -> Result<(Vec<TestResult>, Vec<String>)> {
         let stats = self.pair.station.stats(self.flow)?;
         let text = format!("{stats:?}");
         self.check("nothing is duplicated", stats.duplicated == 0, &text);
         self.check("nothing is corrupted", stats.corrupted == 0, &text);
-        let faults = self.pair.faults(self.log_from)?;
-        self.check(
-            "kernel logs are clean",
-            faults.is_empty(),
-            faults.first().map_or("", String::as_str),
-        );
+        let faults = self.pair.faults()?;
+        self.results.push(logs_are_clean(&faults));
         self.pair.station.stop_flow(self.flow);
         self.vm.quit();
         Ok((self.results, faults))
     }
 }
 
-/// One move that must fail. Gives the reason, with what the destination's kernel has said from record `log` on, or `Err` with the
-/// VM where it arrived.
+/// What came of a try to move.
+pub(super) enum Outcome {
+    /// Refused, and why: what QEMU and the destination's kernel said.
+    Refused(String),
+    /// A QEMU crashed: the same, with how it ended.
+    Crashed(String),
+    /// The VM where it arrived, and how long it took from the command on.
+    Moved(Box<Inner>, Duration),
+}
+
+/// How long a QEMU that could not load a state may take to end.
+const MOMENT: Duration = Duration::from_secs(3);
+
+/// Tries to move a VM. The destination's kernel is quoted from record `log` on.
 fn try_move(
     to: &Host,
     image: &Image,
     source: &mut Inner,
     port: u16,
     log: usize,
-) -> Result<std::result::Result<String, Inner>> {
+) -> Result<Outcome> {
     let mut target = match Inner::start(to, Card::Vf, image, true) {
         Ok(target) => target,
-        Err(e) => return Ok(Ok(format!("{e:#}"))),
+        Err(e) => {
+            let why = format!("{e:#}");
+            let crashed = ["signal: Some", "Assertion", "core dumped"]
+                .iter()
+                .any(|s| why.contains(s));
+            return Ok(if crashed {
+                Outcome::Crashed(why)
+            } else {
+                Outcome::Refused(why)
+            });
+        }
     };
+    let begin = Instant::now();
     let moved = match rounds::begin_move(to, source, &mut target, (PORT, port))? {
         Some(refusal) => Err(refusal),
         None => rounds::end_move(source)?,
     };
     let Err(why) = moved else {
-        return Ok(Err(target));
+        return Ok(Outcome::Moved(Box::new(target), begin.elapsed()));
     };
+    let crash = source.crash(Duration::ZERO).or(target.crash(MOMENT));
     let mut why = rounds::why_not(&why, source, &target);
     for record in to.vm.guest.kernel_log(log) {
         why += "\n";
         why += &record.text;
     }
     target.quit();
-    Ok(Ok(why))
+    Ok(match crash {
+        Some(crash) => Outcome::Crashed(format!("{crash}: {why}")),
+        None => Outcome::Refused(why),
+    })
 }
 
 /// Tries every unfit destination. Gives the results, and what the hosts' kernels reported.
@@ -312,96 +354,35 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
         progress.say(trouble.name);
         let log = talk.to.vm.guest.kernel_log(0).len();
         (trouble.make)(&talk.stage()).context(trouble.name)?;
+        let first = pair.station.next_seq(talk.flow)?;
         match try_move(talk.to, &talk.image, &mut talk.vm, trouble.port, log)? {
-            Ok(why) => {
+            Outcome::Refused(why) => {
                 talk.check(
                     &format!("{}: refused, and says why", trouble.name),
                     why.contains(trouble.says),
                     &why,
                 );
             }
-            Err(arrived) => {
+            Outcome::Crashed(why) => {
+                let name = format!("{}: refused, and no QEMU crashes", trouble.name);
+                talk.check(&name, false, &why);
+            }
+            Outcome::Moved(arrived, _) => {
                 talk.check(&format!("{}: refused", trouble.name), false, "it moved");
-                talk.has_moved(arrived);
+                talk.has_moved(*arrived);
             }
         }
+        let next = pair.station.next_seq(talk.flow)?;
         let well = talk.is_well()?;
         talk.check(&format!("{}: the VM goes on", trouble.name), well, "");
+        let lost = pair.station.lost_between(talk.flow, first, next)?.len();
+        talk.check(
+            &format!("{}: it loses little", trouble.name),
+            lost <= REFUSED_LOSS,
+            &format!("{lost} of {} datagrams", next - first),
+        );
         (trouble.mend)(&talk.stage()).context(trouble.name)?;
     }
     talk.moves("after all refusals the VM moves")?;
     talk.end()
-}
-
-/// Kills the destination at [`KILLS`] moments. Gives the results, and what the hosts' kernels reported.
-///
-/// # Errors
-/// If a step fails that is no part of a move.
-pub fn kill_destinations(
-    lab: &Lab,
-    pair: &Pair,
-    progress: &Progress,
-) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let mut talk = Talk::start(lab, pair)?;
-    let took = talk.moves("the VM moves")?;
-    for n in 0..KILLS {
-        progress.say(&format!(
-            "killing the destination, moment {} of {KILLS}",
-            n + 1
-        ));
-        let (name, arrived) = kill(&talk.image, talk.to, &mut talk.vm, n, took)?;
-        if let Some(arrived) = arrived {
-            talk.has_moved(arrived);
-        }
-        let well = talk.is_well()?;
-        talk.check(
-            &format!("destination killed {name}: the VM goes on"),
-            well,
-            "",
-        );
-        if !well {
-            break;
-        }
-    }
-    talk.moves("after all of it the VM moves")?;
-    talk.end()
-}
-
-/// Kills the destination's QEMU at moment `n`. Gives which that was, and the VM if it had arrived before.
-fn kill(
-    image: &Image,
-    to: &Host,
-    vm: &mut Inner,
-    n: u32,
-    took: Duration,
-) -> Result<(String, Option<Inner>)> {
-    let mut target = Inner::start(to, Card::Vf, image, true)?;
-    rounds::begin_move(to, vm, &mut target, (PORT, PORT))?;
-    let before = KILLS - KILLS_STOPPED;
-    let name = if n < before {
-        let wait = took * n / before;
-        thread::sleep(wait);
-        format!("{} ms after the command", wait.as_millis())
-    } else {
-        vm.qmp
-            .wait(|e| is_event(e, "STOP"), Duration::from_secs(180))?;
-        let wait = Duration::from_millis(8) * (n - before);
-        thread::sleep(wait);
-        format!("{} ms after the VM stopped", wait.as_millis())
-    };
-    let info = vm.qmp.execute("query-migrate", json!({}))?;
-    if info.get("status").and_then(serde_json::Value::as_str) == Some("completed") {
-        return Ok((format!("{name}, too late: it had moved"), Some(target)));
-    }
-    target.kill();
-    let why = match rounds::end_move(vm)? {
-        // The destination had said that the VM runs there, and died before the source was asked again. Who manages the hosts
-        // knows that it is dead, and lets the source go on.
-        Ok(()) => {
-            vm.qmp.execute("cont", json!({}))?;
-            "the VM ran there, and is resumed on the source".to_owned()
-        }
-        Err(why) => why,
-    };
-    Ok((format!("{name} ({why})"), None))
 }

@@ -11,12 +11,14 @@ use plotters::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::inner::Card;
+use super::judge::{self, Want};
 use super::loss::{Drops, SwitchOver};
-use super::{Plan, Traffic};
+use super::spec::{Card, Plan, Setting, Traffic};
 use crate::lab::Drivers;
+use crate::retry::{self, Retry};
 use crate::station::flow::{Sample, Stats};
 use crate::station::{Station, Stream};
+use crate::stats::median;
 
 /// One migration. Times are in ms after the command to migrate where the name says `at`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -76,6 +78,22 @@ pub struct Round {
     pub frames_duplicated: u64,
     /// Answered with another content.
     pub frames_corrupted: u64,
+    /// Why a QEMU crashed, if one did: that is no refusal.
+    pub crash: Option<String>,
+    /// From the VM running on the destination until the station had its answers as before.
+    pub settled_ms: f64,
+    /// How often the VF's driver in the VM said that its link came up, on the destination.
+    pub link_ups: usize,
+    /// TCP connections that were open when the VM arrived.
+    pub tcp_open: usize,
+    /// Of them, those that received something on the destination.
+    pub tcp_resumed: usize,
+    /// How long that took for all.
+    pub tcp_resumed_ms: f64,
+    /// Transmit queues of the VM that did not run empty on the destination.
+    pub stuck_queues: Vec<String>,
+    /// Who reported the pages that the VF wrote: `marked`, `followed` or `everything`; empty where the driver does not say.
+    pub dirty: String,
     /// When the command was given, in ms after the flow's start.
     #[serde(skip)]
     pub begin_ms: f64,
@@ -143,6 +161,7 @@ impl Round {
         self.mmio_save = get(source, "mmio_save");
         self.mmio_load = get(target, "mmio_load");
         self.state_bytes = get(source, "state_bytes");
+        self.dirty = source.get("dirty").cloned().unwrap_or_default();
         self.restore = target
             .get("restore")
             .cloned()
@@ -156,8 +175,10 @@ fn to_ms(us: u64) -> f64 {
 
 /// What was seen over the whole run.
 pub(super) struct Seen {
+    pub(super) setting: Setting,
     pub(super) stats: Stats,
     pub(super) streams: Vec<Stream>,
+    pub(super) queue_pairs: u32,
     pub(super) samples: Vec<Sample>,
     /// When those were sent that did not come back, in µs after the flow's start.
     pub(super) lost: Vec<u64>,
@@ -166,6 +187,16 @@ pub(super) struct Seen {
     pub(super) alive: bool,
     pub(super) answers_at_the_end: bool,
     pub(super) faults: Vec<String>,
+}
+
+/// How many times more processors this machine was asked for in the last minute than an experiment alone asks for: its two hosts and
+/// their VMs keep twice as many threads busy as there are cores.
+fn oversubscription() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split(' ').next().and_then(|l| l.parse::<f64>().ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let times = load.unwrap_or_default() / (2 * cores) as f64;
+    (times * 100.0).round() / 100.0
 }
 
 /// All rounds.
@@ -177,14 +208,25 @@ pub struct Report {
     pub guest: String,
     /// Head policy of the model.
     pub head: String,
+    /// Chip, kernel, emulator, and CPUs of the VM.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Queue pairs of its card.
+    pub queue_pairs: u32,
+    /// How many times more this machine was asked for than it has, see [`oversubscription`].
+    pub load: f64,
     /// Traffic.
     pub traffic: Traffic,
-    /// Datagrams per second.
+    /// Datagrams per second that were asked for.
+    pub asked_rate: u32,
+    /// Datagrams per second that the VM could answer.
     pub rate: u32,
     /// Each migration.
     pub rounds: Vec<Round>,
     /// Median of the rounds' blackouts.
     pub median_blackout_ms: f64,
+    /// The same as a multiple of that of a VM with virtio-net alone, on the same hosts afterwards, where it was measured.
+    pub ratio_to_virtio: Option<f64>,
     /// Whether the VM went on to the end, without a restart.
     pub guest_alive: bool,
     /// Whether it still answered the station then.
@@ -197,35 +239,35 @@ pub struct Report {
     pub frames_duplicated: u64,
     /// Answered with another content.
     pub frames_corrupted: u64,
+    /// Of them, sent after the last migration.
+    pub frames_lost_after: usize,
     /// TCP streams.
     pub streams: Vec<Stream>,
     /// Kernel reports of hosts and VM.
     pub faults: Vec<String>,
+    /// Boots of hosts that were given up and repeated.
+    pub retried: Vec<Retry>,
+    /// The VM's card.
+    #[serde(skip)]
+    pub(super) card: Card,
+    /// Whether its driver marks the pages that the VF wrote.
+    #[serde(skip)]
+    pub(super) guest_marks: bool,
     /// Answers, for the picture.
     #[serde(skip)]
-    samples: Vec<Sample>,
+    pub(super) samples: Vec<Sample>,
     /// When those were sent that were not answered, likewise.
     #[serde(skip)]
-    lost: Vec<u64>,
-}
-
-/// Middle value, or the mean of the two in the middle.
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut v: Vec<f64> = values.collect();
-    v.sort_by(f64::total_cmp);
-    let at = |i: usize| v.get(i).copied().unwrap_or_default();
-    if v.len() % 2 == 1 {
-        at(v.len() / 2)
-    } else {
-        (at((v.len() / 2).saturating_sub(1)) + at(v.len() / 2)) / 2.0
-    }
+    pub(super) lost: Vec<u64>,
 }
 
 impl Report {
     pub(super) fn new(plan: &Plan<'_>, rate: u32, rounds: Vec<Round>, seen: Seen) -> Self {
         let Seen {
+            setting,
             stats,
             streams,
+            queue_pairs,
             samples,
             lost,
             lost_after,
@@ -233,64 +275,22 @@ impl Report {
             answers_at_the_end,
             faults,
         } = seen;
-        let mut wrong = Vec::new();
-        wrong.extend(rounds.iter().filter_map(|r| r.error.clone()));
-        if !alive {
-            wrong.push("the VM did not survive".into());
-        }
-        if !answers_at_the_end {
-            wrong.push("the VM does not answer the station any more".into());
-        }
-        if stats.corrupted > 0 {
-            wrong.push(format!("{} datagrams came back changed", stats.corrupted));
-        }
-        if stats.duplicated > 0 {
-            wrong.push(format!("{} datagrams came back twice", stats.duplicated));
-        }
-        if streams.iter().any(|s| s.corrupted > 0) {
-            wrong.push("a TCP stream has wrong bytes".into());
-        }
-        if plan.traffic == Traffic::Tcp && !streams.iter().any(|s| s.open && s.bytes > 0) {
-            wrong.push("the TCP stream did not survive".into());
-        }
-        if let Some(first) = faults.first() {
-            wrong.push(format!(
-                "{} kernel reports, the first: {}",
-                faults.len(),
-                first.lines().next().unwrap_or_default()
-            ));
-        }
-        // Where the guest knows nothing of the project, its rings are reset and what was under way is lost; where the VF is
-        // unplugged, much more is.
-        let seamless = |r: &&Round| ["write", "rearm"].contains(&r.restore.as_str());
-        for r in rounds.iter().filter(seamless) {
-            if r.frames_lost_outside > 0 {
-                wrong.push(format!(
-                    "{} to {}: {} datagrams lost outside the blackout ({})",
-                    r.from, r.to, r.frames_lost_outside, r.drops
-                ));
-            }
-        }
-        if lost_after > 0 && rounds.last().as_ref().is_some_and(seamless) {
-            wrong.push(format!(
-                "{lost_after} datagrams lost after the last migration"
-            ));
-        }
-        Self {
-            result: if wrong.is_empty() {
-                "ok".into()
-            } else {
-                wrong.join("; ")
-            },
+        let mut report = Self {
+            result: String::new(),
             guest: if plan.card == Card::Virtio {
                 "virtio".into()
             } else {
                 plan.guest.name().into()
             },
             head: plan.head.name().into(),
+            setting,
+            queue_pairs,
+            load: oversubscription(),
             traffic: plan.traffic,
+            asked_rate: plan.rate,
             rate,
             median_blackout_ms: median(rounds.iter().map(|r| r.blackout_ms)),
+            ratio_to_virtio: None,
             rounds,
             guest_alive: alive,
             answers_at_the_end,
@@ -298,11 +298,65 @@ impl Report {
             frames_lost: stats.lost,
             frames_duplicated: stats.duplicated,
             frames_corrupted: stats.corrupted,
+            frames_lost_after: lost_after,
             streams,
             faults,
+            retried: retry::all(),
+            card: plan.card,
+            guest_marks: plan.card == Card::Vf && plan.guest == Drivers::Rust,
             samples,
             lost,
+        };
+        report.judge();
+        report
+    }
+
+    /// One without moves, for tests.
+    #[cfg(test)]
+    pub(super) fn example() -> Self {
+        let seen = Seen {
+            setting: Setting {
+                chip: "82599",
+                kernel: crate::kernel::Flavour::Release,
+                emulator: "fixes",
+                accel: "tcg",
+                guest_cpus: 1,
+            },
+            stats: Stats::default(),
+            streams: vec![],
+            queue_pairs: 1,
+            samples: vec![],
+            lost: vec![],
+            lost_after: 0,
+            alive: true,
+            answers_at_the_end: true,
+            faults: vec![],
+        };
+        Self {
+            load: 0.5,
+            retried: vec![],
+            ..Self::new(&Plan::default(), 100, vec![], seen)
         }
+    }
+
+    fn judge(&mut self) {
+        let wrong = judge::wrong(&judge::judge(self, Want::Moves(None)));
+        self.result = if wrong.is_empty() { "ok".into() } else { wrong };
+    }
+
+    /// Compares with a VM that has no VF.
+    pub(super) fn compare(&mut self, virtio: &Self) {
+        if virtio.result == "ok" && virtio.median_blackout_ms > 0.0 {
+            let ratio = self.median_blackout_ms / virtio.median_blackout_ms;
+            self.ratio_to_virtio = Some((ratio * 100.0).round() / 100.0);
+        }
+        self.faults.extend(virtio.faults.iter().cloned());
+    }
+
+    /// Adds what kernels reported after the last move.
+    pub(super) fn add_faults(&mut self, late: Vec<String>) {
+        self.faults.extend(late);
+        self.judge();
     }
 
     /// An error where something is wrong.
@@ -358,7 +412,8 @@ impl Report {
         println!("{}", self.sparkline());
         for s in &self.streams {
             println!(
-                "TCP: {:.1} MiB, {} wrong bytes, longest gap {:.1} ms",
+                "TCP {}: {:.1} MiB, {} wrong bytes, longest gap {:.1} ms",
+                if s.to_vm { "to the VM" } else { "from the VM" },
                 mib(s.bytes),
                 s.corrupted,
                 to_ms(s.longest_gap_us)
@@ -374,9 +429,13 @@ impl Report {
             self.frames_corrupted,
             if self.guest_alive { "alive" } else { "NOT alive" }
         );
+        if let Some(ratio) = self.ratio_to_virtio {
+            println!("{ratio:.2} times the blackout of a VM with virtio-net alone");
+        }
         if self.guest == Drivers::C.name() {
             println!("{}", self.unmodified());
         }
+        retry::print();
         println!("result: {}", self.result);
     }
 
@@ -593,13 +652,6 @@ fn mib(bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
-        assert_eq!(median([4.0, 1.0].into_iter()), 2.5);
-        assert_eq!(median(std::iter::empty()), 0.0);
-    }
 
     #[test]
     fn phases_follow_each_other() {

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A VM that talks to the station while it moves to and fro.
 
-use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
-use super::host::{Host, Seat, PORT};
-use super::inner::{Card, Inner};
+use super::diagnose::{diagnose, explained};
+use super::host::{Host, PORT};
+use super::inner::Inner;
 use super::loss::Drops;
 use super::pair::{Pair, Progress};
+use super::rate::{self, settle, wait_for_answers, ANSWERS};
 use super::report::{self, Report, Round};
-use super::{Plan, Traffic};
+use super::spec::{is_checked, Card, Plan, Seat};
+use super::streams;
 use crate::guest::Guest;
 use crate::kernel::Flavour;
-use crate::klog::{self, Scanner};
+use crate::klog;
 use crate::lab::Lab;
 use crate::qmp::Refused;
-use crate::station::control::parse_mac;
-use crate::station::flow::Sample;
-use crate::station::{FlowSpec, Station, V4};
+use crate::station::Station;
 
 /// Starts the VM on the first host, moves it as planned, and ends it.
 ///
@@ -29,9 +29,9 @@ use crate::station::{FlowSpec, Station, V4};
 /// If a step fails; faults of the migration itself are in the report.
 pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Result<Report> {
     let (station, [first, second]) = (&pair.station, &pair.hosts);
-    let log_from = pair.log_lengths();
     let mut image = pair.image(lab, plan.card, plan.guest)?;
     image.trace = plan.trace.is_some();
+    image.cpus = plan.guest_cpus;
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
     vm.configure().with_context(|| diagnose(first, &mut vm))?;
@@ -41,6 +41,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let mut rounds = Vec::new();
     let asked = boot_id(&vm.agent);
     let boot_id = explained(asked, "asking the VM for its boot id", first, &mut vm)?;
+    let counted = queue_pairs(&vm.agent);
+    let queue_pairs = explained(counted, "counting the VM's queues", first, &mut vm)?;
     // Each datagram from here on belongs to the migration during or after which it was sent.
     let mut seq = station.next_seq(flow)?;
     let counted = drops(pair, &vm);
@@ -59,7 +61,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             to.name()
         ));
         let waiting = Inner::start(to, plan.card, &image, true)?;
-        let (mut round, arrived) = one_round(station, (flow, &mut seq), from, to, vm, waiting)?;
+        let (mut round, arrived) =
+            one_round(station, plan, (flow, &mut seq), from, to, vm, waiting)?;
         vm = arrived;
         match drops(pair, &vm) {
             Ok(now) => {
@@ -89,34 +92,28 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let (_, samples) = station.samples(flow)?;
     let lost = station.lost_between(flow, 0, sent)?;
     let lost_after = station.lost_between(flow, seq, sent)?;
-    let mut faults = pair.faults(log_from)?;
+    let mut faults = pair.faults()?;
     if !alive || !answers_at_the_end {
         let at = if plan.rounds % 2 == 0 { first } else { second };
         faults.push(format!("the VM is not well:\n{}", diagnose(at, &mut vm)));
     }
-    // Only an idle VM has nothing under way; its TCP stream goes on.
-    if alive && plan.traffic == Traffic::Udp {
-        match byte_limits(&vm.agent) {
-            Ok(stuck) if stuck.is_empty() => {}
-            Ok(stuck) => faults.push(format!(
-                "VM: queues that take bytes for being under way: {stuck}"
-            )),
-            Err(e) => faults.push(format!("VM: asking for byte limits: {e:#}")),
+    let asked = streams::all(plan.traffic, station, &vm.agent);
+    let streams = match asked {
+        Ok(streams) => streams,
+        Err(e) => {
+            faults.push(format!("{e:#}"));
+            station.streams()
         }
-    }
-    faults.extend(
-        Scanner::new()?
-            .scan(&vm.agent.kernel_log(0))
-            .into_iter()
-            .map(|f| format!("VM: {f}")),
-    );
+    };
     let report = Report::new(
         plan,
         rate,
         rounds,
         report::Seen {
+            setting: pair.setting(plan.guest_cpus),
             stats: station.stats(flow)?,
-            streams: station.streams(),
+            streams,
+            queue_pairs,
             samples,
             lost,
             lost_after: lost_after.len(),
@@ -165,18 +162,6 @@ fn udp_counter(snmp: &str, name: &str) -> Option<u64> {
     pairs.find(|(n, _)| *n == name)?.1.parse().ok()
 }
 
-/// Transmit queues of an idle VM whose byte limit counts something as under way: what a driver
-/// frees at a move without accounting for it stays there for ever, and stops the queue in the end.
-fn byte_limits(agent: &Guest) -> Result<String> {
-    let files = "/sys/class/net/eth*/queues/tx-*/byte_queue_limits/inflight";
-    let script = format!(
-        "for i in $(seq 50); do cat {files} | grep -qvx 0 || exit 0; sleep 0.1; done
-         grep -Hvx 0 {files}; exit 0"
-    );
-    let out = agent.sh(&script, Duration::from_secs(30))?.ok()?;
-    Ok(out.trim().replace('\n', ", "))
-}
-
 /// What tells a VM that went on from one that started anew.
 pub(super) fn boot_id(agent: &Guest) -> Result<String> {
     agent
@@ -187,7 +172,7 @@ pub(super) fn boot_id(agent: &Guest) -> Result<String> {
         .ok()
 }
 
-/// Starts the VM's half of the traffic and the station's, at a rate that leaves the VM [`HEADROOM`]: under emulation on a loaded
+/// Starts the VM's half of the traffic and the station's, at a rate that leaves the VM [`rate::HEADROOM`]: under emulation on a loaded
 /// machine the VM may keep up with less than was asked for. Gives the flow and its rate.
 ///
 /// The echo's socket holds seconds of datagrams: a VM that is not scheduled for long during pre-copy then loses none in its own
@@ -198,6 +183,18 @@ pub(super) fn start_traffic(
     seats: &[Seat],
     station: &Station,
 ) -> Result<(u32, u32)> {
+    start_services(plan, agent, seats, station)?;
+    let seat = seats.first().context("the VM has no card")?;
+    rate::start_flow(station, *seat, plan.rate)
+}
+
+/// Starts the VM's half of the traffic.
+pub(super) fn start_services(
+    plan: &Plan<'_>,
+    agent: &Guest,
+    seats: &[Seat],
+    station: &Station,
+) -> Result<()> {
     let mut script = "echo 8388608 >/proc/sys/net/core/rmem_default".to_owned();
     for seat in seats {
         script += &format!(
@@ -206,106 +203,12 @@ pub(super) fn start_traffic(
         );
     }
     agent.sh(&script, Duration::from_secs(30))?.ok()?;
-    if plan.traffic == Traffic::Tcp {
-        agent
-            .sh(
-                &format!("(/init tcp-stream {V4} >/dev/null 2>&1 </dev/null &)"),
-                Duration::from_secs(30),
-            )?
-            .ok()?;
-    }
-    let seat = seats.first().context("the VM has no card")?;
-    start_flow(station, *seat, plan.rate)
+    streams::start(plan.traffic, station, agent)
 }
-
-/// Starts a flow to one of a VM's cards, as [`start_traffic`] does. Gives the flow and its rate.
-pub(super) fn start_flow(station: &Station, seat: Seat, rate: u32) -> Result<(u32, u32)> {
-    let spec = FlowSpec {
-        mac: parse_mac(&seat.mac())?,
-        to: seat.ip().parse().context("the VM's address")?,
-        rate,
-        size: 200,
-    };
-    let most = capacity(station, spec)? / HEADROOM;
-    let least = rate.min(MIN_RATE);
-    let mut rate = rate.min(most).max(least);
-    loop {
-        let flow = station.start_flow(FlowSpec { rate, ..spec })?;
-        thread::sleep(Duration::from_secs(3));
-        let last = station.next_seq(flow)?;
-        thread::sleep(Duration::from_millis(500));
-        let lost = station.lost_between(flow, 0, last)?.len();
-        if lost == 0 && station.stats(flow)?.received > 0 {
-            return Ok((flow, rate));
-        }
-        station.stop_flow(flow);
-        if rate <= least {
-            bail!(
-                "the VM does not answer the station, or not always: {:?}",
-                station.stats(flow)?
-            );
-        }
-        rate = (rate / 2).max(least);
-    }
-}
-
-/// How many datagrams a second a VM answers for a moment: the least of a few bursts, after one for ARP and for the VM's code to be
-/// translated. Each fits the VF's ring, so that the VM's processor alone limits it.
-fn capacity(station: &Station, spec: FlowSpec) -> Result<u32> {
-    const BURSTS: u32 = 4;
-    const BURST_RATE: u32 = 5000;
-    /// The debug kernel, beside other machines, was seen to answer 40 a second; the next flow would stand in line behind them.
-    const BURST_ANSWERS: Duration = Duration::from_secs(60);
-    /// When no more are expected: while the VM asks for the station's address it keeps answers, but not all of a burst
-    /// (`unres_qlen_bytes` in `net/core/neighbour.c`).
-    const QUIET: Duration = Duration::from_secs(5);
-    let mut least = u32::MAX;
-    for n in 0..BURSTS {
-        let flow = station.start_flow(FlowSpec {
-            rate: BURST_RATE,
-            ..spec
-        })?;
-        thread::sleep(Duration::from_millis(50));
-        station.stop_flow(flow);
-        let sent = station.next_seq(flow)?;
-        let end = Instant::now() + BURST_ANSWERS;
-        let mut missing = station.lost_between(flow, 0, sent)?.len();
-        while missing > 0 && Instant::now() < end {
-            wait_for_answers(station, flow, 0..sent, QUIET)?;
-            let now = station.lost_between(flow, 0, sent)?.len();
-            if now == missing {
-                break;
-            }
-            missing = now;
-        }
-        let (_, samples) = station.samples(flow)?;
-        let took_us = samples
-            .iter()
-            .map(Sample::back_us)
-            .max()
-            .unwrap_or(u64::MAX);
-        let per_second = samples.len() as u64 * 1_000_000 / took_us.max(1);
-        if n > 0 {
-            least = least.min(u32::try_from(per_second)?);
-        }
-    }
-    Ok(least)
-}
-
-/// Datagrams per second below which a blackout could not be told from the time between two of them; less only if asked for.
-const MIN_RATE: u32 = 25;
-
-/// How many times the traffic a VM must be able to answer before it moves. While it moves, each of its writes to a page that was
-/// sent already traps, and two more QEMUs want the same processors; a VM that then cannot answer as fast as it is asked has its
-/// socket overflow for as long, and the loss would be taken for one of the move.
-const HEADROOM: u32 = 4;
 
 /// How long a migration may take.
 fn limit(kernel: Flavour) -> Duration {
-    Duration::from_secs(match kernel {
-        Flavour::Release => 180,
-        Flavour::Debug => 900,
-    })
+    Duration::from_secs(if is_checked(kernel) { 900 } else { 180 })
 }
 
 /// Moves the VM once. What goes wrong with the migration itself is in the round; the VM is then still on the source.
@@ -313,6 +216,7 @@ fn limit(kernel: Flavour) -> Duration {
 /// The flow comes with the number of the first datagram that no earlier migration accounts for.
 fn one_round(
     station: &Station,
+    plan: &Plan<'_>,
     (flow, seq): (u32, &mut u64),
     from: &Host,
     to: &Host,
@@ -352,6 +256,8 @@ fn one_round(
     let info = source.qmp.execute("query-migrate", json!({}))?;
     round.take_qemu(&info);
     if let Err(why) = moved {
+        let (here, there) = (source.crash(Duration::ZERO), target.crash(MOMENT));
+        round.crash = here.or(there);
         round.error = Some(why_not(&why, &source, &target));
         target.quit();
         return Ok((round, source));
@@ -362,6 +268,9 @@ fn one_round(
         .qmp
         .wait(|e| is_event(e, "RESUME"), short)
         .with_context(|| why_not(&diagnose(to, &mut target), &source, &target))?;
+    let ran = Instant::now();
+    let asked = streams::received(plan.traffic, station, &target.agent);
+    let before = explained(asked, "asking for TCP connections", to, &mut target)?;
     match target.card {
         Card::Replug => {
             target.plug()?;
@@ -378,6 +287,16 @@ fn one_round(
         Card::Vf | Card::Virtio => {}
     }
     let settled = settle(station, flow, station.next_seq(flow)?)?;
+    round.settled_ms = ran.elapsed().as_secs_f64() * 1000.0;
+    if settled.is_some() {
+        let waited = streams::wait(plan.traffic, station, &target.agent, &before);
+        let resumed = explained(waited, "waiting for TCP connections", to, &mut target)?;
+        round.tcp_open = resumed.open;
+        round.tcp_resumed = resumed.resumed;
+        round.tcp_resumed_ms = resumed.took.as_secs_f64() * 1000.0;
+        round.stuck_queues = stuck_queues(&target.agent)?;
+        round.link_ups = link_ups(&target.agent);
+    }
     let next = settled.map_or_else(|| station.next_seq(flow), Ok)?;
     round.take_station(station, flow, *seq..next, begin)?;
     *seq = next;
@@ -395,6 +314,37 @@ fn one_round(
     }
     source.quit();
     Ok((round, target))
+}
+
+/// How long a QEMU that could not load a state may take to end.
+const MOMENT: Duration = Duration::from_secs(3);
+
+/// How often the driver of the VF has said that the link came up, since the VM arrived: once for each time that it starts the VF.
+fn link_ups(agent: &Guest) -> usize {
+    agent
+        .kernel_log(0)
+        .iter()
+        .filter(|r| r.text.starts_with("ixgbevf") && r.text.contains("NIC Link is Up"))
+        .count()
+}
+
+/// Queue pairs of the VM's card.
+fn queue_pairs(agent: &Guest) -> Result<u32> {
+    let script = "set -- /sys/class/net/eth0/queues/tx-*; echo $#";
+    let text = agent.sh(script, Duration::from_secs(30))?.ok()?;
+    text.trim().parse().context("the number of queues")
+}
+
+/// Transmit queues of the VM that hold bytes all the time, though nobody sends that much: frames that the VF was given and that
+/// were never said to be sent. Empty where the driver does not count (BQL).
+fn stuck_queues(agent: &Guest) -> Result<Vec<String>> {
+    let script = "for q in /sys/class/net/eth0/queues/tx-*/byte_queue_limits/inflight; do
+            [ -e $q ] || continue
+            i=0; while [ $i -lt 500 ]; do read n <$q; [ \"$n\" = 0 ] && break; i=$((i + 1)); sleep 0.02; done
+            [ \"$n\" = 0 ] || echo $q holds $n bytes
+        done";
+    let text = agent.sh(script, Duration::from_secs(120))?.ok()?;
+    Ok(text.lines().map(String::from).collect())
 }
 
 /// Waits until the VM answers by a VF of the host.
@@ -420,16 +370,36 @@ pub(super) fn begin_move(
     to: &Host,
     source: &mut Inner,
     target: &mut Inner,
+    ports: (u16, u16),
+) -> Result<Option<String>> {
+    let hold = source.card == Card::Closed;
+    begin(to, source, target, ports, hold)
+}
+
+/// Starts a move in which QEMU sends memory until it is [let go](let_go).
+pub(super) fn begin_held(
+    to: &Host,
+    source: &mut Inner,
+    target: &mut Inner,
+) -> Result<Option<String>> {
+    begin(to, source, target, (PORT, PORT), true)
+}
+
+fn begin(
+    to: &Host,
+    source: &mut Inner,
+    target: &mut Inner,
     (listen, connect): (u16, u16),
+    hold: bool,
 ) -> Result<Option<String>> {
     let downtime_ms = downtime_ms(source.kernel);
     // With the bandwidth that holds it, a page takes longer than that, and a VM that runs always has one to send.
-    let hold = if source.card == Card::Closed {
+    let bandwidth = if hold {
         4096 * 1000 / u64::from(downtime_ms)
     } else {
         GOES
     };
-    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": downtime_ms, "avail-switchover-bandwidth": hold });
+    let parameters = json!({ "max-bandwidth": 1_u64 << 30, "downtime-limit": downtime_ms, "avail-switchover-bandwidth": bandwidth });
     source.qmp.execute("migrate-set-parameters", parameters)?;
     // Those of the migration by which the VM came here.
     source.qmp.events.clear();
@@ -443,6 +413,13 @@ pub(super) fn begin_move(
         Err(e) if e.downcast_ref::<Refused>().is_some() => Ok(Some(format!("{e:#}"))),
         Err(e) => Err(e),
     }
+}
+
+/// Lets QEMU stop the VM of a move that was [held](begin_held).
+pub(super) fn let_go(source: &mut Inner) -> Result<()> {
+    let parameters = json!({ "avail-switchover-bandwidth": GOES });
+    source.qmp.execute("migrate-set-parameters", parameters)?;
+    Ok(())
 }
 
 /// Waits until most memory is sent, has the guest close its VF, and lets QEMU stop the VM.
@@ -465,9 +442,7 @@ fn close_at_the_end(source: &mut Inner) -> Result<()> {
         thread::sleep(Duration::from_millis(10));
     }
     source.set_link(false)?;
-    let parameters = json!({ "avail-switchover-bandwidth": GOES });
-    source.qmp.execute("migrate-set-parameters", parameters)?;
-    Ok(())
+    let_go(source)
 }
 
 /// Waits for the end of a move. Gives why it failed, if it did.
@@ -498,9 +473,10 @@ pub(super) fn why_not(why: &str, source: &Inner, target: &Inner) -> String {
 /// it stop the VM with megabytes left, which the emulated network needs tens of milliseconds for. On the debug kernel a VM that
 /// answers 50 datagrams a second dirties more than it can send in 300 ms, and the migration did not end in three minutes.
 fn downtime_ms(kernel: Flavour) -> u32 {
-    match kernel {
-        Flavour::Release => 20,
-        Flavour::Debug => 3000,
+    if is_checked(kernel) {
+        3000
+    } else {
+        20
     }
 }
 
@@ -517,93 +493,6 @@ pub(super) fn migration_is(event: &Value, states: &[&str]) -> bool {
             .pointer("/data/status")
             .and_then(Value::as_str)
             .is_some_and(|s| states.contains(&s))
-}
-
-/// How long the answers to a flow that has ended may take on a loaded machine.
-const ANSWERS: Duration = Duration::from_secs(5);
-
-/// Waits until what a flow sent in this range has come back, or for `limit`: what is lost stays lost.
-fn wait_for_answers(station: &Station, flow: u32, sent: Range<u64>, limit: Duration) -> Result<()> {
-    let end = Instant::now() + limit;
-    while Instant::now() < end && !station.lost_between(flow, sent.start, sent.end)?.is_empty() {
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
-/// How long a VM that has arrived may take to catch up with what it was sent meanwhile: on the debug kernel, beside other work, it
-/// was behind by four seconds when 20 were over.
-const SETTLE: Duration = Duration::from_secs(180);
-
-/// Waits until the flow runs as before: some datagrams sent after `seq` came back, and those sent until then had time to.
-/// Gives the number of the first that had not; `None` if the flow does not run.
-///
-/// A loaded machine may keep an answer for long, so those under way are waited for as long as they come.
-pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<Option<u64>> {
-    let end = Instant::now() + SETTLE;
-    loop {
-        let now = station.next_seq(flow)?;
-        if now > seq + 20 && station.lost_between(flow, now - 20, now)?.len() < 10 {
-            wait_for_answers(station, flow, now - 20..now, Duration::from_secs(2))?;
-            return Ok(Some(now));
-        }
-        if Instant::now() > end {
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// What helps to understand why a VM that has arrived does not answer.
-pub(super) fn diagnose(to: &Host, vm: &mut Inner) -> String {
-    let limit = Duration::from_secs(20);
-    let mut machine = machine_state(to, vm) + "a second later:\n";
-    thread::sleep(Duration::from_secs(1));
-    machine += &machine_state(to, vm);
-    let vm_state = "grep -E 'CPU|eth0|ixgbevf|virtio' /proc/interrupts; cd /sys/class/net/eth0/statistics; grep . rx_packets \
-                    tx_packets rx_dropped rx_errors; dmesg | tail -n 5";
-    let host_state = "ip -s -s link; for n in $(ls /sys/bus/pci/devices/0000:01:00.0/net); do ethtool -S $n | grep -v ': 0'; done; \
-                      grep vfio /proc/interrupts; dmesg | tail -n 10";
-    let said = |what: &str, out: Result<crate::guest::Output>| match out {
-        Ok(o) => format!("{what}:\n{}{}", o.stdout, o.stderr),
-        Err(e) => format!("{what}: {e:#}\n"),
-    };
-    machine
-        + &said("in the VM", vm.agent.sh(vm_state, limit))
-        + &said(
-            "a second later",
-            vm.agent.sh(&format!("sleep 1; {vm_state}"), limit),
-        )
-        + &said("in the host", to.vm.guest.sh(host_state, limit))
-        + &said(
-            "the VM's console",
-            to.vm
-                .guest
-                .sh("tail -n 25 $(ls -t /run/vm*.console | head -n 1)", limit),
-        )
-        + &format!("QEMU says: {}", vm.said())
-}
-
-/// What was being done, and what helps to understand why it failed, if it did.
-fn explained<T>(result: Result<T>, what: &str, host: &Host, vm: &mut Inner) -> Result<T> {
-    result.with_context(|| format!("{what}:\n{}", diagnose(host, vm)))
-}
-
-/// What the VM's processor is at, as QEMU and KVM see it, and where QEMU's threads wait: for a VM that says nothing itself.
-fn machine_state(host: &Host, vm: &mut Inner) -> String {
-    let mut text = String::new();
-    for command in ["info status", "info registers", "info lapic"] {
-        let said = vm.qmp.human(command);
-        text += &said.unwrap_or_else(|e| format!("{command}: {e:#}\n"));
-    }
-    let threads = "grep -H . /sys/kernel/debug/kvm/*/*/* 2>/dev/null | grep -v ':0$'
-        for t in $(ls -d /proc/[0-9]*/task/* | grep -v self); do
-            read c <$t/comm; case $c in qemu*|*KVM*|*live_migration*) ;; *) continue;; esac
-            echo \"$t $c $(cut -d' ' -f3,14,15 $t/stat) $(cat $t/wchan)\"; cat $t/stack; done";
-    match host.vm.guest.sh(threads, Duration::from_secs(20)) {
-        Ok(o) => text + &o.stdout + "\n",
-        Err(e) => text + &format!("QEMU's threads: {e:#}\n"),
-    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::host::{Preparation, FIRST};
-use super::inner::Card;
+use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
-use super::report::Report as Migration;
+use super::spec::{Plan, Preparation, Traffic, FIRST};
 use super::together::{self, Party};
-use super::{libvirt, refusals, rounds, Plan, Traffic};
+use super::{killed, libvirt, refusals, rounds, trials};
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
@@ -39,24 +38,24 @@ enum Expect {
     Killed,
     /// Several VFs move at the same time.
     Together(Party),
+    /// Moves that are disturbed, see [`trials`].
+    Trial(Trial),
     /// See [`libvirt`].
     Libvirt,
 }
 
+/// How moves are disturbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trial {
+    Events,
+    Cancelled,
+    Paused,
+    OtherVf,
+}
+
 /// All of them; those that can share a pair of hosts stand side by side.
 pub fn cases() -> Vec<Case> {
-    let plan = Plan {
-        card: Card::Vf,
-        guest: Drivers::Rust,
-        head: Head::Value,
-        traffic: Traffic::Udp,
-        rounds: 2,
-        kernel: Flavour::Release,
-        rate: 100,
-        restore: None,
-        migratable: true,
-        trace: None,
-    };
+    let plan = Plan::default();
     let case = |name, expect, plan| Case {
         name,
         plan,
@@ -94,7 +93,31 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
+        // Two queue pairs, each with a vector of a CPU of its own.
+        case(
+            "migrate/write-smp2",
+            Expect::Moves("write"),
+            Plan {
+                guest_cpus: 2,
+                traffic: Traffic::Both,
+                ..plan
+            },
+        ),
+        long(
+            "migrate/rearm-smp4",
+            Expect::Moves("rearm"),
+            Plan {
+                guest_cpus: 4,
+                traffic: Traffic::Both,
+                head: Head::Zero,
+                ..plan
+            },
+        ),
         case("migrate/refusals", Expect::AllRefusals, plan),
+        long("migrate/events", Expect::Trial(Trial::Events), plan),
+        long("migrate/cancelled", Expect::Trial(Trial::Cancelled), plan),
+        long("migrate/paused", Expect::Trial(Trial::Paused), plan),
+        long("migrate/other-vf", Expect::Trial(Trial::OtherVf), plan),
         long("migrate/killed", Expect::Killed, plan),
         // What devlink can be told instead of what the hardware would allow.
         long(
@@ -206,6 +229,7 @@ impl Case {
             cpus: TESTED_CPUS,
             seats: match self.expect {
                 Expect::Together(party) => party.seats,
+                Expect::Trial(Trial::OtherVf) => trials::BOTH_VFS,
                 _ => &[FIRST],
             },
             deadline: Duration::from_secs(3600),
@@ -217,11 +241,15 @@ impl Case {
         let start = Instant::now();
         let (results, faults) = match self.expect {
             Expect::AllRefusals => refusals::run(lab, pair, progress)?,
-            Expect::Killed => refusals::kill_destinations(lab, pair, progress)?,
+            Expect::Killed => killed::run(lab, pair, progress)?,
             Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
+            Expect::Trial(Trial::Events) => trials::events(lab, pair, progress)?,
+            Expect::Trial(Trial::Cancelled) => trials::cancelled(lab, pair, progress)?,
+            Expect::Trial(Trial::Paused) => trials::paused(lab, pair, progress)?,
+            Expect::Trial(Trial::OtherVf) => trials::other_vf(lab, pair, progress)?,
             Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
-            Expect::Moves(way) => self.move_vm(lab, pair, Some(way), progress)?,
-            Expect::Refused => self.move_vm(lab, pair, None, progress)?,
+            Expect::Moves(way) => self.move_vm(lab, pair, Want::Moves(Some(way)), progress)?,
+            Expect::Refused => self.move_vm(lab, pair, Want::Refused, progress)?,
         };
         for r in &results {
             let word = if r.status == Status::Pass {
@@ -249,7 +277,7 @@ impl Case {
         &self,
         lab: &Lab,
         pair: &Pair,
-        way: Option<&str>,
+        want: Want,
         progress: &Progress,
     ) -> Result<(Vec<TestResult>, Vec<String>)> {
         pair.prepare(&Preparation {
@@ -258,75 +286,7 @@ impl Case {
             migratable: self.plan.migratable,
         })?;
         let m = rounds::run(lab, pair, &self.plan, progress)?;
-        Ok((self.judge(&m, way), m.faults))
-    }
-
-    /// Judges moves that should have succeeded, restored in this way, or that should have been refused.
-    fn judge(&self, m: &Migration, way: Option<&str>) -> Vec<TestResult> {
-        let mut results = Vec::new();
-        let mut check = |name: &str, ok: bool, comment: String| {
-            together::check(&mut results, name.to_owned(), ok, comment);
-        };
-        for (i, r) in m.rounds.iter().enumerate() {
-            let n = i + 1;
-            let error = r.error.clone().unwrap_or_default();
-            let Some(way) = way else {
-                let name = format!("migration {n} is refused");
-                check(&name, r.error.is_some(), error);
-                continue;
-            };
-            check(
-                &format!("migration {n} succeeds"),
-                r.error.is_none(),
-                format!(
-                    "{error} blackout {} ms, restored by {}",
-                    r.blackout_ms, r.restore
-                ),
-            );
-            check(
-                &format!("migration {n} restores by {way}"),
-                r.restore == way,
-                r.restore.clone(),
-            );
-            // A reset loses what was under way, and a guest that re-initialises is away for longer.
-            if way != "reset" {
-                check(
-                    &format!("migration {n} loses nothing outside the blackout"),
-                    r.frames_lost_outside == 0,
-                    format!(
-                        "{} of {} datagrams; {}",
-                        r.frames_lost_outside, r.frames_sent, r.drops
-                    ),
-                );
-            }
-        }
-        check("the VM goes on", m.guest_alive, String::new());
-        check("traffic goes on", m.answers_at_the_end, String::new());
-        check(
-            "nothing is corrupted",
-            m.frames_corrupted == 0,
-            m.frames_corrupted.to_string(),
-        );
-        check(
-            "nothing is duplicated",
-            m.frames_duplicated == 0,
-            m.frames_duplicated.to_string(),
-        );
-        if self.plan.traffic == Traffic::Tcp {
-            let intact = m.streams.iter().any(|s| s.open && s.bytes > 0)
-                && m.streams.iter().all(|s| s.corrupted == 0);
-            check(
-                "the TCP stream goes on, intact",
-                intact,
-                format!("{:?}", m.streams),
-            );
-        }
-        check(
-            "kernel logs are clean",
-            m.faults.is_empty(),
-            m.faults.first().cloned().unwrap_or_default(),
-        );
-        results
+        Ok((judge(&m, want), m.faults))
     }
 }
 
@@ -337,6 +297,21 @@ pub fn chosen(pattern: Option<&str>, kernel: Option<Flavour>) -> Vec<Case> {
         crate::suites::is_chosen(&c.name(), pattern) && kernel.is_none_or(|k| k == c.kernel())
     });
     cases
+}
+
+/// Powers hosts off, after the last case that had them.
+fn end(spec: &PairSpec, hosts: Pair, reports: &mut Vec<Report>) -> Result<()> {
+    let faults = hosts.shut_down()?;
+    if !faults.is_empty() {
+        let results = vec![logs_are_clean(&faults)];
+        reports.push(Report {
+            name: format!("migrate/end of the hosts {}", spec.kernel.name()),
+            seconds: 0.0,
+            results,
+            faults,
+        });
+    }
+    Ok(())
 }
 
 /// Runs cases one after the other; those that need the same hosts have them in turn, unless one went wrong.
@@ -352,26 +327,37 @@ pub fn run_all(cases: &[Case]) -> Result<Vec<Report>> {
         let hosts = match pair.take() {
             Some((spec, hosts)) if spec == case.hosts() => Ok(hosts),
             other => {
-                if let Some((_, hosts)) = other {
-                    hosts.shut_down()?;
+                if let Some((spec, hosts)) = other {
+                    end(&spec, hosts, &mut reports)?;
                 }
                 Pair::boot(&lab, &case.hosts(), None, &progress)
             }
         };
-        let report = hosts.and_then(|hosts| {
-            let report = case.run(&lab, &hosts, &progress)?;
-            if report.count(Status::Fail) == 0 {
-                pair = Some((case.hosts(), hosts));
-            }
-            Ok(report)
-        });
-        reports.push(report.unwrap_or_else(|e| {
+        let broken = |e: &anyhow::Error| {
             println!("[{}] not ok the lab # {e:#}", case.name());
-            Report::broken(&case.name(), &e)
-        }));
+            Report::broken(&case.name(), e)
+        };
+        reports.push(match hosts {
+            Err(e) => broken(&e),
+            Ok(hosts) => match case.run(&lab, &hosts, &progress) {
+                Ok(report) => {
+                    if report.count(Status::Fail) == 0 {
+                        pair = Some((case.hosts(), hosts));
+                    }
+                    report
+                }
+                Err(e) => {
+                    let mut report = broken(&e);
+                    // What a kernel said may be why.
+                    report.faults = hosts.faults()?;
+                    report.results.push(logs_are_clean(&report.faults));
+                    report
+                }
+            },
+        });
     }
-    if let Some((_, hosts)) = pair {
-        hosts.shut_down()?;
+    if let Some((spec, hosts)) = pair {
+        end(&spec, hosts, &mut reports)?;
     }
     Ok(reports)
 }

@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::host::{Host, Preparation, Seat, FIRST, PORT};
-use super::inner::{Card, Inner};
-use super::pair::{Image, Pair, Progress};
+use super::host::{Host, PORT};
+use super::inner::Inner;
+use super::judge::{check, logs_are_clean};
+use super::pair::{Pair, Progress};
+use super::rate;
 use super::report::Round;
 use super::rounds::{self, boot_id};
-use super::Plan;
-use crate::ktap::{Status, TestResult};
+use super::spec::{Card, Image, Plan, Preparation, Seat, FIRST};
+use crate::ktap::TestResult;
 use crate::lab::Lab;
 use crate::station::Station;
 
@@ -61,26 +63,18 @@ struct Mover {
     port: u16,
 }
 
-/// Takes down how a check came out.
-pub(super) fn check(results: &mut Vec<TestResult>, name: String, ok: bool, comment: String) {
-    results.push(TestResult {
-        name,
-        status: if ok { Status::Pass } else { Status::Fail },
-        comment,
-    });
-}
-
 fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mover>> {
     let mut movers = Vec::new();
     for (port, seats) in (PORT..).zip(party.vms) {
         let mut image = pair.image(lab, Card::Vf, plan.guest)?;
         image.seats = seats;
+        image.name = format!("VM at port {port}");
         let vm = Inner::start(&pair.hosts[0], Card::Vf, &image, false)?;
         vm.configure()?;
         let (first, rate) = rounds::start_traffic(plan, &vm.agent, seats, &pair.station)?;
         let mut ids = vec![first];
         for seat in seats.iter().skip(1) {
-            ids.push(rounds::start_flow(&pair.station, *seat, rate)?.0);
+            ids.push(rate::start_flow(&pair.station, *seat, rate)?.0);
         }
         let flows = seats
             .iter()
@@ -116,7 +110,7 @@ impl Flow {
         results: &mut Vec<TestResult>,
     ) -> Result<()> {
         let name = format!("{what}: {}", self.seat.ip());
-        let settled = rounds::settle(station, self.id, station.next_seq(self.id)?)?;
+        let settled = rate::settle(station, self.id, station.next_seq(self.id)?)?;
         check(
             results,
             format!("{name} answers"),
@@ -192,7 +186,6 @@ pub fn run(
     party: Party,
     progress: &Progress,
 ) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let log_from = pair.log_lengths();
     pair.prepare(&Preparation {
         card: plan.card,
         restore: plan.restore,
@@ -231,13 +224,8 @@ pub fn run(
             String::new(),
         );
     }
-    let faults = pair.faults(log_from)?;
-    check(
-        &mut results,
-        "kernel logs are clean".into(),
-        faults.is_empty(),
-        faults.first().cloned().unwrap_or_default(),
-    );
+    let faults = pair.faults()?;
+    results.push(logs_are_clean(&faults));
     for m in movers {
         m.vm.quit();
     }

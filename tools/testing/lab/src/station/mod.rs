@@ -10,10 +10,11 @@ pub mod control;
 pub mod flow;
 pub(crate) mod stack;
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,8 +106,8 @@ impl Station {
         station
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Core> {
+        self.core.lock()
     }
 
     /// Starts a flow and gives its number.
@@ -209,6 +210,11 @@ impl Station {
         Ok(lost.into_iter().map(|ns| ns / 1000).collect())
     }
 
+    /// Ends and forgets every TCP connection, before another machine begins its own.
+    pub fn forget_streams(&self) {
+        self.lock().stack.forget_streams();
+    }
+
     /// Every TCP connection so far.
     pub fn streams(&self) -> Vec<Stream> {
         self.lock().stack.streams.clone()
@@ -224,7 +230,7 @@ fn serve(core: &Mutex<Core>, port: &LocalPort) {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let mut core = core.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut core = core.lock();
         for frame in first.into_iter().chain(port.frames.try_iter().take(512)) {
             core.input(&frame);
         }

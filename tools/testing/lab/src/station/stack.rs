@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use lab_agent::pattern::{stream_byte, STREAM_PORT};
+use lab_agent::pattern::{stream_byte, SOURCE_PORT, STREAM_PORT, STREAM_RATE};
 use serde::Serialize;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -15,8 +15,8 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 /// Longest frame that the station takes and gives, in bytes: jumbo frames of 9000 with their Ethernet header.
 const MAX_FRAME: usize = 9014;
 
-/// Connections that the TCP service keeps at a time.
-const CONNECTIONS: usize = 8;
+/// Connections that each TCP service keeps at a time.
+const CONNECTIONS: usize = 16;
 
 /// The frames between a stack and the wire.
 #[derive(Default)]
@@ -74,9 +74,11 @@ pub struct Stream {
     pub longest_gap_us: u64,
     /// Whether it is still open.
     pub open: bool,
+    /// Whether the VM is the one that receives.
+    pub to_vm: bool,
     /// Time of the last arrival in µs after the station's start.
     #[serde(skip)]
-    last_us: Option<i64>,
+    pub(crate) last_us: Option<i64>,
 }
 
 impl Stream {
@@ -96,12 +98,54 @@ impl Stream {
     }
 }
 
+/// A connection in which the station sends the pattern, at [`STREAM_RATE`].
+struct Source {
+    handle: SocketHandle,
+    /// Bytes so far, and when the first was due, while a machine is there.
+    sent: Option<(u64, i64)>,
+}
+
+impl Source {
+    fn poll(&mut self, socket: &mut tcp::Socket<'_>, now_us: i64) {
+        if !socket.is_open() {
+            self.sent = None;
+            // Only fails on port 0 or an open socket.
+            let _ = socket.listen(SOURCE_PORT);
+        }
+        if !socket.may_send() {
+            return;
+        }
+        if !socket.may_recv() {
+            socket.close();
+            return;
+        }
+        let (sent, start) = self.sent.get_or_insert((0, now_us));
+        let elapsed_us = u64::try_from(now_us.saturating_sub(*start)).unwrap_or_default();
+        let due = elapsed_us.saturating_mul(STREAM_RATE) / 1_000_000;
+        while *sent < due && socket.can_send() {
+            let left = usize::try_from(due - *sent).unwrap_or(usize::MAX);
+            let given = socket.send(|room| {
+                let n = room.len().min(left);
+                for (b, at) in room.iter_mut().take(n).zip(*sent..) {
+                    *b = stream_byte(at);
+                }
+                (n, n as u64)
+            });
+            match given {
+                Ok(n @ 1..) => *sent += n,
+                _ => break,
+            }
+        }
+    }
+}
+
 /// One network that the station is on: the untagged one or a VLAN.
 pub(crate) struct Stack {
     interface: Interface,
     wire: Wire,
     sockets: SocketSet<'static>,
     connections: Vec<(SocketHandle, Option<usize>)>,
+    sources: Vec<Source>,
     /// Every connection since the start, oldest first.
     pub(crate) streams: Vec<Stream>,
 }
@@ -117,9 +161,15 @@ impl Stack {
             let _ = addresses.push(IpCidr::new(v6.into(), 64));
         });
         let mut sockets = SocketSet::new(Vec::new());
+        let buffer = |n| tcp::SocketBuffer::new(vec![0; n]);
+        let sources = (0..CONNECTIONS)
+            .map(|_| Source {
+                handle: sockets.add(tcp::Socket::new(buffer(4096), buffer(64 * 1024))),
+                sent: None,
+            })
+            .collect();
         let connections = (0..CONNECTIONS)
             .map(|_| {
-                let buffer = |n| tcp::SocketBuffer::new(vec![0; n]);
                 (
                     sockets.add(tcp::Socket::new(buffer(256 * 1024), buffer(4096))),
                     None,
@@ -131,8 +181,23 @@ impl Stack {
             wire,
             sockets,
             connections,
+            sources,
             streams: Vec::new(),
         }
+    }
+
+    /// Ends every TCP connection and forgets it: what a machine that is gone leaves open would be taken for one that stands.
+    pub(crate) fn forget_streams(&mut self) {
+        for (handle, stream) in &mut self.connections {
+            self.sockets.get_mut::<tcp::Socket<'_>>(*handle).abort();
+            *stream = None;
+        }
+        for source in &self.sources {
+            self.sockets
+                .get_mut::<tcp::Socket<'_>>(source.handle)
+                .abort();
+        }
+        self.streams.clear();
     }
 
     /// Takes a frame from the switch.
@@ -176,7 +241,11 @@ impl Stack {
                 socket.close();
             }
         }
-        // Acknowledgements of what was just taken.
+        for source in &mut self.sources {
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(source.handle);
+            source.poll(socket, now_us);
+        }
+        // Acknowledgements of what was just taken, and what was just given.
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
         std::mem::take(&mut self.wire.tx)
     }
@@ -228,5 +297,90 @@ mod tests {
         assert_eq!(reply.get(..6), Some(&asker[..]));
         assert_eq!(reply.get(20..22), Some(&[0, 2][..]));
         assert_eq!(reply.get(22..28), Some(&mac[..]));
+    }
+
+    /// A machine with one connection to the station.
+    struct Machine {
+        interface: Interface,
+        wire: Wire,
+        sockets: SocketSet<'static>,
+        handle: SocketHandle,
+    }
+
+    const STATION: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+    impl Machine {
+        fn connect(port: u16) -> Self {
+            let mut wire = Wire::default();
+            let hardware = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, 1]));
+            let mut interface = Interface::new(Config::new(hardware), &mut wire, Instant::ZERO);
+            interface.update_ip_addrs(|a| {
+                a.push(IpCidr::new(Ipv4Addr::new(192, 0, 2, 1).into(), 24))
+                    .expect("room for one");
+            });
+            let buffer = || tcp::SocketBuffer::new(vec![0; 65536]);
+            let mut socket = tcp::Socket::new(buffer(), buffer());
+            socket
+                .connect(interface.context(), (STATION, port), 50_000)
+                .expect("a new socket");
+            let mut sockets = SocketSet::new(Vec::new());
+            let handle = sockets.add(socket);
+            Self {
+                interface,
+                wire,
+                sockets,
+                handle,
+            }
+        }
+
+        fn socket(&mut self) -> &mut tcp::Socket<'static> {
+            self.sockets.get_mut(self.handle)
+        }
+
+        /// Lets so much time pass, 10 ms at a time.
+        fn run(&mut self, stack: &mut Stack, now_us: &mut i64, us: i64) {
+            for _ in 0..us / 10_000 {
+                *now_us += 10_000;
+                let now = Instant::from_micros(*now_us);
+                self.interface.poll(now, &mut self.wire, &mut self.sockets);
+                for frame in self.wire.tx.drain(..) {
+                    stack.input(frame);
+                }
+                self.wire.rx.extend(stack.poll(*now_us));
+            }
+        }
+    }
+
+    #[test]
+    fn sends_the_pattern_at_its_rate() {
+        let mut stack = Stack::new([2, 0, 0, 0, 0, 9], STATION, Ipv6Addr::LOCALHOST);
+        let mut machine = Machine::connect(SOURCE_PORT);
+        let (mut now, mut got) = (0, Vec::new());
+        for _ in 0..200 {
+            machine.run(&mut stack, &mut now, 10_000);
+            let _ = machine.socket().recv(|b| {
+                got.extend_from_slice(b);
+                (b.len(), ())
+            });
+        }
+        let most = usize::try_from(2 * STREAM_RATE).expect("small");
+        assert!((most / 2..=most).contains(&got.len()), "{}", got.len());
+        assert!(got.iter().zip(0..).all(|(b, at)| *b == stream_byte(at)));
+    }
+
+    #[test]
+    fn a_connection_of_a_machine_that_is_gone_is_forgotten() {
+        let mut stack = Stack::new([2, 0, 0, 0, 0, 9], STATION, Ipv6Addr::LOCALHOST);
+        let mut now = 0;
+        let mut machine = Machine::connect(STREAM_PORT);
+        machine.run(&mut stack, &mut now, 200_000);
+        assert_eq!(stack.streams.len(), 1);
+        stack.forget_streams();
+        machine.run(&mut stack, &mut now, 200_000);
+        assert!(stack.streams.is_empty() && !machine.socket().is_open());
+        // The next machine has the same address and port.
+        let mut machine = Machine::connect(STREAM_PORT);
+        machine.run(&mut stack, &mut now, 200_000);
+        assert!(matches!(&stack.streams[..], [s] if s.open));
     }
 }

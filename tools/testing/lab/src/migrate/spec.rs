@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is to be moved and how: names that all parts of the experiment share.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::Flavour;
+use crate::lab::{Drivers, Head};
+
+/// What the station and the VM say to each other meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Traffic {
+    /// Numbered datagrams, each echoed by the VM.
+    #[default]
+    Udp,
+    /// A TCP stream from the VM, and few datagrams to measure by.
+    Tcp,
+    /// Many TCP streams in either direction, and few datagrams to measure by.
+    Both,
+    /// Few datagrams to measure by.
+    None,
+}
+
+impl Traffic {
+    /// Whether there are TCP connections.
+    pub(super) fn has_streams(self) -> bool {
+        matches!(self, Self::Tcp | Self::Both)
+    }
+}
+
+/// In what a result was had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Which of the family the model is.
+    pub chip: &'static str,
+    /// Kernel of hosts and VM.
+    pub kernel: Flavour,
+    /// Patches of the emulator that runs the hosts: `fixes` alone, or `fast` with those for speed.
+    pub emulator: &'static str,
+    /// How the hosts' processors are run.
+    pub accel: &'static str,
+    /// Virtual CPUs of the VM.
+    pub guest_cpus: u32,
+}
+
+/// Whether this kernel checks itself, which takes several times as long.
+pub(super) fn is_checked(kernel: Flavour) -> bool {
+    !["release", "stock"].contains(&kernel.name())
+}
+
+/// Which card the inner VM has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Card {
+    /// The host's VFs of the VM's seats, assigned by VFIO with the variant driver.
+    #[default]
+    Vf,
+    /// The same VF, which the guest shuts down before a migration and brings up after it.
+    Closed,
+    /// virtio-net on a bridge: what a VM without a VF has.
+    Virtio,
+    /// A VF that QEMU unplugs before a migration and plugs after it, and virtio-net under the guest's net_failover.
+    Failover,
+    /// A VF that is unplugged before and plugged after, and nothing else.
+    Replug,
+}
+
+/// A VF of a host, and who has it: the same on both hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Which 82599 of the host, from 0.
+    pub card: u8,
+    /// Which of its VFs, from 0; below 4.
+    pub vf: u8,
+}
+
+/// The first VF of the first card.
+pub const FIRST: Seat = Seat { card: 0, vf: 0 };
+
+impl Seat {
+    /// PCI address of the PF: a card is the function behind the root port of its number.
+    pub fn pf(self) -> String {
+        format!("0000:{:02x}:00.0", self.card + 1)
+    }
+
+    /// PCI address of the VF: offset 128 and stride 2 in the routing id (82599 datasheet, SR-IOV capability).
+    pub fn address(self) -> String {
+        format!("0000:{:02x}:10.{}", self.card + 1, 2 * self.vf)
+    }
+
+    /// MAC address of the guest's card.
+    pub fn mac(self) -> String {
+        format!("02:82:59:00:64:{:x}{:x}", self.card, self.vf)
+    }
+
+    /// IPv4 address of the guest's card.
+    pub fn ip(self) -> String {
+        format!(
+            "192.0.2.{}",
+            100 + 10 * u32::from(self.card) + u32::from(self.vf)
+        )
+    }
+
+    /// Where sysfs has the VF.
+    pub fn dir(self) -> String {
+        format!("/sys/bus/pci/devices/{}", self.address())
+    }
+}
+
+/// How a host is prepared for a VM.
+pub struct Preparation<'a> {
+    /// The VM's card.
+    pub card: Card,
+    /// devlink parameter `head_restore`, where it is forced.
+    pub restore: Option<&'a str>,
+    /// Whether the VF may be migrated.
+    pub migratable: bool,
+}
+
+/// What a VM boots from; paths are those of the hosts.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Initial RAM file system.
+    pub initrd: String,
+    /// Names of the modules that it loads, comma-separated.
+    pub drivers: String,
+    /// What tells the VM from others on the same hosts, wherever it is.
+    pub name: String,
+    /// Virtual CPUs of the VM.
+    pub cpus: u32,
+    /// Whether QEMU writes down what it does when.
+    pub trace: bool,
+    /// The VM's VFs.
+    pub seats: &'static [Seat],
+}
+
+/// What an experiment needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The VM's card.
+    pub card: Card,
+    /// The VM's driver.
+    pub guest: Drivers,
+    /// Head policy of the model.
+    pub head: Head,
+    /// Traffic.
+    pub traffic: Traffic,
+    /// Migrations.
+    pub rounds: u32,
+    /// Kernel.
+    pub kernel: Flavour,
+    /// Virtual CPUs of the VM.
+    pub guest_cpus: u32,
+    /// Datagrams per second.
+    pub rate: u32,
+    /// Forced way of restore.
+    pub restore: Option<&'a str>,
+    /// Whether the VF may be migrated.
+    pub migratable: bool,
+    /// Folder for QEMU's account of what it does when.
+    pub trace: Option<&'a Path>,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            card: Card::Vf,
+            guest: Drivers::Rust,
+            head: Head::Value,
+            traffic: Traffic::Udp,
+            rounds: 2,
+            kernel: Flavour::Release,
+            guest_cpus: 1,
+            rate: 100,
+            restore: None,
+            migratable: true,
+            trace: None,
+        }
+    }
+}
