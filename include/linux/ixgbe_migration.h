@@ -86,7 +86,7 @@ struct ixgbe_vfmig_rings {
  * @restore: IXGBE_VFMIG_RESTORE_* of the last resume
  * @saves: states saved
  * @loads: states loaded
- * @refused: compatibility records and states refused
+ * @refused: compatibility records and states refused, as destination or as source
  * @reserved: zero
  */
 struct ixgbe_vfmig_report {
@@ -150,21 +150,37 @@ int ixgbe_vfmig_resume(struct ixgbe_vfmig *mig);
  * @buf: where to
  * @len: at least IXGBE_VFMIG_STATE_MAX bytes
  *
- * Also asks a cooperating guest to prepare for a save, without waiting.
+ * Also asks a cooperating guest to prepare for a save, without waiting. What no destination would take of the VF is
+ * refused here, before its VM is stopped for it.
  *
- * Return: bytes written, or a negative errno.
+ * Return: bytes written, -EINVAL if no destination would take the VF, or another negative errno.
  */
 int ixgbe_vfmig_compat(struct ixgbe_vfmig *mig, void *buf, size_t len);
 
 /**
- * ixgbe_vfmig_check_compat - compare a compatibility record with this host
+ * ixgbe_vfmig_record - write the compatibility record as it is now
  * @mig: the VF
- * @buf: the record, untrusted
+ * @buf: where to
+ * @len: at least IXGBE_VFMIG_STATE_MAX bytes
+ *
+ * Has no effect. Two records that differ show that a running VF has come to need something else.
+ *
+ * Return: as ixgbe_vfmig_compat().
+ */
+int ixgbe_vfmig_record(struct ixgbe_vfmig *mig, void *buf, size_t len);
+
+/**
+ * ixgbe_vfmig_check - compare a compatibility record or a state with this host, without any effect
+ * @mig: the VF
+ * @buf: the record or the state, untrusted
  * @len: its length
  *
- * Return: 0, -EINVAL if the record is broken, -EPERM if policy forbids it, -EOPNOTSUPP if this host cannot do it.
+ * All that ixgbe_vfmig_load() would refuse is refused here, while the source can still go on. The reasons, all that can
+ * be seen, are in the kernel log and in the devlink health reporter "migration".
+ *
+ * Return: 0, or -EINVAL.
  */
-int ixgbe_vfmig_check_compat(struct ixgbe_vfmig *mig, const void *buf, size_t len);
+int ixgbe_vfmig_check(struct ixgbe_vfmig *mig, const void *buf, size_t len);
 
 /**
  * ixgbe_vfmig_save - write the state of a suspended VF
@@ -172,7 +188,8 @@ int ixgbe_vfmig_check_compat(struct ixgbe_vfmig *mig, const void *buf, size_t le
  * @buf: where to
  * @len: at least IXGBE_VFMIG_STATE_MAX bytes
  *
- * Return: bytes written, -EBUSY if the VF is not suspended, or another negative errno.
+ * Return: bytes written, -EBUSY if the VF is not suspended, -EINVAL if no destination would take the state, or another
+ * negative errno.
  */
 int ixgbe_vfmig_save(struct ixgbe_vfmig *mig, void *buf, size_t len);
 
@@ -182,9 +199,10 @@ int ixgbe_vfmig_save(struct ixgbe_vfmig *mig, void *buf, size_t len);
  * @buf: the state, untrusted
  * @len: its length
  *
- * No register is written before the whole state has been checked. The VF stays stopped until ixgbe_vfmig_resume().
+ * No register is written before the whole state has been checked, see ixgbe_vfmig_check(). What a former user of the VF
+ * left behind is forgotten first. The VF stays stopped until ixgbe_vfmig_resume().
  *
- * Return: 0, -EBUSY if the VF is not suspended, or as ixgbe_vfmig_check_compat().
+ * Return: 0, -EBUSY if the VF is not suspended, or -EINVAL.
  */
 int ixgbe_vfmig_load(struct ixgbe_vfmig *mig, const void *buf, size_t len);
 

@@ -21,11 +21,10 @@ int vfio_rs_precopy_argument(unsigned long arg, struct vfio_precopy_info *info)
 	return info->argsz < len ? -EINVAL : 0;
 }
 
-void vfio_rs_precopy_flags(struct vfio_device *vdev, struct vfio_precopy_info *info)
+/* Whether user space takes flags as output; in version 1 they are neither input nor output. */
+bool vfio_rs_precopy_v2(struct vfio_device *vdev)
 {
-	/* In version 1 flags are neither input nor output. */
-	if (vdev->precopy_info_v2)
-		info->flags = 0;
+	return vdev->precopy_info_v2;
 }
 
 int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *info)

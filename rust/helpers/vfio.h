@@ -13,7 +13,7 @@
 
 void vfio_rs_put_device(struct vfio_device *vdev);
 int vfio_rs_precopy_argument(unsigned long arg, struct vfio_precopy_info *info);
-void vfio_rs_precopy_flags(struct vfio_device *vdev, struct vfio_precopy_info *info);
+bool vfio_rs_precopy_v2(struct vfio_device *vdev);
 int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *info);
 
 struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev);

@@ -68,11 +68,19 @@ impl Vf {
         })
     }
 
-    /// Compares a compatibility record with this host.
-    pub fn check_compat(&self, record: &[u8]) -> Result {
-        // SAFETY: By the type invariant; `record` is a valid buffer.
+    /// Writes the compatibility record as it is now into `out` and returns its length, without any effect.
+    pub fn record(&self, out: &mut [u8]) -> Result<usize> {
+        // SAFETY: By the type invariant; `out` is a valid buffer.
+        length(unsafe {
+            raw::ixgbe_vfmig_record(self.0.as_ptr(), out.as_mut_ptr().cast(), out.len())
+        })
+    }
+
+    /// Compares a compatibility record or a state with this host, without any effect.
+    pub fn check(&self, blob: &[u8]) -> Result {
+        // SAFETY: By the type invariant; `blob` is a valid buffer.
         to_result(unsafe {
-            raw::ixgbe_vfmig_check_compat(self.0.as_ptr(), record.as_ptr().cast(), record.len())
+            raw::ixgbe_vfmig_check(self.0.as_ptr(), blob.as_ptr().cast(), blob.len())
         })
     }
 

@@ -31,8 +31,11 @@ pub trait Provider: Send + Sync + 'static {
     /// `ixgbe_vfmig_compat`
     fn compat(&self, out: &mut [u8]) -> Result<usize>;
 
-    /// `ixgbe_vfmig_check_compat`
-    fn check_compat(&self, record: &[u8]) -> Result;
+    /// `ixgbe_vfmig_record`
+    fn record(&self, out: &mut [u8]) -> Result<usize>;
+
+    /// `ixgbe_vfmig_check`
+    fn check(&self, blob: &[u8]) -> Result;
 
     /// `ixgbe_vfmig_save`
     fn save(&self, out: &mut [u8]) -> Result<usize>;
@@ -189,15 +192,28 @@ macro_rules! export_provider {
             }
 
             #[no_mangle]
-            pub unsafe extern "C" fn ixgbe_vfmig_check_compat(
+            pub unsafe extern "C" fn ixgbe_vfmig_record(
+                mig: Mig,
+                buf: *mut u8,
+                len: usize,
+            ) -> ::core::ffi::c_int {
+                // SAFETY: By the contract `buf` has `len` bytes.
+                provider::count(unsafe {
+                    let out = ::core::slice::from_raw_parts_mut(buf, len);
+                    provider::with(mig, |vf: &$provider| vf.record(out))
+                })
+            }
+
+            #[no_mangle]
+            pub unsafe extern "C" fn ixgbe_vfmig_check(
                 mig: Mig,
                 buf: *const u8,
                 len: usize,
             ) -> ::core::ffi::c_int {
                 // SAFETY: By the contract `buf` has `len` bytes.
                 provider::status(unsafe {
-                    let record = ::core::slice::from_raw_parts(buf, len);
-                    provider::with(mig, |vf: &$provider| vf.check_compat(record))
+                    let blob = ::core::slice::from_raw_parts(buf, len);
+                    provider::with(mig, |vf: &$provider| vf.check(blob))
                 })
             }
 

@@ -51,12 +51,36 @@ struct Inner {
     data: KVec<u8>,
     position: usize,
     phase: Phase,
+    /// Bytes at the front that are initial ones to `VFIO_MIG_GET_PRECOPY_INFO`.
+    initial: usize,
     /// Dropped when the stream is closed, with all that it holds of the device.
     inspect: Option<KBox<Inspect>>,
+    /// Likewise, or when pre-copy is over.
+    renew: Option<KBox<Renew>>,
+}
+
+impl Inner {
+    /// Asks for new initial data, all of the last having been read. Returns whether there is.
+    fn renew(&mut self, limit: usize) -> Result<bool> {
+        let Some(renew) = &self.renew else {
+            return Ok(false);
+        };
+        let Some(bytes) = renew()? else {
+            return Ok(false);
+        };
+        if bytes.len() > limit.saturating_sub(self.data.len()) {
+            return Err(ENOSPC);
+        }
+        self.data.extend_from_slice(&bytes, GFP_KERNEL_ACCOUNT)?;
+        Ok(true)
+    }
 }
 
 /// Looks at all bytes written so far, and refuses them as soon as they are seen to be bad.
 pub type Inspect = dyn Fn(&[u8]) -> Result + Send + Sync;
+
+/// Gives initial data that takes the place of what was given before, if the device has come to need it during pre-copy.
+pub type Renew = dyn Fn() -> Result<Option<KVec<u8>>> + Send + Sync;
 
 /// The bytes between a device and user space.
 ///
@@ -104,6 +128,7 @@ impl Stream {
         phase: Phase,
         limit: usize,
         inspect: Option<KBox<Inspect>>,
+        renew: Option<KBox<Renew>>,
     ) -> Result<(Arc<Self>, Fd)> {
         // Room for all of it now, so that saving a stopped device cannot fail for want of memory.
         let data = KVec::with_capacity(limit, GFP_KERNEL_ACCOUNT)?;
@@ -111,7 +136,7 @@ impl Stream {
         let stream = Arc::pin_init(
             pin_init!(Self {
                 user <- new_mutex!(on_the_way),
-                inner <- new_mutex!(Inner { data, position: 0, phase, inspect }),
+                inner <- new_mutex!(Inner { data, position: 0, phase, initial: 0, inspect, renew }),
                 limit,
                 vdev: device.vdev(),
             }),
@@ -142,22 +167,24 @@ impl Stream {
         Ok((stream, Fd(NonNull::new(file).ok_or(ENOMEM)?)))
     }
 
-    /// A file from which user space reads up to `limit` bytes in all; during pre-copy if `precopy`.
+    /// A file from which user space reads up to `limit` bytes in all; during pre-copy if there is `precopy`, which gives
+    /// its data: at once, and whenever user space has read all and asks for more.
     pub fn saving<T: Driver>(
         device: &crate::Device<T>,
-        precopy: bool,
+        precopy: Option<KBox<Renew>>,
         limit: usize,
     ) -> Result<(Arc<Self>, Fd)> {
-        Self::make(
-            device,
-            if precopy {
-                Phase::PreCopy
-            } else {
-                Phase::Final
-            },
-            limit,
-            None,
-        )
+        let phase = match &precopy {
+            Some(_) => Phase::PreCopy,
+            None => Phase::Final,
+        };
+        let (stream, fd) = Self::make(device, phase, limit, None, precopy)?;
+        {
+            let mut inner = stream.inner.lock();
+            inner.renew(limit)?;
+            inner.initial = inner.data.len();
+        }
+        Ok((stream, fd))
     }
 
     /// A file to which user space writes up to `limit` bytes in all, which `inspect` sees after each write.
@@ -166,7 +193,7 @@ impl Stream {
         limit: usize,
         inspect: KBox<Inspect>,
     ) -> Result<(Arc<Self>, Fd)> {
-        Self::make(device, Phase::Resuming, limit, Some(inspect))
+        Self::make(device, Phase::Resuming, limit, Some(inspect), None)
     }
 
     /// Adds bytes for user space to read.
@@ -184,6 +211,7 @@ impl Stream {
         let mut inner = self.inner.lock();
         if inner.phase == Phase::PreCopy {
             inner.phase = Phase::Final;
+            inner.renew = None;
         }
     }
 
@@ -194,6 +222,7 @@ impl Stream {
         inner.data.clear();
         inner.position = 0;
         inner.inspect = None;
+        inner.renew = None;
     }
 
     /// Passes all bytes that user space wrote to `f`.
@@ -206,10 +235,17 @@ impl Stream {
         let mut writer = buffer.writer();
         bytes.clear();
         {
-            let inner = self.inner.lock();
+            let inner = &mut *self.inner.lock();
             match inner.phase {
                 Phase::PreCopy | Phase::Final => (),
                 _ => return Err(ENODEV),
+            }
+            // Who has asked for version 2 of the information is told there of new initial data, and asks there first.
+            if inner.phase == Phase::PreCopy
+                && inner.position >= inner.data.len()
+                && !self.precopy_v2()
+            {
+                inner.renew(self.limit)?;
             }
             let rest = inner.data.get(inner.position..).unwrap_or(&[]);
             if rest.is_empty() && inner.phase == Phase::PreCopy {
@@ -258,6 +294,13 @@ impl Stream {
         Ok(length)
     }
 
+    /// Whether user space has asked for `VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2`. The caller holds the lock of a stream that
+    /// is not closed.
+    fn precopy_v2(&self) -> bool {
+        // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is valid.
+        unsafe { raw::vfio_rs_precopy_v2(self.vdev) }
+    }
+
     /// `VFIO_MIG_GET_PRECOPY_INFO`
     fn precopy_info(&self, cmd: u32, arg: c_ulong) -> Result {
         if cmd != PRECOPY_INFO {
@@ -267,15 +310,23 @@ impl Stream {
         // SAFETY: `info` is valid; C checks the user address.
         to_result(unsafe { raw::vfio_rs_precopy_argument(arg, &mut info) })?;
         {
-            let inner = self.inner.lock();
+            let inner = &mut *self.inner.lock();
             if inner.phase != Phase::PreCopy {
                 return Err(EINVAL);
             }
-            // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is valid; so is `info`.
-            unsafe { raw::vfio_rs_precopy_flags(self.vdev, &mut info) };
-            info.initial_bytes = inner.data.len().saturating_sub(inner.position) as u64;
+            let new = inner.position >= inner.data.len() && inner.renew(self.limit)?;
+            // Without version 2 initial bytes only become fewer, and what comes later is a change of them.
+            if self.precopy_v2() {
+                info.flags = if new { PRECOPY_REINIT } else { 0 };
+                if new {
+                    inner.initial = inner.data.len();
+                }
+            }
+            let rest = inner.data.len().saturating_sub(inner.position);
+            let initial = inner.initial.saturating_sub(inner.position);
+            info.initial_bytes = initial as u64;
+            info.dirty_bytes = rest.saturating_sub(initial) as u64;
         }
-        info.dirty_bytes = 0;
         // SAFETY: `info` is valid; C checks the user address.
         to_result(unsafe { raw::vfio_rs_precopy_result(arg, &info) })
     }
@@ -283,6 +334,9 @@ impl Stream {
 
 /// `VFIO_MIG_GET_PRECOPY_INFO`: `_IO(VFIO_TYPE, VFIO_BASE + 21)`
 const PRECOPY_INFO: u32 = kernel::ioctl::_IO(b';' as u32, 100 + 21);
+
+/// `VFIO_PRECOPY_INFO_REINIT`
+const PRECOPY_REINIT: u32 = raw::VFIO_PRECOPY_INFO_REINIT;
 
 struct Files<T>(PhantomData<T>);
 

@@ -2,12 +2,13 @@
 //! One use of a VF: the arcs of the state machine, and the files that carry the state.
 //!
 //! ```text
-//!   source      RUNNING -> PRE_COPY       file opens with the compatibility record
+//!   source      RUNNING -> PRE_COPY       file opens with the compatibility record; another one follows if it changes
 //!               PRE_COPY -> PRE_COPY_P2P  the VF is stopped: it cannot stop DMA to peers alone
 //!               PRE_COPY_P2P -> STOP_COPY the state follows in the same file
 //!   or          RUNNING -> RUNNING_P2P -> STOP -> STOP_COPY   file with the state alone
-//!   destination RUNNING -> RUNNING_P2P -> STOP -> RESUMING    file to write
-//!               RESUMING -> STOP          the state is checked and programmed
+//!   destination RUNNING -> RUNNING_P2P -> STOP -> RESUMING    file to write: each part is checked when it is whole, and
+//!                                         refused by write(2) while the source can still go on
+//!               RESUMING -> STOP          the state is programmed
 //!               STOP -> RUNNING_P2P -> RUNNING                the VF starts
 //! ```
 //! From the P2P states on the VF writes no memory. Its registers can still be read and written; tails that are written
@@ -33,6 +34,7 @@ use libixgbe::migration::{
 use vfio::{
     stream::{
         Fd,
+        Renew,
         Stream, //
     },
     Device,
@@ -47,46 +49,102 @@ pub(crate) struct Session {
     pub(crate) dirty: Dirty,
 }
 
-/// Most bytes of a stream: a compatibility record and a state.
+/// Most bytes of a stream: compatibility records, and a state.
 const STREAM_MAX: usize = 2 * STATE_MAX;
 
 /// Reads the head of a part of a stream. One that cannot be read, as of a newer version, is the PF driver's to refuse: it
 /// comes to the same end by the same decoder, and tells the host's administrator why.
 fn head(vf: &Vf, part: &[u8]) -> Result<Option<Announced>> {
-    announced(part).or_else(|_| vf.check_compat(part).and(Err(EINVAL)))
+    announced(part).or_else(|_| vf.check(part).and(Err(EINVAL)))
 }
 
-/// Splits a stream into its parts: a compatibility record, if there is one, and what follows.
-fn split<'a>(vf: &Vf, stream: &'a [u8]) -> Result<(Option<&'a [u8]>, &'a [u8])> {
-    match head(vf, stream)? {
-        Some(head) if head.content == format::CONTENT_COMPAT => {
-            match stream.split_at_checked(head.length) {
-                Some((record, rest)) => Ok((Some(record), rest)),
-                // Not whole yet.
-                None => Ok((None, &[])),
-            }
+/// How far a stream has been judged: compatibility records, of which the last counts, and then a state.
+#[derive(Clone, Copy)]
+struct Judged {
+    /// Bytes at the front that were found good.
+    bytes: usize,
+    /// With the state; nothing may follow.
+    whole: bool,
+}
+
+/// Looks at what was written so far: each part is judged as soon as it is whole, while user space waits for its write. A
+/// mismatch then ends the move, at a record before the guest is stopped, at the state while the source can still go on.
+fn inspect(vf: &Vf, stream: &[u8], judged: &mut Judged) -> Result {
+    // What is refused is taken back by the stream, with all that came in the same write.
+    let mut now = *judged;
+    loop {
+        let part = stream.get(now.bytes..).ok_or(EINVAL)?;
+        if now.whole && !part.is_empty() {
+            return Err(EINVAL);
         }
-        Some(_) => Ok((None, stream)),
-        None => Ok((None, &[])),
+        let whole = head(vf, part)?.and_then(|head| {
+            let blob = part.get(..head.length)?;
+            Some((head.content, blob))
+        });
+        let Some((content, blob)) = whole else {
+            break;
+        };
+        vf.check(blob)?;
+        now.bytes = now.bytes.saturating_add(blob.len());
+        now.whole = content == format::CONTENT_STATE;
+    }
+    *judged = now;
+    Ok(())
+}
+
+/// The state of a stream, which comes behind its compatibility records; not whole if the stream is not.
+fn state<'a>(vf: &Vf, mut stream: &'a [u8]) -> Result<&'a [u8]> {
+    while let Some(head) = head(vf, stream)? {
+        if head.content != format::CONTENT_COMPAT {
+            break;
+        }
+        stream = stream.get(head.length..).unwrap_or(&[]);
+    }
+    Ok(stream)
+}
+
+/// The compatibility records that a stream was given.
+struct Records {
+    last: KVec<u8>,
+    bytes: usize,
+}
+
+impl Records {
+    /// Notes a record; says whether it is another one than the last and there is room for it beside the state.
+    fn take(&mut self, record: &[u8]) -> Result<bool> {
+        let bytes = self.bytes.saturating_add(record.len());
+        if *record == *self.last || bytes > STATE_MAX {
+            return Ok(false);
+        }
+        self.last.clear();
+        self.last.extend_from_slice(record, GFP_KERNEL)?;
+        self.bytes = bytes;
+        Ok(true)
     }
 }
 
-/// Looks at what was written so far: a compatibility record is judged as soon as it is whole, so that a mismatch ends a
-/// move before the guest is stopped.
-fn inspect(vf: &Vf, stream: &[u8], before: &mut usize) -> Result {
-    let (record, rest) = split(vf, stream)?;
-    if let Some(record) = record {
-        if *before < record.len() {
-            vf.check_compat(record)?;
-            *before = record.len();
-        }
-    }
-    match head(vf, rest)? {
-        Some(head) if head.content != format::CONTENT_STATE || rest.len() > head.length => {
-            Err(EINVAL)
-        }
-        _ => Ok(()),
-    }
+/// Gives the compatibility record of the VF: first with all that belongs to the begin of a move, then again whenever it has
+/// changed, because the guest or the administrator has changed the VF.
+fn renewal(vf: Arc<Vf>) -> Result<KBox<Renew>> {
+    let records = Arc::pin_init(
+        kernel::new_mutex!(Records {
+            last: KVec::new(),
+            bytes: 0,
+        }),
+        GFP_KERNEL,
+    )?;
+    let renew = move || {
+        let mut buffer = KVec::from_elem(0u8, STATE_MAX, GFP_KERNEL)?;
+        let mut records = records.lock();
+        let length = if records.bytes == 0 {
+            vf.compat(&mut buffer)?
+        } else {
+            vf.record(&mut buffer)?
+        };
+        buffer.truncate(length);
+        Ok(records.take(&buffer)?.then_some(buffer))
+    };
+    Ok(KBox::new(renew, GFP_KERNEL)?)
 }
 
 impl Session {
@@ -122,14 +180,17 @@ impl Session {
 
     fn open_saving(&mut self, device: &Device<IxgbeVf>, precopy: bool) -> Result<Fd> {
         let vf = device.driver().vf()?;
-        let (stream, fd) = Stream::saving(device, precopy, STREAM_MAX)?;
-        let mut buffer = KVec::from_elem(0u8, STATE_MAX, GFP_KERNEL)?;
-        let length = if precopy {
-            vf.compat(&mut buffer)?
+        let renew = if precopy {
+            Some(renewal(vf.clone())?)
         } else {
-            vf.save(&mut buffer)?
+            None
         };
-        stream.append(buffer.get(..length).ok_or(EIO)?)?;
+        let (stream, fd) = Stream::saving(device, renew, STREAM_MAX)?;
+        if !precopy {
+            let mut buffer = KVec::from_elem(0u8, STATE_MAX, GFP_KERNEL)?;
+            let length = vf.save(&mut buffer)?;
+            stream.append(buffer.get(..length).ok_or(EIO)?)?;
+        }
         self.saving = Some(stream);
         Ok(fd)
     }
@@ -145,10 +206,15 @@ impl Session {
 
     fn open_resuming(&mut self, device: &Device<IxgbeVf>) -> Result<Fd> {
         let vf = device.driver().vf()?.clone();
-        // Bytes that have passed the check, so that it is made once.
-        let checked = Arc::pin_init(kernel::new_mutex!(0usize), GFP_KERNEL)?;
+        let judged = Arc::pin_init(
+            kernel::new_mutex!(Judged {
+                bytes: 0,
+                whole: false,
+            }),
+            GFP_KERNEL,
+        )?;
         let judge = KBox::new(
-            move |stream: &[u8]| inspect(&vf, stream, &mut checked.lock()),
+            move |stream: &[u8]| inspect(&vf, stream, &mut judged.lock()),
             GFP_KERNEL,
         )?;
         let (stream, fd) = Stream::resuming(device, STREAM_MAX, judge)?;
@@ -158,10 +224,7 @@ impl Session {
 
     fn load(&mut self, vf: &Vf) -> Result {
         let stream = self.resuming.as_ref().ok_or(EINVAL)?;
-        stream.written(|bytes| {
-            let (_, state) = split(vf, bytes)?;
-            vf.load(state)
-        })?;
+        stream.written(|bytes| vf.load(state(vf, bytes)?))?;
         self.close_files();
         Ok(())
     }

@@ -9,8 +9,8 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use libixgbe::mbx_ext;
 use libixgbe::migration::{
-    announced, decode, decode_compat, encode, encode_compat, format, Host, Identity, Policy,
-    VfState, Xcast, VECTORS,
+    announced, decode, decode_compat, encode, encode_compat, format, Host, Identity, Limits, Link,
+    Policy, VfState, Xcast, VECTORS,
 };
 use zerocopy::IntoBytes;
 
@@ -26,6 +26,7 @@ struct Loader {
     port_vlan: bool,
     migration: bool,
     jumbo: bool,
+    disabled: bool,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -188,6 +189,14 @@ impl Loader {
                 port_vlan: if self.port_vlan { 42 } else { 0 },
                 port_qos: 0,
             },
+            limits: Limits {
+                link: if self.disabled {
+                    Link::Disable
+                } else {
+                    Link::Auto
+                },
+                tx_rate: 0,
+            },
             mac: [2, 0, 0, 0, 0xaa, 0xbb],
         }
     }
@@ -214,6 +223,7 @@ fn harmless(s: &VfState, host: &Host<'_>) {
         assert!(s.filters.mac == host.mac || s.filters.mac == [0; 6]);
         assert!(s.filters.unicast.as_slice().is_empty());
     }
+    assert!(host.limits.link != Link::Disable || s.limits.link == Link::Disable);
     if host.policy.port_vlan != 0 {
         assert!(s.filters.vlans.as_slice().iter().all(|v| *v == 0));
     }

@@ -232,7 +232,7 @@ fn a_queue_moves_while_it_is_programmed() {
         }
         let (blob, mmio) = save(a);
         assert!(mmio <= 150, "{mmio} accesses to save");
-        b.machine.reset(Function::Vf(VF));
+        b.reset_vf();
         let (loaded, mmio) = load(b, &blob);
         loaded.unwrap();
         let (_, more) = resume(b);
@@ -376,7 +376,7 @@ fn a_refused_state_leaves_no_trace() {
         };
         let before = seen(b);
         let (result, mmio) = load(b, &blob);
-        assert_eq!(result, Err(Error::Refused(Refusal::AdminMac)));
+        assert_eq!(result, Err(Refusal::AdminMac.into()));
         assert_eq!(mmio, 0);
         assert_eq!(before, seen(b));
         for (i, byte) in blob.iter().enumerate() {
@@ -395,7 +395,7 @@ fn another_functions_address_is_refused() {
         a.bring_up(true);
         let (blob, _) = save(a);
         b.switch.macs.add(&b.machine.pf(), &VF_MAC, 0).unwrap();
-        assert_eq!(load(b, &blob).0, Err(Error::Refused(Refusal::MacInUse)));
+        assert_eq!(load(b, &blob).0, Err(Refusal::MacInUse.into()));
     });
 }
 

@@ -474,7 +474,7 @@ fn bytes_between_records_are_zero() {
                 changed[crc..crc + 4].copy_from_slice(&sum.to_le_bytes());
                 assert_eq!(
                     b.load(&changed),
-                    Err(Error::Refused(Refusal::Reserved(kind))),
+                    Err(Error::Refused(Refusal::Reserved(kind).into())),
                     "byte {i}"
                 );
                 padded += 1;

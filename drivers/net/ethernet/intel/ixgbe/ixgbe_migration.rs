@@ -27,6 +27,7 @@ use ::ixgbe_migration::{
 use kernel::{
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
         Arc,
         Mutex, //
@@ -41,7 +42,9 @@ use kernel::{
 use libixgbe::{
     mbx::pf::Events,
     migration::{
+        announced,
         announcement,
+        format,
         pf::{
             Error as MoveError,
             Mover,
@@ -50,7 +53,9 @@ use libixgbe::{
         Counted,
         HeadRestore,
         Marking,
+        Note,
         Refusal,
+        Refusals,
         VfState,
         ANNOUNCEMENT_BYTES, //
     },
@@ -66,6 +71,11 @@ use nic::{
 
 /// `IXGBE_DEV_ID_82599_VF`
 const DEV_ID_82599_VF: u16 = 0x10ED;
+
+/// What was refused, for the log.
+const RECORD: &str = "compatibility record";
+/// Likewise.
+const STATE: &str = "state";
 
 /// TIMEOUT: how long a guest has to say that it marks what it receives. Its CPUs run; a busy one takes a few
 /// milliseconds to get to its mailbox interrupt. Without an answer all its memory is reported dirty, which costs time
@@ -99,6 +109,8 @@ pub(crate) struct Migration {
 struct Vf {
     mover: Mover,
     report: Report,
+    /// Why it was refused last, if it was.
+    refusals: Option<Refusals>,
     /// devlink port function `migratable`.
     migratable: bool,
     /// When it was set going, if it is served only when its guest has re-armed.
@@ -123,6 +135,7 @@ impl Migration {
                 Vf {
                     mover: Mover::new(),
                     report: pin_init::zeroed(),
+                    refusals: None,
                     migratable: false,
                     held: None,
                     handle: None,
@@ -316,8 +329,31 @@ pub(crate) fn diagnose(dev: &net::Device<Adapter>, msg: &mut Fmsg) {
                 let (rings, frames) = vf.mover.rearmed();
                 msg.u64(c"rings_rearmed", rings);
                 msg.u64(c"frames_saved_by_rearm", frames);
+                if let Some(refusals) = &vf.refusals {
+                    msg.array(c"refused_because", |msg| {
+                        refusals.iter().for_each(|r| explain(msg, r));
+                    });
+                }
             });
         }
+    });
+}
+
+/// Says for the user why a move was refused, and what can be done.
+fn explain(msg: &mut Fmsg, refusal: Refusal) {
+    let text = |text: &str| CString::try_from_fmt(fmt!("{}", text));
+    msg.object(|msg| {
+        for (name, value) in [
+            (c"name", refusal.name()),
+            (c"reason", refusal.reason()),
+            (c"remedy", refusal.remedy()),
+        ] {
+            // Without memory the number is there.
+            if let Ok(value) = text(value) {
+                msg.string(name, &value);
+            }
+        }
+        msg.u32(c"detail", refusal.detail());
     });
 }
 
@@ -332,20 +368,7 @@ fn errno(e: MoveError) -> Error {
         MoveError::NotSuspended => EBUSY,
         MoveError::NoSpace => ENOSPC,
         MoveError::NoVf => ENODEV,
-        MoveError::Unsupported => EOPNOTSUPP,
-        MoveError::Refused(
-            Refusal::AdminMac | Refusal::PortVlan(_) | Refusal::Rights(_) | Refusal::MacInUse,
-        ) => EPERM,
-        MoveError::Refused(
-            Refusal::Device(_)
-            | Refusal::QueueLayout(_)
-            | Refusal::QueuePairs(_)
-            | Refusal::Api(_)
-            | Refusal::Features(_)
-            | Refusal::MaxFrame(_)
-            | Refusal::Unsupported,
-        ) => EOPNOTSUPP,
-        MoveError::Refused(Refusal::LinkDown) => EIO,
+        // As the head of the contract says; the reasons are told in words.
         MoveError::Refused(_) => EINVAL,
     }
 }
@@ -373,24 +396,54 @@ impl Handle {
         with_mover(state, self.vf, |slot, pf| f(&a.hw, slot, pf)).ok_or(ENODEV)
     }
 
+    /// Tells of settings that differ from the source's and are this host's.
+    fn remark(&self, dev: &net::Device<Adapter>, notes: &[Note]) {
+        if notes.is_empty() || !net::ratelimit() {
+            return;
+        }
+        for note in notes {
+            dev_info!(
+                dev.parent(),
+                "VF {}: note: {} ({}) [{}]\n",
+                self.vf,
+                note.text(),
+                note.detail(),
+                note.name()
+            );
+        }
+    }
+
     fn complain(&self, dev: &net::Device<Adapter>, what: &str, e: MoveError) -> Error {
         devlink::health_report(dev, REPORTER_MIGRATION, c"a VF could not be moved");
         match e {
             // Whoever holds the VF can write states without end; the counter of the refusals goes on.
             _ if !net::ratelimit() => (),
-            MoveError::Refused(r) => {
-                dev_warn!(
-                    dev.parent(),
-                    "VF {}: {} refused: {} ({:#x})\n",
-                    self.vf,
-                    what,
-                    r.reason(),
-                    r.detail()
-                );
+            MoveError::Refused(refusals) => {
+                for r in refusals.iter() {
+                    dev_warn!(
+                        dev.parent(),
+                        "VF {}: {} refused: {} ({:#x}) [{}]\n",
+                        self.vf,
+                        what,
+                        r.reason(),
+                        r.detail(),
+                        r.name()
+                    );
+                }
             }
             e => dev_warn!(dev.parent(), "VF {}: {} failed: {:?}\n", self.vf, what, e),
         }
         errno(e)
+    }
+}
+
+impl Vf {
+    /// Keeps why something was refused.
+    fn note<T>(&mut self, result: &Result<T, MoveError>) {
+        if let Err(MoveError::Refused(refusals)) = result {
+            self.refusals = Some(*refusals);
+            self.report.refused = self.report.refused.saturating_add(1);
+        }
     }
 }
 
@@ -468,26 +521,43 @@ impl Provider for Handle {
 
     fn compat(&self, out: &mut [u8]) -> Result<usize> {
         self.with_dev(|dev| {
-            self.with(dev, |hw, slot, pf| slot.mover.compat(hw, pf, out))?
-                .map_err(|e| self.complain(dev, "compatibility record", e))
+            self.with(dev, |hw, slot, pf| {
+                let result = slot.mover.compat(hw, pf, out);
+                slot.note(&result);
+                result
+            })?
+            .map_err(|e| self.complain(dev, RECORD, e))
         })
     }
 
-    fn check_compat(&self, record: &[u8]) -> Result {
+    fn record(&self, out: &mut [u8]) -> Result<usize> {
         self.with_dev(|dev| {
-            // A link that goes down later is the guest's to see, as on any host; a state is taken without one.
-            let link = dev.carrier_ok();
-            self.with(dev, |_, slot, pf| {
-                let result = match slot.mover.check_compat(pf, record) {
-                    Ok(()) if !link => Err(MoveError::Refused(Refusal::LinkDown)),
-                    result => result,
-                };
-                if result.is_err() {
-                    slot.report.refused = slot.report.refused.saturating_add(1);
-                }
+            self.with(dev, |hw, slot, pf| {
+                let result = slot.mover.record(hw, pf, out);
+                slot.note(&result);
                 result
             })?
-            .map_err(|e| self.complain(dev, "compatibility record", e))
+            .map_err(|e| self.complain(dev, RECORD, e))
+        })
+    }
+
+    fn check(&self, blob: &[u8]) -> Result {
+        self.with_dev(|dev| {
+            let link = dev.carrier_ok();
+            let head = announced(blob).ok().flatten();
+            let state = head.is_some_and(|head| head.content == format::CONTENT_STATE);
+            let notes = self
+                .with(dev, |hw, slot, pf| {
+                    let result = slot.mover.check(hw, pf, blob, link);
+                    slot.note(&result);
+                    result
+                })?
+                .map_err(|e| self.complain(dev, if state { STATE } else { RECORD }, e))?;
+            // Once a move: the state says the same again.
+            if !state {
+                self.remark(dev, notes.as_slice());
+            }
+            Ok(())
         })
     }
 
@@ -496,6 +566,7 @@ impl Provider for Handle {
             self.with(dev, |hw, slot, pf| {
                 let (hw, start) = (Counted::new(hw), Instant::now());
                 let result = slot.mover.save(&hw, pf, out);
+                slot.note(&result);
                 let r = &mut slot.report;
                 r.save_ns = elapsed(start);
                 r.mmio_save = r.mmio_save.saturating_add(hw.accesses());
@@ -505,7 +576,7 @@ impl Provider for Handle {
                 }
                 result
             })?
-            .map_err(|e| self.complain(dev, "save", e))
+            .map_err(|e| self.complain(dev, STATE, e))
         })
     }
 
@@ -514,17 +585,17 @@ impl Provider for Handle {
             self.with(dev, |hw, slot, pf| {
                 let (hw, start) = (Counted::new(hw), Instant::now());
                 let result = slot.mover.load(&hw, pf, blob);
+                slot.note(&result);
                 let r = &mut slot.report;
                 r.load_ns = elapsed(start);
                 r.mmio_load = hw.accesses();
                 r.state_bytes = blob.len() as u32;
-                match result {
-                    Ok(()) => r.loads = r.loads.saturating_add(1),
-                    Err(_) => r.refused = r.refused.saturating_add(1),
+                if result.is_ok() {
+                    r.loads = r.loads.saturating_add(1);
                 }
                 result
             })?
-            .map_err(|e| self.complain(dev, "state", e))
+            .map_err(|e| self.complain(dev, STATE, e))
         })
     }
 

@@ -35,6 +35,7 @@ pub mod pf;
 mod quiesce;
 mod refusal;
 mod restore;
+mod room;
 mod state;
 
 #[cfg(test)]
@@ -72,7 +73,12 @@ pub use quiesce::{
     Quiesced,
     Stop, //
 };
-pub use refusal::Refusal;
+pub use refusal::{
+    Note,
+    Refusal,
+    Refusals,
+    MAX_REFUSALS, //
+};
 pub use restore::{
     program,
     resume,
@@ -96,6 +102,8 @@ pub struct Host<'a> {
     pub apis: &'a [u16],
     /// Policy for this VF.
     pub policy: Policy,
+    /// More of it.
+    pub limits: Limits,
     /// MAC address that the host set, if [`Policy::admin_mac`].
     pub mac: [u8; 6],
 }

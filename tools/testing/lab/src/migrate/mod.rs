@@ -23,6 +23,7 @@ mod streams;
 pub mod suite;
 pub mod together;
 pub mod trials;
+mod troubles;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What must not cost a VM: a destination that is not fit. The VM goes on where it is, and the reason is told.
+//! What a VM must survive: a destination that is not fit, and a source that no destination would take. The VM goes on where it
+//! is, and the reason is told, before it is stopped where that could be known.
 
 use std::time::{Duration, Instant};
 
@@ -11,148 +12,12 @@ use super::inner::Inner;
 use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
 use super::rate;
-use super::rounds::{self, boot_id};
-use super::spec::{Card, Image, Plan, Preparation, Traffic};
+use super::rounds::{self, boot_id, is_event};
+use super::spec::{Card, Image, Plan, Traffic};
 use super::streams;
+use super::troubles::{Relay, Stage, FIT, RELAY, RELAY_SCRIPT, TROUBLES};
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Lab};
-
-/// How a destination is unfit.
-#[derive(Clone, Copy, Debug)]
-struct Trouble {
-    name: &'static str,
-    /// What the reason must say, somewhere in what both QEMUs and the destination's kernel print.
-    says: &'static str,
-    make: fn(&Stage<'_>) -> Result<()>,
-    mend: fn(&Stage<'_>) -> Result<()>,
-    /// The migration stream goes through what `make` has put at this port.
-    port: u16,
-}
-
-/// What a trouble can get at.
-struct Stage<'a> {
-    from: &'a Host,
-    to: &'a Host,
-    vm: &'a Inner,
-}
-
-pub(super) const FIT: Preparation<'static> = Preparation {
-    card: Card::Vf,
-    restore: None,
-    migratable: true,
-};
-
-/// Port of the relay that changes the version.
-const RELAY: u16 = PORT + 1;
-
-/// Passes the stream on and makes version 1 of this project's format version 2: the source is newer than the destination.
-const RELAY_SCRIPT: &str = r#"
-import os, socket, threading
-old, new = b"ixgbeVF\x1a\x01", b"ixgbeVF\x1a\x02"
-s = socket.create_server(("", 4445)); a = s.accept()[0]; b = socket.create_connection(("127.0.0.1", 4444))
-def back():
-    while d := b.recv(65536): a.sendall(d)
-    os._exit(0)
-threading.Thread(target=back, daemon=True).start()
-kept = b""
-while d := a.recv(65536):
-    d = (kept + d).replace(old, new)
-    n = next((n for n in range(len(old) - 1, 0, -1) if d.endswith(old[:n])), 0)
-    kept = d[len(d) - n:]
-    b.sendall(d[:len(d) - n])
-b.sendall(kept); b.shutdown(socket.SHUT_WR); threading.Event().wait()
-"#;
-
-const TROUBLES: &[Trouble] = &[
-    Trouble {
-        name: "destination without the variant driver",
-        says: "vfio",
-        make: |s| {
-            s.to.prepare(&Preparation {
-                card: Card::Replug,
-                restore: None,
-                migratable: false,
-            })
-        },
-        mend: |s| s.to.prepare(&FIT),
-        port: PORT,
-    },
-    Trouble {
-        name: "destination's VF not migratable",
-        says: "not migratable, see devlink port function",
-        make: |s| {
-            s.to.prepare(&Preparation {
-                migratable: false,
-                ..FIT
-            })
-        },
-        mend: |s| s.to.prepare(&FIT),
-        port: PORT,
-    },
-    Trouble {
-        name: "no free VF",
-        says: "no such host device",
-        make: |s| s.to.set_vfs(0),
-        mend: |s| {
-            s.to.set_vfs(1)?;
-            s.to.prepare(&FIT)
-        },
-        port: PORT,
-    },
-    Trouble {
-        name: "other queue layout",
-        says: "other queues per pool",
-        make: |s| {
-            // Above 32 VFs a pool has 2 queues, below 4 (82599 datasheet 7.10.3.2).
-            s.to.set_vfs(40)?;
-            s.to.prepare(&FIT)
-        },
-        mend: |s| {
-            s.to.set_vfs(1)?;
-            s.to.prepare(&FIT)
-        },
-        port: PORT,
-    },
-    Trouble {
-        name: "destination's MTU too small",
-        says: "frame size not allowed here, check the PF's MTU",
-        make: |s| {
-            s.from.set_pf("mtu 9000")?;
-            s.vm.set_mtu(9000)
-        },
-        mend: |s| {
-            s.vm.set_mtu(1500)?;
-            s.from.set_pf("mtu 1500")
-        },
-        port: PORT,
-    },
-    Trouble {
-        name: "destination's link down",
-        says: "no link here",
-        make: |s| s.to.set_pf("down"),
-        mend: |s| {
-            s.to.set_pf("up")?;
-            s.to.wait_link()
-        },
-        port: PORT,
-    },
-    Trouble {
-        name: "destination knows only an older state version",
-        says: "unknown format version",
-        make: |s| {
-            let argv = ["python3", "-c", RELAY_SCRIPT].map(String::from).to_vec();
-            s.to.vm.guest.start(&Run {
-                argv,
-                ..Run::default()
-            })?;
-            let wait = format!("until ss -ltn | grep -q :{RELAY}; do sleep 0.1; done");
-            s.to.vm.guest.sh(&wait, Duration::from_secs(60))?.ok()?;
-            Ok(())
-        },
-        mend: |_| Ok(()),
-        port: RELAY,
-    },
-];
 
 /// Datagrams that a refusal may cost, of a hundred a second: a VM whose move is refused late stood for a moment.
 const REFUSED_LOSS: usize = 200;
@@ -252,16 +117,71 @@ impl<'a> Talk<'a> {
 
     /// Moves the VM. Gives why not, if it does not.
     pub(super) fn try_to_move(&mut self) -> Result<std::result::Result<Duration, String>> {
-        let log = self.to.vm.guest.kernel_log(0).len();
-        Ok(
-            match try_move(self.to, &self.image, &mut self.vm, PORT, log)? {
-                Outcome::Moved(arrived, took) => {
-                    self.has_moved(*arrived);
-                    Ok(took)
-                }
-                Outcome::Refused(why) | Outcome::Crashed(why) => Err(why),
-            },
-        )
+        let log = self.log_lengths();
+        Ok(match self.try_move(None, log)? {
+            Outcome::Moved(arrived, took) => {
+                self.has_moved(*arrived);
+                Ok(took)
+            }
+            Outcome::Refused(failed) | Outcome::Crashed(failed) => Err(failed.why),
+        })
+    }
+
+    /// The records of both hosts' kernels so far.
+    fn log_lengths(&self) -> [usize; 2] {
+        [self.from, self.to].map(|host| host.vm.guest.kernel_log(0).len())
+    }
+
+    /// Tries to move the VM. The hosts' kernels are quoted from these records on.
+    fn try_move(&mut self, relay: Option<Relay>, log: [usize; 2]) -> Result<Outcome> {
+        let (from, to) = (self.from, self.to);
+        let mut target = match Inner::start(to, Card::Vf, &self.image, true) {
+            Ok(target) => target,
+            Err(e) => {
+                let failed = Failed {
+                    why: format!("{e:#}"),
+                    stopped: false,
+                };
+                let crashed = ["signal: Some", "Assertion", "core dumped"]
+                    .iter()
+                    .any(|s| failed.why.contains(s));
+                return Ok(if crashed {
+                    Outcome::Crashed(failed)
+                } else {
+                    Outcome::Refused(failed)
+                });
+            }
+        };
+        if let Some(relay) = relay {
+            start_relay(to, relay)?;
+        }
+        let port = if relay.is_some() { RELAY } else { PORT };
+        let source = &mut self.vm;
+        let begin = Instant::now();
+        let moved = match rounds::begin_move(to, source, &mut target, (PORT, port))? {
+            Some(refusal) => Err(refusal),
+            None => rounds::end_move(source)?,
+        };
+        let Err(why) = moved else {
+            return Ok(Outcome::Moved(Box::new(target), begin.elapsed()));
+        };
+        let stopped = source.qmp.events.iter().any(|e| is_event(e, "STOP"));
+        let crash = source.crash(Duration::ZERO).or(target.crash(MOMENT));
+        let mut why = rounds::why_not(&why, source, &target);
+        for (host, log) in [from, to].into_iter().zip(log) {
+            for record in host.vm.guest.kernel_log(log) {
+                why += "\n";
+                why += &record.text;
+            }
+        }
+        target.quit();
+        Ok(match crash {
+            Some(crash) => {
+                why.insert_str(0, &format!("{crash}: "));
+                Outcome::Crashed(Failed { why, stopped })
+            }
+            None => Outcome::Refused(Failed { why, stopped }),
+        })
     }
 
     /// Gives a VM that was started again what [`Self::start_as`] gave it. The station's flow is the same.
@@ -288,12 +208,19 @@ impl<'a> Talk<'a> {
     }
 }
 
+/// Why a move failed.
+struct Failed {
+    /// What both QEMUs and both hosts' kernels said.
+    why: String,
+    /// The VM was stopped for it.
+    stopped: bool,
+}
+
 /// What came of a try to move.
-pub(super) enum Outcome {
-    /// Refused, and why: what QEMU and the destination's kernel said.
-    Refused(String),
-    /// A QEMU crashed: the same, with how it ended.
-    Crashed(String),
+enum Outcome {
+    Refused(Failed),
+    /// A QEMU crashed: how it ended is told first.
+    Crashed(Failed),
     /// The VM where it arrived, and how long it took from the command on.
     Moved(Box<Inner>, Duration),
 }
@@ -301,47 +228,16 @@ pub(super) enum Outcome {
 /// How long a QEMU that could not load a state may take to end.
 const MOMENT: Duration = Duration::from_secs(3);
 
-/// Tries to move a VM. The destination's kernel is quoted from record `log` on.
-fn try_move(
-    to: &Host,
-    image: &Image,
-    source: &mut Inner,
-    port: u16,
-    log: usize,
-) -> Result<Outcome> {
-    let mut target = match Inner::start(to, Card::Vf, image, true) {
-        Ok(target) => target,
-        Err(e) => {
-            let why = format!("{e:#}");
-            let crashed = ["signal: Some", "Assertion", "core dumped"]
-                .iter()
-                .any(|s| why.contains(s));
-            return Ok(if crashed {
-                Outcome::Crashed(why)
-            } else {
-                Outcome::Refused(why)
-            });
-        }
-    };
-    let begin = Instant::now();
-    let moved = match rounds::begin_move(to, source, &mut target, (PORT, port))? {
-        Some(refusal) => Err(refusal),
-        None => rounds::end_move(source)?,
-    };
-    let Err(why) = moved else {
-        return Ok(Outcome::Moved(Box::new(target), begin.elapsed()));
-    };
-    let crash = source.crash(Duration::ZERO).or(target.crash(MOMENT));
-    let mut why = rounds::why_not(&why, source, &target);
-    for record in to.vm.guest.kernel_log(log) {
-        why += "\n";
-        why += &record.text;
-    }
-    target.quit();
-    Ok(match crash {
-        Some(crash) => Outcome::Crashed(format!("{crash}: {why}")),
-        None => Outcome::Refused(why),
-    })
+/// Has the destination pass the migration stream on, changed.
+fn start_relay(to: &Host, relay: Relay) -> Result<()> {
+    let argv = ["python3", "-c", RELAY_SCRIPT, relay.argument()];
+    to.vm.guest.start(&Run {
+        argv: argv.map(String::from).to_vec(),
+        ..Run::default()
+    })?;
+    let wait = format!("until ss -ltn | grep -q :{RELAY}; do sleep 0.1; done");
+    to.vm.guest.sh(&wait, Duration::from_secs(60))?.ok()?;
+    Ok(())
 }
 
 /// Tries every unfit destination. Gives the results, and what the hosts' kernels reported.
@@ -350,34 +246,43 @@ fn try_move(
 /// If a step fails that has nothing to do with a refusal.
 pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResult>, Vec<String>)> {
     let mut talk = Talk::start(lab, pair)?;
-    for trouble in TROUBLES {
-        progress.say(trouble.name);
-        let log = talk.to.vm.guest.kernel_log(0).len();
+    for (number, trouble) in (1..).zip(TROUBLES) {
+        let name = format!("{number} {}", trouble.name);
+        progress.say(&name);
+        let log = talk.log_lengths();
         (trouble.make)(&talk.stage()).context(trouble.name)?;
         let first = pair.station.next_seq(talk.flow)?;
-        match try_move(talk.to, &talk.image, &mut talk.vm, trouble.port, log)? {
-            Outcome::Refused(why) => {
+        match talk.try_move(trouble.relay, log)? {
+            Outcome::Refused(failed) => {
                 talk.check(
-                    &format!("{}: refused, and says why", trouble.name),
-                    why.contains(trouble.says),
-                    &why,
+                    &format!("{name}: refused, and says why"),
+                    trouble.says.iter().all(|says| failed.why.contains(says)),
+                    &failed.why,
                 );
+                if let Some(stops) = trouble.stops {
+                    let when = if stops {
+                        "when the VM stood"
+                    } else {
+                        "before the VM was stopped"
+                    };
+                    talk.check(&format!("{name}: {when}"), failed.stopped == stops, "");
+                }
             }
-            Outcome::Crashed(why) => {
-                let name = format!("{}: refused, and no QEMU crashes", trouble.name);
-                talk.check(&name, false, &why);
+            Outcome::Crashed(failed) => {
+                let name = format!("{name}: refused, and no QEMU crashes");
+                talk.check(&name, false, &failed.why);
             }
             Outcome::Moved(arrived, _) => {
-                talk.check(&format!("{}: refused", trouble.name), false, "it moved");
+                talk.check(&format!("{name}: refused"), false, "it moved");
                 talk.has_moved(*arrived);
             }
         }
         let next = pair.station.next_seq(talk.flow)?;
         let well = talk.is_well()?;
-        talk.check(&format!("{}: the VM goes on", trouble.name), well, "");
+        talk.check(&format!("{name}: the VM goes on"), well, "");
         let lost = pair.station.lost_between(talk.flow, first, next)?.len();
         talk.check(
-            &format!("{}: it loses little", trouble.name),
+            &format!("{name}: it loses little"),
             lost <= REFUSED_LOSS,
             &format!("{lost} of {} datagrams", next - first),
         );

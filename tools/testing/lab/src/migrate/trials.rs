@@ -12,9 +12,10 @@ use super::events::{self, Event};
 use super::host::PORT;
 use super::inner::Inner;
 use super::pair::{Pair, Progress};
-use super::refusals::{Talk, FIT};
+use super::refusals::Talk;
 use super::rounds::{self, boot_id};
 use super::spec::{Card, Image, Plan, Seat, Traffic, FIRST};
+use super::troubles::FIT;
 use crate::ktap::TestResult;
 use crate::lab::{Drivers, Lab};
 

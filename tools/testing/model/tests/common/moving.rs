@@ -78,6 +78,14 @@ impl<'a> Host<'a> {
         self.with(|m, io, pf| m.flush(io, pf));
     }
 
+    /// A function level reset of the VF, and what the PF does when it sees it (`msg_task`).
+    pub(crate) fn reset_vf(&mut self) {
+        self.machine.reset(Function::Vf(VF));
+        self.switch
+            .vf_reset_event(&self.machine.pf(), &mut self.vfs, VF.into());
+        self.with(|m, _, pf| m.reset(pf));
+    }
+
     /// The VF writes a message, without waiting for anybody.
     pub(crate) fn vf_says(&self, words: &Words) {
         let vf = self.machine.vf(VF);
@@ -227,7 +235,7 @@ pub(crate) fn carry<'b>(
     blob: &[u8],
 ) -> (Rings<'b>, u32) {
     to.machine.copy_memory(from);
-    to.machine.reset(Function::Vf(VF));
+    to.reset_vf();
     let rings = rings.moved(to.machine);
     to.machine.take_written();
     let (loaded, mmio) = load(to, blob);

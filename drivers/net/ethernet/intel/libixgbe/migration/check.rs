@@ -8,8 +8,12 @@
 use zerocopy::little_endian::U16;
 
 use super::format;
+use super::refusal::Found;
+use super::refusal::Note;
 use super::refusal::Refusal;
 use super::state;
+use super::state::Link;
+use super::state::List;
 use super::state::VfState;
 use super::state::Xcast;
 use super::Host;
@@ -26,8 +30,12 @@ fn ensure(ok: bool, refusal: Refusal) -> Result<(), Refusal> {
 
 /// Smallest frame limit that a VF can have: a standard Ethernet frame without CRC.
 const MIN_FRAME: u32 = 1514;
-/// Largest frame limit (`IXGBE_MAX_JUMBO_FRAME_SIZE`).
-const MAX_FRAME: u32 = 9728;
+/// Largest frame limit: `SET_LPE` counts the CRC, and takes `IXGBE_MAX_JUMBO_FRAME_SIZE` at most.
+const MAX_FRAME: u32 = 9728 - 4;
+/// Mailbox API from which on a VF may have jumbo frames.
+const JUMBO_API: u16 = 0x0101;
+/// Mailbox API from which on a VF may have more than its multicast hashes.
+const XCAST_API: u16 = 0x0102;
 
 pub(super) fn identity(i: &format::Identity, out: &mut VfState) -> Result<(), Refusal> {
     let kind = format::IDENTITY;
@@ -253,13 +261,51 @@ pub(super) fn filters(f: &format::Filters, out: &mut VfState) -> Result<(), Refu
     ensure(f.mac == [0; 6] || unicast_mac(&f.mac), Refusal::Value(kind))?;
     ensure(f.enabled <= 1, Refusal::Value(kind))?;
     out.filters.mac = f.mac;
-    out.filters.xcast = Xcast::from_u8(f.xcast).ok_or(Refusal::Value(kind))?;
+    out.filters.xcast = xcast(f.xcast, out.identity.api, kind)?;
     out.filters.enabled = f.enabled == 1;
     Ok(())
 }
 
-pub(super) fn unicast(macs: &[[u8; 6]], out: &mut VfState) -> Result<(), Refusal> {
-    let kind = format::UNICAST;
+/// The 82599 has no promiscuous pool, so no VF has that mode; one without the API for a mode has none, whatever a former
+/// driver of the VF left behind.
+fn xcast(mode: u8, api: u16, kind: u16) -> Result<Xcast, Refusal> {
+    let mode = Xcast::from_u8(mode).ok_or(Refusal::Value(kind))?;
+    ensure(mode != Xcast::Promisc, Refusal::Value(kind))?;
+    Ok(if api < XCAST_API { Xcast::None } else { mode })
+}
+
+pub(super) fn limits(l: &format::Limits, out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::LIMITS;
+    ensure(
+        l.reserved == 0 && l.reserved2.get() == 0,
+        Refusal::Reserved(kind),
+    )?;
+    out.limits = state::Limits {
+        link: Link::from_u8(l.link).ok_or(Refusal::Value(kind))?,
+        tx_rate: l.tx_rate.get(),
+    };
+    Ok(())
+}
+
+/// What a compatibility record says of a VF that runs, as far as a state has it; returns the queue pairs in use.
+pub(super) fn in_use(u: &format::Use, out: &mut VfState) -> Result<u32, Refusal> {
+    let kind = format::USE;
+    ensure(
+        u.reserved == [0; 6] && u.flags & !format::USE_ALL == 0,
+        Refusal::Reserved(kind),
+    )?;
+    ensure(u.mac == [0; 6] || unicast_mac(&u.mac), Refusal::Value(kind))?;
+    out.filters.mac = u.mac;
+    out.filters.xcast = xcast(u.xcast, out.identity.api, kind)?;
+    out.mailbox.cts = u.flags & format::USE_DRIVER != 0;
+    ensure(
+        u.pairs.get() <= out.identity.queues_per_pool,
+        Refusal::Value(kind),
+    )?;
+    Ok(u.pairs.get().into())
+}
+
+pub(super) fn unicast(kind: u16, macs: &[[u8; 6]], out: &mut VfState) -> Result<(), Refusal> {
     for mac in macs {
         ensure(unicast_mac(mac), Refusal::Value(kind))?;
         ensure(out.filters.unicast.push(*mac), Refusal::TlvLength(kind))?;
@@ -267,8 +313,7 @@ pub(super) fn unicast(macs: &[[u8; 6]], out: &mut VfState) -> Result<(), Refusal
     Ok(())
 }
 
-pub(super) fn vlans(ids: &[U16], out: &mut VfState) -> Result<(), Refusal> {
-    let kind = format::VLANS;
+pub(super) fn vlans(kind: u16, ids: &[U16], out: &mut VfState) -> Result<(), Refusal> {
     let mut last = None;
     for id in ids.iter().map(|id| id.get()) {
         ensure(id < 4096 && last < Some(id), Refusal::Value(kind))?;
@@ -341,71 +386,88 @@ pub(super) fn statistics(s: &format::Statistics, out: &mut VfState) -> Result<()
     Ok(())
 }
 
-/// Compares with this host, and clamps what the host may narrow.
-pub(super) fn against_host(
-    out: &mut VfState,
-    content: u16,
-    host: &Host<'_>,
-) -> Result<(), Refusal> {
-    let i = &out.identity;
-    ensure(i.device == host.identity.device, Refusal::Device(i.device))?;
-    ensure(
+/// A length or a number of VLANs as a detail.
+fn count(n: usize) -> u16 {
+    u16::try_from(n).unwrap_or(u16::MAX)
+}
+
+/// Compares with this host all that `vf` has and `pairs`, the queue pairs that it uses. What is unknown, as in a
+/// compatibility record of an older source, is empty in `vf` and passes.
+pub(super) fn against_host(vf: &VfState, pairs: u32, host: &Host<'_>, found: &mut Found) {
+    let (i, f) = (&vf.identity, &vf.filters);
+    found.unless(i.device == host.identity.device, Refusal::Device(i.device));
+    found.unless(
         i.queues_per_pool == host.identity.queues_per_pool,
         Refusal::QueueLayout(i.queues_per_pool),
-    )?;
-    ensure(
+    );
+    found.unless(
         i.queue_pairs == host.identity.queue_pairs,
         Refusal::QueuePairs(i.queue_pairs),
-    )?;
-    ensure(
+    );
+    found.unless(
         i.api == 0 || host.apis.contains(&i.api),
         Refusal::Api(i.api),
-    )?;
-    ensure(
+    );
+    found.unless(
         i.features & !host.identity.features == 0,
         Refusal::Features(i.features),
-    )?;
-    ensure(
+    );
+    found.unless(
         i.max_frame <= host.identity.max_frame,
         Refusal::MaxFrame(i.max_frame),
-    )?;
-    ensure(
-        out.policy.port_vlan == host.policy.port_vlan
-            && out.policy.port_qos == host.policy.port_qos,
-        Refusal::PortVlan(out.policy.port_vlan),
-    )?;
-    if content == format::CONTENT_COMPAT {
-        return Ok(());
-    }
+    );
+    // The 82599 cannot mix jumbo and standard frames among functions, so the PF shuts the gate of such a VF. One that no
+    // driver uses may find itself a newer one.
+    let jumbo = host.identity.max_frame > MIN_FRAME;
+    found.unless(
+        !(jumbo && vf.mailbox.cts && i.api < JUMBO_API),
+        Refusal::JumboApi(i.api),
+    );
+    found.unless(
+        vf.policy.port_vlan == host.policy.port_vlan && vf.policy.port_qos == host.policy.port_qos,
+        Refusal::PortVlan(vf.policy.port_vlan),
+    );
 
-    let f = &mut out.filters;
     let free = host.policy.trusted || !host.policy.admin_mac;
     // As the C PF treats SET_MAC and SET_MACVLAN of a VF whose MAC the host has set.
-    ensure(
+    found.unless(
         free || f.mac == host.mac || f.mac == [0; 6],
         Refusal::AdminMac,
-    )?;
-    ensure(
-        free || f.unicast.as_slice().is_empty(),
-        Refusal::Rights(format::UNICAST),
-    )?;
-    let only_untagged = f.vlans.as_slice().iter().all(|id| *id == 0);
-    ensure(
-        host.policy.port_vlan == 0 || only_untagged,
-        Refusal::Rights(format::VLANS),
-    )?;
-    f.xcast = f.xcast.clamp_to(host.policy.trusted);
-
+    );
+    let listed = f.unicast.as_slice();
+    found.unless(
+        free || listed.is_empty(),
+        Refusal::Addresses(count(listed.len())),
+    );
+    let tagged = f.vlans.as_slice().iter().filter(|id| **id != 0).count();
+    found.unless(
+        host.policy.port_vlan == 0 || tagged == 0,
+        Refusal::Vlans(count(tagged)),
+    );
+    // Not cut to what it may have: its guest would go on in the belief that it hears all groups.
+    found.unless(
+        host.policy.trusted || f.xcast <= Xcast::Multi,
+        Refusal::AllMulticast,
+    );
     // VTIVAR(1) and up have no alias for the PF, so further queue pairs would come back without interrupts.
-    let beyond = out
-        .rx
-        .iter()
-        .skip(super::VISIBLE_PAIRS)
-        .any(super::RxQueue::enabled)
-        || out
-            .tx
-            .iter()
-            .skip(super::VISIBLE_PAIRS)
-            .any(super::TxQueue::enabled);
-    ensure(!beyond, Refusal::Unsupported)
+    found.unless(
+        pairs as usize <= super::VISIBLE_PAIRS,
+        Refusal::QueuesInUse(pairs as u16),
+    );
+    found.unless(
+        host.limits.link != Link::Disable || vf.limits.link == Link::Disable,
+        Refusal::LinkDisabled,
+    );
+}
+
+/// What is this host's to decide, and differs.
+pub(super) fn notes(vf: &VfState, host: &Host<'_>) -> List<Note, 2> {
+    let mut notes = List::new(Note::SpoofCheck);
+    if vf.limits.tx_rate != host.limits.tx_rate {
+        let _ = notes.push(Note::TxRate(host.limits.tx_rate));
+    }
+    if host.policy.spoofchk && !vf.policy.spoofchk {
+        let _ = notes.push(Note::SpoofCheck);
+    }
+    notes
 }

@@ -9,7 +9,9 @@ use zerocopy::Unaligned;
 use super::check;
 use super::crc32c::Crc32c;
 use super::format;
+use super::refusal::Found;
 use super::refusal::Refusal;
+use super::refusal::Refusals;
 use super::state::VfState;
 use super::Host;
 
@@ -73,10 +75,24 @@ impl<'a> Tlv<'a> {
     }
 }
 
+/// Records of a compatibility record that a state has under other kinds.
+const fn of_compat_alone(kind: u16) -> bool {
+    matches!(
+        kind,
+        format::USE | format::USED_UNICAST | format::USED_VLANS
+    )
+}
+
 fn known(kind: u16) -> bool {
     matches!(
         kind,
-        format::IDENTITY..=format::REGISTRATIONS | format::STATISTICS
+        format::IDENTITY
+            ..=format::REGISTRATIONS
+                | format::STATISTICS
+                | format::LIMITS
+                | format::USE
+                | format::USED_UNICAST
+                | format::USED_VLANS
     )
 }
 
@@ -101,7 +117,7 @@ fn next_tlv<'a>(rest: &mut &'a [u8]) -> Result<(Tlv<'a>, u16), Refusal> {
     Ok((Tlv { kind, value }, head.version.get()))
 }
 
-fn store(tlv: &Tlv<'_>, out: &mut VfState) -> Result<(), Refusal> {
+fn store(tlv: &Tlv<'_>, pairs: &mut u32, out: &mut VfState) -> Result<(), Refusal> {
     match tlv.kind {
         format::IDENTITY => check::identity(tlv.one()?, out),
         format::POLICY => check::policy(tlv.one()?, out),
@@ -110,11 +126,20 @@ fn store(tlv: &Tlv<'_>, out: &mut VfState) -> Result<(), Refusal> {
         format::INTERRUPTS => check::interrupts(tlv.one()?, out),
         format::MAILBOX => check::mailbox(tlv.one()?, out),
         format::FILTERS => check::filters(tlv.one()?, out),
-        format::UNICAST => check::unicast(tlv.array(super::MAX_UNICAST)?, out),
-        format::VLANS => check::vlans(tlv.array(super::MAX_VLANS)?, out),
+        format::UNICAST | format::USED_UNICAST => {
+            check::unicast(tlv.kind, tlv.array(super::MAX_UNICAST)?, out)
+        }
+        format::VLANS | format::USED_VLANS => {
+            check::vlans(tlv.kind, tlv.array(super::MAX_VLANS)?, out)
+        }
         format::MULTICAST => check::multicast(tlv.array(super::MAX_MULTICAST)?, out),
         format::REGISTRATIONS => check::registrations(tlv.array(crate::mbx_ext::MAX_QUEUES)?, out),
         format::STATISTICS => check::statistics(tlv.one()?, out),
+        format::LIMITS => check::limits(tlv.one()?, out),
+        format::USE => {
+            *pairs = check::in_use(tlv.one()?, out)?;
+            Ok(())
+        }
         // `known` has been asked.
         _ => Ok(()),
     }
@@ -141,7 +166,11 @@ fn crc(blob: &[u8]) -> u32 {
         .finish()
 }
 
-fn decode_as(blob: &[u8], content: u16, host: &Host<'_>, out: &mut VfState) -> Result<(), Refusal> {
+/// Reads a whole blob, byte by byte, whatever the host, and returns the queue pairs that the VF uses.
+///
+/// # Errors
+/// See [`Refusal`]. What comes after the first fault means nothing, so there is one reason.
+pub(super) fn parse(blob: &[u8], content: u16, out: &mut VfState) -> Result<u32, Refusal> {
     let head = announced(blob)?.ok_or(Refusal::Length)?;
     if head.content != content {
         return Err(Refusal::Content(head.content));
@@ -154,6 +183,7 @@ fn decode_as(blob: &[u8], content: u16, host: &Host<'_>, out: &mut VfState) -> R
         return Err(Refusal::Crc);
     }
 
+    let mut pairs = 0;
     *out = VfState::EMPTY;
     let mut seen: u32 = 0;
     let mut last = 0;
@@ -170,7 +200,8 @@ fn decode_as(blob: &[u8], content: u16, host: &Host<'_>, out: &mut VfState) -> R
         if content == format::CONTENT_COMPAT && !optional && tlv.kind > format::POLICY {
             return Err(Refusal::UnknownTlv(tlv.kind));
         }
-        if !known(tlv.kind) || (optional && version != format::TLV_VERSION) {
+        let elsewhere = content == format::CONTENT_STATE && of_compat_alone(tlv.kind);
+        if !known(tlv.kind) || elsewhere || (optional && version != format::TLV_VERSION) {
             if optional {
                 continue;
             }
@@ -183,7 +214,7 @@ fn decode_as(blob: &[u8], content: u16, host: &Host<'_>, out: &mut VfState) -> R
             // Kinds without KIND_OPTIONAL that are known are below 32.
             seen |= 1 << (tlv.kind & 31);
         }
-        store(&tlv, out)?;
+        store(&tlv, &mut pairs, out)?;
     }
     if count != header.count.get() {
         return Err(Refusal::Count);
@@ -191,24 +222,41 @@ fn decode_as(blob: &[u8], content: u16, host: &Host<'_>, out: &mut VfState) -> R
     if let Some(kind) = mandatory(content).find(|kind| seen & 1 << (kind & 31) == 0) {
         return Err(Refusal::Missing(kind));
     }
-    check::against_host(out, content, host)
+    Ok(if content == format::CONTENT_STATE {
+        out.used_pairs()
+    } else {
+        pairs
+    })
 }
 
-/// Checks a compatibility record against this host. `out` holds what was read, for messages only.
+fn decode_as(
+    blob: &[u8],
+    content: u16,
+    host: &Host<'_>,
+    out: &mut VfState,
+) -> Result<(), Refusals> {
+    let pairs = parse(blob, content, out)?;
+    let mut found = Found::new();
+    check::against_host(out, pairs, host, &mut found);
+    found.result()
+}
+
+/// Checks a compatibility record against this host. `out` holds what was read: of queues and mailbox nothing but whether a
+/// driver is there.
 ///
 /// # Errors
-/// See [`Refusal`].
-pub fn decode_compat(blob: &[u8], host: &Host<'_>, out: &mut VfState) -> Result<(), Refusal> {
+/// All reasons, see [`Refusal`](super::Refusal).
+pub fn decode_compat(blob: &[u8], host: &Host<'_>, out: &mut VfState) -> Result<(), Refusals> {
     decode_as(blob, format::CONTENT_COMPAT, host, out)
 }
 
 /// Checks a whole state, byte by byte and then against this host, and leaves it in `out`.
 ///
 /// After `Ok`, every number in `out` is one that the hardware and the mailbox allow, and no right exceeds what `host`
-/// grants. After an error `out` is half filled and must not be used.
+/// grants. After an error `out` must not be used.
 ///
 /// # Errors
-/// See [`Refusal`].
-pub fn decode(blob: &[u8], host: &Host<'_>, out: &mut VfState) -> Result<(), Refusal> {
+/// All reasons, see [`Refusal`](super::Refusal).
+pub fn decode(blob: &[u8], host: &Host<'_>, out: &mut VfState) -> Result<(), Refusals> {
     decode_as(blob, format::CONTENT_STATE, host, out)
 }

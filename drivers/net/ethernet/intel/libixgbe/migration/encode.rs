@@ -123,13 +123,60 @@ fn common(w: &mut Writer<'_>, state: &VfState) -> Result<(), NoSpace> {
     w.one(format::POLICY, policy.as_bytes())
 }
 
-/// Writes the compatibility record of `state` and returns its length in bytes.
+/// A VF without limits has no such record, as in states of older writers.
+fn limits(w: &mut Writer<'_>, state: &VfState) -> Result<(), NoSpace> {
+    let l = &state.limits;
+    if *l == super::Limits::default() {
+        return Ok(());
+    }
+    let limits = format::Limits {
+        link: l.link as u8,
+        reserved: 0,
+        tx_rate: U16::new(l.tx_rate),
+        reserved2: U32::new(0),
+    };
+    w.one(format::LIMITS, limits.as_bytes())
+}
+
+fn unicast(w: &mut Writer<'_>, kind: u16, state: &VfState) -> Result<(), NoSpace> {
+    let list = state.filters.unicast.as_slice();
+    w.tlv(kind, list.iter().map(<[u8; 6]>::as_slice))
+}
+
+fn vlans(w: &mut Writer<'_>, kind: u16, state: &VfState) -> Result<(), NoSpace> {
+    let list = state.filters.vlans.as_slice();
+    let mut ids = [U16::new(0); super::MAX_VLANS];
+    for (to, from) in ids.iter_mut().zip(list) {
+        *to = U16::new(*from);
+    }
+    w.tlv(kind, ids.iter().take(list.len()).map(IntoBytes::as_bytes))
+}
+
+/// Writes the compatibility record of `state` and returns its length in bytes. Of the queues it tells how many run, of the
+/// mailbox whether the VF is clear to send.
 ///
 /// # Errors
 /// [`NoSpace`]
 pub fn encode_compat(state: &VfState, buffer: &mut [u8]) -> Result<usize, NoSpace> {
     let mut w = Writer::new(buffer);
     common(&mut w, state)?;
+    limits(&mut w, state)?;
+    let f = &state.filters;
+    let used = format::Use {
+        mac: f.mac,
+        xcast: f.xcast as u8,
+        flags: if state.mailbox.cts {
+            format::USE_DRIVER
+        } else {
+            0
+        },
+        // At most `MAX_QUEUES`.
+        pairs: U16::new(state.used_pairs() as u16),
+        reserved: [0; 6],
+    };
+    w.one(format::USE, used.as_bytes())?;
+    unicast(&mut w, format::USED_UNICAST, state)?;
+    vlans(&mut w, format::USED_VLANS, state)?;
     w.finish(format::CONTENT_COMPAT)
 }
 
@@ -224,21 +271,8 @@ pub fn encode(state: &VfState, buffer: &mut [u8]) -> Result<usize, NoSpace> {
         enabled: u8::from(f.enabled),
     };
     w.one(format::FILTERS, filters.as_bytes())?;
-    w.tlv(
-        format::UNICAST,
-        f.unicast.as_slice().iter().map(<[u8; 6]>::as_slice),
-    )?;
-    let mut vlans = [U16::new(0); super::MAX_VLANS];
-    for (to, from) in vlans.iter_mut().zip(f.vlans.as_slice()) {
-        *to = U16::new(*from);
-    }
-    w.tlv(
-        format::VLANS,
-        vlans
-            .iter()
-            .take(f.vlans.as_slice().len())
-            .map(IntoBytes::as_bytes),
-    )?;
+    unicast(&mut w, format::UNICAST, state)?;
+    vlans(&mut w, format::VLANS, state)?;
     let mut multicast = [U16::new(0); super::MAX_MULTICAST];
     for (to, from) in multicast.iter_mut().zip(f.multicast.as_slice()) {
         *to = U16::new(*from);
@@ -272,5 +306,6 @@ pub fn encode(state: &VfState, buffer: &mut [u8]) -> Result<usize, NoSpace> {
         tx_bytes: U64::new(s.tx_bytes),
     };
     w.one(format::STATISTICS, statistics.as_bytes())?;
+    limits(&mut w, state)?;
     w.finish(format::CONTENT_STATE)
 }

@@ -30,7 +30,8 @@ pub const VERSION: u16 = 1;
 /// Most bytes of a blob that a reader looks at; a longer one is refused by its header.
 pub const MAX_BYTES: usize = 4096;
 
-/// [`Header::content`]: [`IDENTITY`] and [`POLICY`] only, sent during PRE_COPY.
+/// [`Header::content`]: what the destination must be and have, sent during PRE_COPY: [`IDENTITY`], [`POLICY`], and since
+/// November 2026 [`LIMITS`], [`USE`], [`USED_UNICAST`] and [`USED_VLANS`].
 pub const CONTENT_COMPAT: u16 = 1;
 /// [`Header::content`]: the whole VF.
 pub const CONTENT_STATE: u16 = 2;
@@ -65,6 +66,15 @@ pub const MULTICAST: u16 = 10;
 pub const REGISTRATIONS: u16 = 11;
 /// Kind of [`Statistics`].
 pub const STATISTICS: u16 = KIND_OPTIONAL | 1;
+
+/// Kind of [`Limits`], in both contents; absent if nothing is limited.
+pub const LIMITS: u16 = KIND_OPTIONAL | 2;
+/// Kind of [`Use`], in a compatibility record.
+pub const USE: u16 = KIND_OPTIONAL | 4;
+/// [`UNICAST`] of a compatibility record. The kind is another one because older readers refuse that one there.
+pub const USED_UNICAST: u16 = KIND_OPTIONAL | 5;
+/// [`VLANS`] of a compatibility record, likewise.
+pub const USED_VLANS: u16 = KIND_OPTIONAL | 6;
 
 /// Version of every TLV above.
 pub const TLV_VERSION: u16 = 1;
@@ -269,3 +279,38 @@ pub struct Statistics {
     /// Bytes sent (VFGOTC).
     pub tx_bytes: U64,
 }
+
+/// More of the source's host policy: compared with the destination's, never taken over.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Limits {
+    /// Link by the administrator: 0 as the PF's, 1 always up, 2 always down.
+    pub link: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Mb/s that the VF may send, 0 for no limit.
+    pub tx_rate: U16,
+    /// Zero.
+    pub reserved2: U32,
+}
+
+/// What a running VF uses, which the destination must have and allow.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Use {
+    /// The VF's own MAC address, all zero if it has none.
+    pub mac: [u8; 6],
+    /// `XCAST_*`
+    pub xcast: u8,
+    /// `USE_*`
+    pub flags: u8,
+    /// Queue pairs up to the last that runs.
+    pub pairs: U16,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// [`Use::flags`]: a driver has reset the VF and asks for things.
+pub const USE_DRIVER: u8 = 1 << 0;
+/// All bits of version 1.
+pub const USE_ALL: u8 = USE_DRIVER;

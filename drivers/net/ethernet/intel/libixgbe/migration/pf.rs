@@ -11,6 +11,8 @@ mod source;
 
 use super::coop::Coop;
 use super::coop::Marking;
+use super::state::Limits;
+use super::state::Link;
 use super::state::List;
 use super::state::VfState;
 use super::state::Xcast;
@@ -25,11 +27,13 @@ use super::Policy;
 use super::QuiesceError;
 use super::Quiesced;
 use super::Refusal;
+use super::Refusals;
 use super::Restored;
 use super::Stop;
 use crate::mbx::ApiVersion;
 use crate::mbx::XcastMode;
 use crate::mbx_ext::PfMessage;
+use crate::sriov::vf::LinkState;
 use crate::sriov::vf::Switch;
 use crate::sriov::vf::VfState as PfVf;
 use crate::Regs;
@@ -88,19 +92,23 @@ pub enum Error {
     Stuck(QuiesceError),
     /// The VF must be suspended first.
     NotSuspended,
-    /// A state or a compatibility record was refused.
-    Refused(Refusal),
-    /// The VF uses what the PF cannot see, so it cannot be saved.
-    Unsupported,
+    /// A state or a compatibility record was refused: by its destination, or by its source because every destination would.
+    Refused(Refusals),
     /// The buffer is too small.
     NoSpace,
     /// No such VF.
     NoVf,
 }
 
+impl From<Refusals> for Error {
+    fn from(refusals: Refusals) -> Self {
+        Self::Refused(refusals)
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        Self::Refused(refusal.into())
     }
 }
 
@@ -219,6 +227,7 @@ impl Pf<'_> {
             },
             apis: &APIS,
             policy: policy(vf),
+            limits: limits(vf),
             mac: vf.mac,
         })
     }
@@ -231,6 +240,17 @@ fn policy(vf: &PfVf) -> Policy {
         spoofchk: vf.spoofchk,
         port_vlan: vf.pf_vlan,
         port_qos: vf.pf_qos.into(),
+    }
+}
+
+fn limits(vf: &PfVf) -> Limits {
+    Limits {
+        link: match vf.link_state {
+            LinkState::Auto => Link::Auto,
+            LinkState::Enable => Link::Enable,
+            LinkState::Disable => Link::Disable,
+        },
+        tx_rate: vf.tx_rate,
     }
 }
 

@@ -54,6 +54,29 @@ pub struct Quiesced {
     pub(super) txdctl: [u32; MAX_QUEUES],
 }
 
+impl Quiesced {
+    /// Looks at a VF that runs, without touching it.
+    pub(super) fn look(io: &impl Regs, place: &Place<'_>) -> Self {
+        let (gate_row, gate_bit) = place.gate();
+        let mut was = Self {
+            vmolr: io.read32(regs::vmolr(place.vf)),
+            vfre: io.read32(regs::vfre(gate_row)) & gate_bit != 0,
+            vfte: io.read32(regs::vfte(gate_row)) & gate_bit != 0,
+            undrained: 0,
+            stopped_rx: 0,
+            stopped_tx: 0,
+            rxdctl: [0; MAX_QUEUES],
+            txdctl: [0; MAX_QUEUES],
+        };
+        let queues = was.rxdctl.iter_mut().zip(&mut was.txdctl);
+        for (i, (rx, tx)) in (0..place.queues_per_pool).zip(queues) {
+            *rx = io.read32(regs::rxdctl(place.queue(i)));
+            *tx = io.read32(regs::txdctl(place.queue(i)));
+        }
+        was
+    }
+}
+
 /// What did not stop. The VF must be resumed or reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuiesceError {
@@ -168,22 +191,7 @@ impl Stop {
     /// # Errors
     /// [`QuiesceError::Gone`]
     pub fn begin(io: &impl Regs, place: &Place<'_>) -> Result<Self, (Quiesced, QuiesceError)> {
-        let (gate_row, gate_bit) = place.gate();
-        let mut was = Quiesced {
-            vmolr: io.read32(regs::vmolr(place.vf)),
-            vfre: io.read32(regs::vfre(gate_row)) & gate_bit != 0,
-            vfte: io.read32(regs::vfte(gate_row)) & gate_bit != 0,
-            undrained: 0,
-            stopped_rx: 0,
-            stopped_tx: 0,
-            rxdctl: [0; MAX_QUEUES],
-            txdctl: [0; MAX_QUEUES],
-        };
-        let dctls = was.rxdctl.iter_mut().zip(&mut was.txdctl);
-        for (i, (rx, tx)) in (0..place.queues_per_pool).zip(dctls) {
-            *rx = io.read32(regs::rxdctl(place.queue(i)));
-            *tx = io.read32(regs::txdctl(place.queue(i)));
-        }
+        let was = Quiesced::look(io, place);
         if gone(io) {
             return Err((was, QuiesceError::Gone));
         }

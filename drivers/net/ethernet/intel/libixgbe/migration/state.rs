@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The live form of a stopped VF: what capture fills, what decode vouches for, and what restore programs.
 
+use core::fmt;
+
 use crate::mbx_ext::RegisterQueue;
 use crate::mbx_ext::MAX_QUEUES;
 use crate::mbx_ext::MBX_WORDS;
@@ -40,23 +42,19 @@ impl Xcast {
             _ => None,
         }
     }
-
-    /// What a VF may have of this mode.
-    #[must_use]
-    pub fn clamp_to(self, trusted: bool) -> Self {
-        if trusted || self <= Self::Multi {
-            self
-        } else {
-            Self::Multi
-        }
-    }
 }
 
 /// A list of at most `N` items, without allocation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct List<T, const N: usize> {
     items: [T; N],
     len: usize,
+}
+
+impl<T: Copy + fmt::Debug, const N: usize> fmt::Debug for List<T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
 }
 
 impl<T: Copy + PartialEq, const N: usize> PartialEq for List<T, N> {
@@ -130,6 +128,40 @@ pub struct Policy {
     pub port_vlan: u16,
     /// Priority of the port VLAN.
     pub port_qos: u16,
+}
+
+/// What the administrator says about the VF's link (`IFLA_VF_LINK_STATE_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Link {
+    /// As the PF's.
+    #[default]
+    Auto = 0,
+    /// Always up.
+    Enable = 1,
+    /// Always down.
+    Disable = 2,
+}
+
+impl Link {
+    /// The setting with this number.
+    pub const fn from_u8(n: u8) -> Option<Self> {
+        match n {
+            0 => Some(Self::Auto),
+            1 => Some(Self::Enable),
+            2 => Some(Self::Disable),
+            _ => None,
+        }
+    }
+}
+
+/// More host policy for a VF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The VF's link.
+    pub link: Link,
+    /// Mb/s that the VF may send, 0 for no limit.
+    pub tx_rate: u16,
 }
 
 /// One Rx queue.
@@ -314,6 +346,8 @@ pub struct VfState {
     pub identity: Identity,
     /// What the source's host allowed.
     pub policy: Policy,
+    /// Likewise.
+    pub limits: Limits,
     /// Rx queues of the pool, [`Identity::queues_per_pool`] of them.
     pub rx: [RxQueue; MAX_QUEUES],
     /// Tx queues likewise.
@@ -347,6 +381,10 @@ impl VfState {
             spoofchk: true,
             port_vlan: 0,
             port_qos: 0,
+        },
+        limits: Limits {
+            link: Link::Auto,
+            tx_rate: 0,
         },
         rx: [RxQueue::OFF; MAX_QUEUES],
         tx: [TxQueue::OFF; MAX_QUEUES],

@@ -36,6 +36,7 @@ fn host() -> Host<'static> {
             port_vlan: 0,
             port_qos: 0,
         },
+        limits: Limits::default(),
         mac: [0; 6],
     }
 }
@@ -111,6 +112,16 @@ fn sample() -> VfState {
     s
 }
 
+/// The same on a host that limits its rate.
+fn limited() -> VfState {
+    let mut s = sample();
+    s.limits = Limits {
+        link: Link::Enable,
+        tx_rate: 1000,
+    };
+    s
+}
+
 fn bytes(state: &VfState) -> Vec<u8> {
     let mut buffer = [0; format::MAX_BYTES];
     let n = encode(state, &mut buffer).unwrap();
@@ -123,9 +134,21 @@ fn compat_bytes(state: &VfState) -> Vec<u8> {
     buffer[..n].to_vec()
 }
 
+/// The state, or the first reason.
 fn read(blob: &[u8], host: &Host<'_>) -> Result<VfState, Refusal> {
     let mut out = VfState::EMPTY;
-    decode(blob, host, &mut out).map(|()| out)
+    let first = |r: Refusals| r.iter().next().unwrap();
+    decode(blob, host, &mut out).map_err(first).map(|()| out)
+}
+
+/// All reasons why a host refuses a VF: at its compatibility record, and at its state.
+fn reasons(state: &VfState, host: &Host<'_>) -> [Vec<Refusal>; 2] {
+    let list = |r: Result<(), Refusals>| r.err().iter().flat_map(Refusals::iter).collect();
+    let mut out = VfState::EMPTY;
+    [
+        list(decode_compat(&compat_bytes(state), host, &mut out)),
+        list(decode(&bytes(state), host, &mut out)),
+    ]
 }
 
 /// A blob made by somebody who knows the format: header and checksum fit whatever TLVs are given.
@@ -186,6 +209,13 @@ fn what_is_written_is_read_back() {
     let mut out = VfState::EMPTY;
     decode_compat(&compat_bytes(&sample), &host(), &mut out).unwrap();
     assert_eq!(out.identity, sample.identity);
+    assert_eq!(out.policy, sample.policy);
+    // What a state alone has is not in it.
+    let mut want = sample.filters;
+    want.multicast.clear();
+    want.enabled = false;
+    assert_eq!(out.filters, want);
+    assert!(out.mailbox.cts);
 }
 
 #[test]
@@ -212,7 +242,8 @@ fn golden_files_of_version_1_are_read_and_written_alike() {
     let compat = golden(include_str!("golden/v1-compat.hex"));
     let mut out = VfState::EMPTY;
     assert_eq!(decode_compat(&compat, &host(), &mut out), Ok(()));
-    assert_eq!(compat_bytes(&sample()), compat);
+    // It says nothing of these, so the state must.
+    assert_eq!(out.filters, VfState::EMPTY.filters);
     let reset = golden(include_str!("golden/v1-reset-vf.hex"));
     assert_eq!(
         read(&reset, &host()),
@@ -221,6 +252,38 @@ fn golden_files_of_version_1_are_read_and_written_alike() {
             ..VfState::EMPTY
         })
     );
+}
+
+/// Those of November 2026, when the records of limits and of use came.
+#[test]
+fn later_golden_files_are_read_and_written_alike() {
+    let compat = golden(include_str!("golden/v1-compat-use.hex"));
+    let mut out = VfState::EMPTY;
+    assert_eq!(decode_compat(&compat, &host(), &mut out), Ok(()));
+    assert_eq!(compat_bytes(&limited()), compat);
+    assert_eq!(out.limits, limited().limits);
+    let state = golden(include_str!("golden/v1-state-limits.hex"));
+    assert_eq!(read(&state, &host()), Ok(limited()));
+    assert_eq!(bytes(&limited()), state);
+}
+
+/// A reader of before knows none of the new records: by the rules it skips them all, and looks at the rest.
+#[test]
+fn new_records_are_optional_ones() {
+    let is_new = |kind: u16| kind > format::STATISTICS;
+    for (content, blob) in [
+        (format::CONTENT_COMPAT, compat_bytes(&limited())),
+        (format::CONTENT_STATE, bytes(&limited())),
+    ] {
+        let tlvs = split(&blob);
+        assert!(tlvs.iter().any(|(kind, ..)| is_new(*kind)));
+        let old: Vec<_> = tlvs.into_iter().filter(|(k, ..)| !is_new(*k)).collect();
+        let want = match content {
+            format::CONTENT_COMPAT => include_str!("golden/v1-compat.hex"),
+            _ => include_str!("golden/v1-state.hex"),
+        };
+        assert_eq!(forge(content, &old), golden(want));
+    }
 }
 
 #[test]
@@ -378,51 +441,154 @@ fn another_host_refuses_with_its_reason() {
             |h| h.identity.features = 0,
             Refusal::Features(mbx_ext::FEATURE_MIGRATION),
         ),
-        (|h| h.policy.port_vlan = 7, Refusal::PortVlan(0)),
+        (|h| h.limits.link = Link::Disable, Refusal::LinkDisabled),
     ] {
         let mut other = host();
         edit(&mut other);
-        assert_eq!(read(&bytes(&sample()), &other), Err(want));
-        let mut out = VfState::EMPTY;
-        assert_eq!(
-            decode_compat(&compat_bytes(&sample()), &other, &mut out),
-            Err(want),
-            "before the guest stops"
-        );
+        assert_eq!(reasons(&sample(), &other), [vec![want], vec![want]]);
     }
     let mut jumbo = sample();
     jumbo.identity.max_frame = 9014;
-    assert_eq!(read(&bytes(&jumbo), &host()), Err(Refusal::MaxFrame(9014)));
+    assert_eq!(
+        reasons(&jumbo, &host()),
+        [(); 2].map(|()| vec![Refusal::MaxFrame(9014)])
+    );
+}
+
+/// Nobody wants to mend one thing a try.
+#[test]
+fn all_mismatches_are_told_at_once() {
+    let mut other = host();
+    other.identity.queue_pairs = 1;
+    other.identity.features = 0;
+    other.policy.admin_mac = true;
+    other.policy.port_vlan = 7;
+    other.mac = [2, 0, 0, 0, 0, 1];
+    other.limits.link = Link::Disable;
+    let mut greedy = sample();
+    greedy.filters.xcast = Xcast::AllMulti;
+    let want = vec![
+        Refusal::QueuePairs(2),
+        Refusal::Features(mbx_ext::FEATURE_MIGRATION),
+        Refusal::PortVlan(0),
+        Refusal::AdminMac,
+        Refusal::Addresses(1),
+        Refusal::Vlans(1),
+        Refusal::AllMulticast,
+        Refusal::LinkDisabled,
+    ];
+    assert_eq!(reasons(&greedy, &other), [want.clone(), want]);
+}
+
+/// A blob has no more reasons than the list holds.
+#[test]
+fn every_reason_of_a_host_has_room() {
+    let mut found = refusal::Found::new();
+    let by_host = Refusal::ALL
+        .iter()
+        .skip_while(|r| !matches!(r, Refusal::Device(_)));
+    by_host.clone().for_each(|r| found.add(*r));
+    let told = found.result().unwrap_err();
+    assert!(
+        told.iter().eq(by_host.copied()),
+        "MAX_REFUSALS is too small"
+    );
 }
 
 #[test]
 fn a_blob_cannot_raise_rights() {
+    let both = |r: Refusal| [vec![r], vec![r]];
     let mut greedy = sample();
     greedy.policy.trusted = true;
+    greedy.filters.xcast = Xcast::AllMulti;
+    assert_eq!(reasons(&greedy, &host()), both(Refusal::AllMulticast));
+    let mut trusting = host();
+    trusting.policy.trusted = true;
+    assert_eq!(reasons(&greedy, &trusting), [vec![], vec![]]);
+    // No 82599 has this.
     greedy.filters.xcast = Xcast::Promisc;
-    let got = read(&bytes(&greedy), &host()).unwrap();
-    assert_eq!(got.filters.xcast, Xcast::Multi);
+    assert_eq!(
+        reasons(&greedy, &trusting),
+        [
+            vec![Refusal::Value(format::USE)],
+            vec![Refusal::Value(format::FILTERS)]
+        ]
+    );
+    // A driver that cannot ask for it has none, whatever a former one left behind.
+    greedy.identity.api = 0x0101;
+    greedy.filters.xcast = Xcast::AllMulti;
+    let mut old = host();
+    old.apis = &[0x0101];
+    assert_eq!(
+        read(&bytes(&greedy), &old).unwrap().filters.xcast,
+        Xcast::None
+    );
 
     let mut strict = host();
     strict.policy.admin_mac = true;
     strict.mac = [2, 0, 0, 0, 0, 1];
-    assert_eq!(read(&bytes(&sample()), &strict), Err(Refusal::AdminMac));
+    let want = vec![Refusal::AdminMac, Refusal::Addresses(1)];
+    assert_eq!(reasons(&sample(), &strict), [want.clone(), want]);
     strict.mac = MAC;
-    assert_eq!(
-        read(&bytes(&sample()), &strict),
-        Err(Refusal::Rights(format::UNICAST))
-    );
+    assert_eq!(reasons(&sample(), &strict), both(Refusal::Addresses(1)));
     strict.policy.trusted = true;
-    assert!(read(&bytes(&sample()), &strict).is_ok());
+    assert_eq!(reasons(&sample(), &strict), [vec![], vec![]]);
 
     let mut tagged = sample();
     tagged.policy.port_vlan = 5;
     let mut port = host();
     port.policy.port_vlan = 5;
-    assert_eq!(
-        read(&bytes(&tagged), &port),
-        Err(Refusal::Rights(format::VLANS))
-    );
+    assert_eq!(reasons(&tagged, &port), both(Refusal::Vlans(1)));
+}
+
+/// Where the administrator had switched the link off already, nothing changes for the guest.
+#[test]
+fn a_disabled_link_may_stay_disabled() {
+    let mut off = sample();
+    off.limits.link = Link::Disable;
+    let mut other = host();
+    other.limits.link = Link::Disable;
+    assert_eq!(reasons(&off, &other), [vec![], vec![]]);
+    assert_eq!(reasons(&off, &host()), [vec![], vec![]]);
+}
+
+/// A PF with jumbo frames shuts the gate of a VF whose driver speaks API 1.0.
+#[test]
+fn an_old_driver_cannot_go_to_jumbo_frames() {
+    let mut jumbo = host();
+    jumbo.apis = &[0x0100];
+    jumbo.identity.max_frame = 9728;
+    let mut old = sample();
+    old.identity.api = 0x0100;
+    let want = vec![Refusal::JumboApi(0x0100)];
+    assert_eq!(reasons(&old, &jumbo), [want.clone(), want]);
+    // No driver is there to be deaf.
+    old.mailbox.cts = false;
+    assert_eq!(reasons(&old, &jumbo), [vec![], vec![]]);
+}
+
+#[test]
+fn more_queue_pairs_than_can_be_moved_are_told_of() {
+    let mut many = sample();
+    many.identity.queues_per_pool = 4;
+    many.rx[2] = many.rx[0];
+    let mut other = host();
+    other.identity.queues_per_pool = 4;
+    let want = vec![Refusal::QueuesInUse(3)];
+    assert_eq!(reasons(&many, &other), [want.clone(), want]);
+}
+
+#[test]
+fn what_is_the_hosts_is_noted() {
+    let noted = |vf: &VfState, h: &Host<'_>| check::notes(vf, h).as_slice().to_vec();
+    assert_eq!(noted(&sample(), &host()), []);
+    assert_eq!(noted(&limited(), &host()), [Note::TxRate(0)]);
+    let mut slow = host();
+    slow.limits.tx_rate = 100;
+    let mut router = limited();
+    router.policy.spoofchk = false;
+    assert_eq!(noted(&router, &slow), [Note::TxRate(100), Note::SpoofCheck]);
+    assert_eq!(reasons(&router, &slow), [vec![], vec![]]);
 }
 
 #[test]
@@ -463,6 +629,7 @@ fn registers_out_of_range_are_refused() {
         |s| s.policy.port_qos = 8,
         |s| s.identity.queue_pairs = 3,
         |s| s.identity.max_frame = 64,
+        |s| s.identity.max_frame = 9725,
     ]
     .iter()
     .enumerate()
@@ -473,20 +640,28 @@ fn registers_out_of_range_are_refused() {
     }
 }
 
+/// The names are for programs, the texts for people, who find each of them in Documentation with what to do.
 #[test]
 fn every_refusal_says_why() {
-    let mut said: Vec<&str> = Vec::new();
-    for r in [
-        Refusal::Length,
-        Refusal::Crc,
-        Refusal::Order(3),
-        Refusal::AdminMac,
-        Refusal::MaxFrame(9014),
-    ] {
-        assert!(!r.reason().is_empty() && !said.contains(&r.reason()));
-        said.push(r.reason());
+    const PAGE: &str = include_str!(
+        "../../../../../../Documentation/admin-guide/ixgbe-live-migration-troubleshooting.rst"
+    );
+    let page = PAGE.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (i, r) in Refusal::ALL.iter().enumerate() {
+        let others = Refusal::ALL.iter().take(i);
+        assert!(!others.clone().any(|o| o.name() == r.name()), "{r:?}");
+        assert!(!others.clone().any(|o| o.reason() == r.reason()), "{r:?}");
+        assert!(!r.remedy().is_empty() && !r.name().contains([' ', '_']));
+        let quoted = format!("``{}``", r.reason());
+        assert!(page.contains(&quoted), "{quoted} is not in the page");
+    }
+    for note in [Note::TxRate(100), Note::SpoofCheck] {
+        assert!(page.contains(&format!("``{}``", note.text())), "{note:?}");
+        assert!(!note.name().is_empty());
     }
     assert_eq!(Refusal::MaxFrame(9014).detail(), 9014);
+    assert_eq!(Refusal::AdminMac.detail(), 0);
+    assert_eq!(Note::TxRate(100).detail(), 100);
 }
 
 #[test]

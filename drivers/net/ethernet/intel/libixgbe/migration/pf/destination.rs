@@ -18,16 +18,23 @@ use crate::mbx::XcastMode;
 use crate::mbx_ext;
 use crate::mbx_ext::PfMessage;
 use crate::mbx_ext::Restore;
-use crate::migration::decode;
-use crate::migration::decode_compat;
+use crate::migration::announced;
+use crate::migration::check;
+use crate::migration::decode::parse;
 use crate::migration::format;
 use crate::migration::program;
 use crate::migration::quiesce::steering_off;
+use crate::migration::refusal::Found;
 use crate::migration::restore;
+use crate::migration::room;
+use crate::migration::state::Link;
+use crate::migration::state::List;
 use crate::migration::state::TxQueue;
 use crate::migration::state::VfState;
 use crate::migration::state::Xcast;
 use crate::migration::HeadRestore;
+use crate::migration::Host;
+use crate::migration::Note;
 use crate::migration::Quiesced;
 use crate::migration::Refusal;
 use crate::migration::Restored;
@@ -35,18 +42,62 @@ use crate::regs;
 use crate::Delay;
 use crate::Regs;
 
+/// Reads a blob of this content into `out` and compares it with this host, without a look at the device. What is returned
+/// holds all that does not fit.
+fn judge(
+    pf: &Pf<'_>,
+    host: &Host<'_>,
+    blob: &[u8],
+    content: u16,
+    out: &mut VfState,
+) -> Result<Found, Refusal> {
+    let pairs = parse(blob, content, out)?;
+    let mut found = Found::new();
+    check::against_host(out, pairs, host, &mut found);
+    room::addresses(pf.switch, pf.vf, out, &mut found);
+    Ok(found)
+}
+
 impl Mover {
-    /// Compares a compatibility record with this host.
+    /// Compares a compatibility record or a state with this host, without any effect. All that [`Self::load`] would refuse is
+    /// refused here, while the source can still go on. Without `link` at the PF's port the VM would arrive without a network;
+    /// a link that goes down later is the guest's to see, as on any host.
     ///
     /// # Errors
-    /// [`Error::Refused`]
-    pub fn check_compat(&mut self, pf: &Pf<'_>, record: &[u8]) -> Result<(), Error> {
+    /// [`Error::Refused`], with all reasons.
+    pub fn check(
+        &self,
+        io: &impl Regs,
+        pf: &Pf<'_>,
+        blob: &[u8],
+        link: bool,
+    ) -> Result<List<Note, 2>, Error> {
         let host = pf.host()?;
+        let head = announced(blob)?.ok_or(Refusal::Length)?;
         let mut seen = VfState::EMPTY;
-        Ok(decode_compat(record, &host, &mut seen)?)
+        let mut found = judge(pf, &host, blob, head.content, &mut seen)?;
+        room::vlans(io, pf.switch, pf.vf, &seen, &mut found);
+        found.unless(
+            link || head.content == format::CONTENT_STATE,
+            Refusal::LinkDown,
+        );
+        found.result()?;
+        Ok(check::notes(&seen, &host))
     }
 
-    /// Checks a state and programs it into the suspended VF. Nothing is written before all of it has been checked.
+    /// What a former user of the VF left behind, if it has been used since its last reset: VFIO allows a load without one.
+    fn is_used(&self, pf: &Pf<'_>) -> Result<bool, Error> {
+        let vf = pf.this()?;
+        let mut addresses = pf.switch.macs.of_pool(pf.vf);
+        Ok(vf.api != ApiVersion::default()
+            || vf.features != 0
+            || !vf.mc.is_empty()
+            || !self.vlans.as_slice().is_empty()
+            || addresses.any(|mac| *mac != vf.mac))
+    }
+
+    /// Checks a state and programs it into the suspended VF. Nothing is written before all of it has been checked, but
+    /// whether the VLAN filter has room, which takes 63 register reads and has been asked by [`Self::check`].
     ///
     /// # Errors
     /// [`Error::NotSuspended`], [`Error::Refused`].
@@ -62,18 +113,16 @@ impl Mover {
         let host = pf.host()?;
         // Not into `self.state`: a refused state must leave no trace.
         let mut state = VfState::EMPTY;
-        decode(blob, &host, &mut state)?;
+        judge(pf, &host, blob, format::CONTENT_STATE, &mut state)?.result()?;
         state.tx = state.tx.map(TxQueue::unbatched);
-        let f = &state.filters;
-        let mut macs = core::iter::once(&f.mac).chain(f.unicast.as_slice());
-        if macs.any(|mac| *mac != [0; 6] && pf.switch.macs.is_anothers(mac, pf.vf)) {
-            return Err(Refusal::MacInUse.into());
-        }
-        let wanted = f.unicast.as_slice().len().saturating_add(1);
-        if pf.switch.macs.available(pf.vf) < wanted {
-            return Err(Refusal::Unsupported.into());
-        }
 
+        if self.is_used(pf)? {
+            pf.switch.vf_reset_event(io, pf.vfs, pf.vf);
+        }
+        self.hold = None;
+        self.announce = false;
+        self.stale = false;
+        self.forget_driver();
         if let Err(refusal) = self.apply(io, pf, &state) {
             // Filters ran out: the VF is left as after a reset, its queues untouched.
             pf.switch.vf_reset_event(io, pf.vfs, pf.vf);
@@ -112,7 +161,8 @@ impl Mover {
         let f = &state.filters;
         {
             let Ok(this) = pf.this_mut() else {
-                return Err(Refusal::Unsupported);
+                // The caller has found it.
+                return Err(Refusal::Missing(format::IDENTITY));
             };
             this.api = api_of(i.api).unwrap_or_default();
             this.features = i.features;
@@ -244,6 +294,14 @@ impl Mover {
         }
         if self.hold.is_none() {
             self.announce |= arrived || arrived_before;
+        }
+        // A guest whose link was switched off on its last host would not ask again: as when the administrator switches it on.
+        let was_off = self.state.limits.link == Link::Disable;
+        if arrived && was_off && link && restored.way != HeadRestore::Reset {
+            let (switch, vf) = (&*pf.switch, pf.vf);
+            if let Some(state) = pf.vfs.get_mut(vf as usize) {
+                switch.restart(io, vf, state);
+            }
         }
         Ok(restored)
     }

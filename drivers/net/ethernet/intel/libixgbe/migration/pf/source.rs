@@ -2,6 +2,7 @@
 //! A VF stops, and its state is read.
 
 use super::api_code;
+use super::limits;
 use super::policy;
 use super::rars;
 use super::xcast;
@@ -11,18 +12,24 @@ use super::Pf;
 use super::Phase;
 use super::Rars;
 use crate::mbx::pf as mailbox;
+use crate::mbx::ApiVersion;
 use crate::mbx::VT_MSGTYPE_ACK;
 use crate::mbx::VT_MSGTYPE_NACK;
 use crate::mbx_ext;
 use crate::mbx_ext::PfMessage;
 use crate::mbx_ext::SaveRequest;
 use crate::migration::capture;
+use crate::migration::decode::parse;
 use crate::migration::encode;
 use crate::migration::encode_compat;
+use crate::migration::format;
+use crate::migration::state::VfState;
+use crate::migration::state::Xcast;
 use crate::migration::Identity;
 use crate::migration::Progress;
 use crate::migration::QuiesceError;
 use crate::migration::Quiesced;
+use crate::migration::Refusal;
 use crate::migration::RxQueue;
 use crate::migration::Statistics;
 use crate::migration::Stop;
@@ -30,6 +37,29 @@ use crate::migration::TxQueue;
 use crate::migration::VISIBLE_PAIRS;
 use crate::Delay;
 use crate::Regs;
+
+/// VTIVAR(1) and up have no alias for the PF, so further queue pairs would come back without interrupts.
+fn few_enough(pairs: u32) -> Result<(), Refusal> {
+    if pairs as usize <= VISIBLE_PAIRS {
+        Ok(())
+    } else {
+        Err(Refusal::QueuesInUse(pairs as u16))
+    }
+}
+
+/// Writes a state and reads it as its destination will: a guest can have written what no destination takes, and its VM can
+/// still go on where it is.
+fn encode_checked(state: &VfState, out: &mut [u8]) -> Result<usize, Error> {
+    few_enough(state.used_pairs())?;
+    let length = encode(state, out)?;
+    let mut read = VfState::EMPTY;
+    parse(
+        out.get(..length).unwrap_or(&[]),
+        format::CONTENT_STATE,
+        &mut read,
+    )?;
+    Ok(length)
+}
 
 impl Mover {
     /// Stops the VF; once stopped it stays so.
@@ -104,23 +134,68 @@ impl Mover {
 
     /// Writes the compatibility record and returns its length. Asks a cooperating guest to prepare.
     ///
+    /// What no destination would take of the VF as it runs is refused here, before its VM is stopped for it.
+    ///
     /// # Errors
-    /// [`Error::NoSpace`], [`Error::Unsupported`].
+    /// [`Error::NoSpace`], [`Error::Refused`].
     pub fn compat(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
-        self.fill_software(io, pf)?;
+        if self.phase == Phase::Running && self.hold.is_none() {
+            self.fill_wishes(pf)?;
+            let rars = Rars::new(0);
+            let place = pf.place(&rars);
+            let mut seen = self.state;
+            capture(io, &place, &Quiesced::look(io, &place), &mut seen);
+            encode_checked(&seen, out)?;
+        }
+        let length = self.record(io, pf, out)?;
         if self.coop.cooperates() && !self.active() {
             let generation = self.coop.next_generation();
             self.outbox
                 .put(PfMessage::SaveRequest(SaveRequest::new(generation)));
             self.flush(io, pf);
         }
-        Ok(encode_compat(&self.state, out)?)
+        Ok(length)
+    }
+
+    /// Writes the compatibility record as it is now and returns its length, without any effect: by two of them one sees
+    /// whether a VF that runs has come to need something else.
+    ///
+    /// # Errors
+    /// As [`Self::compat`].
+    pub fn record(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
+        let mut seen;
+        if let Phase::Loaded(_) = self.phase {
+            seen = self.state;
+        } else {
+            self.fill_wishes(pf)?;
+            seen = self.state;
+            seen.mailbox.cts = pf.this()?.clear_to_send;
+        }
+        let running = match self.phase {
+            // What its guest has still to re-arm is in use.
+            Phase::Running if self.hold.is_none() => {
+                let rars = Rars::new(0);
+                Some(Quiesced::look(io, &pf.place(&rars)))
+            }
+            Phase::Suspended(was) if self.hold.is_none() => Some(was),
+            _ => None,
+        };
+        if let Some(was) = running {
+            for (rx, dctl) in seen.rx.iter_mut().zip(was.rxdctl) {
+                rx.rxdctl = dctl;
+            }
+            for (tx, dctl) in seen.tx.iter_mut().zip(was.txdctl) {
+                tx.txdctl = dctl;
+            }
+        }
+        few_enough(seen.used_pairs())?;
+        Ok(encode_compat(&seen, out)?)
     }
 
     /// Writes the state of the suspended VF and returns its length.
     ///
     /// # Errors
-    /// [`Error::NotSuspended`], [`Error::NoSpace`], [`Error::Unsupported`].
+    /// [`Error::NotSuspended`], [`Error::NoSpace`], [`Error::Refused`]: no destination would take it.
     pub fn save(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
         match self.phase {
             Phase::Running | Phase::Stopping(_) => return Err(Error::NotSuspended),
@@ -131,14 +206,8 @@ impl Mover {
                 self.capture(io, pf, &was);
             }
         }
-        let s = &mut self.state;
-        let beyond = s.rx.iter().skip(VISIBLE_PAIRS).any(RxQueue::enabled)
-            || s.tx.iter().skip(VISIBLE_PAIRS).any(TxQueue::enabled);
-        if beyond {
-            return Err(Error::Unsupported);
-        }
         self.note_mailbox(io, pf);
-        Ok(encode(&self.state, out)?)
+        encode_checked(&self.state, out)
     }
 
     /// Reads the rings of the suspended VF into [`Self::state`], and says whether they, the shadow arrays and the guest's
@@ -158,6 +227,21 @@ impl Mover {
 
     /// Fills the parts of the state that the PF has in software.
     pub(super) fn fill_software(&mut self, io: &impl Regs, pf: &Pf<'_>) -> Result<(), Error> {
+        self.fill_wishes(pf)?;
+        let mut counted = *pf.this()?;
+        counted.update_stats(io, pf.vf);
+        self.state.statistics = Statistics {
+            rx_packets: counted.stats.gprc,
+            rx_bytes: counted.stats.gorc,
+            rx_multicast: counted.stats.mprc,
+            tx_packets: counted.stats.gptc,
+            tx_bytes: counted.stats.gotc,
+        };
+        Ok(())
+    }
+
+    /// The same but for what the device counted: what the VF asked for, and what its host allows it.
+    fn fill_wishes(&mut self, pf: &Pf<'_>) -> Result<(), Error> {
         let vf = pf.this()?;
         let s = &mut self.state;
         let queues = pf.queues_per_pool() as u16;
@@ -170,13 +254,19 @@ impl Mover {
             max_frame: self.max_frame,
         };
         s.policy = policy(vf);
+        s.limits = limits(vf);
         let f = &mut s.filters;
         f.mac = vf.mac;
-        f.xcast = xcast(vf.xcast_mode);
+        // What a former driver of the VF had is not this one's.
+        f.xcast = if vf.api >= ApiVersion::V12 {
+            xcast(vf.xcast_mode)
+        } else {
+            Xcast::None
+        };
         f.unicast.clear();
         for mac in pf.switch.macs.macvlans_of_pool(pf.vf) {
             if !f.unicast.push(*mac) {
-                return Err(Error::Unsupported);
+                return Err(Refusal::TooMany(format::UNICAST).into());
             }
         }
         f.vlans = self.vlans;
@@ -184,19 +274,10 @@ impl Mover {
         for hash in vf.mc.as_slice() {
             // The register's index has 12 bits, whatever the VF sent.
             if !f.multicast.push(hash & 0xfff) {
-                return Err(Error::Unsupported);
+                return Err(Refusal::TooMany(format::MULTICAST).into());
             }
         }
         s.registrations = *self.coop.queues();
-        let mut counted = *vf;
-        counted.update_stats(io, pf.vf);
-        s.statistics = Statistics {
-            rx_packets: counted.stats.gprc,
-            rx_bytes: counted.stats.gorc,
-            rx_multicast: counted.stats.mprc,
-            tx_packets: counted.stats.gptc,
-            tx_bytes: counted.stats.gotc,
-        };
         Ok(())
     }
 

@@ -133,6 +133,12 @@ impl Switch {
         self.set_vf_mac(io, vf, state, addr)
     }
 
+    /// Receive addresses that the lists of all VFs may have together: each VF, the PF and its macvlans keep theirs.
+    pub(crate) fn macvlan_limit(&self) -> usize {
+        let reserved = (self.num_vfs as usize).saturating_add(MAX_PF_MACVLANS + 1);
+        RAR_ENTRIES.saturating_sub(reserved)
+    }
+
     /// Adds a further address of a VF, or with index 0 removes them all (`ixgbe_set_vf_macvlan_msg`).
     pub(super) fn set_vf_macvlan_msg(
         &mut self,
@@ -161,9 +167,7 @@ impl Switch {
         if index == 0 {
             return Ok(());
         }
-        let reserved = (self.num_vfs as usize).saturating_add(MAX_PF_MACVLANS + 1);
-        let limit = RAR_ENTRIES.saturating_sub(reserved);
-        match self.macs.add_macvlan(io, addr, vf, limit) {
+        match self.macs.add_macvlan(io, addr, vf, self.macvlan_limit()) {
             Ok(_) => Ok(()),
             Err(filter::Error::NoSpace) => Err(Refusal::NoSpace),
             Err(_) => Err(Refusal::InvalidMac),
