@@ -739,10 +739,11 @@ impl<D: Driver> Registration<D> {
 
     /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
     pub fn register(&mut self) -> Result {
+        // Before somebody opens it, which may be the moment it is registered: what is up then stays so.
+        self.carrier_off();
         // SAFETY: Set up completely; not registered.
         to_result(unsafe { raw::register_netdev(self.netdev.as_ptr()) })?;
         self.registered = true;
-        self.carrier_off();
         Ok(())
     }
 
