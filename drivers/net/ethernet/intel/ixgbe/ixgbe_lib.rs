@@ -4,8 +4,8 @@
 use crate::{
     ixgbe_common::Hw,
     ixgbe_migration,
+    ixgbe_service,
     ixgbe_txrx::{
-        BufLayout,
         RxQueue,
         TxQueue,
         Vector, //
@@ -45,6 +45,10 @@ use libixgbe::{
         DEFAULT_DESCS, //
     },
     rss,
+    rxbuf::{
+        BufLayout,
+        Use, //
+    },
     sriov,
     Delay,
     Regs, //
@@ -185,9 +189,14 @@ pub(crate) fn up(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
     let rings = &mut *a.rings.lock();
     let state = &mut *a.state.lock();
     let n = rings.usable(state);
-    // A program gets its headroom; and the hardware is not trusted with what to do with a bad frame that is too long.
-    let whole_page = a.xdp_prog.is_some() || state.rx_mode.rxall;
-    let layout = BufLayout::new(max_frame(dev.mtu()), rings.legacy_rx, whole_page);
+    // Whatever changes one of these restarts the rings.
+    let layout = BufLayout::new(Use {
+        max_frame: max_frame(dev.mtu()),
+        legacy_rx: rings.legacy_rx,
+        xdp: a.xdp_prog.is_some(),
+        rxall: state.rx_mode.rxall,
+        pools: state.sw.pools.is_some(),
+    });
     let result = allocate(dev, rings, state, n, &layout)
         .and_then(|queues| dev.set_real_num_queues(rtnl, n, n).map(|()| queues));
     let queues = match result {
