@@ -349,7 +349,8 @@ fn configure(
     state.sw.rss.configure(hw, state.sw.pools);
     mac::set_max_frame(hw, max_frame(dev.mtu()));
     let strip = dev.features() & features::HW_VLAN_CTAG_RX != 0;
-    let drop_en = state.sw.pools.is_some() || (n > 1 && !state.fc.current.tx);
+    // By the pause of the last link; the next one may say otherwise, see `ixgbe_service`.
+    let drop_en = ring::drops(state.sw.pools.is_some(), n, state.fc.current.tx);
     for (q, napi) in (0u32..).zip(&mut rings.napis) {
         if let Some(v) = napi.data_mut() {
             let regs = QueueRegs::pf(first.wrapping_add(q));
@@ -438,6 +439,8 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
     dev.tx_disable();
     {
         let state = &mut *a.state.lock();
+        // The reset clears the counters.
+        ixgbe_service::update_stats(dev, state);
         ixgbe_migration::before_pf_reset(hw, state);
         stop_hw(dev, rings, state);
     }
