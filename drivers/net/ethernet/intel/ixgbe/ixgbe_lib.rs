@@ -456,10 +456,8 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
         let state = &mut *a.state.lock();
         state.sw.up = false;
         state.link = link::Link::default();
-        for vf in state.vfs.iter_mut() {
-            vf.clear_to_send = false;
-        }
         let State { sw, vfs, .. } = &mut *state;
+        sw.before_reset(vfs);
         if sw.num_vfs != 0 {
             hw.write32(regs::EITRSEL, 0);
             sw.set_all_vfs(hw, vfs);
@@ -644,14 +642,11 @@ fn apply_rx_mode(dev: &net::Device<Adapter>, state: &mut State) {
         ..
     } = &mut *state;
     let pool = sw.pf_pool();
-    // All or none: what does not fit is received by promiscuity.
-    sw.macs.del_pool(hw, pool);
-    rx_mode.uc_overflow = uc.len() > sw.macs.available(pool);
-    if !rx_mode.uc_overflow {
-        for addr in uc.iter() {
-            rx_mode.uc_overflow |= sw.macs.add(hw, addr, pool).is_err();
-        }
+    for addr in uc.iter() {
+        sw.claim(hw, vfs, None, addr);
     }
+    // What does not fit is received by promiscuity.
+    rx_mode.uc_overflow = !sw.macs.set_pf_list(hw, uc, pool);
     sw.store_multicast(hw, vfs);
     store_rx_mode(dev, state, dev.features());
 }

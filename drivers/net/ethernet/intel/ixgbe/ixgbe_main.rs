@@ -602,9 +602,10 @@ impl net::Driver for Adapter {
 
     fn set_mac_address(dev: &net::Device<Self>, _rtnl: &Rtnl, addr: &MacAddr) -> Result {
         let a = dev.data();
-        let mut state = a.state.lock();
-        let pool = state.sw.pf_pool();
-        state.sw.macs.set_default(&a.hw, addr, pool);
+        let State { sw, vfs, .. } = &mut *a.state.lock();
+        sw.claim(&a.hw, vfs, None, addr);
+        let pool = sw.pf_pool();
+        sw.macs.set_default(&a.hw, addr, pool);
         Ok(())
     }
 

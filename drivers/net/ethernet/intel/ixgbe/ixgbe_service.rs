@@ -184,7 +184,8 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
     if sw.check_rates(&a.hw, vfs, now.mbps()) {
         dev_info!(
             dev.parent(),
-            "Link speed has been changed. VF Transmit rate is disabled\n"
+            "Transmit rate limits of VFs above {} Mbps have no effect\n",
+            now.mbps()
         );
     }
     sw.ping_all(&a.hw, vfs);

@@ -183,12 +183,14 @@ pub(crate) fn restore(pdev: &pci::Device<Core<'_>>, commands: &[(u32, u16)]) {
 /// Deals with what VFs want (`ixgbe_msg_task`); true if something must be tried again soon.
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     let hw = &dev.data().hw;
-    let events = mailbox::events(hw);
+    let mut events = mailbox::events(hw);
     let mut busy = 0u64;
     for vf in 0..state.sw.num_vfs {
         let bit = 1u64 << (vf & 63);
         if events.resets & bit != 0 {
             mailbox::clear_reset(hw, vf);
+            // Of the VF's former user; a message may be of the next one already.
+            events.acks &= !bit;
             state.sw.vf_reset_event(hw, &mut state.vfs, vf);
             ixgbe_migration::was_reset(state, vf);
         }
@@ -237,19 +239,20 @@ fn with_vf<R>(
 fn errno(why: Refusal) -> Error {
     match why {
         Refusal::NoSpace => ENOSPC,
-        Refusal::Denied => EINVAL,
         _ => EINVAL,
     }
 }
 
 pub(crate) fn set_vf_mac(dev: &net::Device<Adapter>, vf: u32, mac: &MacAddr) -> Result {
     with_vf(dev, vf, |hw, sw, v, _| {
-        sw.admin_set_mac(hw, vf, v, mac).map_err(|e| match e {
-            // No receive address is left (`ixgbe_add_mac_filter`).
-            Refusal::NoSpace => ENOMEM,
-            e => errno(e),
-        })
+        sw.admin_set_mac(hw, vf, v, mac).map_err(errno)
     })?;
+    {
+        // Another guest may have chosen it.
+        let a = dev.data();
+        let State { sw, vfs, .. } = &mut *a.state.lock();
+        sw.claim(&a.hw, vfs, Some(vf), mac);
+    }
     dev_info!(
         dev.parent(),
         "setting MAC {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x} on VF {}. Reload the VF driver to make this change effective.\n",

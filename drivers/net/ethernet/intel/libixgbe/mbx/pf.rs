@@ -131,3 +131,17 @@ pub fn clear_memory(io: &impl Regs, vf: u32) {
     }
     io.read32(STATUS);
 }
+
+/// The same for a VF that was reset, unless somebody uses the mailbox already. What its former user acknowledged is of no
+/// interest any more.
+pub fn wipe(io: &impl Regs, vf: u32) {
+    clear_ack(io, vf);
+    if message_pending(io, vf) || lock(io, vf).is_err() {
+        return;
+    }
+    // Only now can no message come any more, see [`notify`].
+    if !message_pending(io, vf) {
+        clear_memory(io, vf);
+    }
+    io.write32(pfmailbox(vf), 0);
+}

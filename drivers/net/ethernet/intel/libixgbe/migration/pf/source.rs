@@ -40,15 +40,12 @@ impl Mover {
         }
         let rars = rars(pf);
         let place = pf.place(&rars);
-        let opened = self.hold.is_some_and(|hold| hold.receives);
         match quiesce(io, &place) {
-            Ok(mut was) => {
-                was.vfre |= opened;
+            Ok(was) => {
                 self.enter(pf, Phase::Suspended(was));
                 Ok(())
             }
-            Err((mut was, why)) => {
-                was.vfre |= opened;
+            Err((was, why)) => {
                 self.capture(io, pf, &was);
                 self.start(io, pf, &was, false)?;
                 self.flush(io, pf);
@@ -172,6 +169,8 @@ impl Mover {
         let (rx, tx) = (self.state.rx, self.state.tx);
         self.state.identity.queues_per_pool = pf.queues_per_pool() as u16;
         capture(io, &pf.place(&none), was, &mut self.state);
+        // A driver uses it, whatever this host lets through at the moment.
+        self.state.filters.enabled |= pf.this().is_ok_and(|vf| vf.open);
         // What the guest has not come to re-arm stands where it stood when it arrived.
         let hold = self.hold.map_or((0, 0), |hold| (hold.rx, hold.tx));
         for (i, (now, before)) in self.state.rx.iter_mut().zip(rx).enumerate() {
