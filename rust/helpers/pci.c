@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/delay.h>
+#include <linux/iommu.h>
 #include "helpers.h"
 
 int nic_pci_irq_vector(struct pci_dev *pdev, unsigned int nr)

@@ -70,6 +70,15 @@ pub(crate) fn configure(
         return Err(EINVAL);
     }
     if now != 0 {
+        // Removing it would hang until its user gives it up, and QEMU takes it from the running VM.
+        if let Some(vf) = in_use(pdev) {
+            dev_warn!(
+                pdev,
+                "VF {} is in use by a VFIO user: shut down its VM before VFs are removed\n",
+                vf
+            );
+            return Err(EBUSY);
+        }
         if pdev.vfs_assigned() {
             dev_warn!(
                 pdev,
@@ -102,7 +111,21 @@ pub(crate) fn configure(
     Ok(num_vfs)
 }
 
-/// Removes all VFs before the driver goes, unless a guest has one.
+/// A VF that a VFIO user has opened, whichever of VFIO's drivers it is bound to.
+///
+/// Unknown without an IOMMU. A user that comes between this and the removal of the VFs is asked for the VF.
+fn in_use(pdev: &pci::Device<Core<'_>>) -> Option<u32> {
+    let mut vfs = VirtFns::of(pdev);
+    while let Some(vf) = vfs.advance() {
+        if vf.in_use() {
+            return Some(vf.index());
+        }
+    }
+    None
+}
+
+/// Removes all VFs before the driver goes. That cannot be refused: a VF that a VFIO user has opened is asked back, and the
+/// removal waits until it is given (QEMU unplugs it from its VM).
 pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
     if pdev.num_vf() == 0 {
         return;
@@ -113,6 +136,13 @@ pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
             "Unloading driver while VFs are assigned - VFs will not be deallocated\n"
         );
         return;
+    }
+    if let Some(vf) = in_use(pdev) {
+        dev_warn!(
+            pdev,
+            "Unloading driver while VF {} is in use: its VFIO user is asked to give it up\n",
+            vf
+        );
     }
     pdev.disable_sriov();
     devlink::remove_vf_ports(dev);
