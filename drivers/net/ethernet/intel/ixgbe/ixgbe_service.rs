@@ -127,7 +127,9 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             itr::fire(&a.hw, queues);
         }
     }
-    ixgbe_migration::announce_arrived(dev);
+    if let Some(ms) = ixgbe_migration::announce_arrived(dev) {
+        period = period.min(ms);
+    }
     ixgbe_health::check(dev);
     if reset {
         Adapter::raise(dev, EVENT_RESET);
