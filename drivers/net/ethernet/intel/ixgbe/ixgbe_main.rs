@@ -522,13 +522,17 @@ impl IxgbeDriver {
     fn restart(&self) -> Result {
         let dev = &*self.netdev;
         let rtnl = Rtnl::lock();
-        if dev.running() {
-            ixgbe_lib::up(dev, &rtnl).inspect_err(|e| {
-                dev_err!(dev.parent(), "Cannot bring the interface up: {:?}\n", e);
-            })?;
-        }
+        let result = if dev.running() {
+            ixgbe_lib::up(dev, &rtnl)
+        } else {
+            Ok(())
+        };
+        // Also an interface that could not be brought up: the service task tries again, as after any other reset.
         dev.attach(&rtnl);
-        Ok(())
+        result.inspect_err(|e| {
+            dev_err!(dev.parent(), "Cannot bring the interface up: {:?}\n", e);
+            Adapter::raise(dev, EVENT_RESET);
+        })
     }
 }
 
