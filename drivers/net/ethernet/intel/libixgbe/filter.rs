@@ -526,6 +526,10 @@ pub fn set_vfta(io: &impl Regs, vid: u32, pool: u32, on: bool, bypass: bool) -> 
     };
     let (mine, other) = vlvfb_halves(slot, pool);
     let bits = io.read32(mine);
+    if !on && (bits & pool_bit(pool) == 0 || io.read32(vlvf(slot)) != VLVF_VIEN | vid) {
+        // The pool is not in it. VFTA stays: the PF may be in it without an entry, and the C driver takes it out.
+        return Ok(());
+    }
     if on {
         io.write32(mine, bits | pool_bit(pool));
         io.write32(vlvf(slot), VLVF_VIEN | vid);

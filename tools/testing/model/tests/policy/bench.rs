@@ -239,6 +239,22 @@ impl Bench {
         all
     }
 
+    /// The PF joins a VLAN.
+    pub(crate) fn pf_joins(&self, vid: u32) {
+        let Software { sw, .. } = &mut *self.pf.borrow_mut();
+        let pool = sw.pf_pool();
+        sw.vlans.add(&self.io(), vid, pool);
+    }
+
+    /// Whether frames of a VLAN reach the PF: it is in the table, and names the PF's pool or none.
+    pub(crate) fn pf_hears(&self, vid: u32) -> bool {
+        let pool = self.pf.borrow().sw.pf_pool();
+        let entry =
+            (0..regs::VLVF_ENTRIES).any(|i| self.reg(regs::vlvf(i)) == regs::VLVF_VIEN | vid);
+        let table = self.reg(regs::vfta(vid >> 5)) >> (vid & 31) & 1 != 0;
+        table && (!entry || self.vlans(pool).contains(&vid))
+    }
+
     /// Whether a VF may receive and send.
     pub(crate) fn gates(&self, vf: u32) -> (bool, bool) {
         let open = |reg: fn(u32) -> u32| self.reg(reg(vf >> 5)) >> (vf & 31) & 1 != 0;

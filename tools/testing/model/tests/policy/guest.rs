@@ -167,6 +167,77 @@ fn an_address_of_somebody_else_is_refused() {
     bench.guest(3).set_rar(&bench.vf(3), B).unwrap();
 }
 
+/// Who leaves a VLAN in which it never was takes it from nobody.
+#[test]
+fn a_vf_cannot_take_the_pf_out_of_a_vlan() {
+    let bench = Bench::new(2);
+    let io = &bench.vf(0);
+    bench.pf_joins(100);
+    bench.pf_joins(101);
+    let mut vf = bench.guest(0);
+    let mut neighbour = bench.guest(1);
+    neighbour.set_vfta(&bench.vf(1), 101, true).unwrap();
+    neighbour.set_vfta(&bench.vf(1), 102, true).unwrap();
+    for vid in [100, 101, 102] {
+        vf.set_vfta(io, vid, false).unwrap();
+        vf.set_vfta(io, vid, true).unwrap();
+        vf.set_vfta(io, vid, false).unwrap();
+        vf.set_vfta(io, vid, false).unwrap();
+        assert_eq!(bench.pf_hears(vid.into()), vid != 102, "{vid}");
+    }
+    assert_eq!(bench.vlans(1), [0, 101, 102]);
+    bench.flr(0);
+    bench.flr(1);
+    assert!(bench.pf_hears(100) && bench.pf_hears(101));
+}
+
+/// A VF that is reset and asks for its reset at any moment of the PF's look is served, and stays so.
+#[test]
+fn a_reset_is_not_taken_for_a_later_one() {
+    for moment in 0..8 {
+        let bench = Bench::new(2);
+        bench.guest(0);
+        bench.asleep.set(true);
+        let late = Late(&bench, std::cell::Cell::new(moment));
+        let events = mailbox::events(&late);
+        {
+            let Software { sw, vfs, .. } = &mut *bench.pf.borrow_mut();
+            if events.resets & 1 != 0 {
+                mailbox::clear_reset(&bench.io(), 0);
+                sw.vf_reset_event(&bench.io(), vfs, 0);
+            }
+            if events.messages & 1 != 0 {
+                sw.handle_message(&bench.io(), vfs, 0);
+            }
+        }
+        bench.pf_task();
+        bench.pf_task();
+        assert!(bench.state(0).open, "at access {moment}");
+    }
+}
+
+/// Registers of the PF; a VF's driver starts anew just before the n-th access.
+struct Late<'a>(&'a Bench, std::cell::Cell<u32>);
+
+impl Regs for Late<'_> {
+    fn read32(&self, reg: u32) -> u32 {
+        let left = self.1.get();
+        self.1.set(left.wrapping_sub(1));
+        if left == 0 {
+            self.0.machine.reset(Function::Vf(0));
+            let io = &self.0.vf(0);
+            io.write32(regs::VFMAILBOX, regs::VFMAILBOX_VFU);
+            io.write32(regs::vfmbmem(0), Request::Reset.encode()[0]);
+            io.write32(regs::VFMAILBOX, regs::VFMAILBOX_REQ);
+        }
+        self.0.io().read32(reg)
+    }
+
+    fn write32(&self, reg: u32, val: u32) {
+        self.0.io().write32(reg, val);
+    }
+}
+
 /// After a refusal all is as before.
 #[test]
 fn a_refused_request_changes_nothing() {

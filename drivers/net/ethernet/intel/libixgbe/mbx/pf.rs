@@ -27,16 +27,17 @@ pub struct Events {
 pub struct Busy;
 
 /// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each.
+///
+/// Messages before resets: a driver resets its VF before it says so, and a reset that is seen only after the message would
+/// undo what the message did.
 pub fn events(io: &impl Regs) -> Events {
-    let mut e = Events {
-        resets: u64::from(io.read32(vflre(0))) | u64::from(io.read32(vflre(1))) << 32,
-        ..Events::default()
-    };
+    let mut e = Events::default();
     for i in 0..4 {
         let bits = io.read32(pfmbicr(i));
         e.messages |= u64::from(bits & MBVFICR_VFREQ_MASK) << (16 * i);
         e.acks |= u64::from(bits >> 16) << (16 * i);
     }
+    e.resets = u64::from(io.read32(vflre(0))) | u64::from(io.read32(vflre(1))) << 32;
     e
 }
 
