@@ -21,7 +21,11 @@ use crate::net::{
 };
 use core::{
     marker::PhantomPinned,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    }, //
 };
 use kernel::{
     error::to_result,
@@ -292,6 +296,8 @@ impl Port {
 #[pin_data]
 pub(crate) struct Handle {
     devlink: NonNull<raw::devlink>,
+    /// User space can reach the instance.
+    registered: AtomicBool,
     reporters: [*mut raw::devlink_health_reporter; MAX_REPORTERS],
     region: *mut raw::devlink_region,
     #[pin]
@@ -363,6 +369,7 @@ impl<D: Ops> Registration<D> {
         let handle = KBox::pin_init(
             try_pin_init!(Handle {
                 devlink,
+                registered: AtomicBool::new(false),
                 reporters: [core::ptr::null_mut(); MAX_REPORTERS],
                 region: core::ptr::null_mut(),
                 ports <- new_mutex!(KVec::new(), "nic::devlink::ports"),
@@ -395,6 +402,7 @@ impl<D: Ops> Registration<D> {
         // SAFETY: All parts are registered. No lock is held.
         unsafe { raw::devlink_register(devlink.as_ptr()) };
         this.registered = true;
+        this.handle.registered.store(true, Ordering::Release);
         Ok(this)
     }
 
@@ -500,6 +508,9 @@ unsafe fn unregister_params<D: Ops>(devlink: NonNull<raw::devlink>) {
 impl<D: Ops> Drop for Registration<D> {
     fn drop(&mut self) {
         let devlink = self.handle.devlink;
+        // Nothing may be reported to an instance that is not registered, and the service reports.
+        self.handle.registered.store(false, Ordering::Release);
+        self.netdev.stop_service();
         if self.registered {
             // SAFETY: Registered. From here on user space does not reach the instance.
             unsafe { raw::devlink_unregister(devlink.as_ptr()) };
@@ -573,6 +584,7 @@ pub fn remove_vf_ports<D: Ops>(dev: &Device<D>) {
 }
 
 /// Reports an error to reporter `reporter`: it is logged, dumped, and recovered from if the user wants that. May sleep.
+/// Without effect while devlink is not registered.
 pub fn health_report<D: Ops>(dev: &Device<D>, reporter: usize, msg: &CStr) {
     let Some(handle) = dev.devlink() else {
         return;
@@ -580,6 +592,9 @@ pub fn health_report<D: Ops>(dev: &Device<D>, reporter: usize, msg: &CStr) {
     let Some(r) = handle.reporters.get(reporter).filter(|r| !r.is_null()) else {
         return;
     };
+    if !handle.registered.load(Ordering::Acquire) {
+        return;
+    }
     // The result tells whether recovery succeeded, which the reporter's state says as well.
     // SAFETY: The reporter exists for as long as the handle.
     let _ =

@@ -41,6 +41,7 @@ bool nic_pci_channel_offline(struct pci_dev *pdev);
 bool nic_pci_device_is_present(struct pci_dev *pdev);
 int nic_pci_vfs_assigned(struct pci_dev *pdev);
 struct pci_dev *nic_pci_next_vf(struct pci_dev *pf, struct pci_dev *from, unsigned int *index);
+bool nic_pci_vf_in_use(struct pci_dev *vf);
 bool nic_pci_root_port_header_log(struct pci_dev *pdev, u32 log[4]);
 
 /* dma.c */

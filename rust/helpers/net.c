@@ -231,11 +231,8 @@ int nic_send_frame(struct net_device *netdev, const void *frame, unsigned int le
 	skb->priority = TC_PRIO_CONTROL;
 	err = dev_queue_xmit(skb);
 
-	if (err <= 0)
-		return err;
-
-	/* A frame that the qdisc dropped is an error, too. */
-	return net_xmit_errno(err);
+	/* Positive for a frame that a qdisc dropped, which net_xmit_errno() takes for granted. */
+	return err > 0 ? net_xmit_errno(err) : err;
 }
 
 unsigned int nic_num_online_cpus(void)

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/delay.h>
+#include <linux/iommu.h>
 #include "helpers.h"
 
 int nic_pci_irq_vector(struct pci_dev *pdev, unsigned int nr)
@@ -56,18 +58,52 @@ struct pci_dev *nic_pci_next_vf(struct pci_dev *pf, struct pci_dev *from, unsign
 }
 
 /*
+ * Whether a VFIO user has opened the virtual function @vf: a driver that leaves DMA to user space is bound, and the IOMMU
+ * group has an owner. False without an IOMMU. A function that is being unbound, which waits for such a user, counts too.
+ */
+bool nic_pci_vf_in_use(struct pci_dev *vf)
+{
+	struct iommu_group *group;
+	bool in_use = false;
+	int i;
+
+	/* TIMEOUT: 100 ms for a driver that is just being bound. */
+	for (i = 0; !device_trylock(&vf->dev); i++) {
+		if (i == 10)
+			return true;
+		msleep(10);
+	}
+	if (vf->dev.driver && to_pci_driver(vf->dev.driver)->driver_managed_dma) {
+		group = iommu_group_get(&vf->dev);
+		if (group) {
+			in_use = iommu_group_dma_owner_claimed(group);
+			iommu_group_put(group);
+		}
+	}
+	device_unlock(&vf->dev);
+
+	return in_use;
+}
+
+/*
  * The header of the transaction that the root port above @pdev has logged an error for (PCIe 6.0, 7.8.4.8). Returns
- * whether there is such a log.
+ * whether there is such a log: it is kept after its error was dealt with, and is of the error that the First Error Pointer
+ * names only as long as that one's status bit is set (6.2.4.2).
  */
 bool nic_pci_root_port_header_log(struct pci_dev *pdev, u32 log[4])
 {
 	struct pci_dev *port = pcie_find_root_port(pdev);
+	u32 status, cap;
 	int pos, i;
 
 	if (!port)
 		return false;
 	pos = pci_find_ext_capability(port, PCI_EXT_CAP_ID_ERR);
 	if (!pos)
+		return false;
+	if (pci_read_config_dword(port, pos + PCI_ERR_UNCOR_STATUS, &status) ||
+	    pci_read_config_dword(port, pos + PCI_ERR_CAP, &cap) ||
+	    !(status & BIT(PCI_ERR_CAP_FEP(cap))))
 		return false;
 	for (i = 0; i < 4; i++)
 		if (pci_read_config_dword(port, pos + PCI_ERR_HEADER_LOG + 4 * i, &log[i]))

@@ -751,10 +751,15 @@ impl<D: Driver> Registration<D> {
         Ok(())
     }
 
+    /// Ends the service: it does not run any more, and [`Device::schedule_service`] does nothing. Idempotent.
+    pub(crate) fn stop_service(&mut self) {
+        // SAFETY: Initialised.
+        unsafe { raw::disable_delayed_work_sync((*self.private()).service.get()) };
+    }
+
     /// Unregisters the device, while its data still exists. Idempotent.
     pub fn unregister(&mut self) {
-        // SAFETY: Initialised. From here on `schedule_service` does nothing.
-        unsafe { raw::disable_delayed_work_sync((*self.private()).service.get()) };
+        self.stop_service();
         if core::mem::take(&mut self.registered) {
             // SAFETY: Registered.
             unsafe { raw::unregister_netdev(self.netdev.as_ptr()) };

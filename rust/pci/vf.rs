@@ -113,6 +113,12 @@ impl VirtFn<'_> {
         }
     }
 
+    /// Whether a VFIO user has opened it, as far as an IOMMU tells. May sleep.
+    pub fn in_use(&self) -> bool {
+        // SAFETY: `VirtFns` holds a reference.
+        unsafe { raw::nic_pci_vf_in_use(self.pdev.as_ptr()) }
+    }
+
     /// Function level reset. Takes 100 ms or more.
     pub fn flr(&self) -> Result {
         // SAFETY: `VirtFns` holds a reference.

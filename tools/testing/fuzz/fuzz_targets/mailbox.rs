@@ -199,8 +199,11 @@ impl Host {
         assert!(!enemy.link_enable || enemy.link_state != LinkState::Disable);
         // A gate that the host has shut stays shut.
         if !enemy.link_enable {
-            assert_eq!(io.read32(regs::vfte(0)) & 1 << ENEMY, 0);
+            let gates = io.read32(regs::vfte(0)) | io.read32(regs::vfre(0));
+            assert_eq!(gates & 1 << ENEMY, 0);
         }
+        let checks = io.read32(regs::pfvfspoof(ENEMY >> 3)) >> (ENEMY & 7);
+        assert_eq!(checks & 1 != 0, enemy.spoofchk, "the host's, whatever was added");
     }
 }
 

@@ -48,6 +48,7 @@ use nic::{
     },
     pci::{
         root_port_header_log,
+        VirtFn,
         VirtFns,
         STATUS_REC_MASTER_ABORT, //
     }, //
@@ -221,13 +222,11 @@ fn check_for_bad_vf(dev: &net::Device<Adapter>) {
             continue;
         }
         let index = vf.index();
-        // One that stands still to be moved has its queues stopped, and a reset would take its state.
-        if dev.data().state.lock().migration.active(index) {
-            continue;
-        }
-        bad_vf(dev, index);
-        if vf.flr().is_err() {
-            dev_warn!(pdev, "VF {} cannot be reset\n", index);
+        match reset_bad_vf(dev, &vf) {
+            // Its queues are stopped; what it did before that goes with it.
+            Verdict::Stands => continue,
+            Verdict::Reset(true) => {}
+            Verdict::Reset(false) => dev_warn!(pdev, "VF {} cannot be reset\n", index),
         }
         if let Ok(msg) = CString::try_from_fmt(fmt!("VF {} did DMA to a wrong address", index)) {
             devlink::health_report(dev, REPORTER_MALICIOUS_VF, &msg);
@@ -235,10 +234,30 @@ fn check_for_bad_vf(dev: &net::Device<Adapter>) {
     }
 }
 
+/// What was done about a VF that did bad DMA.
+enum Verdict {
+    /// It stands still to be moved: a reset would take its state.
+    Stands,
+    /// It was reset, or could not be.
+    Reset(bool),
+}
+
+/// Counts bad DMA of a VF and resets it, unless it stands still.
+///
+/// All under one lock, so that it does not come to stand meanwhile. The reset takes 100 ms, for which other VFs wait for
+/// answers; they wait a second before they give up.
+fn reset_bad_vf(dev: &net::Device<Adapter>, vf: &VirtFn<'_>) -> Verdict {
+    let state = &mut *dev.data().state.lock();
+    if state.migration.active(vf.index()) {
+        return Verdict::Stands;
+    }
+    bad_vf(dev, state, vf.index());
+    Verdict::Reset(vf.flr().is_ok())
+}
+
 /// Counts bad DMA of a VF, and switches it off if the administrator wants that (`ixgbe_bad_vf_abort`).
-fn bad_vf(dev: &net::Device<Adapter>, vf: u32) {
+fn bad_vf(dev: &net::Device<Adapter>, state: &mut State, vf: u32) {
     let a = dev.data();
-    let state = &mut *a.state.lock();
     if !state.health.master_abort(vf) {
         return;
     }
@@ -280,8 +299,11 @@ pub(crate) fn bus_error_of_vf(pdev: &pci::Device<Bound>, dev: &net::Device<Adapt
             dw2,
             dw3
         );
-        bad_vf(dev, vf.index());
-        return vf.flr().is_ok();
+        return match reset_bad_vf(dev, &vf) {
+            // Nothing is left to be stopped, and nobody else is to blame.
+            Verdict::Stands => true,
+            Verdict::Reset(done) => done,
+        };
     }
     false
 }

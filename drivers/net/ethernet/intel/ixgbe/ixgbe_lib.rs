@@ -4,8 +4,8 @@
 use crate::{
     ixgbe_common::Hw,
     ixgbe_migration,
+    ixgbe_service,
     ixgbe_txrx::{
-        BufLayout,
         RxQueue,
         TxQueue,
         Vector,
@@ -46,6 +46,10 @@ use libixgbe::{
         DEFAULT_DESCS, //
     },
     rss,
+    rxbuf::{
+        BufLayout,
+        Use, //
+    },
     sriov,
     Delay,
     Regs, //
@@ -186,9 +190,14 @@ pub(crate) fn up(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
     let rings = &mut *a.rings.lock();
     let state = &mut *a.state.lock();
     let n = rings.usable(state);
-    // A program gets its headroom; and the hardware is not trusted with what to do with a bad frame that is too long.
-    let whole_page = a.xdp_prog.is_some() || state.rx_mode.rxall;
-    let layout = BufLayout::new(max_frame(dev.mtu()), rings.legacy_rx, whole_page);
+    // Whatever changes one of these restarts the rings.
+    let layout = BufLayout::new(Use {
+        max_frame: max_frame(dev.mtu()),
+        legacy_rx: rings.legacy_rx,
+        xdp: a.xdp_prog.is_some(),
+        rxall: state.rx_mode.rxall,
+        pools: state.sw.pools.is_some(),
+    });
     let result = allocate(dev, rings, state, n, &layout)
         .and_then(|queues| dev.set_real_num_queues(rtnl, n, n).map(|()| queues));
     let queues = match result {
@@ -345,7 +354,8 @@ fn configure(
     state.sw.rss.configure(hw, state.sw.pools);
     mac::set_max_frame(hw, max_frame(dev.mtu()));
     let strip = dev.features() & features::HW_VLAN_CTAG_RX != 0;
-    let drop_en = state.sw.pools.is_some() || (n > 1 && !state.fc.current.tx);
+    // By the pause of the last link; the next one may say otherwise, see `ixgbe_service`.
+    let drop_en = ring::drops(state.sw.pools.is_some(), n, state.fc.current.tx);
     for (q, napi) in (0u32..).zip(&mut rings.napis) {
         if let Some(v) = napi.data_mut() {
             let regs = QueueRegs::pf(first.wrapping_add(q));
@@ -434,6 +444,8 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
     dev.tx_disable();
     {
         let state = &mut *a.state.lock();
+        // The reset clears the counters.
+        ixgbe_service::update_stats(dev, state);
         ixgbe_migration::before_pf_reset(hw, state);
         stop_hw(dev, rings, state);
     }
@@ -449,10 +461,8 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
         let state = &mut *a.state.lock();
         state.sw.up = false;
         state.link = link::Link::default();
-        for vf in state.vfs.iter_mut() {
-            vf.clear_to_send = false;
-        }
         let State { sw, vfs, .. } = &mut *state;
+        sw.before_reset(vfs);
         if sw.num_vfs != 0 {
             hw.write32(regs::EITRSEL, 0);
             sw.set_all_vfs(hw, vfs);
@@ -637,14 +647,11 @@ fn apply_rx_mode(dev: &net::Device<Adapter>, state: &mut State) {
         ..
     } = &mut *state;
     let pool = sw.pf_pool();
-    // All or none: what does not fit is received by promiscuity.
-    sw.macs.del_pool(hw, pool);
-    rx_mode.uc_overflow = uc.len() > sw.macs.available(pool);
-    if !rx_mode.uc_overflow {
-        for addr in uc.iter() {
-            rx_mode.uc_overflow |= sw.macs.add(hw, addr, pool).is_err();
-        }
+    for addr in uc.iter() {
+        sw.claim(hw, vfs, None, addr);
     }
+    // What does not fit is received by promiscuity.
+    rx_mode.uc_overflow = !sw.macs.set_pf_list(hw, uc, pool);
     sw.store_multicast(hw, vfs);
     store_rx_mode(dev, state, dev.features());
 }

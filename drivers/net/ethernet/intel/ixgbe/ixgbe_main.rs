@@ -86,7 +86,10 @@ use libixgbe::{
             MAX_JUMBO_FRAME_SIZE, //
         }, //
     },
-    stats::HwStats,
+    stats::{
+        HwStats,
+        SpoofLog, //
+    },
     Regs, //
 };
 use nic::{
@@ -160,6 +163,8 @@ pub(crate) struct State {
     pub(crate) uc: KVec<MacAddr>,
     pub(crate) rx_mode: RxMode,
     pub(crate) hw_stats: KBox<HwStats>,
+    /// Spoofed frames that the log knows of.
+    pub(crate) spoof_log: SpoofLog,
     /// The RSS table is the user's: it stays for as long as its queues are there.
     pub(crate) rss_set_by_user: bool,
     /// LEDCTL while the identification light is on.
@@ -295,12 +300,12 @@ impl nic::pci::Driver for IxgbeDriver {
         }
         let enabled = Enabled::new(pdev, DRIVER_NAME, DmaMask::new::<64>())?;
         let hw = Hw::new(Bar::new(pdev, 0, Hw::MIN_LEN)?)?;
-        if eeprom::firmware_in_recovery(&hw) {
-            dev_err!(
+        if let Some(fwsm) = eeprom::firmware_error(&hw) {
+            dev_warn!(
                 pdev,
-                "Firmware recovery mode detected. Limiting functionality.\n"
+                "Warning firmware error detected FWSM: 0x{:08X}\n",
+                fwsm
             );
-            return Err(EIO);
         }
 
         let (mut mac, fc) = (Mac::new(), FlowControl::new());
@@ -346,6 +351,7 @@ impl nic::pci::Driver for IxgbeDriver {
             uc: KVec::new(),
             rx_mode: RxMode::default(),
             hw_stats: KBox::new(HwStats::default(), GFP_KERNEL)?,
+            spoof_log: SpoofLog::default(),
             rss_set_by_user: false,
             led_orig: None,
         };
@@ -516,13 +522,17 @@ impl IxgbeDriver {
     fn restart(&self) -> Result {
         let dev = &*self.netdev;
         let rtnl = Rtnl::lock();
-        if dev.running() {
-            ixgbe_lib::up(dev, &rtnl).inspect_err(|e| {
-                dev_err!(dev.parent(), "Cannot bring the interface up: {:?}\n", e);
-            })?;
-        }
+        let result = if dev.running() {
+            ixgbe_lib::up(dev, &rtnl)
+        } else {
+            Ok(())
+        };
+        // Also an interface that could not be brought up: the service task tries again, as after any other reset.
         dev.attach(&rtnl);
-        Ok(())
+        result.inspect_err(|e| {
+            dev_err!(dev.parent(), "Cannot bring the interface up: {:?}\n", e);
+            Adapter::raise(dev, EVENT_RESET);
+        })
     }
 }
 
@@ -596,9 +606,10 @@ impl net::Driver for Adapter {
 
     fn set_mac_address(dev: &net::Device<Self>, _rtnl: &Rtnl, addr: &MacAddr) -> Result {
         let a = dev.data();
-        let mut state = a.state.lock();
-        let pool = state.sw.pf_pool();
-        state.sw.macs.set_default(&a.hw, addr, pool);
+        let State { sw, vfs, .. } = &mut *a.state.lock();
+        sw.claim(&a.hw, vfs, None, addr);
+        let pool = sw.pf_pool();
+        sw.macs.set_default(&a.hw, addr, pool);
         Ok(())
     }
 

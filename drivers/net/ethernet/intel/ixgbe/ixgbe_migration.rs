@@ -89,6 +89,14 @@ const REARM_ANSWER_MS: i64 = 1000;
 /// Milliseconds between looks at whether that time is over.
 const REARM_PERIOD_MS: u32 = 50;
 
+/// Milliseconds between two rounds of announcements of a VF: its user may stop it and set it going without end, and each
+/// round is of up to 2,000 broadcasts.
+const ANNOUNCE_PERIOD_MS: i64 = 1000;
+
+/// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock that all VFs' mailboxes
+/// are served under for a few milliseconds, and a user may ask for nothing else; the wait is outside of it.
+const RUN_MS: i64 = 20;
+
 /// One VF, for the variant driver.
 #[pin_data]
 pub(crate) struct Handle {
@@ -115,7 +123,21 @@ struct Vf {
     migratable: bool,
     /// When it was set going, if it is served only when its guest has re-armed.
     held: Option<Instant<Monotonic>>,
+    /// Its addresses are to be announced: the link was down, or it was announced a moment ago.
+    unannounced: bool,
+    /// When they were announced last.
+    announced: Option<Instant<Monotonic>>,
+    /// When it was set going last.
+    resumed: Option<Instant<Monotonic>>,
     handle: Option<Arc<Handle>>,
+}
+
+impl Vf {
+    /// The VF was reset, or its user is gone.
+    fn reset(&mut self, pf: &mut Pf<'_>) {
+        self.mover.reset(pf);
+        self.unannounced = false;
+    }
 }
 
 impl Migration {
@@ -138,6 +160,9 @@ impl Migration {
                     refusals: None,
                     migratable: false,
                     held: None,
+                    unannounced: false,
+                    announced: None,
+                    resumed: None,
                     handle: None,
                 },
                 GFP_KERNEL,
@@ -198,7 +223,7 @@ pub(crate) fn serve(hw: &Hw, state: &mut State, vf: u32, events: &Events) -> Opt
 
 /// `vf` was reset by a function level reset.
 pub(crate) fn was_reset(state: &mut State, vf: u32) {
-    with_mover(state, vf, |slot, pf| slot.mover.reset(pf));
+    with_mover(state, vf, |slot, pf| slot.reset(pf));
 }
 
 /// Sends what waits for VFs, and sees to it that [`announce_arrived`] is called if a VF asks for that.
@@ -242,11 +267,13 @@ pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Optio
                 again = Some(REARM_PERIOD_MS);
                 return;
             }
-            dev_warn!(
-                dev.parent(),
-                "VF {}: its driver did not re-arm its rings in time\n",
-                vf
-            );
+            if net::ratelimit() {
+                dev_warn!(
+                    dev.parent(),
+                    "VF {}: its driver did not re-arm its rings in time\n",
+                    vf
+                );
+            }
             slot.mover.serve_now(&dev.data().hw, pf);
             slot.held = None;
         });
@@ -254,20 +281,49 @@ pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Optio
     again
 }
 
-/// Tells the switches of VFs that have arrived and are served where their addresses are now.
+/// Tells the switches of VFs that have arrived and are served where their addresses are now. Returns in how many
+/// milliseconds to call it again.
 ///
-/// Called without the lock over the VFs, after whatever may have ended a guest's time to re-arm.
-pub(crate) fn announce_arrived(dev: &net::Device<Adapter>) {
+/// Called without the lock over the VFs, after whatever may have ended a guest's time to re-arm, and when the link comes up:
+/// what cannot be said without one is said then.
+pub(crate) fn announce_arrived(dev: &net::Device<Adapter>) -> Option<u32> {
     let count = dev.data().state.lock().sw.num_vfs;
+    let link = dev.carrier_ok();
+    let mut again = None;
     for vf in 0..count {
         let arrived = with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
-            let due = slot.mover.take_announcement();
-            due.then(|| addresses(slot.mover.state()))
+            slot.unannounced |= slot.mover.take_announcement();
+            let lately = |at: Instant<Monotonic>| at.elapsed().as_millis() < ANNOUNCE_PERIOD_MS;
+            if !slot.unannounced || !link {
+                return None;
+            }
+            if slot.announced.is_some_and(lately) {
+                again = Some(ANNOUNCE_PERIOD_MS as u32);
+                return None;
+            }
+            slot.unannounced = false;
+            slot.announced = Some(Instant::now());
+            Some(addresses(slot.mover.state()))
         });
-        if let Some(Some((macs, vlans))) = arrived {
-            announce(dev, vf, &macs, &vlans);
+        let Some(Some((macs, vlans))) = arrived else {
+            continue;
+        };
+        if announce(dev, &macs, &vlans).is_ok() {
+            continue;
         }
+        if net::ratelimit() {
+            dev_warn!(
+                dev.parent(),
+                "VF {}: could not announce its addresses yet\n",
+                vf
+            );
+        }
+        with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
+            slot.unannounced = true
+        });
+        again = Some(ANNOUNCE_PERIOD_MS as u32);
     }
+    again
 }
 
 /// What a VF sends from: its addresses, and its VLANs, 0 for none.
@@ -291,21 +347,14 @@ fn addresses(state: &VfState) -> (KVec<[u8; 6]>, KVec<u16>) {
 }
 
 /// Announces a VF's addresses on the wire.
-fn announce(dev: &net::Device<Adapter>, vf: u32, macs: &[[u8; 6]], vlans: &[u16]) {
+fn announce(dev: &net::Device<Adapter>, macs: &[[u8; 6]], vlans: &[u16]) -> Result {
     let mut buffer = [0; ANNOUNCEMENT_BYTES];
     for mac in macs.iter().filter(|mac| **mac != [0; 6]) {
         for vlan in vlans {
-            let frame = announcement(mac, *vlan, &mut buffer);
-            if dev.send_frame(frame).is_err() {
-                dev_warn!(
-                    dev.parent(),
-                    "VF {}: could not announce its addresses\n",
-                    vf
-                );
-                return;
-            }
+            dev.send_frame(announcement(mac, *vlan, &mut buffer))?;
         }
     }
+    Ok(())
 }
 
 /// Says for the user how migration of each VF stands that may be migrated.
@@ -414,10 +463,12 @@ impl Handle {
     }
 
     fn complain(&self, dev: &net::Device<Adapter>, what: &str, e: MoveError) -> Error {
+        // Whoever holds the VF can write states without end; the counter of the refusals goes on.
+        if !net::ratelimit() {
+            return errno(e);
+        }
         devlink::health_report(dev, REPORTER_MIGRATION, c"a VF could not be moved");
         match e {
-            // Whoever holds the VF can write states without end; the counter of the refusals goes on.
-            _ if !net::ratelimit() => (),
             MoveError::Refused(refusals) => {
                 for r in refusals.iter() {
                     dev_warn!(
@@ -473,6 +524,11 @@ impl Provider for Handle {
 
     fn suspend(&self) -> Result {
         self.with_dev(|dev| {
+            let ran = self.with(dev, |_, slot, _| slot.resumed.map(|at| at.elapsed()))?;
+            let wait = ran.map_or(0, |ran| RUN_MS.saturating_sub(ran.as_millis()));
+            if wait > 0 {
+                fsleep(Delta::from_millis(wait));
+            }
             self.with(dev, |hw, slot, pf| {
                 let (hw, start) = (Counted::new(hw), Instant::now());
                 let result = slot.mover.suspend(&hw, pf);
@@ -491,6 +547,7 @@ impl Provider for Handle {
                     let (hw, start) = (Counted::new(hw), Instant::now());
                     let resumed = slot.mover.resume(&hw, pf);
                     if let Ok(Some(r)) = &resumed {
+                        slot.resumed = Some(Instant::now());
                         slot.report.resume_ns = elapsed(start);
                         slot.report.mmio_load = slot.report.mmio_load.saturating_add(hw.accesses());
                         slot.report.restore = match r.restored.way {
@@ -506,13 +563,15 @@ impl Provider for Handle {
                 .map_err(|e| self.complain(dev, "resume", e))?;
             if let Some(r) = resumed {
                 announce_arrived(dev);
-                dev_info!(
-                    dev.parent(),
-                    "VF {}: runs{}, ring heads by {:?}\n",
-                    self.vf,
-                    if r.arrived { " here now" } else { " again" },
-                    r.restored.way
-                );
+                if net::ratelimit() {
+                    dev_info!(
+                        dev.parent(),
+                        "VF {}: runs{}, ring heads by {:?}\n",
+                        self.vf,
+                        if r.arrived { " here now" } else { " again" },
+                        r.restored.way
+                    );
+                }
                 dev.schedule_service(0);
             }
             Ok(())
@@ -614,7 +673,7 @@ impl Provider for Handle {
                 fsleep(Delta::from_millis(1));
             }
             let marking = self.with(dev, |_, slot, _| slot.mover.give_up_waiting())?;
-            if marking == Marking::Late {
+            if marking == Marking::Late && net::ratelimit() {
                 dev_info!(
                     dev.parent(),
                     "VF {}: guest did not say within {} ms that it marks what it receives\n",
@@ -677,7 +736,7 @@ impl Provider for Handle {
 
     fn reset(&self) {
         // Its FLR, if it had one, is dealt with by the look at events that comes first.
-        let _ = self.with_dev(|dev| self.with(dev, |_, slot, pf| slot.mover.reset(pf)));
+        let _ = self.with_dev(|dev| self.with(dev, |_, slot, pf| slot.reset(pf)));
     }
 
     fn report(&self) -> Report {

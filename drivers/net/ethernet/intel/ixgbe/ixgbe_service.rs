@@ -22,6 +22,7 @@ use libixgbe::{
         Pause, //
     },
     regs,
+    ring,
     stats::HwStats,
     Regs, //
 };
@@ -108,9 +109,8 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             if !state.link.up {
                 period = period.min(LINK_PERIOD_MS);
             }
-            let spoofed = state.hw_stats.ssvpc;
             update_stats(dev, state);
-            let spoofed = state.hw_stats.ssvpc.wrapping_sub(spoofed);
+            let spoofed = state.spoof_log.take(&state.hw_stats);
             if spoofed != 0 {
                 dev_warn!(dev.parent(), "{} Spoofed packets detected\n", spoofed);
             }
@@ -127,7 +127,9 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             itr::fire(&a.hw, queues);
         }
     }
-    ixgbe_migration::announce_arrived(dev);
+    if let Some(ms) = ixgbe_migration::announce_arrived(dev) {
+        period = period.min(ms);
+    }
     ixgbe_health::check(dev);
     if reset {
         Adapter::raise(dev, EVENT_RESET);
@@ -148,6 +150,11 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
     a.link_mbps.store(now.mbps(), Ordering::Relaxed);
     if now.up {
         state.fc.enable(&a.hw);
+        // Only now is it known whether the partner pauses.
+        let queues = dev.real_num_queues().1;
+        let drops = ring::drops(state.sw.pools.is_some(), queues, state.fc.current.tx);
+        let first = ixgbe_lib::Rings::first_queue(state);
+        ring::set_drop_en(&a.hw, first, queues, drops);
         let pause = match state.fc.current {
             Pause { rx: true, tx: true } => "RX/TX",
             Pause {
@@ -179,7 +186,8 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
     if sw.check_rates(&a.hw, vfs, now.mbps()) {
         dev_info!(
             dev.parent(),
-            "Link speed has been changed. VF Transmit rate is disabled\n"
+            "Transmit rate limits of VFs above {} Mbps have no effect\n",
+            now.mbps()
         );
     }
     sw.ping_all(&a.hw, vfs);

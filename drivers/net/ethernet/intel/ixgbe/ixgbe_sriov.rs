@@ -70,6 +70,15 @@ pub(crate) fn configure(
         return Err(EINVAL);
     }
     if now != 0 {
+        // Removing it would hang until its user gives it up, and QEMU takes it from the running VM.
+        if let Some(vf) = in_use(pdev) {
+            dev_warn!(
+                pdev,
+                "VF {} is in use by a VFIO user: shut down its VM before VFs are removed\n",
+                vf
+            );
+            return Err(EBUSY);
+        }
         if pdev.vfs_assigned() {
             dev_warn!(
                 pdev,
@@ -102,7 +111,21 @@ pub(crate) fn configure(
     Ok(num_vfs)
 }
 
-/// Removes all VFs before the driver goes, unless a guest has one.
+/// A VF that a VFIO user has opened, whichever of VFIO's drivers it is bound to.
+///
+/// Unknown without an IOMMU. A user that comes between this and the removal of the VFs is asked for the VF.
+fn in_use(pdev: &pci::Device<Core<'_>>) -> Option<u32> {
+    let mut vfs = VirtFns::of(pdev);
+    while let Some(vf) = vfs.advance() {
+        if vf.in_use() {
+            return Some(vf.index());
+        }
+    }
+    None
+}
+
+/// Removes all VFs before the driver goes. That cannot be refused: a VF that a VFIO user has opened is asked back, and the
+/// removal waits until it is given (QEMU unplugs it from its VM).
 pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
     if pdev.num_vf() == 0 {
         return;
@@ -113,6 +136,13 @@ pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
             "Unloading driver while VFs are assigned - VFs will not be deallocated\n"
         );
         return;
+    }
+    if let Some(vf) = in_use(pdev) {
+        dev_warn!(
+            pdev,
+            "Unloading driver while VF {} is in use: its VFIO user is asked to give it up\n",
+            vf
+        );
     }
     pdev.disable_sriov();
     devlink::remove_vf_ports(dev);
@@ -183,12 +213,14 @@ pub(crate) fn restore(pdev: &pci::Device<Core<'_>>, commands: &[(u32, u16)]) {
 /// Deals with what VFs want (`ixgbe_msg_task`); true if something must be tried again soon.
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     let hw = &dev.data().hw;
-    let events = mailbox::events(hw);
+    let mut events = mailbox::events(hw);
     let mut busy = 0u64;
     for vf in 0..state.sw.num_vfs {
         let bit = 1u64 << (vf & 63);
         if events.resets & bit != 0 {
             mailbox::clear_reset(hw, vf);
+            // Of the VF's former user; a message may be of the next one already.
+            events.acks &= !bit;
             state.sw.vf_reset_event(hw, &mut state.vfs, vf);
             ixgbe_migration::was_reset(state, vf);
         }
@@ -237,19 +269,20 @@ fn with_vf<R>(
 fn errno(why: Refusal) -> Error {
     match why {
         Refusal::NoSpace => ENOSPC,
-        Refusal::Denied => EINVAL,
         _ => EINVAL,
     }
 }
 
 pub(crate) fn set_vf_mac(dev: &net::Device<Adapter>, vf: u32, mac: &MacAddr) -> Result {
     with_vf(dev, vf, |hw, sw, v, _| {
-        sw.admin_set_mac(hw, vf, v, mac).map_err(|e| match e {
-            // No receive address is left (`ixgbe_add_mac_filter`).
-            Refusal::NoSpace => ENOMEM,
-            e => errno(e),
-        })
+        sw.admin_set_mac(hw, vf, v, mac).map_err(errno)
     })?;
+    {
+        // Another guest may have chosen it.
+        let a = dev.data();
+        let State { sw, vfs, .. } = &mut *a.state.lock();
+        sw.claim(&a.hw, vfs, Some(vf), mac);
+    }
     dev_info!(
         dev.parent(),
         "setting MAC {:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x} on VF {}. Reload the VF driver to make this change effective.\n",

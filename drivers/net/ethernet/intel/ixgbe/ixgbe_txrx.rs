@@ -28,6 +28,7 @@ use libixgbe::{
         TxRing,
         MAX_DATA_PER_TXD, //
     },
+    rxbuf::BufLayout,
     Regs, //
 };
 use nic::{
@@ -68,15 +69,6 @@ const RX_BUFFER_WRITE: u32 = 16;
 const TX_WORK: u32 = 256;
 /// Shortest frame that the hardware takes (`ixgbe_xmit_frame`).
 const MIN_FRAME: u32 = 17;
-/// Bytes in front of a frame: room for what XDP programs push (`XDP_PACKET_HEADROOM`).
-const HEADROOM: u16 = 256;
-/// The same without a program, in half a page (`IXGBE_SKB_PAD`).
-const HALF_PAGE_HEADROOM: u16 = 192;
-/// Frame with standard MTU and FCS (`ETH_FRAME_LEN + ETH_FCS_LEN`).
-const STANDARD_FRAME: u32 = 1518;
-/// Frame with standard MTU, VLAN tag and FCS, for which the hardware needs no more than 2 KiB.
-pub(crate) const MAX_2K_FRAME: u32 = 1522;
-
 /// Counters of a queue pair. They outlive the rings.
 #[derive(Default)]
 pub(crate) struct RingStats {
@@ -345,43 +337,6 @@ pub(crate) struct RxQueue {
     stats: Arc<RingStats>,
 }
 
-/// Buffer layout.
-pub(crate) struct BufLayout {
-    /// Bytes in front of a frame.
-    headroom: u16,
-    /// Bytes that the device may write.
-    pub(crate) len: u16,
-    /// What the hardware is told: a multiple of 1 KiB.
-    pub(crate) hw_len: u32,
-}
-
-impl BufLayout {
-    /// For a maximum frame size in bytes, FCS included. `legacy_rx` is the private flag; `whole_page` if a buffer needs more
-    /// room around the frame than half a page has.
-    ///
-    /// For standard frames the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in the C driver. Then half
-    /// a page is enough, but only while MAXFRS holds: with a larger MTU VFs may raise it (`Switch::set_vf_lpe`), and a
-    /// frame to all pools that is longer would reach into the next half. Larger frames get 3 KiB.
-    pub(crate) const fn new(max_frame: u32, legacy_rx: bool, whole_page: bool) -> Self {
-        if max_frame > MAX_2K_FRAME || legacy_rx {
-            return Self {
-                headroom: HEADROOM,
-                len: 3072,
-                hw_len: 3072,
-            };
-        }
-        Self {
-            headroom: if max_frame > STANDARD_FRAME || whole_page {
-                HEADROOM
-            } else {
-                HALF_PAGE_HEADROOM
-            },
-            len: 1536,
-            hw_len: 2048,
-        }
-    }
-}
-
 /// What a pass over a receive ring did.
 struct Cleaned {
     packets: i32,
@@ -546,7 +501,8 @@ impl RxQueue {
             let skb = match part.take() {
                 None => self.ring.begin(len),
                 Some(mut skb) => {
-                    // The hardware cannot make a frame of more buffers than an skb has fragments: MAXFRS is below 10 KiB.
+                    // The hardware cannot make a frame of more buffers than an skb has fragments: the longest have 15.5 KiB,
+                    // by the internal switch, and a buffer 2.
                     self.ring.append(&mut skb, len);
                     Some(skb)
                 }

@@ -180,7 +180,11 @@ pub fn release_swfw_sync(io: &(impl Regs + Delay), mask: u32) {
     release_eeprom_semaphore(io);
 }
 
-/// Whether firmware is in recovery, so that the device must be left alone (`ixgbe_fw_recovery_mode`).
-pub fn firmware_in_recovery(io: &impl Regs) -> bool {
-    io.read32(FWSM) & FWSM_EXT_ERR_IND_MASK != 0
+/// What FWSM says of the firmware, if that is worth a warning (`ixgbe_check_fw_error`): an error, or that it does not run.
+///
+/// The device works all the same: cards in service show it for years. A mode in which firmware must be loaded anew, and
+/// nothing else be done, have the X550 and the E610 alone (`fw_recovery_mode`).
+pub fn firmware_error(io: &impl Regs) -> Option<u32> {
+    let fwsm = io.read32(FWSM);
+    (fwsm & FWSM_EXT_ERR_IND_MASK != 0 || fwsm & FWSM_FW_VAL_BIT == 0).then_some(fwsm)
 }

@@ -180,18 +180,96 @@ impl MacTable {
         }
     }
 
+    /// The PF's pool, which is the number of VFs.
+    fn pf_pool(&self) -> u32 {
+        let [pf, ..] = &self.entries;
+        u32::from(pf.pool)
+    }
+
+    /// Entries that are kept for VFs which have no address of their own yet: whoever comes first must not leave a VF deaf.
+    fn reserved(&self) -> usize {
+        let own = |e: &&MacEntry| e.in_use && !e.macvlan && u32::from(e.pool) < self.pf_pool();
+        let have = self
+            .entries
+            .iter()
+            .skip(1)
+            .filter(own)
+            .fold(0u64, |set, e| set | 1 << (e.pool & 63));
+        (self.pf_pool() as usize).saturating_sub(have.count_ones() as usize)
+    }
+
+    /// Entries that are free, those kept for VFs excepted.
+    fn unreserved(&self) -> usize {
+        let free = self.entries.iter().skip(1).filter(|e| !e.in_use).count();
+        free.saturating_sub(self.reserved())
+    }
+
     /// Adds an address for `pool` and returns its index (`ixgbe_add_mac_filter`).
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is zero; [`Error::NoSpace`].
+    /// [`Error::Invalid`] if it is zero; [`Error::NoSpace`], for the PF also if what is left is kept for VFs.
     pub fn add(&mut self, io: &impl Regs, addr: &[u8; 6], pool: u32) -> Result<u32, Error> {
+        if pool >= self.pf_pool() && self.unreserved() == 0 {
+            return Err(Error::NoSpace);
+        }
         self.insert(io, addr, pool, false)
+    }
+
+    /// Sets the address of a VF, in place of the one that it had. There is always room for that.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is zero or there is no such pool; then nothing has changed.
+    pub fn set_own(&mut self, io: &impl Regs, addr: &[u8; 6], pool: u32) -> Result<(), Error> {
+        let own = |e: &MacEntry| e.in_use && !e.macvlan && u32::from(e.pool) == pool;
+        if *addr == [0; 6] {
+            return Err(Error::Invalid);
+        }
+        let found = self
+            .entries
+            .iter_mut()
+            .enumerate()
+            .skip(1)
+            .find(|(_, e)| own(e));
+        let Some((i, e)) = found else {
+            return self.insert(io, addr, pool, false).map(|_| ());
+        };
+        if e.addr != *addr {
+            e.addr = *addr;
+            self.sync(io, i);
+        }
+        Ok(())
+    }
+
+    /// Removes the address of a VF, not its list.
+    pub fn clear_own(&mut self, io: &impl Regs, pool: u32) {
+        self.del_where(io, |e| !e.macvlan && u32::from(e.pool) == pool);
+    }
+
+    /// Removes `addr` from the list of a VF.
+    pub fn del_macvlan(&mut self, io: &impl Regs, addr: &[u8; 6], pool: u32) {
+        self.del_where(io, |e| {
+            e.macvlan && u32::from(e.pool) == pool && e.addr == *addr
+        });
+    }
+
+    /// Makes `list` what the PF has beside its own address, and touches only what is not as it should be
+    /// (`__dev_uc_sync`): an address that stays receives all the while. Returns whether all fit; those that do not are
+    /// received by promiscuity.
+    pub fn set_pf_list(&mut self, io: &impl Regs, list: &[[u8; 6]], pool: u32) -> bool {
+        self.del_where(io, |e| u32::from(e.pool) == pool && !list.contains(&e.addr));
+        let mut fits = true;
+        for addr in list {
+            let known = self.of_pool(pool).any(|a| a == addr);
+            fits &= known || self.add(io, addr, pool).is_ok();
+        }
+        fits
     }
 
     /// Adds an address to the list of a VF, which [`Self::clear_macvlans`] empties.
     ///
     /// # Errors
-    /// As [`Self::add`]; [`Error::NoSpace`] also if VFs have `limit` list entries already.
+    /// As [`Self::add`]; [`Error::NoSpace`] also if VFs have `limit` list entries already, or if what is left is kept for
+    /// VFs without an address.
     pub fn add_macvlan(
         &mut self,
         io: &impl Regs,
@@ -204,7 +282,7 @@ impl MacTable {
             .iter()
             .filter(|e| e.in_use && e.macvlan)
             .count();
-        if used >= limit {
+        if used >= limit || self.unreserved() == 0 {
             return Err(Error::NoSpace);
         }
         self.insert(io, addr, pool, true)
@@ -275,13 +353,17 @@ impl MacTable {
         }
     }
 
-    /// Entries that are free, or this pool's already (`ixgbe_available_rars`).
+    /// Entries that `pool` may have: its own, and those that are free and not kept for VFs (`ixgbe_available_rars`).
     pub fn available(&self, pool: u32) -> usize {
-        self.entries
-            .iter()
-            .skip(1)
-            .filter(|e| !e.in_use || u32::from(e.pool) == pool)
+        let mine = |e: &&MacEntry| e.in_use && u32::from(e.pool) == pool;
+        let of_mine = self.entries.iter().skip(1).filter(mine);
+        let has_own = of_mine.clone().any(|e| !e.macvlan);
+        // One of those kept is for this VF itself.
+        let kept = usize::from(pool < self.pf_pool() && !has_own);
+        of_mine
             .count()
+            .saturating_add(self.unreserved())
+            .saturating_add(kept)
     }
 
     /// Registers of the addresses of `pool`, the PF's own excepted.
@@ -352,8 +434,29 @@ impl McTable {
             io.write32(mta(i), word);
             any |= word;
         }
-        let enable = if any != 0 { MCSTCTRL_MFE } else { 0 };
+        self.switch_on(io, any != 0);
+    }
+
+    fn switch_on(&self, io: &impl Regs, on: bool) {
+        let enable = if on { MCSTCTRL_MFE } else { 0 };
         io.write32(MCSTCTRL, enable | MC_FILTER_TYPE);
+    }
+
+    /// Writes the registers that these hashes are in.
+    pub fn store_words(&self, io: &impl Regs, hashes: &[&[u16]]) {
+        let mut todo = [0u32; TABLE_REGS.div_ceil(32)];
+        for hash in hashes.iter().copied().flatten() {
+            let i = usize::from(hash >> 5) & (TABLE_REGS - 1);
+            if let Some(w) = todo.get_mut(i >> 5) {
+                *w |= 1 << (i & 31);
+            }
+        }
+        for (i, word) in self.bits.iter().enumerate() {
+            if todo.get(i >> 5).is_some_and(|w| w >> (i & 31) & 1 != 0) {
+                io.write32(mta(i as u32), *word);
+            }
+        }
+        self.switch_on(io, self.bits.iter().any(|w| *w != 0));
     }
 }
 
@@ -423,6 +526,10 @@ pub fn set_vfta(io: &impl Regs, vid: u32, pool: u32, on: bool, bypass: bool) -> 
     };
     let (mine, other) = vlvfb_halves(slot, pool);
     let bits = io.read32(mine);
+    if !on && (bits & pool_bit(pool) == 0 || io.read32(vlvf(slot)) != VLVF_VIEN | vid) {
+        // The pool is not in it. VFTA stays: the PF may be in it without an entry, and the C driver takes it out.
+        return Ok(());
+    }
     if on {
         io.write32(mine, bits | pool_bit(pool));
         io.write32(vlvf(slot), VLVF_VIEN | vid);

@@ -21,6 +21,7 @@ pub mod migration;
 pub mod regs;
 pub mod ring;
 pub mod rss;
+pub mod rxbuf;
 pub mod sriov;
 pub mod stats;
 pub mod vf;

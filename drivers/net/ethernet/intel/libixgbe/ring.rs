@@ -6,7 +6,10 @@ use crate::{
         DESC_SIZE,
         REQ_DESCRIPTOR_MULTIPLE, //
     },
-    io::poll,
+    io::{
+        modify,
+        poll, //
+    },
     regs::*,
     Delay,
     Regs, //
@@ -220,6 +223,20 @@ pub struct RxRing {
     pub drop_en: bool,
     /// Strip the VLAN tag.
     pub vlan_strip: bool,
+}
+
+/// Whether a frame of the PF that finds no descriptor is dropped, rather than hold up every queue (`ixgbe_set_rx_drop_en`):
+/// with VFs, whose frames it would hold up too; and with several queues if the partner is not asked to pause.
+pub const fn drops(pools: bool, queues: u32, pause_tx: bool) -> bool {
+    pools || queues > 1 && !pause_tx
+}
+
+/// Sets that for `count` queues from `first` on, also while they run.
+pub fn set_drop_en(io: &impl Regs, first: u32, count: u32, on: bool) {
+    for q in first..first.saturating_add(count) {
+        let bit = if on { SRRCTL_DROP_EN } else { 0 };
+        modify(io, srrctl(q), SRRCTL_DROP_EN, bit);
+    }
 }
 
 /// A queue did not reach the state that was asked for.

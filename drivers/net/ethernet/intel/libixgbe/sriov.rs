@@ -117,26 +117,21 @@ pub fn deconfigure(io: &impl Regs) {
     modify(io, PFDTXGSWC, PFDTXGSWC_VT_LBEN, 0);
 }
 
-/// Checks that a VF sends from its own addresses (`ixgbe_set_mac_anti_spoofing`).
-pub fn set_mac_anti_spoofing(io: &impl Regs, on: bool, vf: u32) {
-    let bit = 1 << (vf & 7);
-    modify(io, pfvfspoof(vf >> 3), bit, if on { bit } else { 0 });
-}
-
-/// Checks that a VF sends in its own VLANs.
-pub fn set_vlan_anti_spoofing(io: &impl Regs, on: bool, vf: u32) {
-    let bit = 1 << ((vf & 7) + SPOOF_VLANAS_SHIFT);
-    modify(io, pfvfspoof(vf >> 3), bit, if on { bit } else { 0 });
+/// Checks that a VF sends from its own addresses and in its own VLANs (`ixgbe_set_mac_anti_spoofing`,
+/// `ixgbe_set_vlan_anti_spoofing`).
+fn set_anti_spoofing(io: &impl Regs, on: bool, vf: u32) {
+    let bits = 1 << (vf & 7) | 1 << ((vf & 7) + SPOOF_VLANAS_SHIFT);
+    modify(io, pfvfspoof(vf >> 3), bits, if on { bits } else { 0 });
 }
 
 /// Counts the frames of a VF that the check drops, in SSVPC.
-pub fn count_spoofed(io: &impl Regs, vf: u32) {
+fn count_spoofed(io: &impl Regs, vf: u32) {
     let bit = pool_bit(vf);
     modify(io, vmecm(vf >> 5), bit, bit);
 }
 
 /// Drops frames for a pool whose rings are full, so that one cannot stall all (`ixgbe_write_qde`).
-pub fn write_qde(io: &impl Regs, pools: Pools, vf: u32, flags: u32) {
+fn write_qde(io: &impl Regs, pools: Pools, vf: u32, flags: u32) {
     let first = pools.first_queue(vf);
     for q in first..first.saturating_add(pools.queues()) {
         // The previous write must have arrived.
@@ -146,7 +141,7 @@ pub fn write_qde(io: &impl Regs, pools: Pools, vf: u32, flags: u32) {
 }
 
 /// Opens or shuts a VF's gates (`ixgbe_set_vf_rx_tx`).
-pub fn set_gates(io: &impl Regs, vf: u32, rx: bool, tx: bool) {
+fn set_gates(io: &impl Regs, vf: u32, rx: bool, tx: bool) {
     let bit = pool_bit(vf);
     let half = vf >> 5;
     modify(io, vfte(half), bit, if tx { bit } else { 0 });
@@ -154,7 +149,7 @@ pub fn set_gates(io: &impl Regs, vf: u32, rx: bool, tx: bool) {
 }
 
 /// Sets what a VF's untagged frames are tagged with (`ixgbe_set_vmvir`), or nothing.
-pub fn set_vmvir(io: &impl Regs, vf: u32, tag: Option<(u16, u8)>) {
+fn set_vmvir(io: &impl Regs, vf: u32, tag: Option<(u16, u8)>) {
     let val = match tag {
         Some((vid, qos)) => u32::from(vid) | u32::from(qos) << 13 | VMVIR_VLANA_DEFAULT,
         None => 0,
@@ -186,7 +181,7 @@ pub fn clear_head_writeback(io: &impl Regs, pools: Pools, vf: u32) {
 }
 
 /// Limits what a VF sends to `mbps`, 0 for no limit, on a link of `link_mbps` (`ixgbe_set_vf_rate_limit`).
-pub fn set_rate_limit(io: &impl Regs, pools: Pools, vf: u32, link_mbps: u32, mbps: u32) {
+fn set_rate_limit(io: &impl Regs, pools: Pools, vf: u32, link_mbps: u32, mbps: u32) {
     let factor = (link_mbps << RTTBCNRC_RF_INT_SHIFT)
         .checked_div(mbps)
         .map_or(0, |f| {

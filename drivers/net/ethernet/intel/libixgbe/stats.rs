@@ -148,6 +148,22 @@ impl HwStats {
     }
 }
 
+/// Frames dropped by the spoof check that the log was not told of. SSVPC is cleared by whoever reads it, so what is new is
+/// found in the sum, which does not care who read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpoofLog {
+    told: u64,
+}
+
+impl SpoofLog {
+    /// What is new since the last call.
+    pub fn take(&mut self, stats: &HwStats) -> u64 {
+        stats
+            .ssvpc
+            .wrapping_sub(core::mem::replace(&mut self.told, stats.ssvpc))
+    }
+}
+
 /// Throws away what the counters hold (`ixgbe_clear_hw_cntrs_generic`).
 pub fn clear_counters(io: &impl Regs) {
     HwStats::default().update(io);

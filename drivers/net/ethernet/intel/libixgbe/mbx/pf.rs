@@ -27,16 +27,17 @@ pub struct Events {
 pub struct Busy;
 
 /// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each.
+///
+/// Messages before resets: a driver resets its VF before it says so, and a reset that is seen only after the message would
+/// undo what the message did.
 pub fn events(io: &impl Regs) -> Events {
-    let mut e = Events {
-        resets: u64::from(io.read32(vflre(0))) | u64::from(io.read32(vflre(1))) << 32,
-        ..Events::default()
-    };
+    let mut e = Events::default();
     for i in 0..4 {
         let bits = io.read32(pfmbicr(i));
         e.messages |= u64::from(bits & MBVFICR_VFREQ_MASK) << (16 * i);
         e.acks |= u64::from(bits >> 16) << (16 * i);
     }
+    e.resets = u64::from(io.read32(vflre(0))) | u64::from(io.read32(vflre(1))) << 32;
     e
 }
 
@@ -130,4 +131,18 @@ pub fn clear_memory(io: &impl Regs, vf: u32) {
         io.write32(word(vf, i), 0);
     }
     io.read32(STATUS);
+}
+
+/// The same for a VF that was reset, unless somebody uses the mailbox already. What its former user acknowledged is of no
+/// interest any more.
+pub fn wipe(io: &impl Regs, vf: u32) {
+    clear_ack(io, vf);
+    if message_pending(io, vf) || lock(io, vf).is_err() {
+        return;
+    }
+    // Only now can no message come any more, see [`notify`].
+    if !message_pending(io, vf) {
+        clear_memory(io, vf);
+    }
+    io.write32(pfmailbox(vf), 0);
 }

@@ -133,8 +133,6 @@ pub struct Resumed {
 struct Hold {
     /// Of the message that asks for it.
     generation: u32,
-    /// Whether the gate is to be opened then.
-    receives: bool,
     /// The addresses are to be announced then.
     arrived: bool,
     /// Rx queues that stand parked, one bit each.
@@ -228,7 +226,7 @@ impl Pf<'_> {
             apis: &APIS,
             policy: policy(vf),
             limits: limits(vf),
-            mac: vf.mac,
+            mac: vf.host_mac,
         })
     }
 }

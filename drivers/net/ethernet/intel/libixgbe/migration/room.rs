@@ -8,18 +8,25 @@ use crate::filter::pool_bit;
 use crate::filter::vlvfb_halves;
 use crate::regs;
 use crate::sriov::vf::Switch;
+use crate::sriov::vf::VfState as PfVf;
 use crate::Regs;
 
 /// Addresses: none may be another function's, also not one's that stands still, and each needs a receive address register.
 ///
 /// The lists of all VFs have a limit together ([`Switch::macvlan_limit`]), as when the VF asked for them.
-pub(super) fn addresses(switch: &Switch, vf: u32, state: &VfState, found: &mut Found) {
+pub(super) fn addresses(
+    switch: &Switch,
+    vfs: &[PfVf],
+    vf: u32,
+    state: &VfState,
+    found: &mut Found,
+) {
     let f = &state.filters;
     let listed = f.unicast.as_slice();
     let own = core::iter::once(&f.mac).filter(|mac| **mac != [0; 6]);
     let mut all = own.clone().chain(listed);
     found.unless(
-        !all.any(|mac| switch.macs.is_anothers(mac, vf)),
+        !all.any(|mac| switch.is_taken(vfs, vf, mac)),
         Refusal::MacInUse,
     );
     let wanted = own.count().saturating_add(listed.len());

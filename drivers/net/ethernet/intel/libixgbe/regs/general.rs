@@ -195,7 +195,7 @@ pub const FWSM_MODE_MASK: u32 = 0xE;
 pub const FWSM_FW_MODE_PT: u32 = 0x4;
 /// Firmware is valid.
 pub const FWSM_FW_VAL_BIT: u32 = 1 << 15;
-/// External error indication: firmware is in recovery if not 0.
+/// External error indication.
 pub const FWSM_EXT_ERR_IND_MASK: u32 = 0x01F8_0000;
 /// Firmware status.
 pub const FWSTS: u32 = 0x1_5F0C;

@@ -6,10 +6,15 @@
 mod filters;
 mod messages;
 mod policy;
+mod pool;
 
 pub use messages::{
     reply,
     Handled, //
+};
+pub use pool::{
+    Pool,
+    VMOLR_ACCEPT, //
 };
 
 use super::Pools;
@@ -19,8 +24,8 @@ use crate::{
         McTable,
         PfVlans, //
     },
-    io::modify,
     mbx::{
+        pf as mailbox,
         ApiVersion,
         McHashes,
         XcastMode, //
@@ -29,10 +34,12 @@ use crate::{
     rss::Rss,
     Regs, //
 };
-use filters::set_vmolr;
+use filters::Vlans;
 
 /// Bytes of a frame of standard length without FCS (`ETH_FRAME_LEN`).
 const ETH_FRAME_LEN: u32 = 1514;
+/// Bytes of the FCS.
+const ETH_FCS_LEN: u32 = 4;
 /// Bytes of an Ethernet header.
 const ETH_HLEN: u32 = 14;
 /// Largest frame of the hardware (`IXGBE_MAX_JUMBO_FRAME_SIZE`).
@@ -82,13 +89,17 @@ impl VfStats {
     }
 }
 
-/// What the PF keeps of a VF (`struct vf_data_storage`).
+/// What the PF keeps of a VF (`struct vf_data_storage`). What of it is in force is decided in [`Switch::pool`].
 #[derive(Clone, Copy, Debug)]
 pub struct VfState {
-    /// MAC address, zero if none.
+    /// MAC address in force, zero if none: the host's, or one that the guest chose and was allowed to.
     pub mac: [u8; 6],
-    /// The administrator set it: the VF may not change it.
+    /// MAC address that the host set, zero if none. A trusted guest may use another, the next guest gets this one.
+    pub host_mac: [u8; 6],
+    /// The host set the address: a guest without trust may not change it.
     pub pf_set_mac: bool,
+    /// A driver has asked for the VF's reset since the VF's last FLR and since the PF's last reset.
+    pub open: bool,
     /// The VF has been reset and may ask for things.
     pub clear_to_send: bool,
     /// Mailbox API that the VF chose.
@@ -111,14 +122,20 @@ pub struct VfState {
     pub link_state: LinkState,
     /// What follows from it.
     pub link_enable: bool,
-    /// Promiscuity in force.
+    /// Promiscuity that the guest asked for and was granted.
     pub xcast_mode: XcastMode,
+    /// VLANs that the guest asked for. A port VLAN suspends them.
+    pub(crate) vlans: Vlans,
+    /// Largest frame that the guest asked for and was granted, FCS included; 0 if it has not.
+    pub frame: u32,
     /// Multicast hashes.
     pub mc: McHashes,
     /// The PF wants to say that something changed and could not yet.
     pub ping_pending: bool,
     /// The VF stands still for its migration: its mailbox and its gates are left as they are.
     pub stands: bool,
+    /// It runs, but is not served yet: its guest has rings to re-arm after a move.
+    pub held: bool,
     /// Registers at the last look.
     last_stats: VfStats,
     /// Sum since the VF was made.
@@ -143,7 +160,9 @@ impl VfState {
         };
         Self {
             mac: [0; 6],
+            host_mac: [0; 6],
             pf_set_mac: false,
+            open: false,
             clear_to_send: false,
             api: ApiVersion::V10,
             features: 0,
@@ -156,9 +175,12 @@ impl VfState {
             link_state: LinkState::Auto,
             link_enable: true,
             xcast_mode: XcastMode::None,
+            vlans: Vlans::NONE,
+            frame: 0,
             mc: McHashes::EMPTY,
             ping_pending: false,
             stands: false,
+            held: false,
             last_stats: NONE,
             stats: NONE,
         }
@@ -195,6 +217,8 @@ pub enum Refusal {
     InvalidMac,
     /// The administrator set the address.
     MacIsSet,
+    /// The address is the PF's or another VF's.
+    MacInUse,
     /// The administrator set the VLAN.
     VlanIsSet,
     /// No filter is left.
@@ -232,8 +256,8 @@ pub struct Switch {
     pub mtu: u32,
     /// The PF's netdev is up.
     pub up: bool,
-    /// Speed of the link in Mb/s when a rate was limited, 0 if none was (`vf_rate_link_speed`).
-    pub rate_link_mbps: u32,
+    /// Speed of the link in Mb/s when it was last up; limits of VFs depend on it.
+    pub link_mbps: u32,
     /// Features of API 1.7 that the PF offers.
     pub features: u32,
 }
@@ -250,7 +274,7 @@ impl Switch {
             rss,
             mtu: 1500,
             up: false,
-            rate_link_mbps: 0,
+            link_mbps: 0,
             features: 0,
         }
     }
@@ -267,62 +291,98 @@ impl Switch {
 
     /// Writes multicast hashes of the PF and of every VF.
     pub fn store_multicast(&self, io: &impl Regs, vfs: &[VfState]) {
+        self.all_multicast(vfs).store(io);
+    }
+
+    fn all_multicast(&self, vfs: &[VfState]) -> McTable {
         let mut table = self.mc;
-        for (vf, state) in (0u32..).zip(vfs) {
+        for state in vfs {
             for hash in state.mc.as_slice() {
                 table.add(*hash);
             }
-            let on = if state.mc.is_empty() { 0 } else { VMOLR_ROMPE };
-            modify(io, vmolr(vf), VMOLR_ROMPE, on);
         }
-        table.store(io);
+        table
+    }
+
+    /// Replaces the multicast hashes of a VF. Only registers of its hashes are written.
+    pub(crate) fn set_multicast(
+        &self,
+        io: &impl Regs,
+        vfs: &mut [VfState],
+        vf: u32,
+        list: McHashes,
+    ) {
+        let Some(state) = vfs.get_mut(vf as usize) else {
+            return;
+        };
+        let old = core::mem::replace(&mut state.mc, list);
+        if old.is_empty() && list.is_empty() {
+            return;
+        }
+        let table = self.all_multicast(vfs);
+        table.store_words(io, &[old.as_slice(), list.as_slice()]);
+    }
+
+    /// Sets the longest frame that the MAC takes: the PF's, or what a VF was granted (`ixgbe_set_vf_lpe`).
+    pub(crate) fn store_max_frame(&self, io: &impl Regs, vfs: &[VfState]) {
+        let pf = self.mtu.saturating_add(ETH_HLEN + ETH_FCS_LEN);
+        let longest = vfs.iter().map(|v| v.frame).fold(pf, u32::max);
+        let longest = longest.max(ETH_FRAME_LEN + ETH_FCS_LEN);
+        let now = (io.read32(MAXFRS) & MHADD_MFS_MASK) >> MHADD_MFS_SHIFT;
+        if now != longest {
+            io.write32(MAXFRS, longest << MHADD_MFS_SHIFT);
+        }
     }
 
     /// Sets what a reset of the device took from the VFs (`ixgbe_configure_virtualization`).
+    ///
+    /// Addresses, VLANs and groups of a guest come back when its driver asks for them again, or with the state of a VF
+    /// that stands still.
     pub fn configure(&mut self, io: &impl Regs, vfs: &[VfState]) {
         let Some(pools) = self.pools else { return };
         super::configure(io, pools, self.pf_pool());
         self.vlans.reset_promisc();
         for (vf, state) in (0u32..).zip(vfs) {
-            super::set_mac_anti_spoofing(io, state.spoofchk, vf);
-            super::set_vlan_anti_spoofing(io, state.spoofchk, vf);
+            // VLAN 0 has an entry of its own, and there are as many others as VFs.
+            let _ = self.set_vf_vlan(io, vf, u32::from(state.pf_vlan), true);
+            super::count_spoofed(io, vf);
+            self.apply_vf(io, vf, state);
         }
     }
 
-    /// Opens or shuts a VF's gates (`ixgbe_set_vf_rx_tx`): 82599 cannot mix jumbo and standard frames among functions.
-    pub fn set_vf_gates(&self, io: &impl Regs, vf: u32, state: &VfState) {
-        if state.stands {
-            return;
+    /// The PF is about to reset the device: no VF has a driver that is set up any more, until it asks for its reset.
+    pub fn before_reset(&self, vfs: &mut [VfState]) {
+        for state in vfs {
+            state.clear_to_send = false;
+            state.open = false;
         }
-        let tx = state.link_enable;
-        super::set_gates(io, vf, tx && self.pf_max_frame() <= ETH_FRAME_LEN, tx);
     }
 
-    /// Takes from a VF what it set up itself (`ixgbe_vf_reset_event`): at its FLR and at its reset message.
+    /// Takes from a VF what its guest asked for (`ixgbe_vf_reset_event`): at its FLR and at its reset message. What the
+    /// host set stays. The VF is shut until a driver asks for its reset.
     pub fn vf_reset_event(&mut self, io: &impl Regs, vfs: &mut [VfState], vf: u32) {
         let Some(pools) = self.pools else { return };
+        self.set_multicast(io, vfs, vf, McHashes::EMPTY);
         let Some(state) = vfs.get_mut(vf as usize) else {
             return;
         };
+        state.open = false;
+        state.clear_to_send = false;
+        state.held = false;
+        state.mac = state.host_mac;
+        state.xcast_mode = XcastMode::None;
+        state.vlans = Vlans::NONE;
+        state.frame = 0;
+        state.api = ApiVersion::V10;
+        state.features = 0;
+        self.apply_vf(io, vf, state);
         self.clear_vf_vlans(io, vf);
         // VLAN 0 has an entry of its own, and the port VLAN was accepted when it was set.
         let _ = self.set_vf_vlan(io, vf, u32::from(state.pf_vlan), true);
-        let untagged = state.pf_vlan == 0;
-        set_vmolr(io, vf, untagged);
-        if untagged && state.pf_qos == 0 {
-            super::set_vmvir(io, vf, None);
-        } else {
-            super::set_vmvir(io, vf, Some((state.pf_vlan, state.pf_qos)));
-            if state.spoofchk {
-                super::set_vlan_anti_spoofing(io, true, vf);
-                super::set_mac_anti_spoofing(io, true, vf);
-            }
-        }
-        state.mc = McHashes::EMPTY;
-        state.api = ApiVersion::V10;
-        state.features = 0;
         self.macs.del_pool(io, vf);
-        self.store_multicast(io, vfs);
+        self.store_max_frame(io, vfs);
+        // It may hold the RSS key, and the next user can read it before it says a word.
+        mailbox::wipe(io, vf);
         super::toggle_tx_queues(io, pools, vf);
     }
 }

@@ -39,6 +39,7 @@ use crate::migration::Quiesced;
 use crate::migration::Refusal;
 use crate::migration::Restored;
 use crate::regs;
+use crate::sriov::vf::VMOLR_ACCEPT;
 use crate::Delay;
 use crate::Regs;
 
@@ -54,7 +55,7 @@ fn judge(
     let pairs = parse(blob, content, out)?;
     let mut found = Found::new();
     check::against_host(out, pairs, host, &mut found);
-    room::addresses(pf.switch, pf.vf, out, &mut found);
+    room::addresses(pf.switch, pf.vfs, pf.vf, out, &mut found);
     Ok(found)
 }
 
@@ -130,27 +131,17 @@ impl Mover {
             steering_off(io, &pf.place(&rars), io.read32(regs::vmolr(pf.vf)));
             return Err(refusal.into());
         }
-        let vmolr = io.read32(regs::vmolr(pf.vf));
         let rars = rars(pf);
         let place = pf.place(&rars);
-        steering_off(io, &place, vmolr);
+        steering_off(io, &place, was.vmolr);
         program(io, &place, &state);
-        let vf = pf.this_mut()?;
-        let open = state.filters.enabled && vf.link_enable;
-        let api = vf.api;
         self.coop
             .adopt(state.identity.features, &state.registrations);
         self.vlans = state.filters.vlans;
         self.max_frame = state.identity.max_frame;
         self.acked = true;
         self.state = state;
-        let receives = open && (!pf.jumbo() || api >= ApiVersion::V11);
-        self.phase = Phase::Loaded(Quiesced {
-            vmolr,
-            vfre: receives,
-            vfte: open,
-            ..was
-        });
+        self.phase = Phase::Loaded(was);
         Ok(())
     }
 
@@ -168,6 +159,9 @@ impl Mover {
             this.features = i.features;
             this.clear_to_send = state.mailbox.cts;
             this.xcast_mode = XcastMode::None;
+            this.open = state.filters.enabled;
+            this.held = false;
+            this.frame = 0;
             let s = &state.statistics;
             this.rebase_stats(io, vf);
             this.stats.gprc = s.rx_packets;
@@ -177,6 +171,7 @@ impl Mover {
             this.stats.gotc = s.tx_bytes;
         }
         pf.switch.admit(io, pf.vfs, vf);
+        let jumbo = pf.jumbo();
         let mut ask = |request: Request, kind: u16| {
             pf.switch
                 .apply(io, pf.vfs, vf, &request)
@@ -210,11 +205,13 @@ impl Mover {
                 format::VLANS,
             )?;
         }
-        if i.max_frame > ETH_FRAME_LEN {
-            ask(
-                Request::SetLpe(i.max_frame.saturating_add(ETH_FCS_LEN)),
-                format::IDENTITY,
-            )?;
+        // With jumbo frames here, a VF without them must say so too, or it does not receive.
+        if jumbo || i.max_frame > ETH_FRAME_LEN {
+            let frame = Request::SetLpe(i.max_frame.saturating_add(ETH_FCS_LEN));
+            let granted = ask(frame, format::IDENTITY);
+            if i.max_frame > ETH_FRAME_LEN {
+                granted?;
+            }
         }
         Ok(())
     }
@@ -261,13 +258,16 @@ impl Mover {
     ) -> Result<Restored, Error> {
         let rars = rars(pf);
         let place = pf.place(&rars);
-        // The administrator may have taken the link away meanwhile.
-        let link = pf.this()?.link_enable;
-        let gates = (was.vfre && link, was.vfte && link);
-        let restored = restore::resume(io, &place, &self.state, was.vmolr, gates, pf.head_restore);
         // Who was to be announced when the guest had re-armed is announced after this, too.
         let arrived_before = self.hold.take().is_some_and(|hold| hold.arrived);
         self.enter(pf, Phase::Running);
+        self.set_held(pf, false);
+        // As the host's settings and the guest's requests are now, not as they were when the VF stopped.
+        let now = pf.switch.pool(pf.this()?);
+        let vmolr = was.vmolr & !VMOLR_ACCEPT | now.vmolr;
+        let gates = (now.rx, now.tx);
+        let restored = restore::resume(io, &place, &self.state, vmolr, gates, pf.head_restore);
+        self.set_held(pf, restored.waits_for_guest());
         if arrived && self.state.mailbox.pf_message {
             // The memory holds the message; raising it again is all that was lost.
             io.write32(regs::pfmailbox(pf.vf), regs::PFMAILBOX_STS);
@@ -283,7 +283,6 @@ impl Mover {
             if restored.waits_for_guest() {
                 self.hold = Some(Hold {
                     generation: message.generation,
-                    receives: was.vfre,
                     arrived: arrived || arrived_before,
                     rx: restored.rearm_rx,
                     tx: restored.rearm_tx,
@@ -297,7 +296,8 @@ impl Mover {
         }
         // A guest whose link was switched off on its last host would not ask again: as when the administrator switches it on.
         let was_off = self.state.limits.link == Link::Disable;
-        if arrived && was_off && link && restored.way != HeadRestore::Reset {
+        let on = pf.this()?.link_enable;
+        if arrived && was_off && on && restored.way != HeadRestore::Reset {
             let (switch, vf) = (&*pf.switch, pf.vf);
             if let Some(state) = pf.vfs.get_mut(vf as usize) {
                 switch.restart(io, vf, state);
@@ -333,15 +333,22 @@ impl Mover {
     }
 
     /// The guest has re-armed, or had its time to: the VF is served from here on.
-    pub fn serve_now(&mut self, io: &impl Regs, pf: &Pf<'_>) {
+    pub fn serve_now(&mut self, io: &impl Regs, pf: &mut Pf<'_>) {
         let Some(hold) = self.hold.take() else {
             return;
         };
-        // The administrator may have taken the link away meanwhile.
-        if hold.receives && pf.this().is_ok_and(|vf| vf.link_enable) {
-            restore::open_rx_gate(io, pf.vf);
+        self.set_held(pf, false);
+        if let Ok(vf) = pf.this() {
+            pf.switch.apply_gates(io, pf.vf, vf);
         }
         self.announce |= hold.arrived;
+    }
+
+    /// Whether the VF is served is known to who computes its gates.
+    fn set_held(&self, pf: &mut Pf<'_>, held: bool) {
+        if let Ok(vf) = pf.this_mut() {
+            vf.held = held;
+        }
     }
 
     /// Whether the VF's addresses are to be announced now.

@@ -127,7 +127,7 @@ impl Mover {
         self.vlans = kept;
     }
 
-    fn extension(&mut self, io: &impl Regs, pf: &Pf<'_>, words: &Words) {
+    fn extension(&mut self, io: &impl Regs, pf: &mut Pf<'_>, words: &Words) {
         let mut answer = *words;
         let ok = match VfMessage::parse(words) {
             Ok(VfMessage::RegisterQueue(m)) => match self.coop.register(&m) {

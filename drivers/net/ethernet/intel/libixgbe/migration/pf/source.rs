@@ -99,18 +99,12 @@ impl Mover {
                 Ok(Some(us))
             }
             Ok(Progress::Stopped) => {
-                let was = self.with_hold(stop.was());
+                let was = stop.was();
                 self.enter(pf, Phase::Suspended(was));
                 Ok(None)
             }
             Err(why) => Err(self.stuck(io, pf, stop.was(), why)),
         }
-    }
-
-    /// The gate that is shut until the guest has re-armed counts as open.
-    fn with_hold(&self, mut was: Quiesced) -> Quiesced {
-        was.vfre |= self.hold.is_some_and(|hold| hold.receives);
-        was
     }
 
     /// The VF did not stop: it is started again.
@@ -121,7 +115,6 @@ impl Mover {
         was: Quiesced,
         why: QuiesceError,
     ) -> Error {
-        let was = self.with_hold(was);
         self.capture(io, pf, &was);
         match self.start(io, pf, &was, false) {
             Ok(_) => {
@@ -298,6 +291,8 @@ impl Mover {
         let (rx, tx) = (self.state.rx, self.state.tx);
         self.state.identity.queues_per_pool = pf.queues_per_pool() as u16;
         capture(io, &pf.place(&none), was, &mut self.state);
+        // A driver uses it, whatever this host lets through at the moment.
+        self.state.filters.enabled |= pf.this().is_ok_and(|vf| vf.open);
         // What the guest has not come to re-arm stands where it stood when it arrived.
         let hold = self.hold.map_or((0, 0), |hold| (hold.rx, hold.tx));
         for (i, (now, before)) in self.state.rx.iter_mut().zip(rx).enumerate() {

@@ -5,6 +5,7 @@ use super::{
     Refusal,
     Switch,
     VfState,
+    ETH_FCS_LEN,
     ETH_FRAME_LEN,
     MAX_JUMBO_FRAME_SIZE, //
 };
@@ -24,12 +25,48 @@ use crate::{
         XcastMode, //
     },
     regs::*,
-    sriov,
     Regs, //
 };
 
-/// Bytes of the FCS.
-const ETH_FCS_LEN: u32 = 4;
+/// VLANs that a guest asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vlans {
+    /// As many as VLVF has entries beside that of VLAN 0.
+    ids: [u16; VLVF_ENTRIES as usize - 1],
+    len: u8,
+}
+
+impl Vlans {
+    /// None.
+    pub(crate) const NONE: Self = Self {
+        ids: [0; VLVF_ENTRIES as usize - 1],
+        len: 0,
+    };
+
+    fn as_slice(&self) -> &[u16] {
+        self.ids.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    fn insert(&mut self, vid: u16) {
+        if vid == 0 || self.as_slice().contains(&vid) {
+            return;
+        }
+        // The device has no entry for one that does not fit.
+        if let Some(slot) = self.ids.get_mut(usize::from(self.len)) {
+            *slot = vid;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    fn remove(&mut self, vid: u16) {
+        let mut left = Self::NONE;
+        for id in self.as_slice().iter().filter(|id| **id != vid) {
+            left.insert(*id);
+        }
+        *self = left;
+    }
+}
+
 /// Smallest maximum frame that a VF may ask for (`ETH_MIN_MTU`).
 const ETH_MIN_MTU: u32 = 68;
 
@@ -94,25 +131,97 @@ impl Switch {
         }
     }
 
-    /// Sets a VF's MAC address (`ixgbe_set_vf_mac`).
-    pub(super) fn set_vf_mac(
-        &mut self,
+    /// Adds or removes a VLAN at the guest's wish (`ixgbe_set_vlan_msg`).
+    pub(super) fn set_vf_vlan_msg(
+        &self,
         io: &impl Regs,
         vf: u32,
         state: &mut VfState,
-        addr: &[u8; 6],
+        vid: u16,
+        add: bool,
     ) -> Result<(), Refusal> {
-        // Not there on the first call.
-        let _ = self.macs.del(io, &state.mac, vf);
-        match self.macs.add(io, addr, vf) {
-            Ok(_) => {
-                state.mac = *addr;
-                Ok(())
+        // VLAN 0 cannot be removed: it carries what is only priority-tagged.
+        if vid == 0 && !add {
+            return Ok(());
+        }
+        if state.has_port_vlan() {
+            if add {
+                return Err(Refusal::VlanIsSet);
             }
-            Err(_) => {
-                state.mac = [0; 6];
-                Err(Refusal::NoSpace)
+            // One less for when the host takes its VLAN back.
+            state.vlans.remove(vid);
+            return Ok(());
+        }
+        self.set_vf_vlan(io, vf, u32::from(vid), add)?;
+        if add {
+            state.vlans.insert(vid);
+        } else {
+            state.vlans.remove(vid);
+        }
+        Ok(())
+    }
+
+    /// Puts a VF into the VLANs that it may be in now and into no other: the port VLAN alone, or VLAN 0 and those that the
+    /// guest asked for.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSpace`] if not all could be had.
+    pub(super) fn apply_vlans(
+        &self,
+        io: &impl Regs,
+        vf: u32,
+        state: &VfState,
+    ) -> Result<(), Refusal> {
+        self.clear_vf_vlans(io, vf);
+        let mut result = self.set_vf_vlan(io, vf, u32::from(state.pf_vlan), true);
+        if !state.has_port_vlan() {
+            for vid in state.vlans.as_slice() {
+                result = result.and(self.set_vf_vlan(io, vf, u32::from(*vid), true));
             }
+        }
+        result
+    }
+
+    /// Whether `addr` is the PF's or that of a VF other than `vf`, in force or set by the host.
+    ///
+    /// Not for what the host does: it may give an address twice.
+    pub fn is_taken(&self, vfs: &[VfState], vf: u32, addr: &[u8; 6]) -> bool {
+        let mut others = (0u32..).zip(vfs).filter(|(other, _)| *other != vf);
+        self.macs.is_anothers(addr, vf)
+            || others.any(|(_, v)| v.mac == *addr || v.host_mac == *addr)
+    }
+
+    /// Takes `addr`, which the host gives to somebody else, from guests that chose it: the PF itself, or VF `to`. Their
+    /// drivers are restarted, so that they learn of it.
+    pub fn claim(&mut self, io: &impl Regs, vfs: &mut [VfState], to: Option<u32>, addr: &[u8; 6]) {
+        if !is_valid_ether_addr(addr) {
+            return;
+        }
+        for (vf, state) in (0u32..).zip(vfs) {
+            if Some(vf) == to || state.host_mac == *addr {
+                continue;
+            }
+            let listed = self.macs.macvlans_of_pool(vf).any(|a| a == addr);
+            if !listed && state.mac != *addr {
+                continue;
+            }
+            self.macs.del_macvlan(io, addr, vf);
+            if state.mac == *addr {
+                self.use_mac(io, vf, state, state.host_mac);
+            }
+            self.restart(io, vf, state);
+        }
+    }
+
+    /// Puts a VF's address in force (`ixgbe_set_vf_mac`). A VF without a driver has none in the filters, since frames for
+    /// it, which may be elsewhere, would end there.
+    pub(super) fn use_mac(&mut self, io: &impl Regs, vf: u32, state: &mut VfState, addr: [u8; 6]) {
+        state.mac = addr;
+        if !state.open || addr == [0; 6] {
+            self.macs.clear_own(io, vf);
+        } else if self.macs.set_own(io, &addr, vf).is_err() {
+            // Cannot be: an entry is kept for each VF.
+            state.mac = [0; 6];
         }
     }
 
@@ -120,17 +229,23 @@ impl Switch {
     pub(super) fn set_vf_mac_msg(
         &mut self,
         io: &impl Regs,
+        vfs: &mut [VfState],
         vf: u32,
-        state: &mut VfState,
         addr: &[u8; 6],
     ) -> Result<(), Refusal> {
         if !is_valid_ether_addr(addr) {
             return Err(Refusal::InvalidMac);
         }
-        if state.pf_set_mac && !state.trusted && state.mac != *addr {
+        let taken = self.is_taken(vfs, vf, addr);
+        let state = vfs.get_mut(vf as usize).ok_or(Refusal::NoVf)?;
+        if !state.chooses_mac() && state.host_mac != *addr {
             return Err(Refusal::MacIsSet);
         }
-        self.set_vf_mac(io, vf, state, addr)
+        if taken && state.host_mac != *addr {
+            return Err(Refusal::MacInUse);
+        }
+        self.use_mac(io, vf, state, *addr);
+        Ok(())
     }
 
     /// Receive addresses that the lists of all VFs may have together: each VF, the PF and its macvlans keep theirs.
@@ -143,29 +258,28 @@ impl Switch {
     pub(super) fn set_vf_macvlan_msg(
         &mut self,
         io: &impl Regs,
+        vfs: &[VfState],
         vf: u32,
-        state: &VfState,
         index: u8,
         addr: &[u8; 6],
     ) -> Result<(), Refusal> {
-        if state.pf_set_mac && !state.trusted && index > 0 {
+        let state = vfs.get(vf as usize).ok_or(Refusal::NoVf)?;
+        if index == 0 {
+            self.macs.clear_macvlans(io, vf);
+            return Ok(());
+        }
+        if !state.chooses_mac() {
             return Err(Refusal::MacIsSet);
         }
-        if index > 0 {
-            if !is_valid_ether_addr(addr) {
-                return Err(Refusal::InvalidMac);
-            }
-            // Who may have several addresses sends from them too.
-            if state.spoofchk {
-                sriov::set_mac_anti_spoofing(io, false, vf);
-                sriov::set_vlan_anti_spoofing(io, false, vf);
-            }
+        if !is_valid_ether_addr(addr) {
+            return Err(Refusal::InvalidMac);
         }
-        if index <= 1 {
+        // The first of a list ends the list of before, whatever becomes of the first.
+        if index == 1 {
             self.macs.clear_macvlans(io, vf);
         }
-        if index == 0 {
-            return Ok(());
+        if self.is_taken(vfs, vf, addr) {
+            return Err(Refusal::MacInUse);
         }
         match self.macs.add_macvlan(io, addr, vf, self.macvlan_limit()) {
             Ok(_) => Ok(()),
@@ -174,14 +288,15 @@ impl Switch {
         }
     }
 
-    /// Sets a VF's maximum frame (`ixgbe_set_vf_lpe`), FCS included.
+    /// Sets a VF's maximum frame (`ixgbe_set_vf_lpe`), FCS included. A refusal leaves it as it was.
     pub(super) fn set_vf_lpe(
         &self,
         io: &impl Regs,
+        vfs: &mut [VfState],
         vf: u32,
-        state: &VfState,
         bytes: u32,
     ) -> Result<(), Refusal> {
+        let state = vfs.get_mut(vf as usize).ok_or(Refusal::NoVf)?;
         if !(ETH_MIN_MTU..=MAX_JUMBO_FRAME_SIZE).contains(&bytes) {
             return Err(Refusal::Frame);
         }
@@ -192,55 +307,43 @@ impl Switch {
         } else {
             bytes <= ETH_FRAME_LEN + ETH_FCS_LEN
         };
-        let bit = pool_bit(vf);
-        modify(io, vfre(vf >> 5), bit, if ok { bit } else { 0 });
         if !ok {
+            // The API may be another than that of the grant.
+            self.apply_gates(io, vf, state);
             return Err(Refusal::Frame);
         }
-        let now = (io.read32(MAXFRS) & MHADD_MFS_MASK) >> MHADD_MFS_SHIFT;
-        if now < bytes {
-            io.write32(MAXFRS, bytes << MHADD_MFS_SHIFT);
-        }
+        state.frame = bytes;
+        self.apply_gates(io, vf, state);
+        self.store_max_frame(io, vfs);
         Ok(())
     }
-}
 
-/// Takes broadcast, and untagged frames if there is no port VLAN (`ixgbe_set_vmolr`).
-pub(super) fn set_vmolr(io: &impl Regs, vf: u32, untagged: bool) {
-    let aupe = if untagged { VMOLR_AUPE } else { 0 };
-    modify(io, vmolr(vf), VMOLR_BAM | VMOLR_AUPE, VMOLR_BAM | aupe);
-}
-
-/// Sets a VF's promiscuity and returns what was granted (`ixgbe_update_vf_xcast_mode`).
-pub(super) fn update_xcast_mode(
-    io: &impl Regs,
-    vf: u32,
-    state: &mut VfState,
-    wire: u32,
-) -> Result<XcastMode, Refusal> {
-    let promisc = XcastMode::Promisc.wire();
-    if state.api < ApiVersion::V12 || (state.api == ApiVersion::V12 && wire == promisc) {
-        return Err(Refusal::Unsupported);
-    }
-    // Signed, as in the C driver: what is beyond `Multi` is cut to it without trust, "negative" is unknown.
-    let cut = wire as i32 > XcastMode::Multi.wire() as i32 && !state.trusted;
-    let mode = if cut {
-        XcastMode::Multi
-    } else {
-        XcastMode::from_wire(wire).ok_or(Refusal::Unsupported)?
-    };
-    if state.xcast_mode == mode {
-        return Ok(mode);
-    }
-    let clear = VMOLR_ROMPE | VMOLR_MPE | VMOLR_UPE | VMOLR_VPE;
-    let set = match mode {
-        XcastMode::None => VMOLR_BAM,
-        XcastMode::Multi => VMOLR_BAM | VMOLR_ROMPE,
-        XcastMode::AllMulti => VMOLR_BAM | VMOLR_ROMPE | VMOLR_MPE,
+    /// Sets a VF's promiscuity and returns what was granted (`ixgbe_update_vf_xcast_mode`).
+    pub(super) fn update_xcast_mode(
+        &self,
+        io: &impl Regs,
+        vf: u32,
+        state: &mut VfState,
+        wire: u32,
+    ) -> Result<XcastMode, Refusal> {
+        let promisc = XcastMode::Promisc.wire();
+        if state.api < ApiVersion::V12 || (state.api == ApiVersion::V12 && wire == promisc) {
+            return Err(Refusal::Unsupported);
+        }
+        // Signed, as in the C driver: what is beyond `Multi` is cut to it without trust, "negative" is unknown.
+        let cut = wire as i32 > XcastMode::Multi.wire() as i32 && !state.trusted;
+        let mode = if cut {
+            XcastMode::Multi
+        } else {
+            XcastMode::from_wire(wire).ok_or(Refusal::Unsupported)?
+        };
         // The 82599 has no unicast promiscuity of a pool.
-        XcastMode::Promisc => return Err(Refusal::Unsupported),
-    };
-    modify(io, vmolr(vf), clear | VMOLR_BAM, set);
-    state.xcast_mode = mode;
-    Ok(mode)
+        if mode == XcastMode::Promisc {
+            return Err(Refusal::Unsupported);
+        }
+        // Written also if it is what was granted before: the device may have been reset meanwhile.
+        state.xcast_mode = mode;
+        self.apply_gates(io, vf, state);
+        Ok(mode)
+    }
 }

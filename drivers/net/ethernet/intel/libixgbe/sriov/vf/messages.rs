@@ -2,14 +2,12 @@
 //! What a VF asks for by mailbox, and what the PF tells it.
 
 use super::{
-    filters::update_xcast_mode,
     Refusal,
     Switch,
     VfState, //
 };
 use crate::{
     filter::MC_FILTER_TYPE,
-    io::modify,
     mbx::{
         self,
         pf as mailbox,
@@ -25,7 +23,6 @@ use crate::{
         VT_MSGTYPE_NACK, //
     },
     mbx_ext,
-    regs::*,
     sriov::{
         self,
         Pools, //
@@ -79,17 +76,11 @@ impl Switch {
         let Some(state) = vfs.get_mut(vf as usize) else {
             return Ok(());
         };
-        if state.mac != [0; 6] {
-            let addr = state.mac;
-            // The entry was freed a moment ago.
-            let _ = self.set_vf_mac(io, vf, state, &addr);
-        }
-        let hide = if state.pf_vlan != 0 { QDE_HIDE_VLAN } else { 0 };
-        sriov::write_qde(io, pools, vf, QDE_ENABLE | hide);
-        self.set_vf_gates(io, vf, state);
-        state.clear_to_send = true;
-        sriov::count_spoofed(io, vf);
         sriov::clear_head_writeback(io, pools, vf);
+        state.open = true;
+        state.clear_to_send = true;
+        self.use_mac(io, vf, state, state.host_mac);
+        self.apply_vf(io, vf, state);
 
         let known = state.mac != [0; 6] && state.pf_set_mac;
         let (flag, addr) = if known {
@@ -136,19 +127,11 @@ impl Switch {
         }
     }
 
-    /// Sets for a VF that comes from another host what a reset message sets here: what every VF receives, and that a VF
-    /// whose rings are full drops its frames instead of holding up everybody's.
+    /// Sets for a VF that comes from another host what a reset message sets here, by this host's policy.
     pub fn admit(&self, io: &impl Regs, vfs: &[VfState], vf: u32) {
-        let (Some(pools), Some(state)) = (self.pools, vfs.get(vf as usize)) else {
-            return;
-        };
-        let untagged = state.pf_vlan == 0;
-        let aupe = if untagged { VMOLR_AUPE } else { 0 };
-        let filters = VMOLR_ROMPE | VMOLR_MPE | VMOLR_UPE | VMOLR_VPE | VMOLR_BAM | VMOLR_AUPE;
-        modify(io, vmolr(vf), filters, VMOLR_BAM | aupe);
-        let hide = if untagged { 0 } else { QDE_HIDE_VLAN };
-        sriov::write_qde(io, pools, vf, QDE_ENABLE | hide);
-        sriov::count_spoofed(io, vf);
+        if let Some(state) = vfs.get(vf as usize) {
+            self.apply_vf(io, vf, state);
+        }
     }
 
     /// Does what a VF asked for on its last host, at this host's limits.
@@ -183,33 +166,22 @@ impl Switch {
             }
         };
         match *request {
-            Request::SetMac(addr) => self.set_vf_mac_msg(io, vf, state, &addr),
+            Request::SetMac(addr) => self.set_vf_mac_msg(io, vfs, vf, &addr),
             Request::SetMulticast(list) => {
-                state.mc = list;
-                for hash in list.as_slice() {
-                    let bit = 1 << (hash & 0x1F);
-                    modify(io, mta(u32::from(hash >> 5) & 0x7F), bit, bit);
-                }
-                modify(io, MCSTCTRL, MCSTCTRL_MFE, MCSTCTRL_MFE);
-                modify(io, vmolr(vf), VMOLR_ROMPE, VMOLR_ROMPE);
+                self.set_multicast(io, vfs, vf, list);
+                let state = vfs.get(vf as usize).ok_or(Refusal::NoVf)?;
+                self.apply_gates(io, vf, state);
                 Ok(())
             }
-            Request::SetVlan { add, vid } => {
-                if state.pf_vlan != 0 {
-                    return Err(Refusal::VlanIsSet);
-                }
-                // VLAN 0 cannot be removed: it carries what is only priority-tagged.
-                if vid == 0 && !add {
-                    return Ok(());
-                }
-                self.set_vf_vlan(io, vf, u32::from(vid), add)
-            }
-            Request::SetLpe(bytes) => self.set_vf_lpe(io, vf, state, bytes),
+            Request::SetVlan { add, vid } => self.set_vf_vlan_msg(io, vf, state, vid, add),
+            Request::SetLpe(bytes) => self.set_vf_lpe(io, vfs, vf, bytes),
             Request::SetMacvlan { index, addr } => {
-                self.set_vf_macvlan_msg(io, vf, state, index, &addr)
+                self.set_vf_macvlan_msg(io, vfs, vf, index, &addr)
             }
             Request::ApiNegotiate(wire) => {
                 state.api = ApiVersion::from_wire(wire).ok_or(Refusal::Api)?;
+                // An old one may not receive beside jumbo frames.
+                self.apply_gates(io, vf, state);
                 Ok(())
             }
             Request::GetQueues => {
@@ -218,7 +190,7 @@ impl Switch {
                 Queues {
                     tx: queues,
                     rx: queues,
-                    trans_vlan: u32::from(state.pf_vlan != 0 || state.pf_qos != 0),
+                    trans_vlan: u32::from(state.has_port_vlan()),
                     def_queue: 0,
                 }
                 .encode(words);
@@ -237,7 +209,7 @@ impl Switch {
                 Ok(())
             }
             Request::UpdateXcastMode(wire) => {
-                let granted = update_xcast_mode(io, vf, state, wire)?;
+                let granted = self.update_xcast_mode(io, vf, state, wire)?;
                 words[1] = granted.wire();
                 Ok(())
             }

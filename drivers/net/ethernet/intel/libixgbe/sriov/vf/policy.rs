@@ -2,7 +2,6 @@
 //! What the administrator sets of a VF.
 
 use super::{
-    filters::set_vmolr,
     LinkState,
     Refusal,
     Switch,
@@ -10,7 +9,6 @@ use super::{
 };
 use crate::{
     filter::is_valid_ether_addr,
-    sriov,
     Regs, //
 };
 
@@ -23,7 +21,7 @@ impl Switch {
             LinkState::Enable => true,
             LinkState::Disable => false,
         };
-        self.set_vf_gates(io, vf, state);
+        self.apply_gates(io, vf, state);
         self.restart(io, vf, state);
     }
 
@@ -37,8 +35,10 @@ impl Switch {
 
     /// Sets or, if zero, removes a VF's address for the administrator (`ixgbe_ndo_set_vf_mac`).
     ///
+    /// See also [`Self::claim`].
+    ///
     /// # Errors
-    /// [`Refusal::InvalidMac`], [`Refusal::NoSpace`].
+    /// [`Refusal::InvalidMac`].
     pub fn admin_set_mac(
         &mut self,
         io: &impl Regs,
@@ -46,29 +46,33 @@ impl Switch {
         state: &mut VfState,
         addr: &[u8; 6],
     ) -> Result<(), Refusal> {
-        if is_valid_ether_addr(addr) {
-            self.set_vf_mac(io, vf, state, addr)?;
-            state.pf_set_mac = true;
-            return Ok(());
-        }
-        if *addr != [0; 6] {
+        if *addr != [0; 6] && !is_valid_ether_addr(addr) {
             return Err(Refusal::InvalidMac);
         }
-        if state.mac == [0; 6] {
-            return Ok(());
-        }
-        self.macs
-            .del(io, &state.mac, vf)
-            .map_err(|_| Refusal::NoSpace)?;
-        state.pf_set_mac = false;
-        state.mac = [0; 6];
+        state.host_mac = *addr;
+        state.pf_set_mac = *addr != [0; 6];
+        self.use_mac(io, vf, state, *addr);
+        self.revoke(io, vf, state);
         Ok(())
     }
 
-    /// Sets a VF's port VLAN, none if both are 0 (`ixgbe_ndo_set_vf_vlan`).
+    /// Takes from a guest the addresses and the promiscuity that it may not have any more.
+    fn revoke(&mut self, io: &impl Regs, vf: u32, state: &mut VfState) {
+        if !state.chooses_mac() {
+            self.macs.clear_macvlans(io, vf);
+            if state.mac != state.host_mac {
+                self.use_mac(io, vf, state, state.host_mac);
+            }
+        }
+        state.xcast_mode = state.xcast_in_force();
+        self.apply_gates(io, vf, state);
+    }
+
+    /// Sets a VF's port VLAN, none if both are 0 (`ixgbe_ndo_set_vf_vlan`). VLANs that the guest joined are suspended
+    /// meanwhile. A priority alone leaves the VF where it is and tags what it sends with VLAN 0.
     ///
     /// # Errors
-    /// [`Refusal::NoSpace`].
+    /// [`Refusal::NoSpace`]; then nothing has changed.
     pub fn admin_set_vlan(
         &self,
         io: &impl Regs,
@@ -77,53 +81,39 @@ impl Switch {
         vid: u16,
         qos: u8,
     ) -> Result<(), Refusal> {
-        if vid == 0 && qos == 0 {
-            return self.disable_port_vlan(io, vf, state);
+        let before = (state.pf_vlan, state.pf_qos);
+        (state.pf_vlan, state.pf_qos) = (vid, qos);
+        let mut result = self.apply_vlans(io, vf, state);
+        if result.is_err() && state.has_port_vlan() {
+            (state.pf_vlan, state.pf_qos) = before;
+            // There is room for what was there a moment ago.
+            let _ = self.apply_vlans(io, vf, state);
+        } else if result.is_err() {
+            // Others have taken the entries of the guest's VLANs: it asks again, and is told what it cannot have.
+            self.restart(io, vf, state);
+            result = Ok(());
         }
-        if state.pf_vlan != 0 {
-            self.disable_port_vlan(io, vf, state)?;
-        }
-        self.set_vf_vlan(io, vf, u32::from(vid), true)?;
-        // No way around the VLAN by way of VLAN 0; that it was not there is fine.
-        let _ = self.set_vf_vlan(io, vf, 0, false);
-        sriov::set_vmvir(io, vf, Some((vid, qos)));
-        set_vmolr(io, vf, false);
-        state.pf_vlan = vid;
-        state.pf_qos = qos;
-        Ok(())
-    }
-
-    fn disable_port_vlan(
-        &self,
-        io: &impl Regs,
-        vf: u32,
-        state: &mut VfState,
-    ) -> Result<(), Refusal> {
-        let result = self.set_vf_vlan(io, vf, u32::from(state.pf_vlan), false);
-        let _ = self.set_vf_vlan(io, vf, 0, true);
-        sriov::set_vmvir(io, vf, None);
-        set_vmolr(io, vf, true);
-        state.pf_vlan = 0;
-        state.pf_qos = 0;
+        self.apply_vf(io, vf, state);
         result
     }
 
     /// Checks what a VF sends, or not (`ixgbe_ndo_set_vf_spoofchk`).
     pub fn admin_set_spoofchk(&self, io: &impl Regs, vf: u32, state: &mut VfState, on: bool) {
         state.spoofchk = on;
-        sriov::set_mac_anti_spoofing(io, on, vf);
-        sriov::set_vlan_anti_spoofing(io, on, vf);
+        self.apply_vf(io, vf, state);
     }
 
-    /// Trusts a VF, or not; it must start anew, so that nothing stays that it got by trust (`ixgbe_ndo_set_vf_trust`).
-    pub fn admin_set_trust(&self, io: &impl Regs, vf: u32, state: &mut VfState, on: bool) {
+    /// Trusts a VF, or not; what it had by trust it has no longer. It must start anew, so that its driver learns of it
+    /// (`ixgbe_ndo_set_vf_trust`).
+    pub fn admin_set_trust(&mut self, io: &impl Regs, vf: u32, state: &mut VfState, on: bool) {
         if state.trusted != on {
             state.trusted = on;
+            self.revoke(io, vf, state);
             self.restart(io, vf, state);
         }
     }
 
-    /// Limits what a VF sends; 0 for no limit (`ixgbe_ndo_set_vf_bw`).
+    /// Limits what a VF sends; 0 for no limit (`ixgbe_ndo_set_vf_bw`). The limit stays when the link changes.
     ///
     /// # Errors
     /// [`Refusal::Denied`] unless the link is up at 10 Gb/s and the limit is between 11 Mb/s and that.
@@ -135,36 +125,34 @@ impl Switch {
         link_mbps: u32,
         mbps: u32,
     ) -> Result<(), Refusal> {
-        let pools = self.pools.ok_or(Refusal::NoVf)?;
-        if link_mbps != 10_000 || (mbps != 0 && !(11..=link_mbps).contains(&mbps)) {
+        if self.pools.is_none() {
+            return Err(Refusal::NoVf);
+        }
+        // To lift a limit takes no link.
+        if mbps != 0 && (link_mbps != 10_000 || !(11..=link_mbps).contains(&mbps)) {
             return Err(Refusal::Denied);
         }
-        self.rate_link_mbps = link_mbps;
+        if link_mbps != 0 {
+            self.link_mbps = link_mbps;
+        }
+        // CAST: At most 10,000.
         state.tx_rate = mbps as u16;
-        sriov::set_rate_limit(io, pools, vf, link_mbps, mbps);
+        self.apply_rate(io, vf, state);
         Ok(())
     }
 
-    /// Lifts all limits if the link's speed is no longer what they were set for (`ixgbe_check_vf_rate_limit`).
-    /// Returns whether it did.
-    pub fn check_rates(&mut self, io: &impl Regs, vfs: &mut [VfState], link_mbps: u32) -> bool {
-        let Some(pools) = self.pools else {
-            return false;
-        };
-        if self.rate_link_mbps == 0 {
+    /// The link is up at `link_mbps`, or down (0): limits are written for it (`ixgbe_check_vf_rate_limit`, which lifts them
+    /// when the speed is another). Returns whether a VF has a limit that this link does not reach.
+    pub fn check_rates(&mut self, io: &impl Regs, vfs: &[VfState], link_mbps: u32) -> bool {
+        if link_mbps == 0 {
             return false;
         }
-        let lift = link_mbps != self.rate_link_mbps;
-        if lift {
-            self.rate_link_mbps = 0;
-        }
+        self.link_mbps = link_mbps;
+        let mut idle = false;
         for (vf, state) in (0u32..).zip(vfs) {
-            if lift {
-                state.tx_rate = 0;
-            }
-            let rate = u32::from(state.tx_rate);
-            sriov::set_rate_limit(io, pools, vf, self.rate_link_mbps, rate);
+            self.apply_rate(io, vf, state);
+            idle |= state.tx_rate != 0 && u32::from(state.tx_rate) >= link_mbps;
         }
-        lift
+        idle
     }
 }

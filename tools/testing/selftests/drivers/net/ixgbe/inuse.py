@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+VFs that somebody in user space has opened by VFIO, as a VM has: the PF keeps them. Stands for QEMU with a few lines
+of the legacy VFIO interface.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import threading
+import time
+
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_lt, ksft_true
+from lib.py import IxgbeEnv, KernelLog, KsftSkipEx, load_module, ping
+
+# _IO(';', 100 + n) of linux/vfio.h
+VFIO_SET_IOMMU, VFIO_GROUP_SET_CONTAINER, VFIO_GROUP_GET_DEVICE_FD = 0x3b66, 0x3b68, 0x3b6a
+VFIO_TYPE1_IOMMU = 1
+
+
+class User:
+    """ A process that has a VF open. """
+
+    def __init__(self, vf):
+        group = os.path.basename(os.readlink(vf.path / "iommu_group"))
+        self.container = os.open("/dev/vfio/vfio", os.O_RDWR)
+        self.group = os.open(f"/dev/vfio/{group}", os.O_RDWR)
+        fcntl.ioctl(self.group, VFIO_GROUP_SET_CONTAINER, struct.pack("i", self.container))
+        fcntl.ioctl(self.container, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU)
+        self.device = fcntl.ioctl(self.group, VFIO_GROUP_GET_DEVICE_FD, vf.bdf.encode() + b"\0")
+
+    def close(self):
+        """ The VM ends. """
+        os.close(self.device)
+        os.close(self.group)
+        os.close(self.container)
+
+
+def _vf(cfg, index=1):
+    """ A VF for user space; the other one stays with the kernel. """
+    load_module("vfio-pci")
+    vf = cfg.vfs[index].pci
+    if not (vf.path / "iommu_group").exists():
+        raise KsftSkipEx("no IOMMU")
+    vf.override("vfio-pci")
+    ksft_eq(vf.driver, "vfio-pci")
+    return vf
+
+
+def _set_numvfs(cfg, count):
+    """ The errno of a write to sriov_numvfs, and how long it took. """
+    start = time.monotonic()
+    try:
+        cfg.pci.write("sriov_numvfs", count)
+        result = 0
+    except OSError as e:
+        result = e.errno
+    return result, time.monotonic() - start
+
+
+def removal_is_refused(cfg):
+    """ While a VF is open its PF keeps all VFs, says so at once, and everybody's traffic goes on. """
+    if "/" not in cfg.pf_module:
+        raise KsftSkipEx("the C driver asks the user for the VF, and waits")
+    vf = _vf(cfg)
+    # Bound, and not open: nobody is harmed.
+    user = User(vf)
+    log = KernelLog()
+    try:
+        result, seconds = _set_numvfs(cfg, 0)
+        ksft_eq(result, errno.EBUSY)
+        ksft_lt(seconds, 1)
+        ksft_true(log.wait("VF 1 is in use by a VFIO user", 1) is not None)
+        ksft_eq(log.matching("Relaying device request"), [])
+        ksft_eq(int(cfg.pci.read("sriov_numvfs")), 2)
+        ksft_eq(vf.driver, "vfio-pci")
+        ping(cfg.vfs[0], cfg.peer)
+    finally:
+        user.close()
+    result, seconds = _set_numvfs(cfg, 0)
+    ksft_eq(result, 0)
+    cfg.create_vfs(2)
+
+
+def unbinding_waits(cfg):
+    """ Unbinding the PF cannot be refused: the user is asked for the VF, and the PF goes when it is given. """
+    if "/" not in cfg.pf_module:
+        raise KsftSkipEx("of the Rust driver")
+    vf = _vf(cfg)
+    user = User(vf)
+    log = KernelLog()
+    # In the order of a host that shuts down in a hurry.
+    unbind = threading.Thread(target=cfg.pci.unbind)
+    unbind.start()
+    try:
+        ksft_true(log.wait("Unloading driver while VF 1 is in use", 5) is not None)
+        ksft_true(log.wait("Relaying device request", 15) is not None)
+        ksft_true(unbind.is_alive(), "waits for the user")
+    finally:
+        user.close()
+    unbind.join(30)
+    ksft_true(not unbind.is_alive())
+    ksft_in(cfg.pci.driver, (None,))
+    cfg.load_pf()
+    cfg.create_vfs(2)
+    ping(cfg.vfs[0], cfg.peer)
+
+
+def main():
+    """ KTAP of this file. """
+    with IxgbeEnv(vfs=2) as cfg:
+        ksft_run([removal_is_refused, unbinding_waits], args=(cfg,))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
