@@ -75,7 +75,8 @@ pub use restore::{
     program,
     resume,
     HeadRestore,
-    Restored, //
+    Restored,
+    Start, //
 };
 pub use state::*;
 

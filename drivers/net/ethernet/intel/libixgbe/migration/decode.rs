@@ -76,7 +76,8 @@ impl<'a> Tlv<'a> {
 fn known(kind: u16) -> bool {
     matches!(
         kind,
-        format::IDENTITY..=format::REGISTRATIONS | format::STATISTICS
+        format::IDENTITY
+            ..=format::REGISTRATIONS | format::REARM | format::STATISTICS | format::EXCHANGE
     )
 }
 
@@ -114,7 +115,9 @@ fn store(tlv: &Tlv<'_>, out: &mut VfState) -> Result<(), Refusal> {
         format::VLANS => check::vlans(tlv.array(super::MAX_VLANS)?, out),
         format::MULTICAST => check::multicast(tlv.array(super::MAX_MULTICAST)?, out),
         format::REGISTRATIONS => check::registrations(tlv.array(crate::mbx_ext::MAX_QUEUES)?, out),
+        format::REARM => check::rearm(tlv.one()?, out),
         format::STATISTICS => check::statistics(tlv.one()?, out),
+        format::EXCHANGE => check::exchange(tlv.one()?, out),
         // `known` has been asked.
         _ => Ok(()),
     }
@@ -125,7 +128,7 @@ fn mandatory(content: u16) -> core::ops::RangeInclusive<u16> {
     if content == format::CONTENT_COMPAT {
         format::IDENTITY..=format::POLICY
     } else {
-        // REGISTRATIONS is there only if the guest cooperates.
+        // REGISTRATIONS is there only if the guest cooperates, REARM only if it has rings to re-arm.
         format::IDENTITY..=format::MULTICAST
     }
 }

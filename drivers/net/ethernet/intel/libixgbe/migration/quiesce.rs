@@ -33,6 +33,10 @@ pub struct Quiesced {
     pub vfte: bool,
     /// Whether every Tx queue had sent all that its guest gave it; the rest is sent by the destination.
     pub drained: bool,
+    /// Rx queues, one bit each, that have stopped. Others run on: nobody may write their heads.
+    pub(super) stopped_rx: u32,
+    /// Tx queues likewise.
+    pub(super) stopped_tx: u32,
     pub(super) rxdctl: [u32; MAX_QUEUES],
     pub(super) txdctl: [u32; MAX_QUEUES],
 }
@@ -120,6 +124,8 @@ pub fn quiesce(
         vfre: io.read32(regs::vfre(gate_row)) & gate_bit != 0,
         vfte: io.read32(regs::vfte(gate_row)) & gate_bit != 0,
         drained: false,
+        stopped_rx: 0,
+        stopped_tx: 0,
         rxdctl: [0; MAX_QUEUES],
         txdctl: [0; MAX_QUEUES],
     };
@@ -145,6 +151,7 @@ pub fn quiesce(
         if !stopped(io, regs::txdctl(place.queue(i)), regs::TXDCTL_ENABLE) {
             return Err((was, QuiesceError::TxQueue(i)));
         }
+        was.stopped_tx |= 1 << i;
     }
 
     steering_off(io, place, was.vmolr);
@@ -156,6 +163,7 @@ pub fn quiesce(
         if !stopped(io, regs::rxdctl(place.queue(i)), regs::RXDCTL_ENABLE) {
             return Err((was, QuiesceError::RxQueue(i)));
         }
+        was.stopped_rx |= 1 << i;
     }
     io.usleep(STOP_SETTLE_US);
     io::modify(io, regs::vfre(gate_row), gate_bit, 0);

@@ -5,11 +5,16 @@
 
 mod filters;
 mod messages;
+mod outbox;
 mod policy;
 
 pub use messages::{
     reply,
     Handled, //
+};
+pub use outbox::{
+    Lies,
+    Outbox, //
 };
 
 use super::Pools;
@@ -115,8 +120,8 @@ pub struct VfState {
     pub xcast_mode: XcastMode,
     /// Multicast hashes.
     pub mc: McHashes,
-    /// The PF wants to say that something changed and could not yet.
-    pub ping_pending: bool,
+    /// What the PF has to say, and what lies in the mailbox.
+    pub outbox: Outbox,
     /// The VF stands still for its migration: its mailbox and its gates are left as they are.
     pub stands: bool,
     /// Registers at the last look.
@@ -157,7 +162,7 @@ impl VfState {
             link_enable: true,
             xcast_mode: XcastMode::None,
             mc: McHashes::EMPTY,
-            ping_pending: false,
+            outbox: Outbox::new(),
             stands: false,
             last_stats: NONE,
             stats: NONE,
@@ -321,6 +326,8 @@ impl Switch {
         state.mc = McHashes::EMPTY;
         state.api = ApiVersion::V10;
         state.features = 0;
+        // The mailbox's notes are gone, and the driver that comes looks at everything by itself.
+        state.outbox = Outbox::new();
         self.macs.del_pool(io, vf);
         self.store_multicast(io, vfs);
         super::toggle_tx_queues(io, pools, vf);

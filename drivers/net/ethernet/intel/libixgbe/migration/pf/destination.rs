@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A state is checked and put into a VF, and the VF runs: here after a move, or where it stopped if the move failed.
 
+use zerocopy::FromBytes;
+
 use super::api_of;
 use super::rars;
+use super::Asked;
 use super::Error;
 use super::Hold;
 use super::Mover;
@@ -16,23 +19,48 @@ use crate::mbx::McHashes;
 use crate::mbx::Request;
 use crate::mbx::XcastMode;
 use crate::mbx_ext;
-use crate::mbx_ext::PfMessage;
 use crate::mbx_ext::Restore;
 use crate::migration::decode;
 use crate::migration::decode_compat;
 use crate::migration::format;
 use crate::migration::program;
 use crate::migration::quiesce::steering_off;
+use crate::migration::quiesce::VMOLR_ACCEPT;
 use crate::migration::restore;
 use crate::migration::state::VfState;
 use crate::migration::state::Xcast;
 use crate::migration::HeadRestore;
 use crate::migration::Quiesced;
+use crate::migration::Rearm;
 use crate::migration::Refusal;
 use crate::migration::Restored;
+use crate::migration::Start;
 use crate::regs;
+use crate::sriov::vf::Outbox;
 use crate::Delay;
 use crate::Regs;
+
+/// Checksum in the header of a blob that was decoded.
+fn checksum(blob: &[u8]) -> u32 {
+    format::Header::ref_from_prefix(blob).map_or(0, |(header, _)| header.crc32c.get())
+}
+
+/// What a guest owes that came with its rings parked.
+fn carried(rearm: &Rearm) -> Option<Hold> {
+    let asked = Asked {
+        generation: rearm.generation,
+        rx: rearm.asked_rx,
+        tx: rearm.asked_tx,
+        taken: rearm.taken,
+    };
+    let hold = Hold {
+        asked: (asked.generation != 0).then_some(asked),
+        rx: rearm.rx,
+        tx: rearm.tx,
+        ..Hold::default()
+    };
+    hold.owes().then_some(hold)
+}
 
 impl Mover {
     /// Compares a compatibility record with this host.
@@ -71,6 +99,8 @@ impl Mover {
         if pf.switch.macs.available(pf.vf) < wanted {
             return Err(Refusal::Unsupported.into());
         }
+        // What a former use of this VF has left to be said is none of this one's.
+        pf.this_mut()?.outbox = Outbox::new();
 
         if let Err(refusal) = self.apply(io, pf, &state) {
             // Filters ran out: the VF is left as after a reset, its queues untouched.
@@ -87,17 +117,24 @@ impl Mover {
         let vf = pf.this_mut()?;
         let open = state.filters.enabled && vf.link_enable;
         let api = vf.api;
+        // A host that did not carry numbers: the checksum of its state is as good as any.
+        let number = match state.mailbox.number {
+            0 => checksum(blob) | mbx_ext::UNIQUE,
+            number => number,
+        };
         self.coop
-            .adopt(state.identity.features, &state.registrations);
+            .adopt(state.identity.features, &state.registrations, number);
         self.vlans = state.filters.vlans;
         self.max_frame = state.identity.max_frame;
-        self.acked = true;
+        self.hold = carried(&state.rearm);
         self.state = state;
         let receives = open && (!pf.jumbo() || api >= ApiVersion::V11);
         self.phase = Phase::Loaded(Quiesced {
             vmolr,
             vfre: receives,
             vfte: open,
+            stopped_rx: u32::MAX,
+            stopped_tx: u32::MAX,
             ..was
         });
         Ok(())
@@ -186,12 +223,30 @@ impl Mover {
             Phase::Loaded(was) => (was, true),
         };
         let restored = self.start(io, pf, &was, arrived)?;
-        if arrived && self.state.mailbox.request {
+        let m = &self.state.mailbox;
+        // One that holds the mailbox writes over its request, or comes back to it when it has read.
+        if arrived && m.request && !m.held {
             let what = pf.switch.handle_message(io, pf.vfs, pf.vf);
             self.handled(io, pf, &what);
         }
         self.flush(io, pf);
         Ok(Some(Resumed { restored, arrived }))
+    }
+
+    /// What frames the pool is to take: what was taken from it at the stop, as far as this host allows it today.
+    fn accepts(pf: &Pf<'_>, was: &Quiesced) -> Result<u32, Error> {
+        let vf = pf.this()?;
+        let mut accept = was.vmolr & VMOLR_ACCEPT;
+        // Untagged frames are for who has no port VLAN.
+        if vf.pf_vlan == 0 {
+            accept |= regs::VMOLR_AUPE;
+        } else {
+            accept &= !regs::VMOLR_AUPE;
+        }
+        if !vf.trusted {
+            accept &= !(regs::VMOLR_MPE | regs::VMOLR_UPE | regs::VMOLR_VPE);
+        }
+        Ok(accept)
     }
 
     /// Sets the VF going that stands as [`Self::state`] says.
@@ -206,42 +261,73 @@ impl Mover {
         let place = pf.place(&rars);
         // The administrator may have taken the link away meanwhile.
         let link = pf.this()?.link_enable;
-        let gates = (was.vfre && link, was.vfte && link);
-        let restored = restore::resume(io, &place, &self.state, was.vmolr, gates, pf.head_restore);
-        // Who was to be announced when the guest had re-armed is announced after this, too.
-        let arrived_before = self.hold.take().is_some_and(|hold| hold.arrived);
+        let before = self.hold.take().unwrap_or_default();
+        let start = Start {
+            accept: Self::accepts(pf, was)?,
+            receive: was.vfre && link,
+            send: was.vfte && link,
+            wanted: pf.head_restore,
+            parked: (before.rx, before.tx),
+            stopped: (was.stopped_rx, was.stopped_tx),
+        };
+        let restored = restore::resume(io, &place, &self.state, &start);
         self.enter(pf, Phase::Running);
-        if arrived && self.state.mailbox.pf_message {
-            // The memory holds the message; raising it again is all that was lost.
-            io.write32(regs::pfmailbox(pf.vf), regs::PFMAILBOX_STS);
-            self.acked = false;
+        if arrived {
+            self.raise_mailbox(io, pf)?;
         }
+        // Who was to be announced when the guest had re-armed is announced after this, too.
+        let arrives = arrived || before.waiting && before.arrived;
         if restored.way == HeadRestore::Reset {
             let (switch, vf) = (&*pf.switch, pf.vf);
             if let Some(state) = pf.vfs.get_mut(vf as usize) {
+                state.outbox.drop_restore();
                 switch.restart(io, vf, state);
             }
-        } else if arrived || restored.way == HeadRestore::Rearm {
-            let message = self.restore_message(&restored);
-            if restored.waits_for_guest() {
-                self.hold = Some(Hold {
-                    generation: message.generation,
-                    receives: was.vfre,
-                    arrived: arrived || arrived_before,
-                    rx: restored.rearm_rx,
-                    tx: restored.rearm_tx,
-                });
+        } else {
+            let mut hold = Hold {
+                asked: before.asked,
+                rx: restored.rearm_rx,
+                tx: restored.rearm_tx,
+                tell: before.tell,
+                waiting: restored.waits_for_guest(),
+                receives: was.vfre,
+                arrived: arrives,
+            };
+            if let Some(asked) = hold.asked {
+                // The guest does what it was told before; only then is it told more.
+                hold.tell |= arrived && asked.taken;
+                self.hold = Some(hold);
+                self.ask_again(pf);
+            } else if arrived || restored.way == HeadRestore::Rearm {
+                self.hold = hold.owes().then_some(hold);
+                self.ask(pf, restored.rearm_rx, restored.rearm_tx);
             }
-            // Sent if the guest knows it, see `flush`.
-            self.outbox.put(PfMessage::Restore(message));
         }
-        if self.hold.is_none() {
-            self.announce |= arrived || arrived_before;
+        if !self.hold.is_some_and(|hold| hold.waiting) {
+            self.announce |= arrives;
         }
         Ok(restored)
     }
 
-    fn restore_message(&mut self, restored: &Restored) -> Restore {
+    /// Puts into the PF's book what lies in the mailbox of a VF that came from elsewhere, and tells the VF of it.
+    fn raise_mailbox(&mut self, io: &impl Regs, pf: &mut Pf<'_>) -> Result<(), Error> {
+        let vf = pf.vf;
+        let m = &self.state.mailbox;
+        let state = pf.this_mut()?;
+        let unread = m.pf_message.then_some(&m.words);
+        state.outbox.arrive(unread, m.held, m.request);
+        if m.ping || !m.cts {
+            // No event of the last host comes here: what the guest has not read of it, it would wait for in vain.
+            state.outbox.put_ping();
+        }
+        if m.pf_message && !m.held {
+            // The memory holds the message; raising it again is all that was lost.
+            io.write32(regs::pfmailbox(vf), regs::PFMAILBOX_STS);
+        }
+        Ok(())
+    }
+
+    fn restore_message(&self, generation: u32, rx: u32, tx: u32) -> Restore {
         let mut heads = [0; mbx_ext::MAX_QUEUES];
         for (to, (rx, tx)) in heads
             .iter_mut()
@@ -253,30 +339,124 @@ impl Mover {
         Restore {
             head: mbx_ext::PF_RESTORE,
             version: mbx_ext::EXT_VERSION,
-            generation: self.coop.next_generation(),
+            generation,
             queues: self.state.used_pairs(),
-            rearm_rx: restored.rearm_rx,
-            rearm_tx: restored.rearm_tx,
+            rearm_rx: rx,
+            rearm_tx: tx,
             heads,
             reserved: [0; 2],
         }
     }
 
-    /// Whether the VF runs and is not yet served, because its guest has rings to re-arm.
-    pub fn waits_for_guest(&self) -> bool {
-        self.hold.is_some() && !self.active()
+    /// Tells the guest that it runs, and which rings it is to re-arm. Sent if it knows the message, see
+    /// [`crate::sriov::vf::Outbox`].
+    fn ask(&mut self, pf: &mut Pf<'_>, rx: u32, tx: u32) {
+        let generation = self.coop.next_generation();
+        let message = self.restore_message(generation, rx, tx);
+        if let Some(hold) = self.hold.as_mut().filter(|_| rx | tx != 0) {
+            hold.asked = Some(Asked {
+                generation,
+                rx,
+                tx,
+                taken: false,
+            });
+        }
+        self.say_restore(pf, message);
     }
 
-    /// The guest has re-armed, or had its time to: the VF is served from here on.
-    pub fn serve_now(&mut self, io: &impl Regs, pf: &Pf<'_>) {
-        let Some(hold) = self.hold.take() else {
+    /// Sends what is out once more, if it neither lies in the mailbox nor was taken: under its number, so that a guest that
+    /// has done it does it no second time.
+    fn ask_again(&mut self, pf: &mut Pf<'_>) {
+        let Some(asked) = self.hold.and_then(|hold| hold.asked) else {
             return;
         };
-        // The administrator may have taken the link away meanwhile.
-        if hold.receives && pf.this().is_ok_and(|vf| vf.link_enable) {
-            restore::open_rx_gate(io, pf.vf);
+        let there = pf
+            .this()
+            .is_ok_and(|vf| vf.outbox.has_restore(asked.generation));
+        if !there && !asked.taken {
+            let message = self.restore_message(asked.generation, asked.rx, asked.tx);
+            self.say_restore(pf, message);
         }
-        self.announce |= hold.arrived;
+    }
+
+    /// A second has passed since the guest was asked to re-arm rings. If it has taken the message and not answered, it is asked
+    /// again: its answer may be lost, or the message may be lost in it.
+    pub fn remind(&mut self, io: &impl Regs, pf: &mut Pf<'_>) {
+        if self.active() {
+            return;
+        }
+        let queues = pf.queues_per_pool();
+        let first = pf.vf.wrapping_mul(queues);
+        let parked = |mask: u32, reg: fn(u32) -> u32| {
+            let named = (0..queues).filter(|i| mask >> i & 1 != 0);
+            // ENABLE is the same bit of RXDCTL and TXDCTL. A queue that runs was re-armed.
+            let off = |i: &u32| io.read32(reg(first.wrapping_add(*i))) & regs::RXDCTL_ENABLE == 0;
+            named.filter(off).fold(0u32, |mask, i| mask | 1 << i)
+        };
+        if let Some(hold) = &mut self.hold {
+            if let Some(asked) = hold.asked.as_mut().filter(|asked| asked.taken) {
+                hold.rx = parked(hold.rx, regs::rxdctl);
+                hold.tx = parked(hold.tx, regs::txdctl);
+                asked.rx &= hold.rx;
+                asked.tx &= hold.tx;
+                asked.taken = false;
+                self.ask_again(pf);
+            }
+        }
+        self.flush(io, pf);
+    }
+
+    /// Whether the guest has rings to re-arm.
+    pub fn owes_rearm(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// The guest says that it has done what a message asked for. Only the one that is out counts.
+    pub(super) fn rearm_done(&mut self, io: &impl Regs, pf: &mut Pf<'_>, generation: u32) {
+        let Some(hold) = &mut self.hold else {
+            return;
+        };
+        let Some(done) = hold.asked.filter(|asked| asked.generation == generation) else {
+            return;
+        };
+        hold.asked = None;
+        hold.rx &= !done.rx;
+        hold.tx &= !done.tx;
+        let (rx, tx) = (hold.rx, hold.tx);
+        let more = core::mem::take(&mut hold.tell) || rx | tx != 0;
+        if let Ok(vf) = pf.this_mut() {
+            // A repetition that the answer has overtaken.
+            vf.outbox.drop_restore();
+        }
+        if rx == 0 {
+            self.serve_now(io, pf);
+        }
+        if more {
+            self.ask(pf, rx, tx);
+        }
+    }
+
+    /// Whether the VF runs and is not yet served, because its guest has rings to re-arm.
+    pub fn waits_for_guest(&self) -> bool {
+        self.hold.is_some_and(|hold| hold.waiting) && !self.active()
+    }
+
+    /// The guest has re-armed its Rx rings, or had its time to: the VF is served from here on. What it still has to re-arm
+    /// stays owed.
+    pub fn serve_now(&mut self, io: &impl Regs, pf: &Pf<'_>) {
+        let Some(hold) = &mut self.hold else {
+            return;
+        };
+        if core::mem::take(&mut hold.waiting) {
+            // The administrator may have taken the link away meanwhile.
+            if hold.receives && pf.this().is_ok_and(|vf| vf.link_enable) {
+                restore::open_rx_gate(io, pf.vf);
+            }
+            self.announce |= core::mem::take(&mut hold.arrived);
+        }
+        if !hold.owes() {
+            self.hold = None;
+        }
     }
 
     /// Whether the VF's addresses are to be announced now.
