@@ -23,12 +23,12 @@ struct ixgbe_vfmig;
 #define IXGBE_VFMIG_STATE_MAX	4096
 
 /**
- * struct ixgbe_vfmig_rx - what a stopped Rx queue may have written
+ * struct ixgbe_vfmig_rx - what an Rx queue of a stopped VF may have written, whether the queue runs at the stop or not
  * @base: DMA address of the ring
  * @shadow: DMA address of the guest's list of posted buffers, one __le64 per descriptor, or 0
- * @length: bytes of the ring; 0: the queue does not run
- * @head: next descriptor that the device would have filled
- * @tail: first descriptor that the device did not own
+ * @length: bytes of the ring; 0: the queue has none
+ * @head: next descriptor that the device would have filled; outside of the ring if that is not known
+ * @tail: first descriptor that the device did not own; likewise
  * @buffer_len: bytes from each posted buffer's address that one DMA can touch
  */
 struct ixgbe_vfmig_rx {
@@ -41,10 +41,10 @@ struct ixgbe_vfmig_rx {
 };
 
 /**
- * struct ixgbe_vfmig_tx - what a stopped Tx queue may have written
+ * struct ixgbe_vfmig_tx - what a Tx queue of a stopped VF may have written, whether the queue runs at the stop or not
  * @base: DMA address of the ring
  * @writeback: DMA address of the head write-back, or 0
- * @length: bytes of the ring; 0: the queue does not run
+ * @length: bytes of the ring; 0: the queue has none
  * @reserved: zero
  */
 struct ixgbe_vfmig_tx {
@@ -216,15 +216,16 @@ int ixgbe_vfmig_load(struct ixgbe_vfmig *mig, const void *buf, size_t len);
 void ixgbe_vfmig_start_marking(struct ixgbe_vfmig *mig);
 
 /**
- * ixgbe_vfmig_marks - whether the guest has answered that it marks what it receives
+ * ixgbe_vfmig_marks - by which request the guest marks what it receives
  * @mig: the VF
  *
- * What the VF wrote before that, nobody has marked. Whether all has been marked since shows only in
- * &struct ixgbe_vfmig_rings.complete.
+ * What the VF wrote before the guest answered that request, nobody has marked. A guest that had to take up its rings again
+ * stopped marking for a while, and was asked once more: then the number is another one than at the last look. Whether all
+ * has been marked since the last answer shows only in &struct ixgbe_vfmig_rings.complete.
  *
- * Return: whether it has, in this logging session.
+ * Return: the number of the request, or 0 if the guest has not answered one in this logging session.
  */
-bool ixgbe_vfmig_marks(struct ixgbe_vfmig *mig);
+u32 ixgbe_vfmig_marks(struct ixgbe_vfmig *mig);
 
 /**
  * ixgbe_vfmig_stop_marking - DMA logging ended

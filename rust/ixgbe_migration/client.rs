@@ -106,8 +106,8 @@ impl Vf {
         unsafe { raw::ixgbe_vfmig_start_marking(self.0.as_ptr()) }
     }
 
-    /// Whether the guest has answered that it marks what it receives.
-    pub fn marks(&self) -> bool {
+    /// Number of the request by which the guest marks what it receives, 0 if it does not.
+    pub fn marks(&self) -> u32 {
         // SAFETY: By the type invariant.
         unsafe { raw::ixgbe_vfmig_marks(self.0.as_ptr()) }
     }

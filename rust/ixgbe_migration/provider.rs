@@ -47,7 +47,7 @@ pub trait Provider: Send + Sync + 'static {
     fn start_marking(&self);
 
     /// `ixgbe_vfmig_marks`
-    fn marks(&self) -> bool;
+    fn marks(&self) -> u32;
 
     /// `ixgbe_vfmig_stop_marking`
     fn stop_marking(&self);
@@ -250,7 +250,7 @@ macro_rules! export_provider {
             }
 
             #[no_mangle]
-            pub unsafe extern "C" fn ixgbe_vfmig_marks(mig: Mig) -> bool {
+            pub unsafe extern "C" fn ixgbe_vfmig_marks(mig: Mig) -> u32 {
                 // SAFETY: By the contract.
                 unsafe { provider::with(mig, <$provider>::marks) }
             }

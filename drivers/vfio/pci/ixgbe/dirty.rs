@@ -7,7 +7,8 @@
 //! filled and not taken. If anything about this is not known for certain, every logged page is reported.
 //!
 //! A guest may begin to mark only after logging has begun. What it took before that, nobody marked: all memory is owed,
-//! and reported once it marks, while the VF runs, so that it need not be sent while the VM stands.
+//! and reported once it marks, while the VF runs, so that it need not be sent while the VM stands. The same if it had to begin
+//! anew, because it had to take up its rings again.
 
 use crate::IxgbeVf;
 use ixgbe_migration::{
@@ -44,6 +45,8 @@ pub(crate) struct Dirty {
     written: Option<Written>,
     /// Logged memory that may have been written before the guest marked, and was not reported since.
     owed: KVec<PageSpan>,
+    /// By which request the guest marked at the last look, 0 if it did not.
+    marks: u32,
 }
 
 /// Pieces of [`Dirty::owed`] at most: reads in any order must not make it long. Whoever syncs reads range by range.
@@ -58,6 +61,7 @@ impl Dirty {
             ranges: None,
             written: None,
             owed: KVec::new(),
+            marks: 0,
         }
     }
 
@@ -71,14 +75,12 @@ impl Dirty {
             return Err(EINVAL);
         }
         let ranges = ranges.to_vec()?;
-        let mut all = KVec::with_capacity(ranges.len(), GFP_KERNEL)?;
-        for (first, last) in ranges.iter().copied() {
-            all.push(PageSpan { first, last }, GFP_KERNEL)?;
-        }
+        let all = all_of(&ranges)?;
         self.ranges = Some(ranges);
         self.written = None;
         vf.start_marking();
-        self.owed = if vf.marks() { KVec::new() } else { all };
+        self.marks = vf.marks();
+        self.owed = if self.marks != 0 { KVec::new() } else { all };
         // The bitmap has its own granularity; any page size can be served.
         Ok(page_size.max(kernel::page::PAGE_SIZE as u64))
     }
@@ -89,6 +91,23 @@ impl Dirty {
         }
         self.written = None;
         self.owed = KVec::new();
+        self.marks = 0;
+    }
+
+    /// Looks whether the guest marks. If it has begun anew since the last look, all memory is owed again: what it took in
+    /// between, nobody marked.
+    fn look(&mut self, vf: &Vf) -> Result<bool> {
+        let marks = vf.marks();
+        if marks != self.marks {
+            if marks != 0 && self.marks != 0 {
+                self.owed = all_of(self.ranges.as_ref().ok_or(EINVAL)?)?;
+            }
+            // One that stopped is owed for when it begins again, whenever that is.
+            if marks != 0 || self.marks == 0 {
+                self.marks = marks;
+            }
+        }
+        Ok(marks != 0)
     }
 
     /// Reports what is owed of `first..=last`.
@@ -122,12 +141,16 @@ impl Dirty {
         last: u64,
         dirty: &mut Bitmap<'_>,
     ) -> Result {
-        let ranges = self.ranges.as_ref().ok_or(EINVAL)?;
-        if !ranges.iter().any(|(a, b)| *a <= last && first <= *b) {
+        let logged = |ranges: &KVec<(u64, u64)>| {
+            let mut all = ranges.iter();
+            all.any(|(a, b)| *a <= last && first <= *b)
+        };
+        if !self.ranges.as_ref().is_some_and(logged) {
             return Err(EINVAL);
         }
+        let marks = self.look(device.driver().vf()?)?;
         if !stopped {
-            if !self.owed.is_empty() && device.driver().vf()?.marks() {
+            if !self.owed.is_empty() && marks {
                 self.report_owed(first, last, dirty);
                 // What is not forgotten is reported again, which costs time and no data.
                 if let Ok(rest) = self.owed_but(first, last) {
@@ -141,7 +164,7 @@ impl Dirty {
             Some(written) => &*written,
             none => none.insert(collect(device)?),
         };
-        for (a, b) in ranges.iter() {
+        for (a, b) in self.ranges.iter().flatten() {
             let range = PageSpan {
                 first: *a,
                 last: *b,
@@ -163,6 +186,15 @@ impl Dirty {
         }
         Ok(())
     }
+}
+
+/// All of these ranges.
+fn all_of(ranges: &KVec<(u64, u64)>) -> Result<KVec<PageSpan>> {
+    let mut all = KVec::with_capacity(ranges.len(), GFP_KERNEL)?;
+    for (first, last) in ranges.iter().copied() {
+        all.push(PageSpan { first, last }, GFP_KERNEL)?;
+    }
+    Ok(all)
 }
 
 /// Finds what the stopped VF may have written.

@@ -57,6 +57,10 @@ use kernel::{
     sync::{
         Arc,
         Mutex, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     }, //
 };
 use libixgbe::{
@@ -155,6 +159,8 @@ pub(crate) struct State {
     pub(crate) advertised: u32,
     pub(crate) sw: KBox<Switch>,
     pub(crate) vfs: KVec<VfState>,
+    /// When the VFs' mailboxes were last looked at for what nobody reads.
+    pub(crate) mailbox_age: Instant<Monotonic>,
     pub(crate) migration: ixgbe_migration::Migration,
     pub(crate) health: ixgbe_health::Health,
     /// While the PF is reset: command registers of the VFs, by number.
@@ -345,6 +351,7 @@ impl nic::pci::Driver for IxgbeDriver {
             advertised: 0,
             sw,
             vfs: KVec::new(),
+            mailbox_age: Instant::now(),
             migration: ixgbe_migration::Migration::new(),
             health: ixgbe_health::Health::new(),
             vf_commands: KVec::new(),

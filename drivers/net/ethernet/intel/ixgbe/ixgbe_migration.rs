@@ -84,7 +84,7 @@ const MARKING_ANSWER_MS: u32 = 200;
 
 /// TIMEOUT: how long a guest has to re-arm its rings before the VF's addresses are announced and its Rx gate is opened all
 /// the same. As long as drivers wait for their PF (`IXGBE_VF_MBX_INIT_TIMEOUT`); a guest that has not got to its mailbox by
-/// then is better found, without buffers, than nowhere.
+/// then is better found, without buffers, than nowhere. It is reminded then, and again each time that this has passed.
 const REARM_ANSWER_MS: i64 = 1000;
 /// Milliseconds between looks at whether that time is over.
 const REARM_PERIOD_MS: u32 = 50;
@@ -121,7 +121,7 @@ struct Vf {
     refusals: Option<Refusals>,
     /// devlink port function `migratable`.
     migratable: bool,
-    /// When it was set going, if it is served only when its guest has re-armed.
+    /// When its guest was asked to re-arm rings, the last time, if it owes that.
     held: Option<Instant<Monotonic>>,
     /// Its addresses are to be announced: the link was down, or it was announced a moment ago.
     unannounced: bool,
@@ -226,17 +226,17 @@ pub(crate) fn was_reset(state: &mut State, vf: u32) {
     with_mover(state, vf, |slot, pf| slot.reset(pf));
 }
 
-/// Sends what waits for VFs, and sees to it that [`announce_arrived`] is called if a VF asks for that.
-pub(crate) fn flush(dev: &net::Device<Adapter>, hw: &Hw, state: &mut State) {
-    for vf in 0..state.sw.num_vfs {
-        let announce = with_mover(state, vf, |slot, pf| {
-            slot.mover.flush(hw, pf);
-            slot.mover.announcement()
-        });
-        if announce == Some(true) {
-            Adapter::raise(dev, EVENT_MAILBOX);
-        }
+/// Sends what waits for `vf`, and sees to it that [`announce_arrived`] is called if the VF asks for that. True if something
+/// is to be sent and the VF holds its mailbox.
+pub(crate) fn flush(dev: &net::Device<Adapter>, hw: &Hw, state: &mut State, vf: u32) -> bool {
+    let flushed = with_mover(state, vf, |slot, pf| {
+        (slot.mover.flush(hw, pf), slot.mover.announcement())
+    });
+    let (busy, announce) = flushed.unwrap_or_default();
+    if announce {
+        Adapter::raise(dev, EVENT_MAILBOX);
     }
+    busy
 }
 
 /// The device is about to be reset: what stands still is kept in memory.
@@ -253,29 +253,38 @@ pub(crate) fn after_pf_reset(hw: &Hw, state: &mut State) {
     }
 }
 
-/// Sees to VFs that are not served until their guests have re-armed. Returns in how many milliseconds to call it again.
+/// Sees to VFs whose guests have rings to re-arm. Returns in how many milliseconds to call it again.
 pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Option<u32> {
-    let mut again = None;
+    let mut again: Option<u32> = None;
     for vf in 0..state.sw.num_vfs {
         with_mover(state, vf, |slot, pf| {
-            if !slot.mover.waits_for_guest() {
+            if !slot.mover.owes_rearm() {
                 slot.held = None;
                 return;
             }
             let since = *slot.held.get_or_insert_with(Instant::now);
+            let period = if slot.mover.waits_for_guest() {
+                REARM_PERIOD_MS
+            } else {
+                // CAST: A second.
+                REARM_ANSWER_MS as u32
+            };
+            again = Some(again.unwrap_or(period).min(period));
             if since.elapsed().as_millis() < REARM_ANSWER_MS {
-                again = Some(REARM_PERIOD_MS);
                 return;
             }
-            if net::ratelimit() {
+            if slot.mover.waits_for_guest() && net::ratelimit() {
                 dev_warn!(
                     dev.parent(),
                     "VF {}: its driver did not re-arm its rings in time\n",
                     vf
                 );
             }
-            slot.mover.serve_now(&dev.data().hw, pf);
-            slot.held = None;
+            if slot.mover.waits_for_guest() {
+                slot.mover.serve_now(&dev.data().hw, pf);
+            }
+            slot.mover.remind(&dev.data().hw, pf);
+            slot.held = Some(Instant::now());
         });
     }
     again
@@ -685,9 +694,9 @@ impl Provider for Handle {
         });
     }
 
-    fn marks(&self) -> bool {
-        self.with_dev(|dev| self.with(dev, |_, slot, _| slot.mover.marking() == Marking::On))
-            .unwrap_or(false)
+    fn marks(&self) -> u32 {
+        self.with_dev(|dev| self.with(dev, |_, slot, _| slot.mover.marks()))
+            .unwrap_or(0)
     }
 
     fn stop_marking(&self) {
@@ -701,32 +710,22 @@ impl Provider for Handle {
     fn rings(&self, rings: &mut Rings) -> Result {
         self.with_dev(|dev| {
             self.with(dev, |hw, slot, pf| {
-                let complete = slot.mover.rings(hw, pf)?;
-                let state = slot.mover.state();
+                let written = slot.mover.rings(hw, pf)?;
                 *rings = pin_init::zeroed();
-                rings.complete = complete.into();
-                rings.queues = state.pairs() as u32;
-                let from = state.rx.iter().zip(&state.registrations);
-                for (to, (rx, guest)) in rings.rx.iter_mut().zip(from) {
-                    if rx.enabled() {
-                        to.base = rx.base;
-                        to.length = rx.length;
-                        to.head = rx.head;
-                        to.tail = rx.tail;
-                        to.shadow = guest.map_or(0, |g| g.shadow());
-                        to.buffer_len = guest.map_or(0, |g| g.buffer_len);
-                    }
+                rings.complete = written.complete.into();
+                rings.queues = slot.mover.state().pairs() as u32;
+                for (to, rx) in rings.rx.iter_mut().zip(&written.rx) {
+                    to.base = rx.base;
+                    to.length = rx.length;
+                    to.head = rx.head;
+                    to.tail = rx.tail;
+                    to.shadow = rx.shadow;
+                    to.buffer_len = rx.buffer_len;
                 }
-                for (to, tx) in rings.tx.iter_mut().zip(&state.tx) {
-                    if tx.enabled() {
-                        to.base = tx.base;
-                        to.length = tx.length;
-                        to.writeback = if tx.writeback & 1 != 0 {
-                            tx.writeback & !1
-                        } else {
-                            0
-                        };
-                    }
+                for (to, tx) in rings.tx.iter_mut().zip(&written.tx) {
+                    to.base = tx.base;
+                    to.length = tx.length;
+                    to.writeback = tx.writeback;
                 }
                 Ok(())
             })?

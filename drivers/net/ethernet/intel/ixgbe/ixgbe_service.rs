@@ -100,6 +100,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             if let Some(ms) = ixgbe_migration::check_held(dev, state) {
                 period = period.min(ms);
             }
+            ixgbe_sriov::age_mailboxes(state);
         }
         if running && state.sw.up {
             if events & EVENT_LINK != 0 || !state.link.up {

@@ -13,7 +13,11 @@ use crate::{
 use kernel::{
     device::Core,
     pci,
-    prelude::*, //
+    prelude::*,
+    time::{
+        Delta,
+        Instant, //
+    }, //
 };
 use libixgbe::{
     mbx::pf as mailbox,
@@ -44,6 +48,9 @@ use nic::{
     }, //
 };
 
+/// Time between two looks at what lies unread in the mailboxes: as long as a driver waits for an answer
+/// (`IXGBE_VF_MBX_INIT_TIMEOUT`).
+const MAILBOX_AGE: Delta = Delta::from_secs(1);
 /// EtherType of a VLAN tag.
 const ETH_P_8021Q: u16 = 0x8100;
 
@@ -239,17 +246,23 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
             _ => {}
         }
     }
-    state.sw.flush_pings(hw, &mut state.vfs);
-    ixgbe_migration::flush(dev, hw, state);
-    let State { vfs, health, .. } = state;
     let mut again = false;
-    for (vf, v) in (0u32..).zip(vfs.iter()) {
-        again |= health.waits(
-            vf,
-            busy >> (vf & 63) & 1 != 0 || v.ping_pending && !v.stands,
-        );
+    for vf in 0..state.sw.num_vfs {
+        let busy = ixgbe_migration::flush(dev, hw, state, vf) || busy >> (vf & 63) & 1 != 0;
+        again |= state.health.waits(vf, busy);
     }
     again
+}
+
+/// Lets what lies unread in the mailboxes grow old, once a second at most.
+pub(crate) fn age_mailboxes(state: &mut State) {
+    if state.mailbox_age.elapsed() < MAILBOX_AGE {
+        return;
+    }
+    state.mailbox_age = Instant::now();
+    for vf in state.vfs.iter_mut() {
+        vf.outbox.grow_old();
+    }
 }
 
 /// Runs `f` on a VF's state under the lock over all configuration of VFs.

@@ -9,14 +9,17 @@
 use crate::{
     adapter::{
         Adapter,
+        Events,
         State, //
     },
     updown, //
 };
 use kernel::prelude::*;
 use libixgbe::{
+    mbx::vf::Error as MbxError,
     mbx_ext::{
         self,
+        Done,
         MarkingReply,
         PfMessage,
         RegisterQueue,
@@ -44,6 +47,10 @@ const DRAIN_TRIES: u32 = 200;
 #[derive(Default)]
 pub(crate) struct Migration {
     marking: Option<Marking>,
+    /// Which restore was done last.
+    done: Done,
+    /// What the answer to it says: queue pairs re-armed, and frames taken before.
+    restored: (u32, u32),
     /// Times that this function woke up on a host, by the PF's word.
     pub(crate) migrations: u64,
     /// Queue pairs re-armed.
@@ -93,12 +100,23 @@ impl Adapter {
                 marking: 0,
                 reserved: [0; 5],
             });
-            match st.vf.mbx.exchange_words(&self.hw, &msg.words()) {
-                Ok(answer) => marking |= answer.get(10).copied().unwrap_or(0),
-                Err(e) => {
+            let answer = st.vf.mbx.exchange_words(&self.hw, &msg.words());
+            // Without an answer the PF may have registered the queue, and count on it.
+            marking |= mbx_ext::marking_after(&answer);
+            match answer {
+                Ok(_) => {}
+                Err(e @ (MbxError::Nack | MbxError::NotClearToSend)) => {
                     dev_warn!(
                         dev.parent(),
                         "PF refused queue {}: {:?}; migration falls back to all memory\n",
+                        i,
+                        e
+                    );
+                }
+                Err(e) => {
+                    dev_warn!(
+                        dev.parent(),
+                        "no answer for queue {}: {:?}; migration may fall back to all memory\n",
                         i,
                         e
                     );
@@ -160,11 +178,18 @@ impl Adapter {
         })
     }
 
-    /// Takes up the rings on another host: a queue whose head was taken back goes on; one that starts at 0 is re-armed.
+    /// Takes up the rings on another host: a queue whose head was taken back goes on; one that starts at 0 is re-armed. A
+    /// message that was done before is only answered: its rings are the device's again.
     ///
     /// The PF serves this function from its answer on. Only then goes out what waits to be sent: what it brings about
-    /// finds all rings with buffers.
+    /// finds all rings with buffers. What cannot be re-armed costs a reset; its queue stays off until then, because the ring
+    /// of before would be sent from, or filled, again.
     fn restore(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) {
+        if !st.migration.done.is_new(m) {
+            let done = restore_done(m.generation, st.migration.restored);
+            let _ = st.vf.mbx.exchange_words(&self.hw, &done.words());
+            return;
+        }
         st.migration.migrations += 1;
         // The logging session was that of the host left behind; this one asks anew if it needs marks.
         st.migration.set_marking(false);
@@ -172,25 +197,26 @@ impl Adapter {
         // The registers of this host count from elsewhere.
         st.hw_stats.rebase(&self.hw);
         let rearms = m.rearm_rx | m.rearm_tx != 0 && st.up.is_some();
-        let (mut rearmed, mut frames) = (0, 0);
+        let mut rearmed = (0, 0);
         if rearms {
             // The stack keeps its frames while rings change places.
             dev.tx_disable();
-            (rearmed, frames) = self.rearm_rx(st, m);
-            st.migration.rearms += u64::from(rearmed);
+            let Ok(done) = self.rearm_rx(dev, st, m) else {
+                self.reset_instead(dev);
+                return;
+            };
+            rearmed = done;
+            st.migration.rearms += u64::from(rearmed.0);
         }
-        let done = VfMessage::RestoreDone(RestoreDone {
-            head: mbx_ext::VF_RESTORE_DONE,
-            version: EXT_VERSION,
-            generation: m.generation,
-            rearmed,
-            frames,
-            reserved: [0; 11],
-        });
-        // Without an answer the PF serves this function after a time of its own.
+        st.migration.restored = rearmed;
+        let done = restore_done(m.generation, rearmed);
+        // Without an answer the PF asks again, and serves this function after a time of its own.
         let _ = st.vf.mbx.exchange_words(&self.hw, &done.words());
         if rearms {
-            self.rearm_tx(dev, st, m);
+            if self.rearm_tx(dev, st, m).is_err() {
+                self.reset_instead(dev);
+                return;
+            }
             dev.tx_wake_all();
         }
         if let Some(up) = &st.up {
@@ -202,11 +228,23 @@ impl Adapter {
         self.arrived(dev, st);
     }
 
-    /// Re-arms the Rx queues that `m` names. Returns how many queue pairs it names, and how many frames were taken before.
-    fn rearm_rx(&self, st: &mut State, m: &Restore) -> (u32, u32) {
+    /// A ring could not be re-armed: this function is reset, with the queue still off.
+    fn reset_instead(&self, dev: &Device<Adapter>) {
+        dev_warn!(dev.parent(), "rings not re-armed, resetting instead\n");
+        self.events.set(Events::RESET);
+        dev.schedule_service(0);
+    }
+
+    /// Re-arms the Rx queues that `m` names and that stand. Returns how many queue pairs it names, and how many frames were
+    /// taken before.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a ring holds what the poll does not take: it is left as it is.
+    fn rearm_rx(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> Result<(u32, u32)> {
         let count = st.rx_ring_count;
         let Some(up) = &mut st.up else {
-            return (0, 0);
+            return Ok((0, 0));
         };
         let (mut pairs, mut frames) = (0u32, 0u32);
 
@@ -215,28 +253,37 @@ impl Adapter {
             if (m.rearm_rx | m.rearm_tx) & bit != 0 {
                 pairs += 1;
             }
-            if m.rearm_rx & bit == 0 {
+            if !Done::rearms_rx(&self.hw, m, i) {
                 continue;
             }
             // First what was received before the stop: it lies in memory, the poll takes it as always.
             let head = m.heads.get(i as usize).copied().unwrap_or(0) & 0xFFFF;
-            frames = frames.wrapping_add(self.drain(i, napi, head, count));
+            frames = frames.wrapping_add(self.drain(i, napi, head, count)?);
             napi.disable();
-            if let Some(v) = napi.data_mut() {
-                v.rx.rearm(&self.hw, self.rx_stats.get(i as usize));
-            }
+            let enabled = napi
+                .data_mut()
+                .is_none_or(|v| v.rx.rearm(&self.hw, self.rx_stats.get(i as usize)));
             napi.enable();
+            if !enabled {
+                // As when the interface comes up: some parts confirm only with a link.
+                dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
+            }
         }
-        (pairs, frames)
+        Ok((pairs, frames))
     }
 
-    /// Re-arms the Tx queues that `m` names, those for XDP among them.
-    fn rearm_tx(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) {
+    /// Re-arms the Tx queues that `m` names and that stand, those for XDP among them.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a queue was not re-armed. It is off: started as it is, its ring would be sent from the beginning, which is
+    /// memory that is no longer its own.
+    fn rearm_tx(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> Result {
         let count = st.tx_ring_count;
-        let named = |queue: u32| m.rearm_tx & 1u32.checked_shl(queue).unwrap_or(0) != 0;
         let head = |queue: u32| m.heads.get(queue as usize).map_or(0, |h| h >> 16);
+        let mut result = Ok(());
         let Some(up) = &mut st.up else {
-            return;
+            return result;
         };
 
         for (i, napi) in (0u32..).zip(up.napis.iter_mut()) {
@@ -246,43 +293,67 @@ impl Adapter {
             dev.tx_disable();
             if let Some(v) = napi.data_mut() {
                 if let Some(mut queue) = dev.set_tx_queue(i, None) {
-                    if named(i) && head(i) < count {
-                        match v.tx.rearm(&mut queue.ring, head(i)) {
-                            // Not woken here: all queues are, at the end.
-                            Ok(sent) => v.account_tx(dev, sent, false),
-                            Err(_) => {
+                    if Done::rearms_tx(&self.hw, m, i) {
+                        let sent = if head(i) < count {
+                            v.tx.rearm(&mut queue.ring, head(i))
+                        } else {
+                            Err(EINVAL)
+                        };
+                        match sent {
+                            Ok(sent) => {
+                                // Not woken here: all queues are, at the end.
+                                v.account_tx(dev, sent, false);
+                                updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
+                                queue.tail.ring(v.tx.ring().next_to_use());
+                            }
+                            Err(e) => {
                                 dev_warn!(dev.parent(), "Tx queue {} not re-armed\n", i);
+                                result = Err(e);
                             }
                         }
-                        updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
-                        queue.tail.ring(v.tx.ring().next_to_use());
                     }
                     drop(dev.set_tx_queue(i, Some(queue)));
                 }
+                let named = |queue| Done::rearms_tx(&self.hw, m, queue);
                 if let Some(xdp) = v.xdp.as_mut().filter(|xdp| named(xdp.reg_idx)) {
                     let reg_idx = xdp.reg_idx;
-                    if let Ok(sent) = xdp.consumer.rearm(&mut xdp.producer, head(reg_idx)) {
-                        updown::enable_tx(&self.hw, QueueRegs::vf(reg_idx), xdp.producer.ring());
-                        xdp.tail.ring(xdp.producer.ring().next_to_use());
-                        v.account_xdp(dev, sent);
+                    let sent = if head(reg_idx) < count {
+                        xdp.consumer.rearm(&mut xdp.producer, head(reg_idx))
+                    } else {
+                        Err(EINVAL)
+                    };
+                    match sent {
+                        Ok(sent) => {
+                            let ring = xdp.producer.ring();
+                            updown::enable_tx(&self.hw, QueueRegs::vf(reg_idx), ring);
+                            xdp.tail.ring(ring.next_to_use());
+                            v.account_xdp(dev, sent);
+                        }
+                        Err(e) => {
+                            dev_warn!(dev.parent(), "XDP queue {} not re-armed\n", i);
+                            result = Err(e);
+                        }
                     }
                 }
             }
             napi.enable();
         }
+        result
     }
 
     /// Lets the poll take what was received, up to `head`; returns how many descriptors that were.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it does not get there: `head` is that of another ring, or the poll does not run.
     fn drain(
         &self,
         i: u32,
         napi: &nic::net::Napi<crate::vector::Vector>,
         head: u32,
         count: u32,
-    ) -> u32 {
-        let Some(stats) = self.rx_stats.get(i as usize) else {
-            return 0;
-        };
+    ) -> Result<u32> {
+        let stats = self.rx_stats.get(i as usize).ok_or(EINVAL)?;
         // CAST: Ring indices are below 4096.
         let start = stats.next_to_clean.get() as u32;
         // TIMEOUT: a poll of 64 frames takes well under a millisecond; a ring has 4096 at most.
@@ -294,12 +365,26 @@ impl Adapter {
             self.hw.msleep(1);
         }
         let now = stats.next_to_clean.get() as u32;
-        if now >= start {
+        if now != head {
+            return Err(EINVAL);
+        }
+        Ok(if now >= start {
             now - start
         } else {
             now.wrapping_add(count).wrapping_sub(start)
-        }
+        })
     }
+}
+
+fn restore_done(generation: u32, (rearmed, frames): (u32, u32)) -> VfMessage {
+    VfMessage::RestoreDone(RestoreDone {
+        head: mbx_ext::VF_RESTORE_DONE,
+        version: EXT_VERSION,
+        generation,
+        rearmed,
+        frames,
+        reserved: [0; 11],
+    })
 }
 
 fn marking_reply(generation: u32, marking: u32) -> VfMessage {

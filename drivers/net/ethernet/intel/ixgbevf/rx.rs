@@ -319,8 +319,9 @@ impl RxQueue {
 
     /// Moves the posted buffers to the front of the ring and enables the queue with its head at 0.
     ///
-    /// The queue is disabled, and what was received has been taken.
-    pub(crate) fn rearm(&mut self, hw: &Hw, stats: Option<&RxStats>) {
+    /// The queue is disabled, and what was received has been taken. Whether the hardware confirms that it is enabled; its
+    /// buffers are posted in any case, as when the interface comes up, since a full ring gets no other chance.
+    pub(crate) fn rearm(&mut self, hw: &Hw, stats: Option<&RxStats>) -> bool {
         // The rest of a frame that was cut by the stop will not come.
         if let Some(skb) = self.partial.take() {
             skb.free(nic::net::DropReason::HDR_TRUNC);
@@ -332,12 +333,13 @@ impl RxQueue {
             }
             descriptor(dma)
         });
-        self.enable(hw);
+        let enabled = self.enable(hw);
         self.tail.ring(posted);
         if let Some(stats) = stats {
             stats.next_to_clean.set(0);
             self.refill(stats);
         }
+        enabled
     }
 
     /// First descriptor that was not looked at.

@@ -35,6 +35,10 @@
 //! A PF message carries a generation number; an answer repeats it, so that a late answer to an earlier request is told
 //! from the one waited for. Nothing on the stop or save path waits for any of them.
 //!
+//! A number belongs to one message of one VF, over all hosts ([`UNIQUE`]). [`Restore`] has an effect that must not be had
+//! twice: it stays owed until it is answered or the VF is reset, over moves, and no other is sent before that; the PF
+//! repeats it under its number, and a VF that has done that number only answers ([`Done`]).
+//!
 //! The structs are plain dwords in the CPU's order, as the mailbox memory registers give them. What a VF sends is
 //! untrusted: addresses and lengths in a [`RegisterQueue`] are the guest's claim about its own memory, and are used only
 //! to read that guest's memory and only inside the ranges that VFIO was asked to log.
@@ -62,6 +66,10 @@ pub const API_VERSION_MIN: u32 = 0x0107;
 
 /// Version of the messages in this file. A message of another version is refused with `NACK`.
 pub const EXT_VERSION: u32 = 1;
+
+/// Bit of a message's number that says: no other message to this VF has the same number, on whatever host. Numbers travel with
+/// the VF. Those of a PF driver that did not carry them begin at 1 on each host, so they say nothing about a message.
+pub const UNIQUE: u32 = 1 << 31;
 
 /// Most queue pairs that one VF can have (16 pools of 8 queues).
 pub const MAX_QUEUES: usize = 8;
@@ -269,6 +277,42 @@ pub struct Restore {
     pub heads: [u32; MAX_QUEUES],
     /// Zero.
     pub reserved: [u32; 2],
+}
+
+/// What a VF's driver remembers of the restores that it was asked for, so that each is done once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done(Option<u32>);
+
+impl Done {
+    /// Whether this message is to be done; a repeated one is only to be answered.
+    pub fn is_new(&mut self, m: &Restore) -> bool {
+        let new = m.generation & UNIQUE == 0 || self.0 != Some(m.generation);
+        self.0 = Some(m.generation);
+        new
+    }
+
+    /// Whether Rx queue `i` of the VF whose registers these are is to be re-armed. The ring of a queue that runs is the
+    /// device's, whatever a message says.
+    pub fn rearms_rx(io: &impl crate::Regs, m: &Restore, i: u32) -> bool {
+        let named = m.rearm_rx & 1u32.checked_shl(i).unwrap_or(0) != 0;
+        named && io.read32(crate::regs::vfrxdctl(i)) & crate::regs::RXDCTL_ENABLE == 0
+    }
+
+    /// Likewise for a Tx queue.
+    pub fn rearms_tx(io: &impl crate::Regs, m: &Restore, i: u32) -> bool {
+        let named = m.rearm_tx & 1u32.checked_shl(i).unwrap_or(0) != 0;
+        named && io.read32(crate::regs::vftxdctl(i)) & crate::regs::TXDCTL_ENABLE == 0
+    }
+}
+
+/// Number of the marking in force by the answer to a [`RegisterQueue`], or 0. A driver whose answer was lost marks: the PF may
+/// have registered the queue, and count on it. Only a refusal says that it has not.
+pub fn marking_after(answer: &Result<Words, crate::mbx::vf::Error>) -> u32 {
+    match answer {
+        Ok([_, _, _, _, _, _, _, _, _, _, marking, ..]) => *marking,
+        Err(crate::mbx::vf::Error::Nack | crate::mbx::vf::Error::NotClearToSend) => 0,
+        Err(_) => UNIQUE,
+    }
 }
 
 /// The messages of one direction: an enum, decoded by type, and back to dwords.

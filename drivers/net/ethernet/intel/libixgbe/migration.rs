@@ -83,7 +83,8 @@ pub use restore::{
     program,
     resume,
     HeadRestore,
-    Restored, //
+    Restored,
+    Start, //
 };
 pub use state::*;
 

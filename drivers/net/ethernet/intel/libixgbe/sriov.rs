@@ -180,6 +180,17 @@ pub fn clear_head_writeback(io: &impl Regs, pools: Pools, vf: u32) {
     }
 }
 
+/// Takes away the lengths of Rx rings that do not run, which the reset of a VF leaves: a ring with a length was programmed
+/// by the driver that runs the VF now, and may have been written, whether it runs or not.
+pub fn clear_rx_lengths(io: &impl Regs, pools: Pools, vf: u32) {
+    let first = pools.first_queue(vf);
+    for q in first..first.saturating_add(pools.queues()) {
+        if io.read32(rxdctl(q)) & RXDCTL_ENABLE == 0 {
+            io.write32(rdlen(q), 0);
+        }
+    }
+}
+
 /// Limits what a VF sends to `mbps`, 0 for no limit, on a link of `link_mbps` (`ixgbe_set_vf_rate_limit`).
 fn set_rate_limit(io: &impl Regs, pools: Pools, vf: u32, link_mbps: u32, mbps: u32) {
     let factor = (link_mbps << RTTBCNRC_RF_INT_SHIFT)

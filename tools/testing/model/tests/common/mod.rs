@@ -270,6 +270,23 @@ impl<'a> RxRing<'a> {
         }
     }
 
+    /// What a driver does that is told to re-arm: all buffers are posted from index 0, where the queue starts.
+    pub(crate) fn rearm(&mut self) {
+        assert_eq!(
+            self.port.read32(self.registers.control) & regs::RXDCTL_ENABLE,
+            0,
+            "the ring of a running queue was rewritten"
+        );
+        self.queue.next = 0;
+        self.write(self.registers.head, 0);
+        self.set_tail(0);
+        self.enable(0);
+        for slot in 0..self.count {
+            self.refill(slot);
+        }
+        self.post();
+    }
+
     /// Switches VLAN stripping.
     pub(crate) fn strip_vlan(&self, on: bool) {
         self.enable(if on { regs::RXDCTL_VME } else { 0 });
@@ -370,6 +387,26 @@ impl<'a> TxRing<'a> {
     /// Takes descriptors back that the device was never told of.
     pub(crate) fn unsend(&mut self, descriptors: u32) {
         self.0.next = (self.next + self.count - descriptors) % self.count;
+    }
+
+    /// What a driver does that is told to re-arm: what was not sent, from `head` on, moves to the front.
+    pub(crate) fn rearm(&mut self, head: u32) {
+        assert_eq!(
+            self.port.read32(self.registers.control) & regs::TXDCTL_ENABLE,
+            0,
+            "the ring of a running queue was rewritten"
+        );
+        let unsent: Vec<_> = (0..(self.next + self.count - head) % self.count)
+            .map(|i| self.machine.load(self.slot(head + i), 16))
+            .collect();
+        self.0.next = 0;
+        self.write(self.registers.head, 0);
+        self.set_tail(0);
+        self.enable(0);
+        for descriptor in &unsent {
+            self.push(descriptor);
+        }
+        self.kick();
     }
 
     /// Puts descriptors into the ring without telling.

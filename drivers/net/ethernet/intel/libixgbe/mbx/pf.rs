@@ -61,6 +61,16 @@ pub fn message_pending(io: &impl Regs, vf: u32) -> bool {
     io.read32(pfmbicr(vf >> 4)) & (MBVFICR_VFREQ_VF1 << (vf & 15)) != 0
 }
 
+/// Whether the VF acknowledged a message and that was not dealt with.
+pub fn ack_pending(io: &impl Regs, vf: u32) -> bool {
+    io.read32(pfmbicr(vf >> 4)) & (MBVFICR_VFACK_VF1 << (vf & 15)) != 0
+}
+
+/// Whether the VF holds the mailbox: it writes a message, or reads one.
+pub fn held(io: &impl Regs, vf: u32) -> bool {
+    io.read32(pfmailbox(vf)) & PFMAILBOX_VFU != 0
+}
+
 fn lock(io: &impl Regs, vf: u32) -> Result<(), Busy> {
     io.write32(pfmailbox(vf), PFMAILBOX_PFU);
     if io.read32(pfmailbox(vf)) & PFMAILBOX_PFU != 0 {
@@ -102,8 +112,8 @@ pub fn write(io: &impl Regs, vf: u32, msg: &[u32]) -> Result<(), Busy> {
 
 /// Writes `msg` into the mailbox, which the PF owns, and gives it to the VF.
 fn send(io: &impl Regs, vf: u32, msg: &[u32]) {
-    clear_message(io, vf);
-    clear_ack(io, vf);
+    let events = MBVFICR_VFREQ_VF1 | MBVFICR_VFACK_VF1;
+    io.write32(pfmbicr(vf >> 4), events << (vf & 15));
     for (i, w) in (0u32..).zip(msg.iter().take(MBX_WORDS)) {
         io.write32(word(vf, i), *w);
     }

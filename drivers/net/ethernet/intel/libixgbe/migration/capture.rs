@@ -31,9 +31,8 @@ fn index(i: u32, length: u32, runs: bool) -> u32 {
 }
 
 /// A queue; one that does not run as what its driver has written of it so far, if that is a ring.
-fn rx_queue(io: &impl Regs, q: u32, rxdctl: u32) -> RxQueue {
+fn rx_queue(io: &impl Regs, q: u32, rxdctl: u32, length: u32) -> RxQueue {
     let runs = rxdctl & regs::RXDCTL_ENABLE != 0;
-    let length = io.read32(regs::rdlen(q));
     let rx = RxQueue {
         base: address(io, regs::rdbal(q), regs::rdbah(q)),
         length,
@@ -74,17 +73,24 @@ fn tx_queue(io: &impl Regs, q: u32, txdctl: u32) -> TxQueue {
 ///
 /// A queue that did not run is carried as well, because its driver may have been stopped while it programmed it; as
 /// [`RxQueue::OFF`] if what its registers hold is no ring, or it is one of those that make a running one refused.
-pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut VfState) {
+///
+/// Returns the Rx queues, one bit each, whose ring has a length: those that a driver of this VF has programmed.
+pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut VfState) -> u32 {
     let queues = state
         .rx
         .iter_mut()
         .zip(&mut state.tx)
         .zip(was.rxdctl.iter().zip(&was.txdctl));
+    let mut programmed = 0;
     for (i, ((rx, tx), (rxdctl, txdctl))) in (0..place.queues_per_pool).zip(queues) {
         let q = place.queue(i);
         let visible = (i as usize) < super::VISIBLE_PAIRS;
+        let length = io.read32(regs::rdlen(q));
+        if length != 0 {
+            programmed |= 1 << i;
+        }
         *rx = if visible || rxdctl & regs::RXDCTL_ENABLE != 0 {
-            rx_queue(io, q, *rxdctl)
+            rx_queue(io, q, *rxdctl, length)
         } else {
             RxQueue::OFF
         };
@@ -111,4 +117,5 @@ pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut Vf
         *word = io.read32(regs::pfmbmem(vf) + 4 * i);
     }
     state.filters.enabled = was.vfre || was.vfte;
+    programmed
 }

@@ -244,6 +244,9 @@ pub(super) fn mailbox(m: &format::Mailbox, out: &mut VfState) -> Result<(), Refu
         request: flags & format::MAILBOX_REQUEST != 0,
         pf_message: flags & format::MAILBOX_PF_MESSAGE != 0,
         cts: flags & format::MAILBOX_CTS != 0,
+        held: false,
+        ping: false,
+        number: 0,
         // Any content will do: the VF can write every dword by itself.
         words: m.words.map(|w| w.get()),
     };
@@ -372,6 +375,54 @@ pub(super) fn registrations(
         ensure(slot.is_none(), Refusal::Value(kind))?;
         *slot = Some(m);
     }
+    Ok(())
+}
+
+/// Only rings that ran, of a guest that can re-arm them, can have to be re-armed.
+pub(super) fn rearm(r: &format::Rearm, out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::REARM;
+    let flags = r.flags.get();
+    ensure(flags & !format::REARM_ALL == 0, Refusal::Reserved(kind))?;
+    let rearm = state::Rearm {
+        generation: r.generation.get(),
+        taken: flags & format::REARM_TAKEN != 0,
+        asked_rx: r.asked_rx.get(),
+        asked_tx: r.asked_tx.get(),
+        rx: r.rx.get(),
+        tx: r.tx.get(),
+    };
+    let bits = |runs: &mut dyn Iterator<Item = bool>| {
+        let ran = (0..32u32).zip(runs).filter(|(_, runs)| *runs);
+        ran.fold(0u32, |mask, (i, _)| mask | 1 << i)
+    };
+    let ran_rx = bits(&mut out.rx_queues().iter().map(state::RxQueue::enabled));
+    let ran_tx = bits(&mut out.tx_queues().iter().map(state::TxQueue::enabled));
+    let subset = |part: u32, whole: u32| part & !whole == 0;
+    let out_is_out = rearm.generation != 0
+        || rearm.asked_rx | rearm.asked_tx == 0 && !rearm.taken && rearm.rx | rearm.tx != 0;
+    ensure(
+        subset(rearm.rx, ran_rx)
+            && subset(rearm.tx, ran_tx)
+            && subset(rearm.asked_rx, rearm.rx)
+            && subset(rearm.asked_tx, rearm.tx)
+            && out_is_out
+            && out.identity.features & mbx_ext::FEATURE_MIGRATION != 0,
+        Refusal::Value(kind),
+    )?;
+    out.rearm = rearm;
+    Ok(())
+}
+
+pub(super) fn exchange(e: &format::Exchange, out: &mut VfState) -> Result<(), Refusal> {
+    let flags = e.flags.get();
+    ensure(
+        flags & !format::EXCHANGE_ALL == 0,
+        Refusal::Reserved(format::EXCHANGE),
+    )?;
+    out.mailbox.held = flags & format::EXCHANGE_HELD != 0;
+    out.mailbox.ping = flags & format::EXCHANGE_PING != 0;
+    // Any number will do: it is the guest's alone that its next one differs.
+    out.mailbox.number = e.number.get();
     Ok(())
 }
 

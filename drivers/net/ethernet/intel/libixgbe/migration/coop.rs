@@ -36,7 +36,10 @@ pub struct Coop {
     features: u32,
     queues: [Option<RegisterQueue>; MAX_QUEUES],
     marking: Marking,
-    generation: u32,
+    /// Last number given to a message of the PF. It travels with the VF, so that no host gives one twice.
+    number: u32,
+    /// Number of the request to mark that is in force, in a session.
+    asked: u32,
 }
 
 impl Coop {
@@ -46,15 +49,22 @@ impl Coop {
             features: 0,
             queues: [None; MAX_QUEUES],
             marking: Marking::Off,
-            generation: 0,
+            number: 0,
+            asked: 0,
         }
     }
 
-    /// Takes over what a migrated VF had agreed with its last host.
-    pub fn adopt(&mut self, features: u32, queues: &[Option<RegisterQueue>; MAX_QUEUES]) {
+    /// Takes over what a migrated VF had agreed with its last host, and the last number that it was told.
+    pub fn adopt(
+        &mut self,
+        features: u32,
+        queues: &[Option<RegisterQueue>; MAX_QUEUES],
+        number: u32,
+    ) {
         self.features = features;
         self.queues = *queues;
         self.marking = Marking::Off;
+        self.number = number;
     }
 
     /// A driver's reign ended: RESET message or FLR.
@@ -105,7 +115,7 @@ impl Coop {
             ..*queue
         });
         Ok(match self.marking {
-            Marking::Asked | Marking::Late | Marking::On => self.generation,
+            Marking::Asked | Marking::Late | Marking::On => self.asked,
             Marking::Off | Marking::Lost => 0,
         })
     }
@@ -118,13 +128,26 @@ impl Coop {
             return None;
         }
         self.marking = Marking::Asked;
-        Some(StartMarking::new(self.next_generation()))
+        self.asked = self.next_generation();
+        Some(StartMarking::new(self.asked))
+    }
+
+    /// The guest is told of a restore, and ends its marking then. The message to send after it, if the session goes on: from
+    /// the restore to the answer nobody marks.
+    pub fn restored(&mut self) -> Option<StartMarking> {
+        self.marking = match self.marking {
+            Marking::Off | Marking::Lost => return None,
+            Marking::Asked => Marking::Asked,
+            Marking::Late | Marking::On => Marking::Late,
+        };
+        self.asked = self.next_generation();
+        Some(StartMarking::new(self.asked))
     }
 
     /// The guest answered.
     pub fn reply(&mut self, reply: &MarkingReply) {
         if matches!(self.marking, Marking::Asked | Marking::Late)
-            && reply.generation == self.generation
+            && reply.generation == self.asked
             && reply.marking == 1
         {
             self.marking = Marking::On;
@@ -145,10 +168,24 @@ impl Coop {
         (was != Marking::Off && self.cooperates()).then(|| StopMarking::new(self.next_generation()))
     }
 
-    /// Number for the next PF message: never 0, and not the last one.
+    /// Number for the next PF message, other than all before. It has [`mbx_ext::UNIQUE`] set.
     pub fn next_generation(&mut self) -> u32 {
-        self.generation = self.generation.wrapping_add(1).max(1);
-        self.generation
+        self.number = self.number.wrapping_add(1) | mbx_ext::UNIQUE;
+        self.number
+    }
+
+    /// The last number, to be carried to the next host.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Number of the request by which the guest marks, 0 if it does not. Another number than at the last look: it did not
+    /// mark all the time.
+    pub const fn marks(&self) -> u32 {
+        match self.marking {
+            Marking::On => self.asked,
+            _ => 0,
+        }
     }
 
     /// Where the session stands.
@@ -156,16 +193,14 @@ impl Coop {
         self.marking
     }
 
-    /// Whether, for a VF stopped with these Rx queues running, the shadow arrays and the guest's marks name every page
-    /// that the device wrote since the guest answered.
-    pub fn knows_every_page(&self, running: impl Iterator<Item = bool>) -> bool {
+    /// Whether, for a stopped VF of whose Rx queues these were `used` since its driver began, the shadow arrays and the
+    /// guest's marks name every page that the device wrote since the guest answered.
+    pub fn knows_every_page(&self, used: impl Iterator<Item = bool>) -> bool {
         const NEED: u32 = mbx_ext::CAP_MARK | mbx_ext::CAP_SHADOW;
         let listed = |q: &Option<RegisterQueue>| q.is_some_and(|q| q.caps & NEED == NEED);
         self.marking == Marking::On
             && self.cooperates()
-            && running
-                .zip(&self.queues)
-                .all(|(runs, q)| !runs || listed(q))
+            && used.zip(&self.queues).all(|(used, q)| !used || listed(q))
     }
 }
 

@@ -88,7 +88,9 @@ fn known(kind: u16) -> bool {
         kind,
         format::IDENTITY
             ..=format::REGISTRATIONS
+                | format::REARM
                 | format::STATISTICS
+                | format::EXCHANGE
                 | format::LIMITS
                 | format::USE
                 | format::USED_UNICAST
@@ -134,12 +136,14 @@ fn store(tlv: &Tlv<'_>, pairs: &mut u32, out: &mut VfState) -> Result<(), Refusa
         }
         format::MULTICAST => check::multicast(tlv.array(super::MAX_MULTICAST)?, out),
         format::REGISTRATIONS => check::registrations(tlv.array(crate::mbx_ext::MAX_QUEUES)?, out),
+        format::REARM => check::rearm(tlv.one()?, out),
         format::STATISTICS => check::statistics(tlv.one()?, out),
         format::LIMITS => check::limits(tlv.one()?, out),
         format::USE => {
             *pairs = check::in_use(tlv.one()?, out)?;
             Ok(())
         }
+        format::EXCHANGE => check::exchange(tlv.one()?, out),
         // `known` has been asked.
         _ => Ok(()),
     }
@@ -150,7 +154,7 @@ fn mandatory(content: u16) -> core::ops::RangeInclusive<u16> {
     if content == format::CONTENT_COMPAT {
         format::IDENTITY..=format::POLICY
     } else {
-        // REGISTRATIONS is there only if the guest cooperates.
+        // REGISTRATIONS is there only if the guest cooperates, REARM only if it has rings to re-arm.
         format::IDENTITY..=format::MULTICAST
     }
 }

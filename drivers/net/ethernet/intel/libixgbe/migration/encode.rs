@@ -297,6 +297,19 @@ pub fn encode(state: &VfState, buffer: &mut [u8]) -> Result<usize, NoSpace> {
         )?;
     }
 
+    let r = &state.rearm;
+    if *r != super::Rearm::NONE {
+        let rearm = format::Rearm {
+            generation: U32::new(r.generation),
+            flags: U32::new(flag(r.taken, format::REARM_TAKEN)),
+            asked_rx: U32::new(r.asked_rx),
+            asked_tx: U32::new(r.asked_tx),
+            rx: U32::new(r.rx),
+            tx: U32::new(r.tx),
+        };
+        w.one(format::REARM, rearm.as_bytes())?;
+    }
+
     let s = &state.statistics;
     let statistics = format::Statistics {
         rx_packets: U64::new(s.rx_packets),
@@ -307,5 +320,14 @@ pub fn encode(state: &VfState, buffer: &mut [u8]) -> Result<usize, NoSpace> {
     };
     w.one(format::STATISTICS, statistics.as_bytes())?;
     limits(&mut w, state)?;
+    if m.number != 0 || m.held || m.ping {
+        let exchange = format::Exchange {
+            number: U32::new(m.number),
+            flags: U32::new(
+                flag(m.held, format::EXCHANGE_HELD) | flag(m.ping, format::EXCHANGE_PING),
+            ),
+        };
+        w.one(format::EXCHANGE, exchange.as_bytes())?;
+    }
     w.finish(format::CONTENT_STATE)
 }

@@ -64,8 +64,13 @@ pub const VLANS: u16 = 9;
 pub const MULTICAST: u16 = 10;
 /// Kind of an array of [`Registration`]: shadow arrays of a cooperating guest.
 pub const REGISTRATIONS: u16 = 11;
+/// Kind of [`Rearm`]: only if the guest has rings to re-arm. Without it the rings would be started under the guest's hands.
+pub const REARM: u16 = 13;
 /// Kind of [`Statistics`].
 pub const STATISTICS: u16 = KIND_OPTIONAL | 1;
+/// Kind of [`Exchange`]: only if there is anything to tell. A reader that skips it may ask the guest twice, or say
+/// something while the guest writes; the guest's driver then asks again after its timeout.
+pub const EXCHANGE: u16 = KIND_OPTIONAL | 3;
 
 /// Kind of [`Limits`], in both contents; absent if nothing is limited.
 pub const LIMITS: u16 = KIND_OPTIONAL | 2;
@@ -263,6 +268,47 @@ pub struct Registration {
     /// DMA address of the shadow array.
     pub shadow: U64,
 }
+
+/// Rings that the guest was asked to re-arm, or is to be asked, and has not. The queues are those that stand at index 0; their
+/// records say where they stood, and have ENABLE set.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Rearm {
+    /// Number of the [`crate::mbx_ext::Restore`] that is out, 0 if none is. No other is sent before it was answered.
+    pub generation: U32,
+    /// `REARM_*`
+    pub flags: U32,
+    /// Rx queues that it names and that still stand, one bit each.
+    pub asked_rx: U32,
+    /// Tx queues likewise.
+    pub asked_tx: U32,
+    /// All Rx queues that stand so.
+    pub rx: U32,
+    /// All Tx queues that stand so.
+    pub tx: U32,
+}
+
+/// [`Rearm::flags`]: the guest has acknowledged the message, and does what it says.
+pub const REARM_TAKEN: u32 = 1 << 0;
+/// All bits of version 1.
+pub const REARM_ALL: u32 = REARM_TAKEN;
+
+/// The conversation between PF and VF, beyond [`Mailbox`].
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Exchange {
+    /// Last number that a PF gave to one of its messages to this VF. The next host counts on.
+    pub number: U32,
+    /// `EXCHANGE_*`
+    pub flags: U32,
+}
+
+/// [`Exchange::flags`]: the VF holds the mailbox: it writes a request, or reads a message.
+pub const EXCHANGE_HELD: u32 = 1 << 0;
+/// [`Exchange::flags`]: the VF is to be told that something changed.
+pub const EXCHANGE_PING: u32 = 1 << 1;
+/// All bits of version 1.
+pub const EXCHANGE_ALL: u32 = EXCHANGE_HELD | EXCHANGE_PING;
 
 /// Counters of the VF since it was created, over all its hosts.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

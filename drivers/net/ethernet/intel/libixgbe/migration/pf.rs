@@ -33,11 +33,13 @@ use super::Stop;
 use crate::mbx::ApiVersion;
 use crate::mbx::XcastMode;
 use crate::mbx_ext::PfMessage;
+use crate::mbx_ext::Restore;
+use crate::mbx_ext::MAX_QUEUES;
 use crate::sriov::vf::LinkState;
+use crate::sriov::vf::Outbox;
 use crate::sriov::vf::Switch;
 use crate::sriov::vf::VfState as PfVf;
 use crate::Regs;
-use messages::Outbox;
 
 /// Frame of standard length without FCS (`ETH_FRAME_LEN`).
 const ETH_FRAME_LEN: u32 = 1514;
@@ -127,18 +129,43 @@ pub struct Resumed {
     pub arrived: bool,
 }
 
-/// A VF that runs, but whose guest has still to re-arm rings: until it has, no PF serves the VF's addresses. Its Rx gate
-/// is shut and nothing was announced, so that switches do not send here what would be dropped here.
-#[derive(Clone, Copy, Debug)]
-struct Hold {
-    /// Of the message that asks for it.
+/// A message that is out and asks the guest to re-arm rings. It has an effect, so no other is sent before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    /// Its number.
     generation: u32,
-    /// The addresses are to be announced then.
-    arrived: bool,
-    /// Rx queues that stand parked, one bit each.
+    /// Rx queues, one bit each, that it names and that stand parked.
     rx: u32,
     /// Tx queues likewise.
     tx: u32,
+    /// The guest has acknowledged it, and will do what it says, once.
+    taken: bool,
+}
+
+/// A VF that runs, but whose guest has still to re-arm rings. They stay as they are over moves and cancelled moves, until the
+/// guest has answered or resets the VF.
+///
+/// Until then no PF serves the addresses of a VF with an Rx ring among them. Its Rx gate is shut and nothing was announced, so
+/// that switches do not send here what would be dropped here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hold {
+    asked: Option<Asked>,
+    /// Rx queues that stand parked, one bit each, whether they were asked for or not.
+    rx: u32,
+    /// Tx queues likewise.
+    tx: u32,
+    /// The guest is asked on behalf of another host, and is to be told then that it is here now.
+    tell: bool,
+    /// The VF is not served yet.
+    waiting: bool,
+    /// The addresses are to be announced then.
+    arrived: bool,
+}
+
+impl Hold {
+    const fn owes(&self) -> bool {
+        self.asked.is_some() || self.rx | self.tx != 0
+    }
 }
 
 /// One VF's migration.
@@ -150,11 +177,6 @@ pub struct Mover {
     vlans: List<u16, MAX_VLANS>,
     /// Largest frame that the VF asked for, without FCS.
     max_frame: u32,
-    /// The VF has taken the last message of the PF.
-    acked: bool,
-    outbox: Outbox,
-    /// Sent, and neither acknowledged nor overwritten.
-    in_flight: Option<PfMessage>,
     /// What the guest counted: rings re-armed, frames saved by it.
     rearmed: (u64, u64),
     /// What the guest has still to do before the VF is served.
@@ -163,7 +185,48 @@ pub struct Mover {
     announce: bool,
     /// The device was reset since `state` was captured or programmed.
     stale: bool,
+    /// Rx queues, one bit each, whose ring the VF's driver has programmed.
+    programmed: u32,
     state: VfState,
+}
+
+/// What one Rx queue of a stopped VF may have written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RxWritten {
+    /// DMA address of the ring.
+    pub base: u64,
+    /// Bytes of the ring, 0: none.
+    pub length: u32,
+    /// Next descriptor that the device would have filled. Outside of the ring if nobody knows.
+    pub head: u32,
+    /// First descriptor that the device did not own. Likewise.
+    pub tail: u32,
+    /// DMA address of the shadow array, or 0.
+    pub shadow: u64,
+    /// Bytes that the DMA of one descriptor can touch.
+    pub buffer_len: u32,
+}
+
+/// What one Tx queue of a stopped VF may have written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TxWritten {
+    /// DMA address of the ring.
+    pub base: u64,
+    /// Bytes of the ring, 0: none.
+    pub length: u32,
+    /// DMA address of the head write-back, or 0.
+    pub writeback: u64,
+}
+
+/// What a stopped VF may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// This, and what the guest has marked, is all.
+    pub complete: bool,
+    /// Rx queues of the VF.
+    pub rx: [RxWritten; MAX_QUEUES],
+    /// Tx queues likewise.
+    pub tx: [TxWritten; MAX_QUEUES],
 }
 
 /// The receive address registers of a VF: its own, and its list.
@@ -275,17 +338,11 @@ impl Mover {
             coop: Coop::new(),
             vlans: List::new(0),
             max_frame: ETH_FRAME_LEN,
-            acked: true,
-            outbox: Outbox {
-                restore: None,
-                marking: None,
-                save: None,
-            },
-            in_flight: None,
             rearmed: (0, 0),
             hold: None,
             announce: false,
             stale: false,
+            programmed: 0,
             state: VfState::EMPTY,
         }
     }
@@ -314,8 +371,7 @@ impl Mover {
         self.coop.reset();
         self.vlans.clear();
         self.max_frame = ETH_FRAME_LEN;
-        self.outbox = Outbox::default();
-        self.in_flight = None;
+        self.hold = None;
     }
 
     /// Whether the VF runs is known to all who may touch its mailbox or its gates.
@@ -331,17 +387,17 @@ impl Mover {
     pub fn reset(&mut self, pf: &mut Pf<'_>) {
         self.enter(pf, Phase::Running);
         self.stale = false;
-        self.acked = true;
-        self.hold = None;
         self.announce = false;
         self.forget_driver();
+        if let Ok(vf) = pf.this_mut() {
+            vf.outbox = Outbox::new();
+        }
     }
 
     /// DMA logging begins. The guest's answer shows in [`Self::marking`].
-    pub fn start_marking(&mut self, io: &impl Regs, pf: &Pf<'_>) {
+    pub fn start_marking(&mut self, io: &impl Regs, pf: &mut Pf<'_>) {
         if let Some(message) = self.coop.start() {
-            self.outbox.put(PfMessage::StartMarking(message));
-            self.flush(io, pf);
+            self.say(io, pf, PfMessage::StartMarking(message));
         }
     }
 
@@ -350,12 +406,38 @@ impl Mover {
         self.coop.give_up_waiting()
     }
 
+    /// Number of the request by which the guest marks, 0 if it does not. If it is another one than at the last look, there was
+    /// a time in between in which nobody marked.
+    pub fn marks(&self) -> u32 {
+        self.coop.marks()
+    }
+
     /// DMA logging ended.
-    pub fn stop_marking(&mut self, io: &impl Regs, pf: &Pf<'_>) {
-        self.outbox.marking = None;
+    pub fn stop_marking(&mut self, io: &impl Regs, pf: &mut Pf<'_>) {
+        if let Ok(vf) = pf.this_mut() {
+            vf.outbox.drop_marking();
+        }
         if let Some(message) = self.coop.stop() {
-            self.outbox.put(PfMessage::StopMarking(message));
-            self.flush(io, pf);
+            self.say(io, pf, PfMessage::StopMarking(message));
+        }
+    }
+
+    /// Queues a message and sends what can be sent.
+    fn say(&mut self, io: &impl Regs, pf: &mut Pf<'_>, message: PfMessage) {
+        if let Ok(vf) = pf.this_mut() {
+            vf.outbox.put(message);
+        }
+        self.flush(io, pf);
+    }
+
+    /// Queues a restore; the marking that it ends at the guest is asked for again.
+    fn say_restore(&mut self, pf: &mut Pf<'_>, message: Restore) {
+        let marking = self.coop.restored();
+        if let Ok(vf) = pf.this_mut() {
+            vf.outbox.put(PfMessage::Restore(message));
+            if let Some(message) = marking {
+                vf.outbox.put(PfMessage::StartMarking(message));
+            }
         }
     }
 }

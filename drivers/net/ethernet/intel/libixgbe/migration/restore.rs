@@ -4,6 +4,7 @@
 //! No public source says whether a head register takes a value other than 0, so it is tried and read back, queue by
 //! queue; what cannot be taken back is re-armed by a guest that offered it, or the whole VF is made to reset itself.
 
+use super::quiesce::VMOLR_ACCEPT;
 use super::state::RxQueue;
 use super::state::TxQueue;
 use super::state::VfState;
@@ -190,6 +191,10 @@ pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
         if visible && !tx.enabled() {
             Queue::tx(q).set_idle(io, tx.head, tx.tail, tx.control());
         }
+        if !visible {
+            // Left by a former user; a ring with a length would be taken for one of this VF's driver.
+            io.write32(regs::rdlen(q), 0);
+        }
     }
     // The reset of this host's VF before the move is none of the guest's: RSTD, cleared by reading, would make its driver
     // take the PF for reset. INF: that the alias clears it too; if not, the driver looks at its link once more.
@@ -219,31 +224,96 @@ pub(super) fn open_rx_gate(io: &impl Regs, vf: u32) {
     io::modify(io, regs::vfre(vf / 32), bit, bit);
 }
 
-/// Starts the queues and says which could not be started at their head.
+/// How a stopped VF is set going.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// What frames the pool takes, as VMOLR bits. By this host's policy of today; other bits of VMOLR stay.
+    pub accept: u32,
+    /// Whether the VF may receive (VFRE).
+    pub receive: bool,
+    /// Whether it may send (VFTE).
+    pub send: bool,
+    /// By which means heads come back.
+    pub wanted: HeadRestore,
+    /// Rx and Tx queues, one bit each, that stand parked since an earlier start: their guest was asked to re-arm them and
+    /// does so with the heads that it was told then. They are not started.
+    pub parked: (u32, u32),
+    /// Rx and Tx queues that have stopped. One that has not keeps its head, and is let go on.
+    pub stopped: (u32, u32),
+}
+
+/// What became of one queue.
+enum Begun {
+    /// It runs, and waits for its tail.
+    AtHead,
+    /// It never stopped.
+    RunsOn,
+    /// It stands at head 0 for its guest to re-arm.
+    Parked,
+}
+
+impl Queue {
+    fn begin(
+        &self,
+        io: &(impl Regs + Delay),
+        (head, dctl): (u32, u32),
+        (parked, stopped, write): (bool, bool, bool),
+        sure: &mut bool,
+    ) -> Begun {
+        if !parked && !stopped {
+            // ENABLE may have been taken from it.
+            io.write32(self.dctl, dctl);
+            return Begun::RunsOn;
+        }
+        if !parked && write && self.start_at(io, head, dctl, sure) {
+            return Begun::AtHead;
+        }
+        self.park(io);
+        Begun::Parked
+    }
+}
+
+/// Rx and Tx queues, one bit each.
+#[derive(Clone, Copy, Default)]
+struct Masks {
+    rx: u32,
+    tx: u32,
+}
+
+/// Starts the queues and says which could not be started at their head, and which wait for their tails.
 fn start_queues(
     io: &(impl Regs + Delay),
     place: &Place<'_>,
     state: &VfState,
-    write: bool,
-) -> (u32, u32) {
-    let (mut rearm_rx, mut rearm_tx) = (0, 0);
+    start: &Start,
+) -> (Masks, Masks) {
+    let write = matches!(start.wanted, HeadRestore::Auto | HeadRestore::Write);
+    let (mut rearm, mut tails) = (Masks::default(), Masks::default());
     // RDH and TDH are documented apart, so each must show it.
     let (mut sure_rx, mut sure_tx) = (false, false);
+    let note = |begun, i: u32, rearm: &mut u32, tails: &mut u32| match begun {
+        Begun::AtHead => *tails |= 1 << i,
+        Begun::RunsOn => (),
+        Begun::Parked => *rearm |= 1 << i,
+    };
     for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
-        let queue = Queue::rx(place.queue(i));
-        if rx.enabled() && !(write && queue.start_at(io, rx.head, rx.rxdctl, &mut sure_rx)) {
-            queue.park(io);
-            rearm_rx |= 1 << i;
+        let bit = |mask: u32| mask >> i & 1 != 0;
+        if rx.enabled() {
+            let how = (bit(start.parked.0), bit(start.stopped.0), write);
+            let queue = Queue::rx(place.queue(i));
+            let begun = queue.begin(io, (rx.head, rx.rxdctl), how, &mut sure_rx);
+            note(begun, i, &mut rearm.rx, &mut tails.rx);
         }
-        let queue = Queue::tx(place.queue(i));
-        // An interrupted one may lack a context, see `TxQueue::INTERRUPTED`.
-        let write = write && !tx.interrupted();
-        if tx.enabled() && !(write && queue.start_at(io, tx.head, tx.control(), &mut sure_tx)) {
-            queue.park(io);
-            rearm_tx |= 1 << i;
+        if tx.enabled() {
+            // An interrupted one may lack a context, see `TxQueue::INTERRUPTED`.
+            let write = write && !tx.interrupted();
+            let how = (bit(start.parked.1), bit(start.stopped.1), write);
+            let queue = Queue::tx(place.queue(i));
+            let begun = queue.begin(io, (tx.head, tx.control()), how, &mut sure_tx);
+            note(begun, i, &mut rearm.tx, &mut tails.tx);
         }
     }
-    (rearm_rx, rearm_tx)
+    (rearm, tails)
 }
 
 /// Stops whatever runs; a driver that resets itself programs everything anew.
@@ -258,27 +328,24 @@ fn stop_all(io: &(impl Regs + Delay), place: &Place<'_>) {
 /// been lost. Buffers come before steering, which brings frames for them; the VF's address comes before what waits to be
 /// sent, which the anti-spoofing check would throw away.
 ///
-/// `vmolr` is the pool's VMOLR and `gates` whether it may receive (VFRE) and send (VFTE), all three by this host's
-/// policy. The caller then tells the guest what the result asks for: re-arm, and opens VFRE when that is done, see
+/// The caller then tells the guest what the result asks for: re-arm, and opens VFRE when that is done, see
 /// [`Restored::waits_for_guest`]; or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
 pub fn resume(
     io: &(impl Regs + Delay),
     place: &Place<'_>,
     state: &VfState,
-    vmolr: u32,
-    gates: (bool, bool),
-    wanted: HeadRestore,
+    start: &Start,
 ) -> Restored {
-    let may_write = matches!(wanted, HeadRestore::Auto | HeadRestore::Write);
-    let (mut rearm_rx, mut rearm_tx) = if wanted == HeadRestore::Reset {
+    let wanted = start.wanted;
+    let (mut rearm, mut tails) = if wanted == HeadRestore::Reset {
         stop_all(io, place);
-        (0, 0)
+        Default::default()
     } else {
-        start_queues(io, place, state, may_write)
+        start_queues(io, place, state, start)
     };
     let mut way = match wanted {
         HeadRestore::Reset => HeadRestore::Reset,
-        _ if rearm_rx | rearm_tx == 0 => HeadRestore::Write,
+        _ if rearm.rx | rearm.tx == 0 => HeadRestore::Write,
         _ if state.guest_offers(mbx_ext::CAP_REARM) => HeadRestore::Rearm,
         _ => HeadRestore::Reset,
     };
@@ -288,34 +355,33 @@ pub fn resume(
     }
     if way == HeadRestore::Reset {
         stop_all(io, place);
-        (rearm_rx, rearm_tx) = (0, 0);
+        (rearm, tails) = Default::default();
     }
 
     let restored = Restored {
         way,
-        rearm_rx,
-        rearm_tx,
+        rearm_rx: rearm.rx,
+        rearm_tx: rearm.tx,
     };
     let (row, bit) = place.gate();
-    if gates.0 && !restored.waits_for_guest() {
+    if start.receive && !restored.waits_for_guest() {
         open_rx_gate(io, place.vf);
     }
-    if gates.1 {
+    if start.send {
         io::modify(io, regs::vfte(row), bit, bit);
     }
-    let goes_on = way != HeadRestore::Reset;
     for (i, rx) in (0..place.queues_per_pool).zip(&state.rx) {
-        if goes_on && rx.enabled() && rearm_rx >> i & 1 == 0 {
+        if tails.rx >> i & 1 != 0 {
             io.write32(regs::rdt(place.queue(i)), rx.tail);
         }
     }
-    io.write32(regs::vmolr(place.vf), vmolr);
+    io::modify(io, regs::vmolr(place.vf), VMOLR_ACCEPT, start.accept);
     for rar in place.rars {
         let (reg, bit) = place.mpsar(*rar);
         io.write32(reg, bit);
     }
     for (i, tx) in (0..place.queues_per_pool).zip(&state.tx) {
-        if goes_on && tx.enabled() && rearm_tx >> i & 1 == 0 {
+        if tails.tx >> i & 1 != 0 {
             io.write32(regs::tdt(place.queue(i)), tx.tail);
         }
     }

@@ -303,6 +303,12 @@ pub struct Mailbox {
     pub pf_message: bool,
     /// Clear to send.
     pub cts: bool,
+    /// The VF holds the mailbox: it was stopped while it wrote a request, or read a message.
+    pub held: bool,
+    /// The VF is to be told that something changed.
+    pub ping: bool,
+    /// Last number that a PF gave to one of its messages to this VF, 0 if none did.
+    pub number: u32,
     /// PFMBMEM
     pub words: [u32; MBX_WORDS],
 }
@@ -339,6 +345,35 @@ pub struct Statistics {
     pub tx_bytes: u64,
 }
 
+/// What of re-arming its rings a guest still owes, see [`super::format::Rearm`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rearm {
+    /// Number of the message that is out, 0 if none is.
+    pub generation: u32,
+    /// The guest has acknowledged it.
+    pub taken: bool,
+    /// Rx queues that it names and that stand parked.
+    pub asked_rx: u32,
+    /// Tx queues likewise.
+    pub asked_tx: u32,
+    /// All Rx queues that stand parked.
+    pub rx: u32,
+    /// All Tx queues likewise.
+    pub tx: u32,
+}
+
+impl Rearm {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        generation: 0,
+        taken: false,
+        asked_rx: 0,
+        asked_tx: 0,
+        rx: 0,
+        tx: 0,
+    };
+}
+
 /// A whole stopped VF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VfState {
@@ -360,6 +395,8 @@ pub struct VfState {
     pub filters: Filters,
     /// Shadow arrays, by Rx queue.
     pub registrations: [Option<RegisterQueue>; MAX_QUEUES],
+    /// Rings that the guest has still to re-arm.
+    pub rearm: Rearm,
     /// Counters.
     pub statistics: Statistics,
 }
@@ -400,6 +437,9 @@ impl VfState {
             request: false,
             pf_message: false,
             cts: false,
+            held: false,
+            ping: false,
+            number: 0,
             words: [0; MBX_WORDS],
         },
         filters: Filters {
@@ -411,6 +451,7 @@ impl VfState {
             multicast: List::new(0),
         },
         registrations: [None; MAX_QUEUES],
+        rearm: Rearm::NONE,
         statistics: Statistics {
             rx_packets: 0,
             rx_bytes: 0,

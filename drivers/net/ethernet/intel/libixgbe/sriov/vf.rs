@@ -5,12 +5,17 @@
 
 mod filters;
 mod messages;
+mod outbox;
 mod policy;
 mod pool;
 
 pub use messages::{
     reply,
     Handled, //
+};
+pub use outbox::{
+    Lies,
+    Outbox, //
 };
 pub use pool::{
     Pool,
@@ -130,8 +135,8 @@ pub struct VfState {
     pub frame: u32,
     /// Multicast hashes.
     pub mc: McHashes,
-    /// The PF wants to say that something changed and could not yet.
-    pub ping_pending: bool,
+    /// What the PF has to say, and what lies in the mailbox.
+    pub outbox: Outbox,
     /// The VF stands still for its migration: its mailbox and its gates are left as they are.
     pub stands: bool,
     /// It runs, but is not served yet: its guest has rings to re-arm after a move.
@@ -178,7 +183,7 @@ impl VfState {
             vlans: Vlans::NONE,
             frame: 0,
             mc: McHashes::EMPTY,
-            ping_pending: false,
+            outbox: Outbox::new(),
             stands: false,
             held: false,
             last_stats: NONE,
@@ -375,6 +380,8 @@ impl Switch {
         state.frame = 0;
         state.api = ApiVersion::V10;
         state.features = 0;
+        // The mailbox's notes are gone, and the driver that comes looks at everything by itself.
+        state.outbox = Outbox::new();
         self.apply_vf(io, vf, state);
         self.clear_vf_vlans(io, vf);
         // VLAN 0 has an entry of its own, and the port VLAN was accepted when it was set.

@@ -578,7 +578,7 @@ fn crossing() {
     io.write32(regs::VFMAILBOX, regs::VFMAILBOX_REQ);
     bench.admin(0, |io, sw, v| {
         sw.ping(io, 0, v);
-        assert!(v.ping_pending);
+        assert!(v.outbox.ping_pending());
     });
     bench.pf_task();
     assert!(matches!(bench.last(), Handled::Done(Request::GetQueues)));

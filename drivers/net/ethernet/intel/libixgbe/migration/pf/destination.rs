@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A state is checked and put into a VF, and the VF runs: here after a move, or where it stopped if the move failed.
 
+use zerocopy::FromBytes;
+
 use super::api_of;
 use super::rars;
+use super::Asked;
 use super::Error;
 use super::Hold;
 use super::Mover;
@@ -16,7 +19,6 @@ use crate::mbx::McHashes;
 use crate::mbx::Request;
 use crate::mbx::XcastMode;
 use crate::mbx_ext;
-use crate::mbx_ext::PfMessage;
 use crate::mbx_ext::Restore;
 use crate::migration::announced;
 use crate::migration::check;
@@ -36,10 +38,12 @@ use crate::migration::HeadRestore;
 use crate::migration::Host;
 use crate::migration::Note;
 use crate::migration::Quiesced;
+use crate::migration::Rearm;
 use crate::migration::Refusal;
 use crate::migration::Restored;
+use crate::migration::Start;
 use crate::regs;
-use crate::sriov::vf::VMOLR_ACCEPT;
+use crate::sriov::vf::Outbox;
 use crate::Delay;
 use crate::Regs;
 
@@ -57,6 +61,28 @@ fn judge(
     check::against_host(out, pairs, host, &mut found);
     room::addresses(pf.switch, pf.vfs, pf.vf, out, &mut found);
     Ok(found)
+}
+
+/// Checksum in the header of a blob that was decoded.
+fn checksum(blob: &[u8]) -> u32 {
+    format::Header::ref_from_prefix(blob).map_or(0, |(header, _)| header.crc32c.get())
+}
+
+/// What a guest owes that came with its rings parked.
+fn carried(rearm: &Rearm) -> Option<Hold> {
+    let asked = Asked {
+        generation: rearm.generation,
+        rx: rearm.asked_rx,
+        tx: rearm.asked_tx,
+        taken: rearm.taken,
+    };
+    let hold = Hold {
+        asked: (asked.generation != 0).then_some(asked),
+        rx: rearm.rx,
+        tx: rearm.tx,
+        ..Hold::default()
+    };
+    hold.owes().then_some(hold)
 }
 
 impl Mover {
@@ -116,6 +142,8 @@ impl Mover {
         let mut state = VfState::EMPTY;
         judge(pf, &host, blob, format::CONTENT_STATE, &mut state)?.result()?;
         state.tx = state.tx.map(TxQueue::unbatched);
+        // What a former use of this VF has left to be said is none of this one's.
+        pf.this_mut()?.outbox = Outbox::new();
 
         if self.is_used(pf)? {
             pf.switch.vf_reset_event(io, pf.vfs, pf.vf);
@@ -135,13 +163,22 @@ impl Mover {
         let place = pf.place(&rars);
         steering_off(io, &place, was.vmolr);
         program(io, &place, &state);
+        // A host that did not carry numbers: the checksum of its state is as good as any.
+        let number = match state.mailbox.number {
+            0 => checksum(blob) | mbx_ext::UNIQUE,
+            number => number,
+        };
         self.coop
-            .adopt(state.identity.features, &state.registrations);
+            .adopt(state.identity.features, &state.registrations, number);
         self.vlans = state.filters.vlans;
         self.max_frame = state.identity.max_frame;
-        self.acked = true;
+        self.hold = carried(&state.rearm);
         self.state = state;
-        self.phase = Phase::Loaded(was);
+        self.phase = Phase::Loaded(Quiesced {
+            stopped_rx: u32::MAX,
+            stopped_tx: u32::MAX,
+            ..was
+        });
         Ok(())
     }
 
@@ -240,7 +277,9 @@ impl Mover {
             Phase::Loaded(was) => (was, true),
         };
         let restored = self.start(io, pf, &was, arrived)?;
-        if arrived && self.state.mailbox.request {
+        let m = &self.state.mailbox;
+        // One that holds the mailbox writes over its request, or comes back to it when it has read.
+        if arrived && m.request && !m.held {
             let what = pf.switch.handle_message(io, pf.vfs, pf.vf);
             self.handled(io, pf, &what);
         }
@@ -258,41 +297,53 @@ impl Mover {
     ) -> Result<Restored, Error> {
         let rars = rars(pf);
         let place = pf.place(&rars);
-        // Who was to be announced when the guest had re-armed is announced after this, too.
-        let arrived_before = self.hold.take().is_some_and(|hold| hold.arrived);
+        let before = self.hold.take().unwrap_or_default();
         self.enter(pf, Phase::Running);
         self.set_held(pf, false);
         // As the host's settings and the guest's requests are now, not as they were when the VF stopped.
         let now = pf.switch.pool(pf.this()?);
-        let vmolr = was.vmolr & !VMOLR_ACCEPT | now.vmolr;
-        let gates = (now.rx, now.tx);
-        let restored = restore::resume(io, &place, &self.state, vmolr, gates, pf.head_restore);
+        let start = Start {
+            accept: now.vmolr,
+            receive: now.rx,
+            send: now.tx,
+            wanted: pf.head_restore,
+            parked: (before.rx, before.tx),
+            stopped: (was.stopped_rx, was.stopped_tx),
+        };
+        let restored = restore::resume(io, &place, &self.state, &start);
         self.set_held(pf, restored.waits_for_guest());
-        if arrived && self.state.mailbox.pf_message {
-            // The memory holds the message; raising it again is all that was lost.
-            io.write32(regs::pfmailbox(pf.vf), regs::PFMAILBOX_STS);
-            self.acked = false;
+        if arrived {
+            self.raise_mailbox(io, pf)?;
         }
+        // Who was to be announced when the guest had re-armed is announced after this, too.
+        let arrives = arrived || before.waiting && before.arrived;
         if restored.way == HeadRestore::Reset {
             let (switch, vf) = (&*pf.switch, pf.vf);
             if let Some(state) = pf.vfs.get_mut(vf as usize) {
+                state.outbox.drop_restore();
                 switch.restart(io, vf, state);
             }
-        } else if arrived || restored.way == HeadRestore::Rearm {
-            let message = self.restore_message(&restored);
-            if restored.waits_for_guest() {
-                self.hold = Some(Hold {
-                    generation: message.generation,
-                    arrived: arrived || arrived_before,
-                    rx: restored.rearm_rx,
-                    tx: restored.rearm_tx,
-                });
+        } else {
+            let mut hold = Hold {
+                asked: before.asked,
+                rx: restored.rearm_rx,
+                tx: restored.rearm_tx,
+                tell: before.tell,
+                waiting: restored.waits_for_guest(),
+                arrived: arrives,
+            };
+            if let Some(asked) = hold.asked {
+                // The guest does what it was told before; only then is it told more.
+                hold.tell |= arrived && asked.taken;
+                self.hold = Some(hold);
+                self.ask_again(pf);
+            } else if arrived || restored.way == HeadRestore::Rearm {
+                self.hold = hold.owes().then_some(hold);
+                self.ask(pf, restored.rearm_rx, restored.rearm_tx);
             }
-            // Sent if the guest knows it, see `flush`.
-            self.outbox.put(PfMessage::Restore(message));
         }
-        if self.hold.is_none() {
-            self.announce |= arrived || arrived_before;
+        if !self.hold.is_some_and(|hold| hold.waiting) {
+            self.announce |= arrives;
         }
         // A guest whose link was switched off on its last host would not ask again: as when the administrator switches it on.
         let was_off = self.state.limits.link == Link::Disable;
@@ -306,7 +357,25 @@ impl Mover {
         Ok(restored)
     }
 
-    fn restore_message(&mut self, restored: &Restored) -> Restore {
+    /// Puts into the PF's book what lies in the mailbox of a VF that came from elsewhere, and tells the VF of it.
+    fn raise_mailbox(&mut self, io: &impl Regs, pf: &mut Pf<'_>) -> Result<(), Error> {
+        let vf = pf.vf;
+        let m = &self.state.mailbox;
+        let state = pf.this_mut()?;
+        let unread = m.pf_message.then_some(&m.words);
+        state.outbox.arrive(unread, m.held, m.request);
+        if m.ping || !m.cts {
+            // No event of the last host comes here: what the guest has not read of it, it would wait for in vain.
+            state.outbox.put_ping();
+        }
+        if m.pf_message && !m.held {
+            // The memory holds the message; raising it again is all that was lost.
+            io.write32(regs::pfmailbox(vf), regs::PFMAILBOX_STS);
+        }
+        Ok(())
+    }
+
+    fn restore_message(&self, generation: u32, rx: u32, tx: u32) -> Restore {
         let mut heads = [0; mbx_ext::MAX_QUEUES];
         for (to, (rx, tx)) in heads
             .iter_mut()
@@ -318,30 +387,126 @@ impl Mover {
         Restore {
             head: mbx_ext::PF_RESTORE,
             version: mbx_ext::EXT_VERSION,
-            generation: self.coop.next_generation(),
+            generation,
             queues: self.state.used_pairs(),
-            rearm_rx: restored.rearm_rx,
-            rearm_tx: restored.rearm_tx,
+            rearm_rx: rx,
+            rearm_tx: tx,
             heads,
             reserved: [0; 2],
         }
     }
 
-    /// Whether the VF runs and is not yet served, because its guest has rings to re-arm.
-    pub fn waits_for_guest(&self) -> bool {
-        self.hold.is_some() && !self.active()
+    /// Tells the guest that it runs, and which rings it is to re-arm. Sent if it knows the message, see
+    /// [`crate::sriov::vf::Outbox`].
+    fn ask(&mut self, pf: &mut Pf<'_>, rx: u32, tx: u32) {
+        let generation = self.coop.next_generation();
+        let message = self.restore_message(generation, rx, tx);
+        if let Some(hold) = self.hold.as_mut().filter(|_| rx | tx != 0) {
+            hold.asked = Some(Asked {
+                generation,
+                rx,
+                tx,
+                taken: false,
+            });
+        }
+        self.say_restore(pf, message);
     }
 
-    /// The guest has re-armed, or had its time to: the VF is served from here on.
-    pub fn serve_now(&mut self, io: &impl Regs, pf: &mut Pf<'_>) {
-        let Some(hold) = self.hold.take() else {
+    /// Sends what is out once more, if it neither lies in the mailbox nor was taken: under its number, so that a guest that
+    /// has done it does it no second time.
+    fn ask_again(&mut self, pf: &mut Pf<'_>) {
+        let Some(asked) = self.hold.and_then(|hold| hold.asked) else {
             return;
         };
+        let there = pf
+            .this()
+            .is_ok_and(|vf| vf.outbox.has_restore(asked.generation));
+        if !there && !asked.taken {
+            let message = self.restore_message(asked.generation, asked.rx, asked.tx);
+            self.say_restore(pf, message);
+        }
+    }
+
+    /// A second has passed since the guest was asked to re-arm rings. If it has taken the message and not answered, it is asked
+    /// again: its answer may be lost, or the message may be lost in it.
+    pub fn remind(&mut self, io: &impl Regs, pf: &mut Pf<'_>) {
+        if self.active() {
+            return;
+        }
+        let queues = pf.queues_per_pool();
+        let first = pf.vf.wrapping_mul(queues);
+        let parked = |mask: u32, reg: fn(u32) -> u32| {
+            let named = (0..queues).filter(|i| mask >> i & 1 != 0);
+            // ENABLE is the same bit of RXDCTL and TXDCTL. A queue that runs was re-armed.
+            let off = |i: &u32| io.read32(reg(first.wrapping_add(*i))) & regs::RXDCTL_ENABLE == 0;
+            named.filter(off).fold(0u32, |mask, i| mask | 1 << i)
+        };
+        if let Some(hold) = &mut self.hold {
+            if let Some(asked) = hold.asked.as_mut().filter(|asked| asked.taken) {
+                hold.rx = parked(hold.rx, regs::rxdctl);
+                hold.tx = parked(hold.tx, regs::txdctl);
+                asked.rx &= hold.rx;
+                asked.tx &= hold.tx;
+                asked.taken = false;
+                self.ask_again(pf);
+            }
+        }
+        self.flush(io, pf);
+    }
+
+    /// Whether the guest has rings to re-arm.
+    pub fn owes_rearm(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// The guest says that it has done what a message asked for. Only the one that is out counts.
+    pub(super) fn rearm_done(&mut self, io: &impl Regs, pf: &mut Pf<'_>, generation: u32) {
+        let Some(hold) = &mut self.hold else {
+            return;
+        };
+        let Some(done) = hold.asked.filter(|asked| asked.generation == generation) else {
+            return;
+        };
+        hold.asked = None;
+        hold.rx &= !done.rx;
+        hold.tx &= !done.tx;
+        let (rx, tx) = (hold.rx, hold.tx);
+        let more = core::mem::take(&mut hold.tell) || rx | tx != 0;
+        if let Ok(vf) = pf.this_mut() {
+            // A repetition that the answer has overtaken.
+            vf.outbox.drop_restore();
+        }
+        if rx == 0 {
+            self.serve_now(io, pf);
+        }
+        if more {
+            self.ask(pf, rx, tx);
+        }
+    }
+
+    /// Whether the VF runs and is not yet served, because its guest has rings to re-arm.
+    pub fn waits_for_guest(&self) -> bool {
+        self.hold.is_some_and(|hold| hold.waiting) && !self.active()
+    }
+
+    /// The guest has re-armed its Rx rings, or had its time to: the VF is served from here on. What it still has to re-arm
+    /// stays owed.
+    pub fn serve_now(&mut self, io: &impl Regs, pf: &mut Pf<'_>) {
+        let Some(hold) = &mut self.hold else {
+            return;
+        };
+        let waited = core::mem::take(&mut hold.waiting);
+        self.announce |= waited && core::mem::take(&mut hold.arrived);
+        if !hold.owes() {
+            self.hold = None;
+        }
+        if !waited {
+            return;
+        }
         self.set_held(pf, false);
         if let Ok(vf) = pf.this() {
             pf.switch.apply_gates(io, pf.vf, vf);
         }
-        self.announce |= hold.arrived;
     }
 
     /// Whether the VF is served is known to who computes its gates.

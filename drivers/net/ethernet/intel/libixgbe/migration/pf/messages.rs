@@ -9,41 +9,14 @@ use super::MAX_FRAME;
 use crate::mbx::pf as mailbox;
 use crate::mbx::Request;
 use crate::mbx::Words;
-use crate::mbx::VT_MSGTYPE_CTS;
 use crate::mbx_ext;
 use crate::mbx_ext::PfMessage;
-use crate::mbx_ext::Restore;
-use crate::mbx_ext::SaveRequest;
 use crate::mbx_ext::VfMessage;
 use crate::migration::state::List;
 use crate::sriov::vf::reply;
 use crate::sriov::vf::Handled;
+use crate::sriov::vf::Lies;
 use crate::Regs;
-
-/// PF messages that wait for the mailbox to be free, in the order in which they go out.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outbox {
-    pub(super) restore: Option<Restore>,
-    pub(super) marking: Option<PfMessage>,
-    pub(super) save: Option<SaveRequest>,
-}
-
-impl Outbox {
-    pub(super) fn put(&mut self, message: PfMessage) {
-        match message {
-            PfMessage::Restore(m) => self.restore = Some(m),
-            PfMessage::SaveRequest(m) => self.save = Some(m),
-            PfMessage::StartMarking(_) | PfMessage::StopMarking(_) => self.marking = Some(message),
-        }
-    }
-
-    fn take(&mut self) -> Option<PfMessage> {
-        let restore = self.restore.take().map(PfMessage::Restore);
-        restore
-            .or_else(|| self.marking.take())
-            .or_else(|| self.save.take().map(PfMessage::SaveRequest))
-    }
-}
 
 impl Mover {
     /// Deals with the messages that a VF announced (`ixgbe_msg_task`), and says what became of one that it sent.
@@ -60,11 +33,15 @@ impl Mover {
         if self.active() {
             return None;
         }
+        let mut asks = events.messages & bit != 0;
         if events.acks & bit != 0 {
-            pf.switch.handle_ack(io, pf.vfs, pf.vf);
-            self.acknowledged(io, pf);
+            // It was stopped while it read, with a request of its own under way.
+            asks |= pf.this().is_ok_and(|vf| vf.outbox.request());
+            let taken = pf.switch.handle_ack(io, pf.vfs, pf.vf);
+            self.acknowledged(&taken);
+            self.flush(io, pf);
         }
-        if events.messages & bit == 0 {
+        if !asks {
             return None;
         }
         let what = pf.switch.handle_message(io, pf.vfs, pf.vf);
@@ -73,26 +50,21 @@ impl Mover {
     }
 
     /// The VF acknowledged a message of the PF.
-    fn acknowledged(&mut self, io: &impl Regs, pf: &Pf<'_>) {
-        self.acked = true;
-        self.in_flight = None;
-        self.flush(io, pf);
+    fn acknowledged(&mut self, taken: &Lies) {
+        let Lies::Message(PfMessage::Restore(m)) = taken else {
+            return;
+        };
+        if let Some(asked) = self.hold.as_mut().and_then(|hold| hold.asked.as_mut()) {
+            asked.taken |= asked.generation == m.generation;
+        }
     }
 
     /// The PF has dealt with a message of the VF: keeps what migration needs of it, and answers the extension's.
     pub(super) fn handled(&mut self, io: &impl Regs, pf: &mut Pf<'_>, what: &Handled) {
-        if matches!(what, Handled::Busy | Handled::Ignored) {
-            return;
-        }
-        // The VF's message overwrote one that it had not read, and the answer is now what it reads next.
-        if let Some(lost) = self.in_flight.take() {
-            self.outbox.put(lost);
-        }
-        self.acked = false;
         match *what {
             Handled::Reset => {
                 // The answer has opened the gates, and the driver that comes up programs its rings itself.
-                self.announce |= self.hold.take().is_some_and(|hold| hold.arrived);
+                self.announce |= self.hold.is_some_and(|h| h.waiting && h.arrived);
                 self.forget_driver();
             }
             Handled::Done(Request::SetVlan { add, vid }) => self.keep_vlan(vid, add),
@@ -146,9 +118,7 @@ impl Mover {
                 self.rearmed.0 = self.rearmed.0.saturating_add(m.rearmed.into());
                 self.rearmed.1 = self.rearmed.1.saturating_add(m.frames.into());
                 // Before the answer: the guest then sends what waited, and the answers to that must find it.
-                if self.hold.is_some_and(|h| h.generation == m.generation) {
-                    self.serve_now(io, pf);
-                }
+                self.rearm_done(io, pf, m.generation);
                 true
             }
             // A hint for who reads the mailbox; the heads come from the hardware.
@@ -159,27 +129,12 @@ impl Mover {
         let _ = reply(io, pf.vf, &answer, ok);
     }
 
-    /// Sends what waits, if the VF can take it. Called after every event of the VF, and periodically.
-    pub fn flush(&mut self, io: &impl Regs, pf: &Pf<'_>) {
-        let clear_to_send = pf.this().is_ok_and(|vf| vf.clear_to_send);
-        if !self.acked
-            || self.in_flight.is_some()
-            || self.active()
-            || !clear_to_send
-            || !self.coop.cooperates()
-        {
-            return;
-        }
-        let Some(message) = self.outbox.take() else {
-            return;
-        };
-        let mut words = message.words();
-        words[0] |= VT_MSGTYPE_CTS;
-        if mailbox::notify(io, pf.vf, &words).is_ok() {
-            self.in_flight = Some(message);
-            self.acked = false;
-        } else {
-            self.outbox.put(message);
+    /// Sends what waits, if the VF can take it. True if it is worth to try again soon.
+    pub fn flush(&self, io: &impl Regs, pf: &mut Pf<'_>) -> bool {
+        let (switch, vf) = (&*pf.switch, pf.vf);
+        match pf.vfs.get_mut(vf as usize) {
+            Some(state) => switch.flush(io, vf, state),
+            None => false,
         }
     }
 }

@@ -11,11 +11,11 @@ use super::Mover;
 use super::Pf;
 use super::Phase;
 use super::Rars;
+use super::RxWritten;
+use super::TxWritten;
+use super::Written;
 use crate::mbx::pf as mailbox;
 use crate::mbx::ApiVersion;
-use crate::mbx::VT_MSGTYPE_ACK;
-use crate::mbx::VT_MSGTYPE_NACK;
-use crate::mbx_ext;
 use crate::mbx_ext::PfMessage;
 use crate::mbx_ext::SaveRequest;
 use crate::migration::capture;
@@ -29,12 +29,14 @@ use crate::migration::Identity;
 use crate::migration::Progress;
 use crate::migration::QuiesceError;
 use crate::migration::Quiesced;
+use crate::migration::Rearm;
 use crate::migration::Refusal;
-use crate::migration::RxQueue;
 use crate::migration::Statistics;
 use crate::migration::Stop;
 use crate::migration::TxQueue;
 use crate::migration::VISIBLE_PAIRS;
+use crate::sriov::vf::Lies;
+use crate::sriov::vf::Outbox;
 use crate::Delay;
 use crate::Regs;
 
@@ -131,7 +133,12 @@ impl Mover {
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::Refused`].
-    pub fn compat(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
+    pub fn compat(
+        &mut self,
+        io: &impl Regs,
+        pf: &mut Pf<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
         if self.phase == Phase::Running && self.hold.is_none() {
             self.fill_wishes(pf)?;
             let rars = Rars::new(0);
@@ -143,9 +150,8 @@ impl Mover {
         let length = self.record(io, pf, out)?;
         if self.coop.cooperates() && !self.active() {
             let generation = self.coop.next_generation();
-            self.outbox
-                .put(PfMessage::SaveRequest(SaveRequest::new(generation)));
-            self.flush(io, pf);
+            let message = SaveRequest::new(generation);
+            self.say(io, pf, PfMessage::SaveRequest(message));
         }
         Ok(length)
     }
@@ -203,19 +209,55 @@ impl Mover {
         encode_checked(&self.state, out)
     }
 
-    /// Reads the rings of the suspended VF into [`Self::state`], and says whether they, the shadow arrays and the guest's
-    /// marks are all that was written.
+    /// Says what the suspended VF may have written: the rings and the posted buffers of every queue that its driver has set
+    /// up, whether it runs at the stop or not. A queue that was switched off may have frames in memory that the guest has not
+    /// taken, so it has not marked them.
     ///
     /// # Errors
     /// [`Error::NotSuspended`]
-    pub fn rings(&mut self, io: &impl Regs, pf: &Pf<'_>) -> Result<bool, Error> {
+    pub fn rings(&mut self, io: &impl Regs, pf: &Pf<'_>) -> Result<Written, Error> {
         match self.phase {
             Phase::Running | Phase::Stopping(_) => return Err(Error::NotSuspended),
             Phase::Suspended(was) => self.capture(io, pf, &was),
             Phase::Loaded(_) => (),
         }
-        let running = self.state.rx_queues().iter().map(RxQueue::enabled);
-        Ok(self.coop.knows_every_page(running))
+        let programmed = |i: usize| self.programmed >> i & 1 != 0;
+        let used = self.state.rx_queues().iter().enumerate();
+        let used = used.map(|(i, q)| q.enabled() || programmed(i));
+        let mut written = Written {
+            complete: self.coop.knows_every_page(used),
+            rx: Default::default(),
+            tx: Default::default(),
+        };
+        let rings = self.state.rx_queues().iter().zip(&self.state.registrations);
+        for (to, (rx, guest)) in written.rx.iter_mut().zip(rings) {
+            // A reset of the PF has taken where the ring was, unless the guest has not come to say it; or it says two things.
+            if guest.is_some_and(|g| g.entries != rx.entries()) {
+                written.complete = false;
+            }
+            // Where the device stood in a ring that does not run is anybody's guess.
+            let nowhere = if rx.enabled() { 0 } else { u32::MAX };
+            *to = RxWritten {
+                base: rx.base,
+                length: rx.length,
+                head: rx.head | nowhere,
+                tail: rx.tail | nowhere,
+                shadow: guest.map_or(0, |g| g.shadow()),
+                buffer_len: guest.map_or(0, |g| g.buffer_len),
+            };
+        }
+        for (to, tx) in written.tx.iter_mut().zip(self.state.tx_queues()) {
+            *to = TxWritten {
+                base: tx.base,
+                length: tx.length,
+                writeback: if tx.writeback & 1 != 0 {
+                    tx.writeback & !1
+                } else {
+                    0
+                },
+            };
+        }
+        Ok(written)
     }
 
     /// Fills the parts of the state that the PF has in software.
@@ -274,15 +316,29 @@ impl Mover {
         Ok(())
     }
 
-    /// Notes in the captured state what either side of the mailbox has sent and the other not taken.
+    /// Notes in the captured state what either side of the mailbox has sent and the other not taken, and who holds it.
     pub(super) fn note_mailbox(&mut self, io: &impl Regs, pf: &Pf<'_>) {
         let m = &mut self.state.mailbox;
-        let [head, ..] = m.words;
-        let of_pf =
-            head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) != 0 || mbx_ext::PfMessage::is_type(head);
-        m.request = mailbox::message_pending(io, pf.vf);
-        m.pf_message = of_pf && !self.acked && !m.request;
-        m.cts = pf.this().is_ok_and(|vf| vf.clear_to_send);
+        m.number = self.coop.number();
+        let Ok(vf) = pf.this() else {
+            return;
+        };
+        let outbox = &vf.outbox;
+        let asks = mailbox::message_pending(io, pf.vf);
+        // The VF has read it, and the PF has not come to see that.
+        let taken = mailbox::ack_pending(io, pf.vf);
+        // Either ends what it held when it came here.
+        m.held = outbox.held() && !asks && !taken || mailbox::held(io, pf.vf);
+        m.request = outbox.request() || asks;
+        // The VF has written a request over it. One that holds the mailbox may be about to.
+        let lost = m.request && !m.held;
+        m.pf_message = outbox.lies() != Lies::Nothing && !taken && !lost;
+        m.ping = outbox.ping_pending() || outbox.lies() == Lies::Control && lost && !taken;
+        m.cts = vf.clear_to_send;
+        if let (Lies::Message(PfMessage::Restore(restore)), true) = (outbox.lies(), taken) {
+            let r = &mut self.state.rearm;
+            r.taken |= r.generation == restore.generation;
+        }
     }
 
     /// Reads the hardware's part of the state of the suspended VF.
@@ -290,19 +346,36 @@ impl Mover {
         let none = Rars::new(0);
         let (rx, tx) = (self.state.rx, self.state.tx);
         self.state.identity.queues_per_pool = pf.queues_per_pool() as u16;
-        capture(io, &pf.place(&none), was, &mut self.state);
+        self.programmed = capture(io, &pf.place(&none), was, &mut self.state);
         // A driver uses it, whatever this host lets through at the moment.
         self.state.filters.enabled |= pf.this().is_ok_and(|vf| vf.open);
-        // What the guest has not come to re-arm stands where it stood when it arrived.
-        let hold = self.hold.map_or((0, 0), |hold| (hold.rx, hold.tx));
+        // What the guest has not come to re-arm stands where it stood when it was parked.
+        let parked = self.hold.map_or((0, 0), |hold| (hold.rx, hold.tx));
+        let mut still = (0, 0);
         for (i, (now, before)) in self.state.rx.iter_mut().zip(rx).enumerate() {
-            if hold.0 >> i & 1 != 0 && !now.enabled() {
+            if parked.0 >> i & 1 != 0 && !now.enabled() {
                 *now = before;
+                still.0 |= 1 << i;
             }
         }
         for (i, (now, before)) in self.state.tx.iter_mut().zip(tx).enumerate() {
-            if hold.1 >> i & 1 != 0 && !now.enabled() {
+            if parked.1 >> i & 1 != 0 && !now.enabled() {
                 *now = before;
+                still.1 |= 1 << i;
+            }
+        }
+        self.state.rearm = Rearm::NONE;
+        if let Some(hold) = &mut self.hold {
+            (hold.rx, hold.tx) = still;
+            let r = &mut self.state.rearm;
+            (r.rx, r.tx) = still;
+            if let Some(asked) = &mut hold.asked {
+                asked.rx &= still.0;
+                asked.tx &= still.1;
+                r.generation = asked.generation;
+                r.taken = asked.taken;
+                r.asked_rx = asked.rx;
+                r.asked_tx = asked.tx;
             }
         }
         self.state.registrations = *self.coop.queues();
@@ -316,7 +389,13 @@ impl Mover {
             let _ = self.suspend(io, pf);
         }
         match self.phase {
-            Phase::Running | Phase::Stopping(_) => return,
+            Phase::Running | Phase::Stopping(_) => {
+                // The mailbox's notes go with the reset, and the VF begins anew when it sees that.
+                if let Ok(vf) = pf.this_mut() {
+                    vf.outbox = Outbox::new();
+                }
+                return;
+            }
             Phase::Loaded(_) => (),
             Phase::Suspended(was) => {
                 // A VF with more than a state can carry loses what does not fit, as all of it at any other reset.

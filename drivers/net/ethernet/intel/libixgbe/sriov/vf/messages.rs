@@ -16,7 +16,6 @@ use crate::{
         Request,
         Words,
         MBX_WORDS,
-        PF_CONTROL_MSG,
         VF_RESET,
         VT_MSGTYPE_ACK,
         VT_MSGTYPE_CTS,
@@ -77,8 +76,10 @@ impl Switch {
             return Ok(());
         };
         sriov::clear_head_writeback(io, pools, vf);
+        sriov::clear_rx_lengths(io, pools, vf);
         state.open = true;
         state.clear_to_send = true;
+        state.outbox.requested();
         self.use_mac(io, vf, state, state.host_mac);
         self.apply_vf(io, vf, state);
 
@@ -100,8 +101,12 @@ impl Switch {
         };
         mailbox::clear_message(io, vf);
         let head = words[0];
-        if head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) != 0 {
-            return Handled::Ignored;
+        if let Some(state) = vfs.get_mut(vf as usize) {
+            state.outbox.requested();
+            if head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) != 0 {
+                state.outbox.ignored();
+                return Handled::Ignored;
+            }
         }
         // An answer that finds the mailbox taken is lost, as in the C driver: the VF asks again after its timeout.
         let request = Request::decode(&words);
@@ -228,46 +233,5 @@ impl Switch {
             Request::GetPfLinkState => Err(Refusal::Unsupported),
             Request::Reset | Request::Other(_) => Err(Refusal::Unknown),
         }
-    }
-
-    /// Tells a VF that something changed (`ixgbe_ping_vf`); later if it is just asking for something.
-    pub fn ping(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
-        let cts = if state.clear_to_send {
-            VT_MSGTYPE_CTS
-        } else {
-            0
-        };
-        state.ping_pending =
-            state.stands || mailbox::notify(io, vf, &[PF_CONTROL_MSG | cts]).is_err();
-    }
-
-    /// Tells every VF.
-    pub fn ping_all(&self, io: &impl Regs, vfs: &mut [VfState]) {
-        for (vf, state) in (0u32..).zip(vfs) {
-            self.ping(io, vf, state);
-        }
-    }
-
-    /// Says what could not be said before.
-    pub fn flush_pings(&self, io: &impl Regs, vfs: &mut [VfState]) {
-        for (vf, state) in (0u32..).zip(vfs) {
-            if state.ping_pending {
-                self.ping(io, vf, state);
-            }
-        }
-    }
-
-    /// A VF acknowledged a message: if it is not clear to send it must be told so (`ixgbe_rcv_ack_from_vf`).
-    pub fn handle_ack(&self, io: &impl Regs, vfs: &[VfState], vf: u32) {
-        mailbox::clear_ack(io, vf);
-        if vfs.get(vf as usize).is_some_and(|s| !s.clear_to_send) {
-            let _ = mailbox::notify(io, vf, &[VT_MSGTYPE_NACK]);
-        }
-    }
-
-    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told.
-    pub fn restart(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
-        state.clear_to_send = false;
-        self.ping(io, vf, state);
     }
 }

@@ -125,6 +125,11 @@ static void restore_rx(struct ixgbevf *vf, const u32 *msg, u32 *answer)
 		bool rx = msg[W_RESTORE_RX] & (1 << queue);
 		bool tx = msg[W_RESTORE_TX] & (1 << queue);
 
+		/* The PF never names a ring that runs. */
+		VFIO_ASSERT_FALSE(rx && ixgbevf_read(vf, IXGBE_VFRXDCTL(queue)) &
+					IXGBE_RXDCTL_ENABLE);
+		VFIO_ASSERT_FALSE(tx && ixgbevf_read(vf, IXGBE_VFTXDCTL(queue)) &
+					IXGBE_TXDCTL_ENABLE);
 		if (rx) {
 			answer[W_DONE_FRAMES] += ixgbevf_rx_poll(vf, queue);
 			ixgbevf_rx_rearm(vf, queue);
@@ -149,6 +154,7 @@ static void restore_tx(struct ixgbevf *vf, const u32 *msg)
 void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
 {
 	u32 answer[IXGBE_VFMAILBOX_SIZE] = {};
+	bool again = false;
 	u32 type;
 	u32 queue;
 
@@ -171,7 +177,11 @@ void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
 		type = IXGBE_VF_SAVE_REPLY;
 		break;
 	case IXGBE_PF_RESTORE:
-		restore_rx(vf, msg, answer);
+		/* One that the PF repeats, for want of an answer, is only answered. */
+		again = vf->restored == msg[W_GENERATION];
+		if (!again)
+			restore_rx(vf, msg, answer);
+		vf->restored = msg[W_GENERATION];
 		type = IXGBE_VF_RESTORE_DONE;
 		break;
 	default:
@@ -181,6 +191,6 @@ void ixgbevf_ext_handle(struct ixgbevf *vf, const u32 *msg)
 	/* The PF may be gone meanwhile; it asks again if it cares. */
 	if (reply(vf, answer, type))
 		dev_info(vf->device, "no answer to migration message %#x\n", type);
-	if (type == IXGBE_VF_RESTORE_DONE)
+	if (type == IXGBE_VF_RESTORE_DONE && !again)
 		restore_tx(vf, msg);
 }

@@ -67,7 +67,8 @@ struct ixgbevf {
 	bool deaf;		/* ixgbevf_poll() leaves the mailbox alone */
 	bool marking;
 	u64 marked;		/* frames whose pages were marked */
-	u32 restores;		/* Restore messages that were answered */
+	u32 restored;		/* number of the last Restore message that was done */
+	u32 restores;		/* Restore messages that were done */
 	u32 rearmed;		/* rings that were restarted because of them */
 	u32 resets;		/* times that the PF made us reset ourselves */
 
