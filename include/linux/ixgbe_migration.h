@@ -150,8 +150,8 @@ int ixgbe_vfmig_resume(struct ixgbe_vfmig *mig);
  * @buf: where to
  * @len: at least IXGBE_VFMIG_STATE_MAX bytes
  *
- * Also asks a cooperating guest to prepare for a save, without waiting. What no destination would take of the VF is
- * refused here, before its VM is stopped for it.
+ * Also asks a cooperating guest to prepare for a save, without waiting. What no destination would
+ * take of the VF is refused here, before its VM is stopped for it.
  *
  * Return: bytes written, -EINVAL if no destination would take the VF, or another negative errno.
  */
@@ -175,8 +175,9 @@ int ixgbe_vfmig_record(struct ixgbe_vfmig *mig, void *buf, size_t len);
  * @buf: the record or the state, untrusted
  * @len: its length
  *
- * All that ixgbe_vfmig_load() would refuse is refused here, while the source can still go on. The reasons, all that can
- * be seen, are in the kernel log and in the devlink health reporter "migration".
+ * All that ixgbe_vfmig_load() would refuse is refused here, while the source can still go on. The
+ * reasons, all that can be seen, are in the kernel log and in the devlink health reporter
+ * "migration".
  *
  * Return: 0, or -EINVAL.
  */
@@ -188,8 +189,8 @@ int ixgbe_vfmig_check(struct ixgbe_vfmig *mig, const void *buf, size_t len);
  * @buf: where to
  * @len: at least IXGBE_VFMIG_STATE_MAX bytes
  *
- * Return: bytes written, -EBUSY if the VF is not suspended, -EINVAL if no destination would take the state, or another
- * negative errno.
+ * Return: bytes written, -EBUSY if the VF is not suspended, -EINVAL if no destination would take
+ * the state, or another negative errno.
  */
 int ixgbe_vfmig_save(struct ixgbe_vfmig *mig, void *buf, size_t len);
 
@@ -199,8 +200,9 @@ int ixgbe_vfmig_save(struct ixgbe_vfmig *mig, void *buf, size_t len);
  * @buf: the state, untrusted
  * @len: its length
  *
- * No register is written before the whole state has been checked, see ixgbe_vfmig_check(). What a former user of the VF
- * left behind is forgotten first. The VF stays stopped until ixgbe_vfmig_resume().
+ * No register is written before the whole state has been checked, see ixgbe_vfmig_check(). What a
+ * former user of the VF left behind is forgotten first. The VF stays stopped until
+ * ixgbe_vfmig_resume().
  *
  * Return: 0, -EBUSY if the VF is not suspended, or -EINVAL.
  */

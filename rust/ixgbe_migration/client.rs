@@ -68,7 +68,8 @@ impl Vf {
         })
     }
 
-    /// Writes the compatibility record as it is now into `out` and returns its length, without any effect.
+    /// Writes the compatibility record as it is now into `out` and returns its length, without any
+    /// effect.
     pub fn record(&self, out: &mut [u8]) -> Result<usize> {
         // SAFETY: By the type invariant; `out` is a valid buffer.
         length(unsafe {

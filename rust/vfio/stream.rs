@@ -79,7 +79,8 @@ impl Inner {
 /// Looks at all bytes written so far, and refuses them as soon as they are seen to be bad.
 pub type Inspect = dyn Fn(&[u8]) -> Result + Send + Sync;
 
-/// Gives initial data that takes the place of what was given before, if the device has come to need it during pre-copy.
+/// Gives initial data that takes the place of what was given before, if the device has come to need
+/// it during pre-copy.
 pub type Renew = dyn Fn() -> Result<Option<KVec<u8>>> + Send + Sync;
 
 /// The bytes between a device and user space.
@@ -167,8 +168,9 @@ impl Stream {
         Ok((stream, Fd(NonNull::new(file).ok_or(ENOMEM)?)))
     }
 
-    /// A file from which user space reads up to `limit` bytes in all; during pre-copy if there is `precopy`, which gives
-    /// its data: at once, and whenever user space has read all and asks for more.
+    /// A file from which user space reads up to `limit` bytes in all; during pre-copy if there is
+    /// `precopy`, which gives its data: at once, and whenever user space has read all and asks for
+    /// more.
     pub fn saving<T: Driver>(
         device: &crate::Device<T>,
         precopy: Option<KBox<Renew>>,
@@ -240,7 +242,8 @@ impl Stream {
                 Phase::PreCopy | Phase::Final => (),
                 _ => return Err(ENODEV),
             }
-            // Who has asked for version 2 of the information is told there of new initial data, and asks there first.
+            // Who has asked for version 2 of the information is told there of new initial data, and
+            // asks there first.
             if inner.phase == Phase::PreCopy
                 && inner.position >= inner.data.len()
                 && !self.precopy_v2()
@@ -294,10 +297,11 @@ impl Stream {
         Ok(length)
     }
 
-    /// Whether user space has asked for `VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2`. The caller holds the lock of a stream that
-    /// is not closed.
+    /// Whether user space has asked for `VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2`. The caller holds
+    /// the lock of a stream that is not closed.
     fn precopy_v2(&self) -> bool {
-        // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is valid.
+        // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is
+        // valid.
         unsafe { raw::vfio_rs_precopy_v2(self.vdev) }
     }
 
@@ -315,7 +319,8 @@ impl Stream {
                 return Err(EINVAL);
             }
             let new = inner.position >= inner.data.len() && inner.renew(self.limit)?;
-            // Without version 2 initial bytes only become fewer, and what comes later is a change of them.
+            // Without version 2 initial bytes only become fewer, and what comes later is a change
+            // of them.
             if self.precopy_v2() {
                 info.flags = if new { PRECOPY_REINIT } else { 0 };
                 if new {

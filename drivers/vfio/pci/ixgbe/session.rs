@@ -2,12 +2,14 @@
 //! One use of a VF: the arcs of the state machine, and the files that carry the state.
 //!
 //! ```text
-//!   source      RUNNING -> PRE_COPY       file opens with the compatibility record; another one follows if it changes
+//!   source      RUNNING -> PRE_COPY       file opens with the compatibility record; another
+//!                                         one follows if it changes
 //!               PRE_COPY -> PRE_COPY_P2P  the VF is stopped: it cannot stop DMA to peers alone
 //!               PRE_COPY_P2P -> STOP_COPY the state follows in the same file
 //!   or          RUNNING -> RUNNING_P2P -> STOP -> STOP_COPY   file with the state alone
-//!   destination RUNNING -> RUNNING_P2P -> STOP -> RESUMING    file to write: each part is checked when it is whole, and
-//!                                         refused by write(2) while the source can still go on
+//!   destination RUNNING -> RUNNING_P2P -> STOP -> RESUMING    file to write: each part is
+//!                                         checked when it is whole, and refused by write(2)
+//!                                         while the source can still go on
 //!               RESUMING -> STOP          the state is programmed
 //!               STOP -> RUNNING_P2P -> RUNNING                the VF starts
 //! ```
@@ -58,7 +60,8 @@ fn head(vf: &Vf, part: &[u8]) -> Result<Option<Announced>> {
     announced(part).or_else(|_| vf.check(part).and(Err(EINVAL)))
 }
 
-/// How far a stream has been judged: compatibility records, of which the last counts, and then a state.
+/// How far a stream has been judged: compatibility records, of which the last counts, and then a
+/// state.
 #[derive(Clone, Copy)]
 struct Judged {
     /// Bytes at the front that were found good.
@@ -67,8 +70,9 @@ struct Judged {
     whole: bool,
 }
 
-/// Looks at what was written so far: each part is judged as soon as it is whole, while user space waits for its write. A
-/// mismatch then ends the move, at a record before the guest is stopped, at the state while the source can still go on.
+/// Looks at what was written so far: each part is judged as soon as it is whole, while user space
+/// waits for its write. A mismatch then ends the move, at a record before the guest is stopped, at
+/// the state while the source can still go on.
 fn inspect(vf: &Vf, stream: &[u8], judged: &mut Judged) -> Result {
     // What is refused is taken back by the stream, with all that came in the same write.
     let mut now = *judged;
@@ -92,7 +96,8 @@ fn inspect(vf: &Vf, stream: &[u8], judged: &mut Judged) -> Result {
     Ok(())
 }
 
-/// The state of a stream, which comes behind its compatibility records; not whole if the stream is not.
+/// The state of a stream, which comes behind its compatibility records; not whole if the stream is
+/// not.
 fn state<'a>(vf: &Vf, mut stream: &'a [u8]) -> Result<&'a [u8]> {
     while let Some(head) = head(vf, stream)? {
         if head.content != format::CONTENT_COMPAT {
@@ -110,7 +115,8 @@ struct Records {
 }
 
 impl Records {
-    /// Notes a record; says whether it is another one than the last and there is room for it beside the state.
+    /// Notes a record; says whether it is another one than the last and there is room for it beside
+    /// the state.
     fn take(&mut self, record: &[u8]) -> Result<bool> {
         let bytes = self.bytes.saturating_add(record.len());
         if *record == *self.last || bytes > STATE_MAX {
@@ -123,8 +129,8 @@ impl Records {
     }
 }
 
-/// Gives the compatibility record of the VF: first with all that belongs to the begin of a move, then again whenever it has
-/// changed, because the guest or the administrator has changed the VF.
+/// Gives the compatibility record of the VF: first with all that belongs to the begin of a move,
+/// then again whenever it has changed, because the guest or the administrator has changed the VF.
 fn renewal(vf: Arc<Vf>) -> Result<KBox<Renew>> {
     let records = Arc::pin_init(
         kernel::new_mutex!(Records {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A destination that is not fit, and a source that no destination would take: refused before anything is changed, with all
-//! reasons, and where it can be known from the compatibility record, before the VM is stopped.
+//! A destination that is not fit, and a source that no destination would take: refused before
+//! anything is changed, with all reasons, and where it can be known from the compatibility record,
+//! before the VM is stopped.
 
 mod common;
 
@@ -47,8 +48,9 @@ fn seen(host: &Host<'_>) -> String {
     format!("{:x?} {:?}", registers, host.vfs)
 }
 
-/// A destination that is unfit for a VF: told of at once at the compatibility record, while the VM runs, and at the state,
-/// both times without a trace; `load` does not take it either. The VF goes on on the source.
+/// A destination that is unfit for a VF: told of at once at the compatibility record, while the VM
+/// runs, and at the state, both times without a trace; `load` does not take it either. The VF goes
+/// on on the source.
 fn unfit(
     source: impl FnOnce(&mut Host<'_>),
     destination: impl FnOnce(&mut Host<'_>),
@@ -118,7 +120,8 @@ fn an_address_of_another() {
     }
 }
 
-/// The VM came from here, and the old QEMU still holds the VF that it had, which stands without steering.
+/// The VM came from here, and the old QEMU still holds the VF that it had, which stands without
+/// steering.
 #[test]
 fn an_address_of_a_vf_that_still_stands() {
     between_hosts(|a, b| {
@@ -289,7 +292,8 @@ fn a_disabled_link() {
     );
 }
 
-/// Of a link that was disabled on the source alone the guest is told, so that it looks at its link again.
+/// Of a link that was disabled on the source alone the guest is told, so that it looks at its link
+/// again.
 #[test]
 fn a_link_that_comes_back() {
     for way in [LinkState::Auto, LinkState::Disable] {
@@ -325,6 +329,8 @@ fn an_old_driver_on_jumbo_frames() {
     between_hosts(|a, b| {
         a.request(Request::Reset);
         b.switch.mtu = 9000;
+        assert_eq!(judged(b, &record(a).unwrap()), [], "it is not up");
+        let _rings = Rings::new(a.machine);
         unfit_hosts(a, b, &[Refusal::JumboApi(0x0100)]);
     });
 }
@@ -360,7 +366,8 @@ fn notes_refuse_nothing() {
     });
 }
 
-/// The guest has written what no driver writes. Its VM is not stopped for a state that every destination would refuse.
+/// The guest has written what no driver writes. Its VM is not stopped for a state that every
+/// destination would refuse.
 #[test]
 fn the_source_refuses_what_nobody_would_take() {
     type Edit = fn(&mut Host<'_>);
@@ -477,7 +484,8 @@ fn a_former_use_is_forgotten() {
     });
 }
 
-/// A VF that was only reset is loaded at no more accesses than the budget has, see `tests/migration.rs`.
+/// A VF that was only reset is loaded at no more accesses than the budget has, see
+/// `tests/migration.rs`.
 #[test]
 fn what_was_reset_is_not_reset_again() {
     between_hosts(|a, b| {

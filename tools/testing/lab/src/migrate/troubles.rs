@@ -19,16 +19,19 @@ pub(super) struct Trouble {
     pub(super) mend: fn(&Stage<'_>) -> Result<()>,
     /// What the migration stream goes through.
     pub(super) relay: Option<Relay>,
-    /// Whether the VM may be stopped for it, where that is certain: what is known from the compatibility record is told before.
+    /// Whether the VM may be stopped for it, where that is certain: what is known from the
+    /// compatibility record is told before.
     pub(super) stops: Option<bool>,
 }
 
 /// What changes the migration stream on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Relay {
-    /// Makes version 1 of this project's format version 2: the source is newer than the destination.
+    /// Makes version 1 of this project's format version 2: the source is newer than the
+    /// destination.
     NewerSource,
-    /// Takes from the compatibility record what version 1 of it did not have, so that the state alone tells.
+    /// Takes from the compatibility record what version 1 of it did not have, so that the state
+    /// alone tells.
     OlderSource,
 }
 
@@ -65,7 +68,8 @@ impl Stage<'_> {
         self.to.sh(
             "an address of the PF",
             &format!(
-                "bridge fdb {verb} {mac} dev $(ls /sys/bus/pci/devices/{pf}/net) self permanent; sleep 0.5"
+                "n=$(ls /sys/bus/pci/devices/{pf}/net)
+                 bridge fdb {verb} {mac} dev $n self permanent; sleep 0.5"
             ),
         )?;
         Ok(())
@@ -90,19 +94,21 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// More VLANs than the destination has room for: the guest's, and port VLANs of other VFs. Up to 32 VFs have queues of the
-    /// same number.
+    /// More VLANs than the destination has room for: the guest's, and port VLANs of other VFs. Up
+    /// to 32 VFs have queues of the same number.
     fn fill_vlans(&self) -> Result<()> {
         self.in_vm(
             "joining VLANs",
-            "for i in $(seq 101 140); do ip link add link eth0 name v$i type vlan id $i || exit 1; done; sleep 1",
+            "for i in $(seq 101 140); do
+                 ip link add link eth0 name v$i type vlan id $i || exit 1; done; sleep 1",
         )?;
         self.to.set_vfs(31)?;
         self.to.prepare(&FIT)?;
         self.to.sh(
             "port VLANs",
             &format!(
-                "n=$(ls /sys/bus/pci/devices/{}/net); for i in $(seq 30); do ip link set $n vf $i vlan $((1000 + i)); done",
+                "n=$(ls /sys/bus/pci/devices/{}/net)
+                 for i in $(seq 30); do ip link set $n vf $i vlan $((1000 + i)); done",
                 FIRST.pf()
             ),
         )?;
@@ -118,9 +124,11 @@ impl Stage<'_> {
         self.to.prepare(&FIT)
     }
 
-    /// The guest's driver routes its mailbox interrupt to a vector that the VF has not, or puts it right.
+    /// The guest's driver routes its mailbox interrupt to a vector that the VF has not, or puts it
+    /// right.
     fn odd_vector(&self, odd: bool) -> Result<()> {
-        // VTIVAR_MISC (82599 datasheet 8.3.5.3.6) in the VF's first BAR; VALID and vector 3, of 0 to 2.
+        // VTIVAR_MISC (82599 datasheet 8.3.5.3.6) in the VF's first BAR; VALID and vector 3, of 0
+        // to 2.
         let change = if odd {
             "devmem $reg 32 >/tmp/vector; devmem $reg 32 0x83"
         } else {
@@ -129,7 +137,8 @@ impl Stage<'_> {
         self.in_vm(
             "writing a register",
             &format!(
-                "read base rest </sys/class/net/eth0/device/resource; reg=$(printf '0x%x' $((base + 0x140))); {change}"
+                "read base rest </sys/class/net/eth0/device/resource
+                 reg=$(printf '0x%x' $((base + 0x140))); {change}"
             ),
         )
     }
@@ -144,8 +153,9 @@ pub(super) const FIT: Preparation<'static> = Preparation {
 /// Port of the relay.
 pub(super) const RELAY: u16 = PORT + 1;
 
-/// Passes the stream on and changes what of this project's format goes by, see [`Relay`]. A compatibility record (content 1) of an
-/// older source is made by giving its later records kinds that nobody knows, which a reader skips.
+/// Passes the stream on and changes what of this project's format goes by, see [`Relay`]. A
+/// compatibility record (content 1) of an older source is made by giving its later records kinds
+/// that nobody knows, which a reader skips.
 pub(super) const RELAY_SCRIPT: &str = r#"
 import os, socket, struct, sys, threading
 MAGIC = b"ixgbeVF\x1a"
@@ -182,7 +192,8 @@ while d := a.recv(65536):
         blob = kept[at:end]; change(blob)
         b.sendall(kept[:at] + blob); del kept[:end]
     else:
-        at = next((len(kept) - n for n in range(len(MAGIC) - 1, 0, -1) if kept.endswith(MAGIC[:n])), len(kept))
+        part = (n for n in range(len(MAGIC) - 1, 0, -1) if kept.endswith(MAGIC[:n]))
+        at = len(kept) - next(part, 0)
     b.sendall(kept[:at]); del kept[:at]
 b.sendall(kept); b.shutdown(socket.SHUT_WR); threading.Event().wait()
 "#;

@@ -269,8 +269,8 @@ pub(super) fn filters(f: &format::Filters, out: &mut VfState) -> Result<(), Refu
     Ok(())
 }
 
-/// The 82599 has no promiscuous pool, so no VF has that mode; one without the API for a mode has none, whatever a former
-/// driver of the VF left behind.
+/// The 82599 has no promiscuous pool, so no VF has that mode; one without the API for a mode has
+/// none, whatever a former driver of the VF left behind.
 fn xcast(mode: u8, api: u16, kind: u16) -> Result<Xcast, Refusal> {
     let mode = Xcast::from_u8(mode).ok_or(Refusal::Value(kind))?;
     ensure(mode != Xcast::Promisc, Refusal::Value(kind))?;
@@ -290,17 +290,17 @@ pub(super) fn limits(l: &format::Limits, out: &mut VfState) -> Result<(), Refusa
     Ok(())
 }
 
-/// What a compatibility record says of a VF that runs, as far as a state has it; returns the queue pairs in use.
+/// What a compatibility record says of a VF that runs, as far as a state has it; returns the queue
+/// pairs in use.
 pub(super) fn in_use(u: &format::Use, out: &mut VfState) -> Result<u32, Refusal> {
     let kind = format::USE;
     ensure(
-        u.reserved == [0; 6] && u.flags & !format::USE_ALL == 0,
+        u.reserved == 0 && u.reserved2 == [0; 6],
         Refusal::Reserved(kind),
     )?;
     ensure(u.mac == [0; 6] || unicast_mac(&u.mac), Refusal::Value(kind))?;
     out.filters.mac = u.mac;
     out.filters.xcast = xcast(u.xcast, out.identity.api, kind)?;
-    out.mailbox.cts = u.flags & format::USE_DRIVER != 0;
     ensure(
         u.pairs.get() <= out.identity.queues_per_pool,
         Refusal::Value(kind),
@@ -442,8 +442,8 @@ fn count(n: usize) -> u16 {
     u16::try_from(n).unwrap_or(u16::MAX)
 }
 
-/// Compares with this host all that `vf` has and `pairs`, the queue pairs that it uses. What is unknown, as in a
-/// compatibility record of an older source, is empty in `vf` and passes.
+/// Compares with this host all that `vf` has and `pairs`, the queue pairs that it uses. What is
+/// unknown, as in a compatibility record of an older source, is empty in `vf` and passes.
 pub(super) fn against_host(vf: &VfState, pairs: u32, host: &Host<'_>, found: &mut Found) {
     let (i, f) = (&vf.identity, &vf.filters);
     found.unless(i.device == host.identity.device, Refusal::Device(i.device));
@@ -467,11 +467,11 @@ pub(super) fn against_host(vf: &VfState, pairs: u32, host: &Host<'_>, found: &mu
         i.max_frame <= host.identity.max_frame,
         Refusal::MaxFrame(i.max_frame),
     );
-    // The 82599 cannot mix jumbo and standard frames among functions, so the PF shuts the gate of such a VF. One that no
-    // driver uses may find itself a newer one.
+    // The 82599 cannot mix jumbo and standard frames among functions, so the PF shuts the gate of
+    // such a VF. A driver whose queues do not run yet may still be about to agree on a newer API.
     let jumbo = host.identity.max_frame > MIN_FRAME;
     found.unless(
-        !(jumbo && vf.mailbox.cts && i.api < JUMBO_API),
+        !(jumbo && pairs > 0 && i.api < JUMBO_API),
         Refusal::JumboApi(i.api),
     );
     found.unless(

@@ -170,7 +170,8 @@ fn crc(blob: &[u8]) -> u32 {
         .finish()
 }
 
-/// Reads a whole blob, byte by byte, whatever the host, and returns the queue pairs that the VF uses.
+/// Reads a whole blob, byte by byte, whatever the host, and returns the queue pairs that the VF
+/// uses.
 ///
 /// # Errors
 /// See [`Refusal`]. What comes after the first fault means nothing, so there is one reason.
@@ -245,8 +246,8 @@ fn decode_as(
     found.result()
 }
 
-/// Checks a compatibility record against this host. `out` holds what was read: of queues and mailbox nothing but whether a
-/// driver is there.
+/// Checks a compatibility record against this host. `out` holds what was read: nothing of queues
+/// and mailbox.
 ///
 /// # Errors
 /// All reasons, see [`Refusal`](super::Refusal).

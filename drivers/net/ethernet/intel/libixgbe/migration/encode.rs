@@ -152,8 +152,8 @@ fn vlans(w: &mut Writer<'_>, kind: u16, state: &VfState) -> Result<(), NoSpace> 
     w.tlv(kind, ids.iter().take(list.len()).map(IntoBytes::as_bytes))
 }
 
-/// Writes the compatibility record of `state` and returns its length in bytes. Of the queues it tells how many run, of the
-/// mailbox whether the VF is clear to send.
+/// Writes the compatibility record of `state` and returns its length in bytes. Of the queues it
+/// tells how many run.
 ///
 /// # Errors
 /// [`NoSpace`]
@@ -165,14 +165,10 @@ pub fn encode_compat(state: &VfState, buffer: &mut [u8]) -> Result<usize, NoSpac
     let used = format::Use {
         mac: f.mac,
         xcast: f.xcast as u8,
-        flags: if state.mailbox.cts {
-            format::USE_DRIVER
-        } else {
-            0
-        },
+        reserved: 0,
         // At most `MAX_QUEUES`.
         pairs: U16::new(state.used_pairs() as u16),
-        reserved: [0; 6],
+        reserved2: [0; 6],
     };
     w.one(format::USE, used.as_bytes())?;
     unicast(&mut w, format::USED_UNICAST, state)?;

@@ -30,8 +30,8 @@ pub const VERSION: u16 = 1;
 /// Most bytes of a blob that a reader looks at; a longer one is refused by its header.
 pub const MAX_BYTES: usize = 4096;
 
-/// [`Header::content`]: what the destination must be and have, sent during PRE_COPY: [`IDENTITY`], [`POLICY`], and since
-/// November 2026 [`LIMITS`], [`USE`], [`USED_UNICAST`] and [`USED_VLANS`].
+/// [`Header::content`]: what the destination must be and have, sent during PRE_COPY: [`IDENTITY`],
+/// [`POLICY`], and since November 2026 [`LIMITS`], [`USE`], [`USED_UNICAST`] and [`USED_VLANS`].
 pub const CONTENT_COMPAT: u16 = 1;
 /// [`Header::content`]: the whole VF.
 pub const CONTENT_STATE: u16 = 2;
@@ -76,7 +76,8 @@ pub const EXCHANGE: u16 = KIND_OPTIONAL | 3;
 pub const LIMITS: u16 = KIND_OPTIONAL | 2;
 /// Kind of [`Use`], in a compatibility record.
 pub const USE: u16 = KIND_OPTIONAL | 4;
-/// [`UNICAST`] of a compatibility record. The kind is another one because older readers refuse that one there.
+/// [`UNICAST`] of a compatibility record. The kind is another one because older readers refuse that
+/// one there.
 pub const USED_UNICAST: u16 = KIND_OPTIONAL | 5;
 /// [`VLANS`] of a compatibility record, likewise.
 pub const USED_VLANS: u16 = KIND_OPTIONAL | 6;
@@ -348,15 +349,10 @@ pub struct Use {
     pub mac: [u8; 6],
     /// `XCAST_*`
     pub xcast: u8,
-    /// `USE_*`
-    pub flags: u8,
+    /// Zero.
+    pub reserved: u8,
     /// Queue pairs up to the last that runs.
     pub pairs: U16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved2: [u8; 6],
 }
-
-/// [`Use::flags`]: a driver has reset the VF and asks for things.
-pub const USE_DRIVER: u8 = 1 << 0;
-/// All bits of version 1.
-pub const USE_ALL: u8 = USE_DRIVER;

@@ -94,7 +94,8 @@ pub enum Error {
     Stuck(QuiesceError),
     /// The VF must be suspended first.
     NotSuspended,
-    /// A state or a compatibility record was refused: by its destination, or by its source because every destination would.
+    /// A state or a compatibility record was refused: by its destination, or by its source because
+    /// every destination would.
     Refused(Refusals),
     /// The buffer is too small.
     NoSpace,

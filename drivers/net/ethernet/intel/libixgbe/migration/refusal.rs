@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Why a move was refused: for the kernel log, devlink health, the host tool, Documentation and tests.
+//! Why a move was refused: for the kernel log, devlink health, the host tool, Documentation and
+//! tests.
 //!
-//! A blob that is broken has one reason: what comes after the first fault means nothing. A blob that is whole and does not
-//! fit this host has as many as there are, so that an operator can mend all of them before the next try.
+//! A blob that is broken has one reason: what comes after the first fault means nothing. A blob
+//! that is whole and does not fit this host has as many as there are, so that an operator can mend
+//! all of them before the next try.
 
 use core::fmt;
 
-/// Defines [`Refusal`]: a variant with the type of its detail, its stable name, its text and its remedy.
+/// Defines [`Refusal`]: a variant with the type of its detail, its stable name, its text and its
+/// remedy.
 macro_rules! refusals {
     ($(
         $(#[$doc:meta])*
         $variant:ident $(($detail:ident))?: $name:literal, $reason:literal, $remedy:literal;
     )*) => {
-        /// A reason, with the detail that finds the cause. Nothing has been changed when one is returned.
+        /// A reason, with the detail that finds the cause. Nothing has been changed when one is
+        /// returned.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Refusal {
             $($(#[$doc])* $variant $(($detail))?,)*
@@ -53,7 +57,10 @@ macro_rules! refusals {
             /// The number that belongs to the reason, or 0.
             pub const fn detail(self) -> u32 {
                 match self {
-                    $(refusals!(@pattern $variant n $($detail)?) => refusals!(@value n $($detail)?),)*
+                    $(
+                        refusals!(@pattern $variant n $($detail)?) =>
+                            refusals!(@value n $($detail)?),
+                    )*
                 }
             }
         }
@@ -83,9 +90,11 @@ refusals! {
     /// TLVs out of order or doubled: this kind.
     Order(u16): "order", "record out of order or doubled", "report it with the logs of both hosts";
     /// A mandatory TLV of a kind that this driver does not know.
-    UnknownTlv(u16): "unknown-record", "unknown mandatory record", "install the source's version here";
+    UnknownTlv(u16): "unknown-record", "unknown mandatory record",
+        "install the source's version here";
     /// A TLV of this kind in a version that this driver does not know.
-    TlvVersion(u16): "record-version", "unknown record version", "install the source's version here";
+    TlvVersion(u16): "record-version", "unknown record version",
+        "install the source's version here";
     /// A TLV of this kind has a length that does not fit.
     TlvLength(u16): "record-length", "bad record length", "report it with the logs of both hosts";
     /// A reserved or padding byte of a TLV of this kind is not zero.
@@ -98,7 +107,8 @@ refusals! {
     /// Another device: this PCI id.
     Device(u16): "device", "other device", "use a card of the same kind";
     /// Another number of queues in a pool than this host's.
-    QueueLayout(u16): "queue-layout", "other queues per pool", "set the same sriov_numvfs on both hosts";
+    QueueLayout(u16): "queue-layout", "other queues per pool",
+        "set the same sriov_numvfs on both hosts";
     /// Other queue pairs were offered to the VF than this host offers.
     QueuePairs(u16): "queue-pairs", "other number of queue pairs",
         "set the same sriov_numvfs on both hosts";
@@ -108,11 +118,13 @@ refusals! {
     /// A mailbox API that this PF does not speak.
     Api(u16): "api", "mailbox API not supported here", "install the source's version here";
     /// Mailbox features that this PF does not grant.
-    Features(u32): "features", "mailbox features not granted here", "install the source's version here";
+    Features(u32): "features", "mailbox features not granted here",
+        "install the source's version here";
     /// Larger frames than this host's MTU lets the VF receive, in bytes.
     MaxFrame(u32): "max-frame", "frame size not allowed here, check the PF's MTU",
         "set the PF's MTU as on the source";
-    /// The PF has jumbo frames, and the VF's driver speaks an API without them, so that it would receive nothing.
+    /// The PF has jumbo frames, and the VF's driver speaks an API without them, so that it would
+    /// receive nothing.
     JumboApi(u16): "jumbo-api", "VF driver too old for this PF's jumbo frames",
         "set the PF's MTU to 1500, or use a guest driver with API 1.1";
     /// This host's administrator set another MAC address.
@@ -125,9 +137,11 @@ refusals! {
     AddressRoom(u16): "address-room", "no room for its addresses here",
         "remove addresses of other VFs, or bridge fdb entries of the PF";
     /// This host's port VLAN is not the source's.
-    PortVlan(u16): "port-vlan", "other port VLAN", "ip link set ... vf N vlan V qos Q, as on the source";
+    PortVlan(u16): "port-vlan", "other port VLAN",
+        "ip link set ... vf N vlan V qos Q, as on the source";
     /// The VLAN filter is too small for the VF by this many VLANs.
-    VlanRoom(u16): "vlan-room", "no room for its VLANs here", "remove VLANs of other VFs or of the PF";
+    VlanRoom(u16): "vlan-room", "no room for its VLANs here",
+        "remove VLANs of other VFs or of the PF";
     /// The VF has further unicast addresses, this many, and may not here.
     Addresses(u16): "addresses", "further addresses not allowed to this VF here",
         "ip link set ... vf N trust on";
@@ -142,7 +156,8 @@ refusals! {
     /// This host's port has no link: the VM would arrive without a network.
     LinkDown: "link-down", "no link here", "bring the PF's link up";
     /// This host has disabled the VF's link, and the source had not.
-    LinkDisabled: "link-disabled", "link of this VF disabled here", "ip link set ... vf N state auto";
+    LinkDisabled: "link-disabled", "link of this VF disabled here",
+        "ip link set ... vf N state auto";
     /// The VF has more entries in a list of this kind than a state can carry.
     TooMany(u16): "too-many", "more than a state can carry", "remove addresses in the guest";
 }
@@ -227,8 +242,9 @@ impl Found {
     }
 }
 
-/// Settings that differ from the source's and refuse nothing: they are this host's, and the guest's driver goes on with
-/// them. They are told, because a VM that is slower or whose frames are dropped has a reason for it.
+/// Settings that differ from the source's and refuse nothing: they are this host's, and the guest's
+/// driver goes on with them. They are told, because a VM that is slower or whose frames are dropped
+/// has a reason for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
     /// The host limits what the VF sends to this, in Mb/s; 0 for no limit.

@@ -11,9 +11,11 @@ use crate::sriov::vf::Switch;
 use crate::sriov::vf::VfState as PfVf;
 use crate::Regs;
 
-/// Addresses: none may be another function's, also not one's that stands still, and each needs a receive address register.
+/// Addresses: none may be another function's, also not one's that stands still, and each needs a
+/// receive address register.
 ///
-/// The lists of all VFs have a limit together ([`Switch::macvlan_limit`]), as when the VF asked for them.
+/// The lists of all VFs have a limit together ([`Switch::macvlan_limit`]), as when the VF asked for
+/// them.
 pub(super) fn addresses(
     switch: &Switch,
     vfs: &[PfVf],

@@ -47,8 +47,8 @@ use crate::sriov::vf::Outbox;
 use crate::Delay;
 use crate::Regs;
 
-/// Reads a blob of this content into `out` and compares it with this host, without a look at the device. What is returned
-/// holds all that does not fit.
+/// Reads a blob of this content into `out` and compares it with this host, without a look at the
+/// device. What is returned holds all that does not fit.
 fn judge(
     pf: &Pf<'_>,
     host: &Host<'_>,
@@ -86,9 +86,10 @@ fn carried(rearm: &Rearm) -> Option<Hold> {
 }
 
 impl Mover {
-    /// Compares a compatibility record or a state with this host, without any effect. All that [`Self::load`] would refuse is
-    /// refused here, while the source can still go on. Without `link` at the PF's port the VM would arrive without a network;
-    /// a link that goes down later is the guest's to see, as on any host.
+    /// Compares a compatibility record or a state with this host, without any effect. All that
+    /// [`Self::load`] would refuse is refused here, while the source can still go on. Without
+    /// `link` at the PF's port the VM would arrive without a network; a link that goes down later
+    /// is the guest's to see, as on any host.
     ///
     /// # Errors
     /// [`Error::Refused`], with all reasons.
@@ -112,7 +113,8 @@ impl Mover {
         Ok(check::notes(&seen, &host))
     }
 
-    /// What a former user of the VF left behind, if it has been used since its last reset: VFIO allows a load without one.
+    /// What a former user of the VF left behind, if it has been used since its last reset: VFIO
+    /// allows a load without one.
     fn is_used(&self, pf: &Pf<'_>) -> Result<bool, Error> {
         let vf = pf.this()?;
         let mut addresses = pf.switch.macs.of_pool(pf.vf);
@@ -123,8 +125,9 @@ impl Mover {
             || addresses.any(|mac| *mac != vf.mac))
     }
 
-    /// Checks a state and programs it into the suspended VF. Nothing is written before all of it has been checked, but
-    /// whether the VLAN filter has room, which takes 63 register reads and has been asked by [`Self::check`].
+    /// Checks a state and programs it into the suspended VF. Nothing is written before all of it
+    /// has been checked, but whether the VLAN filter has room, which takes 63 register reads and
+    /// has been asked by [`Self::check`].
     ///
     /// # Errors
     /// [`Error::NotSuspended`], [`Error::Refused`].
@@ -345,7 +348,8 @@ impl Mover {
         if !self.hold.is_some_and(|hold| hold.waiting) {
             self.announce |= arrives;
         }
-        // A guest whose link was switched off on its last host would not ask again: as when the administrator switches it on.
+        // A guest whose link was switched off on its last host would not ask again: as when the
+        // administrator switches it on.
         let was_off = self.state.limits.link == Link::Disable;
         let on = pf.this()?.link_enable;
         if arrived && was_off && on && restored.way != HeadRestore::Reset {

@@ -40,7 +40,8 @@ use crate::sriov::vf::Outbox;
 use crate::Delay;
 use crate::Regs;
 
-/// VTIVAR(1) and up have no alias for the PF, so further queue pairs would come back without interrupts.
+/// VTIVAR(1) and up have no alias for the PF, so further queue pairs would come back without
+/// interrupts.
 fn few_enough(pairs: u32) -> Result<(), Refusal> {
     if pairs as usize <= VISIBLE_PAIRS {
         Ok(())
@@ -49,8 +50,8 @@ fn few_enough(pairs: u32) -> Result<(), Refusal> {
     }
 }
 
-/// Writes a state and reads it as its destination will: a guest can have written what no destination takes, and its VM can
-/// still go on where it is.
+/// Writes a state and reads it as its destination will: a guest can have written what no
+/// destination takes, and its VM can still go on where it is.
 fn encode_checked(state: &VfState, out: &mut [u8]) -> Result<usize, Error> {
     few_enough(state.used_pairs())?;
     let length = encode(state, out)?;
@@ -129,7 +130,8 @@ impl Mover {
 
     /// Writes the compatibility record and returns its length. Asks a cooperating guest to prepare.
     ///
-    /// What no destination would take of the VF as it runs is refused here, before its VM is stopped for it.
+    /// What no destination would take of the VF as it runs is refused here, before its VM is
+    /// stopped for it.
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::Refused`].
@@ -156,20 +158,16 @@ impl Mover {
         Ok(length)
     }
 
-    /// Writes the compatibility record as it is now and returns its length, without any effect: by two of them one sees
-    /// whether a VF that runs has come to need something else.
+    /// Writes the compatibility record as it is now and returns its length, without any effect: by
+    /// two of them one sees whether a VF that runs has come to need something else.
     ///
     /// # Errors
     /// As [`Self::compat`].
     pub fn record(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
-        let mut seen;
-        if let Phase::Loaded(_) = self.phase {
-            seen = self.state;
-        } else {
+        if !matches!(self.phase, Phase::Loaded(_)) {
             self.fill_wishes(pf)?;
-            seen = self.state;
-            seen.mailbox.cts = pf.this()?.clear_to_send;
         }
+        let mut seen = self.state;
         let running = match self.phase {
             // What its guest has still to re-arm is in use.
             Phase::Running if self.hold.is_none() => {
@@ -194,7 +192,8 @@ impl Mover {
     /// Writes the state of the suspended VF and returns its length.
     ///
     /// # Errors
-    /// [`Error::NotSuspended`], [`Error::NoSpace`], [`Error::Refused`]: no destination would take it.
+    /// [`Error::NotSuspended`], [`Error::NoSpace`], [`Error::Refused`]: no destination would take
+    /// it.
     pub fn save(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
         match self.phase {
             Phase::Running | Phase::Stopping(_) => return Err(Error::NotSuspended),
@@ -275,7 +274,8 @@ impl Mover {
         Ok(())
     }
 
-    /// The same but for what the device counted: what the VF asked for, and what its host allows it.
+    /// The same but for what the device counted: what the VF asked for, and what its host allows
+    /// it.
     fn fill_wishes(&mut self, pf: &Pf<'_>) -> Result<(), Error> {
         let vf = pf.this()?;
         let s = &mut self.state;

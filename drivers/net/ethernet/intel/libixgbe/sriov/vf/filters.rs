@@ -248,7 +248,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Receive addresses that the lists of all VFs may have together: each VF, the PF and its macvlans keep theirs.
+    /// Receive addresses that the lists of all VFs may have together: each VF, the PF and its
+    /// macvlans keep theirs.
     pub(crate) fn macvlan_limit(&self) -> usize {
         let reserved = (self.num_vfs as usize).saturating_add(MAX_PF_MACVLANS + 1);
         RAR_ENTRIES.saturating_sub(reserved)
