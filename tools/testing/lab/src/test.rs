@@ -15,11 +15,12 @@ use serde::Serialize;
 
 use crate::kernel::{self, Flavour, Kernel};
 use crate::ktap::{Status, TestResult};
-use crate::lab::{find_tree, Drivers, Lab};
+use crate::lab::{facts, find_tree, Drivers, Facts, Lab};
 use crate::migrate::suite;
 use crate::process::{command, run_logged, Child};
 use crate::runner::{self, Products, Report};
 use crate::suites::{self, Boot, HOST};
+use crate::toolchain::MAKE_LLVM;
 
 /// Options of `cargo lab test`.
 #[derive(Args, Debug)]
@@ -46,6 +47,8 @@ struct Summary<'a> {
     failed: usize,
     skipped: usize,
     seconds: f64,
+    #[serde(flatten)]
+    facts: Option<Facts>,
     boots: &'a [Report],
 }
 
@@ -161,10 +164,14 @@ fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
             failed,
             skipped,
             seconds,
+            facts: facts(),
             boots: reports,
         };
         std::fs::write(path, serde_json::to_string_pretty(&summary)?)
             .with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(facts) = facts() {
+        println!("{facts}");
     }
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     if failed > 0 {
@@ -248,7 +255,7 @@ pub(crate) fn install(lab: &Lab, kernel: &Kernel) -> Result<PathBuf> {
         .arg(format!("KSRC={}", kernel.source.display()))
         .arg(format!("BUILD={}", build.display()))
         .arg(format!("INSTALL_PATH={}", installed.display()))
-        .args([&lab.tools.llvm, &kernel::jobs(), "install"]);
+        .args([MAKE_LLVM, &kernel::jobs(), "install"]);
     run_logged(
         "installing the tests",
         &lab.cache.path(format!("logs/{name}.log")),

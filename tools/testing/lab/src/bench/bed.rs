@@ -18,6 +18,7 @@ use crate::process::{command, run_logged, TempDir};
 use crate::qemu;
 use crate::station::control::{format_mac, parse_mac};
 use crate::switch::Switch;
+use crate::toolchain::MAKE_LLVM;
 use crate::vm::{Accel, Vm};
 
 /// Address of the interface that is measured.
@@ -202,7 +203,7 @@ impl Bed {
 /// Compiles the program that drops every frame.
 fn xdp_program(lab: &Lab) -> Result<Vec<u8>> {
     let out = lab.cache.path("build/xdp_drop.bpf.o");
-    let version = lab.tools.llvm.strip_prefix("LLVM=").unwrap_or_default();
+    let version = MAKE_LLVM.strip_prefix("LLVM=").unwrap_or_default();
     let mut cmd = command(format!("clang{version}"));
     cmd.args(["-O2", "--target=bpf", "-c", "-o"])
         .arg(&out)

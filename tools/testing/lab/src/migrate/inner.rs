@@ -235,8 +235,8 @@ impl Inner {
         add(&[
             "-append",
             &format!(
-                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={}",
-                image.drivers
+                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={} {}",
+                image.drivers, image.options
             ),
         ]);
         add(&[
@@ -352,7 +352,9 @@ impl Inner {
         };
         if !incoming {
             let limit = match host.kernel {
-                Flavour::Release => Duration::from_secs(120),
+                Flavour::Stock | Flavour::StockIommufd | Flavour::Release => {
+                    Duration::from_secs(120)
+                }
                 // It has the checkers twice, in its own kernel and in the host's; beside a build 120 s were not enough.
                 Flavour::Debug => Duration::from_secs(600),
             };

@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use self::host::{Preparation, FIRST};
 use self::inner::Card;
@@ -26,7 +27,7 @@ use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
 use self::report::Report;
 use crate::capture::Capture;
 use crate::kernel::Flavour;
-use crate::lab::{Drivers, Head, Lab};
+use crate::lab::{facts, Drivers, Head, Lab};
 
 /// What the station and the VM say to each other meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -129,14 +130,26 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         trace: args.trace.as_deref(),
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
-        Flavour::Release => measured_cpus(),
+        Flavour::Stock | Flavour::StockIommufd | Flavour::Release => measured_cpus(),
         Flavour::Debug => TESTED_CPUS,
     });
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
     let report = run(&lab, &plan, cpus, capture)?;
     report.print();
+    println!(
+        "kernel: {}; {}",
+        args.kernel.name(),
+        facts().unwrap_or_default()
+    );
     if let Some(path) = &args.json {
-        std::fs::write(path, serde_json::to_string_pretty(&report)?)
+        let mut value = serde_json::to_value(&report)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("kernel".into(), args.kernel.name().into());
+            if let Value::Object(facts) = serde_json::to_value(facts().unwrap_or_default())? {
+                fields.extend(facts);
+            }
+        }
+        std::fs::write(path, serde_json::to_string_pretty(&value)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
     if let Some(path) = &args.plot {

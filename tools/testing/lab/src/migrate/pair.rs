@@ -95,28 +95,6 @@ pub struct Pair {
     dir: TempDir,
 }
 
-/// Path of a module among a kernel's installed ones, after those that it depends on.
-fn mainline_module(kernel: &Kernel, name: &str) -> Result<Vec<PathBuf>> {
-    let base = kernel
-        .modules
-        .join("lib/modules")
-        .join(kernel::release(kernel)?);
-    let deps = std::fs::read_to_string(base.join("modules.dep")).context("modules.dep")?;
-    let file = format!("/{name}.ko");
-    let line = deps
-        .lines()
-        .find(|l| l.split(':').next().is_some_and(|m| m.ends_with(&file)))
-        .with_context(|| format!("the kernel has no module {name}"))?;
-    let (module, before) = line.split_once(':').context("modules.dep")?;
-    // modprobe loads what is listed last first.
-    Ok(before
-        .split_whitespace()
-        .rev()
-        .chain([module])
-        .map(|m| base.join(m))
-        .collect())
-}
-
 impl Pair {
     /// Boots them and joins them to the network.
     ///
@@ -197,12 +175,16 @@ impl Pair {
     /// # Errors
     /// If a module is missing.
     pub fn image(&self, lab: &Lab, card: Card, guest: Drivers) -> Result<Image> {
-        let modules = match (card, guest, &self.modules) {
-            (Card::Virtio, ..) => vec![],
-            (_, Drivers::Rust, Some(ours)) => vec![ours.join("ixgbevf.ko")],
-            (_, Drivers::Rust, None) => bail!("this project's modules were not built"),
-            (_, Drivers::C, _) => mainline_module(&self.kernel, "ixgbevf")?,
+        let mut modules = match card {
+            Card::Virtio | Card::Failover => kernel::module(&self.kernel, "virtio_net")?,
+            _ => vec![],
         };
+        match (card, guest, &self.modules) {
+            (Card::Virtio, ..) => {}
+            (_, Drivers::Rust, Some(ours)) => modules.push(ours.join("ixgbevf.ko")),
+            (_, Drivers::Rust, None) => bail!("this project's modules were not built"),
+            (_, Drivers::C, _) => modules.extend(kernel::module(&self.kernel, "ixgbevf")?),
+        }
         let name = format!("initrd-{card:?}-{}", guest.name());
         initramfs::inner(
             &lab.cache,
@@ -218,6 +200,7 @@ impl Pair {
         Ok(Image {
             initrd: format!("/lab/inner/{name}"),
             drivers: drivers.join(","),
+            options: self.kernel.flavour.cmdline(),
             trace: false,
             seats: &[FIRST],
         })
@@ -266,6 +249,8 @@ pub struct Image {
     pub initrd: String,
     /// Names of the modules that it loads, comma-separated.
     pub drivers: String,
+    /// Added to the kernel's command line.
+    pub options: &'static str,
     /// Whether QEMU writes down what it does when.
     pub trace: bool,
     /// The VM's VFs.

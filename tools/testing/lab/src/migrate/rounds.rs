@@ -281,7 +281,7 @@ const HEADROOM: u32 = 4;
 /// How long a migration may take.
 fn limit(kernel: Flavour) -> Duration {
     Duration::from_secs(match kernel {
-        Flavour::Release => 180,
+        Flavour::Stock | Flavour::StockIommufd | Flavour::Release => 180,
         Flavour::Debug => 900,
     })
 }
@@ -477,7 +477,7 @@ pub(super) fn why_not(why: &str, source: &Inner, target: &Inner) -> String {
 /// answers 50 datagrams a second dirties more than it can send in 300 ms, and the migration did not end in three minutes.
 fn downtime_ms(kernel: Flavour) -> u32 {
     match kernel {
-        Flavour::Release => 20,
+        Flavour::Stock | Flavour::StockIommufd | Flavour::Release => 20,
         Flavour::Debug => 3000,
     }
 }
