@@ -34,6 +34,12 @@ enum Command {
         #[arg(long, value_enum)]
         kernel: Vec<Flavour>,
     },
+    /// Compile the modules with W=1 and clippy, and their crates' documentation: a warning is an error.
+    Check {
+        /// For which kernel.
+        #[arg(long, value_enum, default_value = "stock")]
+        kernel: Flavour,
+    },
     /// Boot one or two hosts and give a prompt, or run a script.
     Shell(ShellArgs),
     /// Run test suites.
@@ -88,6 +94,10 @@ fn run(command: Command) -> Result<()> {
                 lab.modules(&kernel)?;
             }
             Ok(())
+        }
+        Command::Check { kernel } => {
+            let lab = Lab::open()?;
+            lab.check(&lab.kernel(kernel)?)
         }
         Command::Shell(args) => shell(&args),
         Command::Test(args) => test(&args),

@@ -400,6 +400,46 @@ pub(crate) fn modules_by(
     Ok(out)
 }
 
+/// Compiles the modules with what the kernel's maintainers ask for: W=1, clippy, and the crates' documentation. Warnings are errors.
+///
+/// # Errors
+/// If there is one.
+pub fn check(cache: &Cache, tree: &Path, tools: &Toolchain, kernel: &Kernel) -> Result<()> {
+    check_by(cache, tree, kernel, make(&kernel.build, tools), "", "")
+}
+
+/// As [`check`], by this call of make, with these flags for C and Rust.
+pub(crate) fn check_by(
+    cache: &Cache,
+    tree: &Path,
+    kernel: &Kernel,
+    mut make: std::process::Command,
+    c: &str,
+    rust: &str,
+) -> Result<()> {
+    let mut out = output_folder(cache, tree, kernel)?.into_os_string();
+    out.push("-check");
+    let out = PathBuf::from(out);
+    fs::create_dir_all(&out)?;
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let _lock = cache.lock(&name)?;
+    make.arg(format!("M={}", tree.display()))
+        .arg(format!("MO={}", out.display()))
+        .arg(format!("KCFLAGS={c} -Werror"))
+        .arg(format!("KRUSTFLAGS={rust} -Dwarnings"))
+        // All that there is to say, not the first of it.
+        .args(["-k", "W=1", "CLIPPY=1", "IXGBE_RUSTDOC=1"])
+        .args([&jobs(), "modules"]);
+    run_logged(
+        &format!(
+            "checking the modules for the {} kernel: W=1, clippy, rustdoc",
+            kernel.flavour.name()
+        ),
+        &cache.path(format!("logs/{name}.log")),
+        make,
+    )
+}
+
 /// Where the modules of a checkout are built: each has its own products, since make decides by time what is old.
 fn output_folder(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<PathBuf> {
     let id = Key::new("modules", 1)

@@ -303,6 +303,17 @@ impl Lab {
         }
     }
 
+    /// Compiles the modules with what the kernel's maintainers ask for.
+    ///
+    /// # Errors
+    /// If there is a warning.
+    pub fn check(&self, kernel: &Kernel) -> Result<()> {
+        match kernel.flavour {
+            Flavour::Stock | Flavour::StockIommufd => stock::check(&self.cache, &self.tree, kernel),
+            _ => kernel::check(&self.cache, &self.tree, self.tools()?, kernel),
+        }
+    }
+
     /// Boots a host on a switch; its sockets and logs go to a folder of its own in `dir`.
     ///
     /// # Errors

@@ -454,16 +454,31 @@ fn payload(image: &[u8]) -> Option<(&'static str, &[u8])> {
 /// # Errors
 /// If the build fails.
 pub fn modules(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<PathBuf> {
-    let parts = Parts::of(cache, kernel.flavour);
     let what = replaced(kernel.flavour);
-    let mut make = parts.make(cache, tree);
+    let mut make = make(cache, tree, kernel);
     make.arg(format!("KCFLAGS={}", what.c))
-        .arg(format!("KRUSTFLAGS={}", what.rust))
-        .arg(format!(
-            "KBUILD_EXTRA_SYMBOLS={}",
-            parts.replaced.join("Module.symvers").display()
-        ));
+        .arg(format!("KRUSTFLAGS={}", what.rust));
     kernel::modules_by(cache, tree, kernel, make)
+}
+
+/// As [`kernel::check`].
+///
+/// # Errors
+/// If there is a warning.
+pub fn check(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<()> {
+    let what = replaced(kernel.flavour);
+    let make = make(cache, tree, kernel);
+    kernel::check_by(cache, tree, kernel, make, what.c, what.rust)
+}
+
+fn make(cache: &Cache, tree: &Path, kernel: &Kernel) -> Command {
+    let parts = Parts::of(cache, kernel.flavour);
+    let mut make = parts.make(cache, tree);
+    make.arg(format!(
+        "KBUILD_EXTRA_SYMBOLS={}",
+        parts.replaced.join("Module.symvers").display()
+    ));
+    make
 }
 
 #[cfg(test)]
