@@ -15,7 +15,7 @@ use crate::pins::Pins;
 use crate::process::{command, output, run_logged, Child};
 
 /// Built programs that are kept: each state of the model has its own, so that checkouts can share the cache.
-const KEPT: usize = 6;
+const KEPT: usize = 12;
 
 /// With which patches QEMU is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

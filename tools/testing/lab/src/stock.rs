@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
@@ -214,6 +214,29 @@ fn root(cache: &Cache, version: &Version) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// What gives a program mounts of its own.
+fn unshare() -> Command {
+    let mut cmd = command("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        cmd.arg("--map-root-user");
+    }
+    cmd.arg("--mount");
+    cmd
+}
+
+/// Says early what a container may forbid.
+fn may_enter() -> Result<()> {
+    let mut cmd = unshare();
+    cmd.arg("true").stderr(Stdio::null());
+    if !Child::spawn(cmd)?.wait()?.success() {
+        bail!(
+            "this machine lets nobody mount in a namespace of its own (`unshare --mount true`), which building for Debian's kernel \
+             needs: allow it (CAP_SYS_ADMIN in a container, or user namespaces), or use --kernel release"
+        );
+    }
+    Ok(())
+}
+
 /// Runs a program in the root, where it sees these folders at the places where they are outside. The mounts are in a namespace of
 /// their own, and gone with it.
 fn inside(root: &Path, folders: &[&Path], program: &[&str]) -> Command {
@@ -221,11 +244,8 @@ fn inside(root: &Path, folders: &[&Path], program: &[&str]) -> Command {
         for d in /dev /proc; do mount --rbind $d \"$root$d\"; done
         while [ \"$1\" != -- ]; do mkdir -p \"$root$1\"; mount --bind \"$1\" \"$root$1\"; shift; done; shift
         exec chroot \"$root\" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \"$@\"";
-    let mut cmd = command("unshare");
-    if !nix::unistd::geteuid().is_root() {
-        cmd.arg("--map-root-user");
-    }
-    cmd.args(["--mount", "sh", "-ec", script, "sh"])
+    let mut cmd = unshare();
+    cmd.args(["sh", "-ec", script, "sh"])
         .arg(root)
         .args(folders)
         .arg("--")
@@ -286,6 +306,7 @@ pub fn ensure(cache: &Cache, tree: &Path, flavour: Flavour) -> Result<Kernel> {
         .file(&recipes.join(replaced(flavour).kbuild))?
         .finish();
     cache.ensure(&format!("kernel-{name}"), &all, || {
+        may_enter()?;
         root(cache, &version)?;
         cache.ensure("stock-kdir", &crates, || {
             let folders = [cache.path(""), tree.to_path_buf(), source.clone()];
