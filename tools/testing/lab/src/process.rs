@@ -274,6 +274,40 @@ fn tell(title: String, start: Instant, course: Arc<Mutex<Course>>) -> Sender<()>
     tx
 }
 
+/// Says every half minute what is still going on, until it is dropped.
+pub struct Reminder {
+    now: Arc<Mutex<(String, Instant)>>,
+    /// Kept for its drop, which ends the thread.
+    _end: Option<Sender<()>>,
+}
+
+impl Reminder {
+    /// Starts it, if it is `wanted`.
+    pub fn start(wanted: bool) -> Self {
+        let now = Arc::new(Mutex::new((String::new(), Instant::now())));
+        let end = wanted.then(|| {
+            let (tx, rx) = std::sync::mpsc::channel::<()>();
+            let now = now.clone();
+            thread::spawn(move || {
+                while rx.recv_timeout(NEXT_WORD) == Err(RecvTimeoutError::Timeout) {
+                    let now = now.lock().unwrap_or_else(PoisonError::into_inner);
+                    if now.1.elapsed() >= FIRST_WORD && !now.0.is_empty() {
+                        eprintln!("{}: {} s so far", now.0, now.1.elapsed().as_secs());
+                    }
+                }
+            });
+            tx
+        });
+        Self { now, _end: end }
+    }
+
+    /// From now on it is this.
+    pub fn now(&self, what: &str) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) =
+            (what.to_owned(), Instant::now());
+    }
+}
+
 /// Runs a long step: a spinner shows its last line of output, `log` keeps all of it. Where there is no terminal it says every half
 /// minute how far it is.
 ///

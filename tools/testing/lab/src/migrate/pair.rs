@@ -15,13 +15,13 @@ use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::klog::Scanner;
 use crate::lab::{Drivers, Head, HostSpec, Lab};
-use crate::process::TempDir;
+use crate::process::{Reminder, TempDir};
 use crate::rootfs;
 use crate::station::Station;
 use crate::switch::Switch;
 
-/// Says what is going on: on a terminal as one line that changes, else line by line.
-pub struct Progress(ProgressBar);
+/// Says what is going on: on a terminal as one line that changes, else line by line, and again where it takes long.
+pub struct Progress(ProgressBar, Reminder);
 
 impl Progress {
     /// Starts the clock.
@@ -34,7 +34,8 @@ impl Progress {
             "{spinner} [{elapsed}] {wide_msg}",
         )?);
         bar.enable_steady_tick(Duration::from_millis(200));
-        Ok(Self(bar))
+        let reminder = Reminder::start(bar.is_hidden());
+        Ok(Self(bar, reminder))
     }
 
     /// Says it.
@@ -43,6 +44,7 @@ impl Progress {
         if self.0.is_hidden() {
             eprintln!("{text}");
         }
+        self.1.now(text);
     }
 }
 
