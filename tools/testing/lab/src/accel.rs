@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Whether hardware virtualisation can be used here.
 //!
-//! `/dev/kvm` may exist and still not run a stock kernel (seen inside micro-VMs), and it may run one without letting it run VMs of its
-//! own, which is what the lab's hosts do. So the lab asks for five things: the processor's flag, the device, KVM's parameter
-//! `nested`, a probe machine that boots, and the processor's flag in that machine.
+//! `/dev/kvm` may exist and still not run a stock kernel (seen inside micro-VMs), and it may run
+//! one without letting it run VMs of its own, which is what the lab's hosts do. So the lab asks for
+//! five things: the processor's flag, the device, KVM's parameter `nested`, a probe machine that
+//! boots, and the processor's flag in that machine.
 
 use std::fs;
 use std::time::Duration;
@@ -43,7 +44,8 @@ impl Wish {
     }
 }
 
-/// Finds out; `probe` gives a machine to try KVM with, and is called only if nothing else speaks against it.
+/// Finds out; `probe` gives a machine to try KVM with, and is called only if nothing else speaks
+/// against it.
 ///
 /// # Errors
 /// If KVM is demanded and does not work here; the message says why.
@@ -90,7 +92,8 @@ fn first_line(e: &anyhow::Error) -> String {
     )
 }
 
-/// What speaks against KVM without trying it; `nested` reads the parameter of KVM's module for a vendor.
+/// What speaks against KVM without trying it; `nested` reads the parameter of KVM's module for a
+/// vendor.
 fn obstacle(
     cpuinfo: &str,
     can_open: bool,

@@ -158,7 +158,8 @@ impl Apt {
             .collect())
     }
 
-    /// Downloads a binary package, checks it where there are `pins` for it, and unpacks it into `into`.
+    /// Downloads a binary package, checks it where there are `pins` for it, and unpacks it into
+    /// `into`.
     ///
     /// # Errors
     /// If the package cannot be had or unpacked, or is not the pinned one.
@@ -200,7 +201,8 @@ impl Apt {
                 )
             })?;
         if let Some(pins) = pins {
-            // apt writes the colon of an epoch as %3a; a version without one has the pinned name as it is.
+            // apt writes the colon of an epoch as %3a; a version without one has the pinned name as
+            // it is.
             pins.check(&deb)?;
         }
         fs::create_dir_all(into)?;

@@ -19,7 +19,8 @@ use crate::{kernel, process, qemu, rootfs, stock, toolchain};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Emulate hosts by the QEMU that has patches for speed, not repairs alone: half the time, but no figure for comparison.
+    /// Emulate hosts by the QEMU that has patches for speed, not repairs alone: less waiting, but
+    /// no figure for comparison.
     #[arg(long, global = true)]
     fast_emulator: bool,
 }
@@ -34,7 +35,8 @@ enum Command {
         #[arg(long, value_enum)]
         kernel: Vec<Flavour>,
     },
-    /// Compile the modules with W=1 and clippy, and their crates' documentation: a warning is an error.
+    /// Compile the modules with W=1 and clippy, and their crates' documentation: a warning is an
+    /// error.
     Check {
         /// For which kernel.
         #[arg(long, value_enum, default_value = "stock")]

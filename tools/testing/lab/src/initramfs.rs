@@ -134,8 +134,8 @@ impl Archive {
     }
 }
 
-/// The initramfs of the emulated hosts: the agent, which enters the root file system, and the modules that it loads before, in their
-/// order.
+/// The initramfs of the emulated hosts: the agent, which enters the root file system, and the
+/// modules that it loads before, in their order.
 ///
 /// # Errors
 /// Those of building the agent, reading and writing.

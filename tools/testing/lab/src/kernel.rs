@@ -45,8 +45,8 @@ impl Flavour {
 
     /// What a machine of the lab adds to its command line.
     ///
-    /// Debian's kernel works around the faults of processors, which costs an emulated one a tenth of its time, and lets nobody map
-    /// the BAR of a device that has a driver, which some tests do.
+    /// Debian's kernel works around the faults of processors, which costs an emulated one a tenth
+    /// of its time, and lets nobody map the BAR of a device that has a driver, which some tests do.
     pub fn cmdline(self) -> &'static str {
         match self {
             Self::Stock | Self::StockIommufd => "mitigations=off iomem=relaxed",
@@ -400,7 +400,8 @@ pub(crate) fn modules_by(
     Ok(out)
 }
 
-/// Compiles the modules with what the kernel's maintainers ask for: W=1, clippy, and the crates' documentation. Warnings are errors.
+/// Compiles the modules with what the kernel's maintainers ask for: W=1, clippy, and the crates'
+/// documentation. Warnings are errors.
 ///
 /// # Errors
 /// If there is one.
@@ -440,7 +441,8 @@ pub(crate) fn check_by(
     )
 }
 
-/// Where the modules of a checkout are built: each has its own products, since make decides by time what is old.
+/// Where the modules of a checkout are built: each has its own products, since make decides by time
+/// what is old.
 fn output_folder(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<PathBuf> {
     let id = Key::new("modules", 1)
         .text("tree", &tree.display().to_string())
@@ -456,8 +458,8 @@ fn output_folder(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<PathBuf>
     Ok(out)
 }
 
-/// Path of a module among a kernel's installed ones, after those that it depends on, in the order in which they are loaded; none
-/// where it is built in.
+/// Path of a module among a kernel's installed ones, after those that it depends on, in the order
+/// in which they are loaded; none where it is built in.
 ///
 /// # Errors
 /// If the kernel has no such module.
@@ -497,7 +499,8 @@ const EARLY: &[&str] = &[
     "9pnet_virtio",
 ];
 
-/// The modules that a host's initramfs loads, in their order: what is not built in of what it needs to find its root.
+/// The modules that a host's initramfs loads, in their order: what is not built in of what it needs
+/// to find its root.
 ///
 /// # Errors
 /// If the kernel has one of them neither built in nor as a module.

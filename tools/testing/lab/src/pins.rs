@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Which versions of what is fetched this tree was tested with, by checksum.
 //!
-//! Debian's archive keeps only the newest point release of a package, so that the pinned one cannot be had for ever. A file of the
-//! pinned name must have the pinned content. One of another name is taken, and the lab says so at each run, since what it measures
-//! and what fails may be of that other version's making; with `LAB_PINS=strict` it is refused.
+//! Debian's archive keeps only the newest point release of a package, so that the pinned one cannot
+//! be had for ever. A file of the pinned name must have the pinned content. One of another name is
+//! taken, and the lab says so at each run, since what it measures and what fails may be of that
+//! other version's making; with `LAB_PINS=strict` it is refused.
 
 use std::fs::{self, File};
 use std::io;
@@ -71,7 +72,8 @@ impl Pins {
     /// Checks a file that was fetched.
     ///
     /// # Errors
-    /// If its content is not that of its name, or its name is not in the list and `LAB_PINS=strict`.
+    /// If its content is not that of its name, or its name is not in the list and
+    /// `LAB_PINS=strict`.
     pub fn check(&self, file: &Path) -> Result<()> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         match self.judge(&name, || sha256(file))? {

@@ -205,8 +205,8 @@ impl Drop for TempDir {
     }
 }
 
-/// How far a step is: by what it tells itself, `[n/m]` as ninja does, or by its lines of output, of which there are about as many
-/// each time.
+/// How far a step is: by what it tells itself, `[n/m]` as ninja does, or by its lines of output, of
+/// which there are about as many each time.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Course {
     /// Lines that it will print, if that is known.
@@ -308,8 +308,8 @@ impl Reminder {
     }
 }
 
-/// Runs a long step: a spinner shows its last line of output, `log` keeps all of it. Where there is no terminal it says every half
-/// minute how far it is.
+/// Runs a long step: a spinner shows its last line of output, `log` keeps all of it. Where there is
+/// no terminal it says every half minute how far it is.
 ///
 /// # Errors
 /// If the command cannot be started or fails; the message ends with the tail of the log.
@@ -317,7 +317,8 @@ pub fn run_logged(title: &str, log: &Path, cmd: Command) -> Result<()> {
     run_counted(title, log, cmd, None)
 }
 
-/// As [`run_logged`], for a step that prints about so many lines; from the second time on it is known how many.
+/// As [`run_logged`], for a step that prints about so many lines; from the second time on it is
+/// known how many.
 ///
 /// # Errors
 /// Those of [`run_logged`].

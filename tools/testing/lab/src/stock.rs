@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Debian's own kernel, and modules for it: nothing of the kernel is built but the Rust crates that modules link against.
+//! Debian's own kernel, and modules for it: nothing of the kernel is built but the Rust crates that
+//! modules link against.
 //!
-//! The crates must be those that are in that kernel, so that they are compiled by the compilers that it was compiled with. These are
-//! in a folder with a Debian of its own ([`root`]), which is entered for each build; `kernel/stock-kdir.sh` makes the crates and
-//! compares them with what the kernel exports. One module of the kernel is replaced, `vfio.ko`: without IOMMUFD, which Debian's
-//! configuration lacks, VFIO core has no DMA logging. For tests of iommufd itself all of VFIO is ([`Flavour::StockIommufd`]).
+//! The crates must be those that are in that kernel, so that they are compiled by the compilers
+//! that it was compiled with. These are in a folder with a Debian of its own ([`root`]), which is
+//! entered for each build; `kernel/stock-kdir.sh` makes the crates and compares them with what the
+//! kernel exports. One module of the kernel is replaced, `vfio.ko`: without IOMMUFD, which Debian's
+//! configuration lacks, VFIO core has no DMA logging. For tests of iommufd itself all of VFIO is
+//! ([`Flavour::StockIommufd`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,7 +110,8 @@ struct Version {
 }
 
 impl Version {
-    /// The kernel of a package's version: its name has the point release and the number of the suite.
+    /// The kernel of a package's version: its name has the point release and the number of the
+    /// suite.
     fn new(package: &str) -> Option<Self> {
         let (point, revision) = package.split_once('-')?;
         let suite: String = revision
@@ -188,7 +192,8 @@ fn root(cache: &Cache, version: &Version) -> Result<PathBuf> {
         let apt = Apt::open(cache)?;
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir)?;
-        // The archive's device nodes are left out: only root could make them, and those of this machine are bound there.
+        // The archive's device nodes are left out: only root could make them, and those of this
+        // machine are bound there.
         let script = "set -eo pipefail; to=$1; shift; mmdebstrap \"$@\" | tar -x -C \"$to\" --exclude='./dev/*'";
         let mut cmd = command("bash");
         cmd.args(["-c", script, "bash"]).arg(&dir);
@@ -237,8 +242,8 @@ fn may_enter() -> Result<()> {
     Ok(())
 }
 
-/// Runs a program in the root, where it sees these folders at the places where they are outside. The mounts are in a namespace of
-/// their own, and gone with it.
+/// Runs a program in the root, where it sees these folders at the places where they are outside.
+/// The mounts are in a namespace of their own, and gone with it.
 fn inside(root: &Path, folders: &[&Path], program: &[&str]) -> Command {
     let script = "root=$1; shift
         for d in /dev /proc; do mount --rbind $d \"$root$d\"; done
@@ -397,7 +402,8 @@ fn run_quietly(cmd: Command) -> Result<()> {
     Ok(())
 }
 
-/// Puts the modules where hosts find them. They are unpacked: an inner VM has no kmod, and an emulated host would be slow.
+/// Puts the modules where hosts find them. They are unpacked: an inner VM has no kmod, and an
+/// emulated host would be slow.
 fn install(cache: &Cache, parts: &Parts, version: &Version, kernel: &Kernel) -> Result<()> {
     let _ = fs::remove_dir_all(&kernel.modules);
     let script = "release=$1 modules=$2 replaced=$3; shift 3
@@ -421,7 +427,8 @@ fn install(cache: &Cache, parts: &Parts, version: &Version, kernel: &Kernel) -> 
     )
 }
 
-/// Takes `vmlinux` out of a bzImage: QEMU starts it by PVH, and nothing has to be unpacked by an emulated processor.
+/// Takes `vmlinux` out of a bzImage: QEMU starts it by PVH, and nothing has to be unpacked by an
+/// emulated processor.
 fn extract(bzimage: &Path, to: &Path) -> Result<()> {
     let image = fs::read(bzimage).with_context(|| format!("reading {}", bzimage.display()))?;
     let (program, payload) = payload(&image)
@@ -443,7 +450,8 @@ fn extract(bzimage: &Path, to: &Path) -> Result<()> {
     Ok(fs::rename(part, to)?)
 }
 
-/// The compressed kernel in a bzImage, and the program that unpacks it (Documentation/arch/x86/boot.rst).
+/// The compressed kernel in a bzImage, and the program that unpacks it
+/// (Documentation/arch/x86/boot.rst).
 fn payload(image: &[u8]) -> Option<(&'static str, &[u8])> {
     let word = |at: usize| -> Option<usize> {
         let bytes = image.get(at..at.checked_add(4)?)?;

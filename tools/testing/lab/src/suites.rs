@@ -139,8 +139,8 @@ pub struct Boot {
 impl Boot {
     /// Why a run of `pattern` on `kernels` leaves this boot out, if it does.
     ///
-    /// What is long runs for any pattern that takes it. Of the kernels of a boot the first is taken; another one is asked for by
-    /// its name, in the pattern or by `--kernel`.
+    /// What is long runs for any pattern that takes it. Of the kernels of a boot the first is
+    /// taken; another one is asked for by its name, in the pattern or by `--kernel`.
     pub fn left_out(&self, pattern: Option<&str>, kernels: &[Flavour]) -> Option<&'static str> {
         if pattern.is_none() && self.long {
             return Some(LONG);

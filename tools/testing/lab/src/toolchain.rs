@@ -194,7 +194,8 @@ fn rust_src(cache: &Cache, version: &str) -> Result<PathBuf> {
     Ok(lib)
 }
 
-/// Gets everything that a build of the lab's own kernels or of modules for them needs, after [`packages`].
+/// Gets everything that a build of the lab's own kernels or of modules for them needs, after
+/// [`packages`].
 ///
 /// # Errors
 /// If a part cannot be had; the message says how to supply it.

@@ -447,7 +447,8 @@ mod tests {
             .map_or("", String::as_str)
     }
 
-    /// With a virtual IOMMU that remaps interrupts, QEMU refuses an interrupt controller that is KVM's as a whole.
+    /// With a virtual IOMMU that remaps interrupts, QEMU refuses an interrupt controller that is
+    /// KVM's as a whole.
     #[test]
     fn kvm_has_the_hosts_processor_and_half_its_interrupt_controller() {
         let a = arguments(Accel::Kvm);

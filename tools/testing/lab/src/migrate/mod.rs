@@ -62,7 +62,8 @@ pub struct MigrateArgs {
     /// Draw round-trip times and gaps around the last switch-over.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Which kernel. Debian's own is what users have, and is not built; figures are those of the lab's own, `release`.
+    /// Which kernel. Debian's own is what users have, and is not built; figures are those of the
+    /// lab's own, `release`.
     #[arg(long, value_enum, default_value = "stock")]
     kernel: Flavour,
     /// Virtual CPUs of each host [default: half of this machine's cores; on the debug kernel two, for it is to see races]

@@ -20,7 +20,8 @@ use crate::rootfs;
 use crate::station::Station;
 use crate::switch::Switch;
 
-/// Says what is going on: on a terminal as one line that changes, else line by line, and again where it takes long.
+/// Says what is going on: on a terminal as one line that changes, else line by line, and again
+/// where it takes long.
 pub struct Progress(ProgressBar, Reminder);
 
 impl Progress {

@@ -332,7 +332,8 @@ impl Case {
 
 /// The cases that a pattern of the command line chooses.
 ///
-/// Cases run with one kernel, the first of those that are asked for; on the debug kernel a move takes minutes, and none does.
+/// Cases run with one kernel, the first of those that are asked for; on the debug kernel a move
+/// takes minutes, and none does.
 pub fn chosen(pattern: Option<&str>, kernels: &[Flavour]) -> Vec<Case> {
     let mut cases = cases();
     let asked = kernels.iter().copied().find(|k| *k != Flavour::Debug);
