@@ -7,6 +7,7 @@
 //! `device`, `pci_dev` and the other types listed in `bindings_parameters` are those of the kernel crate, so that
 //! pointers pass between both without a cast.
 
+#![cfg_attr(not(CONFIG_RUSTC_HAS_UNNECESSARY_TRANSMUTES), allow(unknown_lints))]
 #![allow(
     clippy::all,
     dead_code,

@@ -398,16 +398,18 @@ impl<D: Driver> Ops<D> {
         o
     });
 
+    const STAT_TABLE: &'static Table<raw::netdev_stat_ops> = &Table({
+        let mut o: raw::netdev_stat_ops = pin_init::zeroed();
+        o.get_queue_stats_rx = Some(Self::queue_stats_rx);
+        o.get_queue_stats_tx = Some(Self::queue_stats_tx);
+        o.get_base_stats = Some(Self::base_stats);
+        o
+    });
+
     /// `None` if the driver has no statistics of queues.
     pub(super) const STAT_OPS: Option<&'static Table<raw::netdev_stat_ops>> =
         if D::HAS_RX_QUEUE_STATS && D::HAS_TX_QUEUE_STATS {
-            Some(&Table({
-                let mut o: raw::netdev_stat_ops = pin_init::zeroed();
-                o.get_queue_stats_rx = Some(Self::queue_stats_rx);
-                o.get_queue_stats_tx = Some(Self::queue_stats_tx);
-                o.get_base_stats = Some(Self::base_stats);
-                o
-            }))
+            Some(Self::STAT_TABLE)
         } else {
             None
         };

@@ -293,7 +293,10 @@ impl<T: Driver> Device<T> {
             unsafe {
                 (*vdev).migration_flags = migration::FLAGS;
                 (*vdev).mig_ops = &raw const migration::Ops::<T>::TABLE.0;
-                (*vdev).log_ops = &raw const log::Ops::<T>::TABLE.0;
+                // Without it VFIO core itself refuses to report what was logged.
+                if cfg!(CONFIG_IOMMUFD_DRIVER) {
+                    (*vdev).log_ops = &raw const log::Ops::<T>::TABLE.0;
+                }
             }
         }
         Ok(())

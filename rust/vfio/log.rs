@@ -54,7 +54,12 @@ impl Bitmap<'_> {
             return;
         };
         // SAFETY: VFIO core passes a valid bitmap; `iova_bitmap_set` clips to what it covers.
-        unsafe { raw::iova_bitmap_set(self.bitmap, first as c_ulong, length as usize) };
+        #[cfg(CONFIG_IOMMUFD_DRIVER)]
+        unsafe {
+            raw::iova_bitmap_set(self.bitmap, first as c_ulong, length as usize)
+        };
+        #[cfg(not(CONFIG_IOMMUFD_DRIVER))]
+        let _ = (self.bitmap, length);
     }
 }
 

@@ -255,9 +255,13 @@ fn posted(memory: &Memory, rx: &ixgbe_migration::Rx, spans: &mut KVVec<PageSpan>
         let n = usize::try_from(entries.saturating_sub(index))?.min(CHUNK);
         let bytes = chunk.get_mut(..n * size_of::<u64>()).ok_or(EINVAL)?;
         memory.read(address, bytes)?;
-        for (i, entry) in (index..).zip(bytes.as_chunks::<8>().0) {
+        for (i, entry) in (index..).zip(bytes.chunks_exact(8)) {
             if unmarked.contains(i) {
-                push(spans, u64::from_le_bytes(*entry), rx.buffer_len)?;
+                push(
+                    spans,
+                    u64::from_le_bytes(entry.try_into().map_err(|_| EINVAL)?),
+                    rx.buffer_len,
+                )?;
             }
         }
         address = address.checked_add(bytes.len() as u64).ok_or(EFAULT)?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 use crate::cache::{Cache, Key};
+use crate::pins::Pins;
 use crate::process::{command, output, run_logged};
 
 /// Suite of the emulated hosts' root file system and of the QEMU source.
@@ -46,9 +47,10 @@ impl Apt {
             "$(CREATED_BY) $(SITE)",
             "Created-By: Packages",
         ]);
-        let targets = output(cmd).context("asking apt for its mirror: the lab needs apt-get, or LAB_KERNEL_SRC, LAB_QEMU_SRC and LAB_ROOTFS")?;
+        let targets = output(cmd)
+            .context("asking apt for its mirror: the lab needs a Debian-like machine")?;
         let Some(mirror) = find_mirror(&targets) else {
-            bail!("apt on this machine has no Debian mirror: add one, or set LAB_KERNEL_SRC, LAB_QEMU_SRC and LAB_ROOTFS");
+            bail!("apt on this machine has no Debian mirror (an address that ends in /debian): add one to its sources");
         };
         let apt = Self {
             dir: cache.path("apt"),
@@ -97,6 +99,14 @@ impl Apt {
     /// The line that names [`SUITE`] for mmdebstrap.
     pub fn suite_line(&self) -> String {
         format!("deb [signed-by={KEYRING}] {} {SUITE} main", self.mirror)
+    }
+
+    /// The line that names its backports, with Debian's own kernel.
+    pub fn backports_line(&self) -> String {
+        format!(
+            "deb [signed-by={KEYRING}] {} {SUITE}-backports main",
+            self.mirror
+        )
     }
 
     fn options(&self) -> Vec<String> {
@@ -148,11 +158,19 @@ impl Apt {
             .collect())
     }
 
-    /// Downloads a binary package and unpacks it into `into`.
+    /// Downloads a binary package, checks it where there are `pins` for it, and unpacks it into
+    /// `into`.
     ///
     /// # Errors
-    /// If the package cannot be had or unpacked.
-    pub fn unpack(&self, cache: &Cache, package: &str, version: &str, into: &Path) -> Result<()> {
+    /// If the package cannot be had or unpacked, or is not the pinned one.
+    pub fn unpack(
+        &self,
+        cache: &Cache,
+        package: &str,
+        version: &str,
+        pins: Option<&Pins>,
+        into: &Path,
+    ) -> Result<()> {
         let dl = cache.path("dl");
         let mut cmd = command("apt-get");
         cmd.args(self.options())
@@ -182,6 +200,11 @@ impl Apt {
                     dl.display()
                 )
             })?;
+        if let Some(pins) = pins {
+            // apt writes the colon of an epoch as %3a; a version without one has the pinned name as
+            // it is.
+            pins.check(&deb)?;
+        }
         fs::create_dir_all(into)?;
         let mut cmd = command("dpkg-deb");
         cmd.arg("-x").arg(&deb).arg(into);

@@ -157,6 +157,17 @@ impl Cache {
         fs::write(&stamp, key).with_context(|| format!("writing {}", stamp.display()))
     }
 
+    /// Has the product `name` made again.
+    ///
+    /// # Errors
+    /// If its stamp cannot be removed.
+    pub fn forget(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.stamp(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the lock of a product; it is given back on drop, or by the kernel when the process ends.
     ///
     /// # Errors

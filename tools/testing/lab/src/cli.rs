@@ -7,11 +7,11 @@ use clap::{Parser, Subcommand};
 use crate::bench::{bench, Bench};
 use crate::cache::Cache;
 use crate::kernel::Flavour;
-use crate::lab::Lab;
+use crate::lab::{find_tree, Lab};
 use crate::migrate::{migrate, MigrateArgs};
 use crate::shell::{shell, ShellArgs};
 use crate::test::{test, TestArgs};
-use crate::{kernel, process, qemu, rootfs, toolchain};
+use crate::{kernel, process, qemu, rootfs, stock, toolchain};
 
 /// Builds kernel, QEMU with a software 82599, and modules; boots hosts; runs tests.
 #[derive(Parser, Debug)]
@@ -19,6 +19,10 @@ use crate::{kernel, process, qemu, rootfs, toolchain};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Emulate hosts by the QEMU that has patches for speed, not repairs alone: less waiting, but
+    /// no figure for comparison.
+    #[arg(long, global = true)]
+    fast_emulator: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -30,6 +34,13 @@ enum Command {
         /// Which kernels; the release one where none is named.
         #[arg(long, value_enum)]
         kernel: Vec<Flavour>,
+    },
+    /// Compile the modules with W=1 and clippy, and their crates' documentation: a warning is an
+    /// error.
+    Check {
+        /// For which kernel.
+        #[arg(long, value_enum, default_value = "stock")]
+        kernel: Flavour,
     },
     /// Boot one or two hosts and give a prompt, or run a script.
     Shell(ShellArgs),
@@ -45,6 +56,10 @@ enum Command {
 /// Runs the command line of this process and gives its exit status.
 pub fn main() -> i32 {
     let cli = Cli::parse();
+    if cli.fast_emulator {
+        // No other thread runs yet.
+        std::env::set_var("LAB_EMULATOR", "fast");
+    }
     let result = process::handle_signals().and_then(|()| run(cli.command));
     process::clean_up();
     match result {
@@ -57,11 +72,12 @@ pub fn main() -> i32 {
 }
 
 fn setup() -> Result<()> {
-    let cache = Cache::open()?;
-    toolchain::ensure(&cache)?;
-    kernel::source(&cache)?;
-    qemu::source(&cache)?;
+    let (cache, tree) = (Cache::open()?, find_tree()?);
+    toolchain::packages(&cache)?;
+    kernel::source(&cache, &tree)?;
+    qemu::source(&cache, &tree)?;
     rootfs::ensure(&cache)?;
+    stock::ensure(&cache, &tree, Flavour::Stock)?;
     Ok(())
 }
 
@@ -80,6 +96,10 @@ fn run(command: Command) -> Result<()> {
                 lab.modules(&kernel)?;
             }
             Ok(())
+        }
+        Command::Check { kernel } => {
+            let lab = Lab::open()?;
+            lab.check(&lab.kernel(kernel)?)
         }
         Command::Shell(args) => shell(&args),
         Command::Test(args) => test(&args),

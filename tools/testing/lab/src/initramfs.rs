@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use cpio::newc::{self, ModeFileType};
@@ -107,6 +108,14 @@ impl Archive {
         self.entry(name, ModeFileType::Regular, 0o755, &data)
     }
 
+    /// Adds a file with this content.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn text(&mut self, name: &str, text: &str) -> Result<()> {
+        self.entry(name, ModeFileType::Regular, 0o644, text.as_bytes())
+    }
+
     /// Adds a symbolic link.
     ///
     /// # Errors
@@ -125,18 +134,35 @@ impl Archive {
     }
 }
 
-/// The initramfs of the emulated hosts: the agent alone, which enters the root file system.
+/// The initramfs of the emulated hosts: the agent, which enters the root file system, and the
+/// modules that it loads before, in their order.
 ///
 /// # Errors
-/// Those of building the agent and of writing.
-pub fn host(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+/// Those of building the agent, reading and writing.
+pub fn host(cache: &Cache, tree: &Path, modules: &[PathBuf]) -> Result<PathBuf> {
     let agent = agent(cache, tree)?;
-    let path = agent.with_extension("host.cpio");
+    let mut key = Key::new("host", 1);
+    for m in modules {
+        key = key.file(m)?;
+    }
+    let key = key.finish();
+    let path = agent.with_extension(format!("{}.cpio", key.get(..8).unwrap_or(&key)));
     if !path.exists() {
-        let part = agent.with_extension(format!("{}.part", std::process::id()));
+        // Hosts may be booted side by side.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let part = agent.with_extension(format!("{}-{count}.part", std::process::id()));
         let mut a = Archive::create(&part)?;
         a.dir("dev")?;
         a.file("init", &agent)?;
+        a.dir("modules")?;
+        let mut order = String::new();
+        for m in modules {
+            let name = m.file_name().context("a module's path")?.to_string_lossy();
+            a.file(&format!("modules/{name}"), m)?;
+            order += &format!("{name}\n");
+        }
+        a.text("modules/order", &order)?;
         a.finish()?;
         fs::rename(part, &path)?;
     }

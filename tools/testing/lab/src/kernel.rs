@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::apt::Apt;
 use crate::cache::{Cache, Key};
-use crate::process::{command, output, run_logged};
-use crate::toolchain::Toolchain;
+use crate::pins::Pins;
+use crate::process::{command, run_counted, run_logged};
+use crate::toolchain::{Toolchain, MAKE_LLVM};
 
 /// Which kernel.
 #[derive(
@@ -20,7 +21,12 @@ use crate::toolchain::Toolchain;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Flavour {
-    /// As a distribution would build it, but small.
+    /// Debian's own, as it comes, with this project's modules built for it: see [`crate::stock`].
+    Stock,
+    /// The same with iommufd, which Debian leaves out.
+    #[serde(rename = "stock-iommufd")]
+    StockIommufd,
+    /// The lab's own: as a distribution would build it, but small.
     Release,
     /// With KASAN, lockdep and the other checkers.
     Debug,
@@ -30,8 +36,21 @@ impl Flavour {
     /// Its name, as in the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Stock => "stock",
+            Self::StockIommufd => "stock-iommufd",
             Self::Release => "release",
             Self::Debug => "debug",
+        }
+    }
+
+    /// What a machine of the lab adds to its command line.
+    ///
+    /// Debian's kernel works around the faults of processors, which costs an emulated one a tenth
+    /// of its time, and lets nobody map the BAR of a device that has a driver, which some tests do.
+    pub fn cmdline(self) -> &'static str {
+        match self {
+            Self::Stock | Self::StockIommufd => "mitigations=off iomem=relaxed",
+            Self::Release | Self::Debug => "",
         }
     }
 }
@@ -51,14 +70,17 @@ pub struct Kernel {
     pub modules: PathBuf,
 }
 
-/// The newest version of series 7.3 among versions that are sorted newest first.
+/// The series: its newest point release is taken.
 const SERIES: &str = "7.3";
+
+/// The list of the packages of its source that this tree was tested with, below the tree.
+const PINS: &str = "tools/testing/lab/kernel/pins.sha256";
 
 /// Fetches the kernel source, or takes `LAB_KERNEL_SRC`.
 ///
 /// # Errors
 /// If no suite has a source package of the series, or it cannot be downloaded.
-pub fn source(cache: &Cache) -> Result<PathBuf> {
+pub fn source(cache: &Cache, tree: &Path) -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("LAB_KERNEL_SRC") {
         let dir = PathBuf::from(dir)
             .canonicalize()
@@ -73,10 +95,12 @@ pub fn source(cache: &Cache) -> Result<PathBuf> {
     }
     let package = format!("linux-source-{SERIES}");
     let dir = cache.path("src").join(&package);
-    // A newer point release is taken when the cache is made anew, not while it works.
-    if dir.join("Makefile").exists() && cache.is_current(&package, SERIES) {
-        return Ok(dir);
+    // A newer point release is taken where the cache has none, not while it works.
+    if !dir.join("Makefile").exists() {
+        cache.forget(&package)?;
     }
+    let pins = Pins::read(&tree.join(PINS))?;
+    let named = cache.path(format!("src/{package}.package"));
     cache.ensure(&package, SERIES, || {
         let apt = Apt::open(cache)?;
         let version = apt.newest(&package)?.with_context(|| {
@@ -86,7 +110,7 @@ pub fn source(cache: &Cache) -> Result<PathBuf> {
         })?;
         let part = cache.path("src/kernel.part");
         let _ = fs::remove_dir_all(&part);
-        apt.unpack(cache, &package, &version, &part)?;
+        apt.unpack(cache, &package, &version, Some(&pins), &part)?;
         let mut cmd = command("tar");
         cmd.arg("-xf")
             .arg(part.join(format!("usr/src/{package}.tar.xz")))
@@ -100,17 +124,23 @@ pub fn source(cache: &Cache) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(&dir);
         fs::rename(part.join(&package), &dir)?;
         fs::remove_dir_all(&part)?;
-        Ok(())
+        Ok(fs::write(&named, format!("{package}_{version}_all.deb"))?)
     })?;
+    if let Ok(name) = fs::read_to_string(&named) {
+        pins.check_name(&name)?;
+    }
     Ok(dir)
 }
 
 fn make(kernel: &Path, tools: &Toolchain) -> std::process::Command {
     let mut cmd = command("make");
-    cmd.arg("-C").arg(kernel).arg(&tools.llvm);
+    cmd.arg("-C").arg(kernel).arg(MAKE_LLVM);
     cmd.envs(tools.env.iter().map(|(k, v)| (k, v)));
     cmd
 }
+
+/// Lines that the build of a kernel prints.
+const KERNEL_LINES: u64 = 2950;
 
 /// Number of jobs for make.
 pub fn jobs() -> String {
@@ -130,9 +160,10 @@ pub fn ensure(cache: &Cache, tree: &Path, tools: &Toolchain, flavour: Flavour) -
     if let Some(dir) = std::env::var_os("KDIR") {
         return own(cache, PathBuf::from(dir), tools, flavour);
     }
-    let source = source(cache)?;
+    let source = source(cache, tree)?;
     let build = cache.path("build").join(&name);
     let fragments: Vec<PathBuf> = match flavour {
+        Flavour::Stock | Flavour::StockIommufd => bail!("Debian's kernel is not built here"),
         Flavour::Release => vec!["base.config"],
         Flavour::Debug => vec!["base.config", "debug.config"],
     }
@@ -162,13 +193,14 @@ pub fn ensure(cache: &Cache, tree: &Path, tools: &Toolchain, flavour: Flavour) -
         configure(cache, tools, &source, &build, &fragments)?;
         let mut cmd = make(&build, tools);
         cmd.args([&jobs(), "vmlinux", "modules"]);
-        run_logged(
+        run_counted(
             &format!(
                 "building the {} kernel (about 15 minutes on two cores)",
                 flavour.name()
             ),
             &cache.path(format!("logs/{name}.log")),
             cmd,
+            Some(KERNEL_LINES),
         )?;
         install(cache, tools, &kernel)
     })?;
@@ -341,7 +373,77 @@ pub fn release(kernel: &Kernel) -> Result<String> {
 /// # Errors
 /// If the build fails.
 pub fn modules(cache: &Cache, tree: &Path, tools: &Toolchain, kernel: &Kernel) -> Result<PathBuf> {
-    // Each checkout has its own products, since make decides by time what is old.
+    modules_by(cache, tree, kernel, make(&kernel.build, tools))
+}
+
+/// As [`modules`], by this call of make.
+pub(crate) fn modules_by(
+    cache: &Cache,
+    tree: &Path,
+    kernel: &Kernel,
+    mut make: std::process::Command,
+) -> Result<PathBuf> {
+    let out = output_folder(cache, tree, kernel)?;
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let _lock = cache.lock(&name)?;
+    make.arg(format!("M={}", tree.display()))
+        .arg(format!("MO={}", out.display()))
+        .args([&jobs(), "modules"]);
+    run_logged(
+        &format!(
+            "building the modules for the {} kernel",
+            kernel.flavour.name()
+        ),
+        &cache.path(format!("logs/{name}.log")),
+        make,
+    )?;
+    Ok(out)
+}
+
+/// Compiles the modules with what the kernel's maintainers ask for: W=1, clippy, and the crates'
+/// documentation. Warnings are errors.
+///
+/// # Errors
+/// If there is one.
+pub fn check(cache: &Cache, tree: &Path, tools: &Toolchain, kernel: &Kernel) -> Result<()> {
+    check_by(cache, tree, kernel, make(&kernel.build, tools), "", "")
+}
+
+/// As [`check`], by this call of make, with these flags for C and Rust.
+pub(crate) fn check_by(
+    cache: &Cache,
+    tree: &Path,
+    kernel: &Kernel,
+    mut make: std::process::Command,
+    c: &str,
+    rust: &str,
+) -> Result<()> {
+    let mut out = output_folder(cache, tree, kernel)?.into_os_string();
+    out.push("-check");
+    let out = PathBuf::from(out);
+    fs::create_dir_all(&out)?;
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let _lock = cache.lock(&name)?;
+    make.arg(format!("M={}", tree.display()))
+        .arg(format!("MO={}", out.display()))
+        .arg(format!("KCFLAGS={c} -Werror"))
+        .arg(format!("KRUSTFLAGS={rust} -Dwarnings"))
+        // All that there is to say, not the first of it.
+        .args(["-k", "W=1", "CLIPPY=1", "IXGBE_RUSTDOC=1"])
+        .args([&jobs(), "modules"]);
+    run_logged(
+        &format!(
+            "checking the modules for the {} kernel: W=1, clippy, rustdoc",
+            kernel.flavour.name()
+        ),
+        &cache.path(format!("logs/{name}.log")),
+        make,
+    )
+}
+
+/// Where the modules of a checkout are built: each has its own products, since make decides by time
+/// what is old.
+fn output_folder(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<PathBuf> {
     let id = Key::new("modules", 1)
         .text("tree", &tree.display().to_string())
         .text("kernel", &kernel.build.display().to_string())
@@ -353,25 +455,84 @@ pub fn modules(cache: &Cache, tree: &Path, tools: &Toolchain, kernel: &Kernel) -
     );
     let out = cache.path("build").join(&name);
     fs::create_dir_all(&out)?;
-    let _lock = cache.lock(&name)?;
-    let mut cmd = make(&kernel.build, tools);
-    cmd.arg(format!("M={}", tree.display()))
-        .arg(format!("MO={}", out.display()))
-        .args([&jobs(), "modules"]);
-    run_logged(
-        &format!(
-            "building the modules for the {} kernel",
-            kernel.flavour.name()
-        ),
-        &cache.path(format!("logs/{name}.log")),
-        cmd,
-    )?;
     Ok(out)
 }
 
-/// Version string of a program, for keys.
-pub(crate) fn version_of(program: &str, arg: &str) -> Result<String> {
-    let mut cmd = std::process::Command::new(program);
-    cmd.arg(arg);
-    output(cmd)
+/// Path of a module among a kernel's installed ones, after those that it depends on, in the order
+/// in which they are loaded; none where it is built in.
+///
+/// # Errors
+/// If the kernel has no such module.
+pub fn module(kernel: &Kernel, name: &str) -> Result<Vec<PathBuf>> {
+    let base = kernel.modules.join("lib/modules").join(release(kernel)?);
+    let read = |file: &str| {
+        fs::read_to_string(base.join(file))
+            .with_context(|| format!("{} of {}", file, base.display()))
+    };
+    find_module(&read("modules.dep")?, &read("modules.builtin")?, name)
+        .map(|m| m.iter().map(|m| base.join(m)).collect())
+        .with_context(|| format!("the {} kernel has no module {name}", kernel.flavour.name()))
+}
+
+fn find_module<'a>(deps: &'a str, builtin: &str, name: &str) -> Option<Vec<&'a str>> {
+    let file = format!("/{name}.ko");
+    let found = deps
+        .lines()
+        .filter_map(|l| l.split_once(':'))
+        .find(|(m, _)| m.ends_with(&file));
+    match found {
+        // What is listed last is loaded first.
+        Some((module, before)) => Some(before.split_whitespace().rev().chain([module]).collect()),
+        None => builtin.lines().any(|l| l.ends_with(&file)).then(Vec::new),
+    }
+}
+
+/// What a host of the lab needs before it can mount anything.
+const EARLY: &[&str] = &[
+    "virtio_pci",
+    "virtio_console",
+    "virtio_blk",
+    "virtio_net",
+    "squashfs",
+    "overlay",
+    "9p",
+    "9pnet_virtio",
+];
+
+/// The modules that a host's initramfs loads, in their order: what is not built in of what it needs
+/// to find its root.
+///
+/// # Errors
+/// If the kernel has one of them neither built in nor as a module.
+pub fn early_modules(kernel: &Kernel) -> Result<Vec<PathBuf>> {
+    let mut all: Vec<PathBuf> = Vec::new();
+    for name in EARLY {
+        for m in module(kernel, name)? {
+            if !all.contains(&m) {
+                all.push(m);
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_come_after_what_they_need() {
+        let deps = "kernel/fs/9p/9p.ko: kernel/net/9p/9pnet.ko kernel/fs/netfs/netfs.ko\nkernel/net/9p/9pnet.ko:\n";
+        let builtin = "kernel/drivers/virtio/virtio_pci.ko\n";
+        assert_eq!(
+            find_module(deps, builtin, "9p"),
+            Some(vec![
+                "kernel/fs/netfs/netfs.ko",
+                "kernel/net/9p/9pnet.ko",
+                "kernel/fs/9p/9p.ko"
+            ])
+        );
+        assert_eq!(find_module(deps, builtin, "virtio_pci"), Some(vec![]));
+        assert_eq!(find_module(deps, builtin, "p"), None);
+    }
 }

@@ -2,20 +2,24 @@
 //! The lab as a whole: what it has built, and the hosts that it boots from it.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use clap::ValueEnum;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::accel::Choice;
 use crate::cache::Cache;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::process::TempDir;
+use crate::qemu::Emulator;
 use crate::rootfs::Rootfs;
 use crate::switch::Switch;
 use crate::toolchain::Toolchain;
 use crate::vm::{Accel, Machine, Nic, Share, Vm};
-use crate::{accel, initramfs, qemu, retry, rootfs, toolchain};
+use crate::{accel, initramfs, qemu, retry, rootfs, stock, toolchain};
 
 /// What the model does with a write to a ring's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -66,14 +70,45 @@ pub struct Lab {
     pub cache: Cache,
     /// This project's folder.
     pub tree: PathBuf,
-    /// Compilers.
-    pub tools: Toolchain,
+    /// Compilers of the lab's own kernels, once they are asked for.
+    tools: OnceLock<Toolchain>,
     /// QEMU with the model.
     pub qemu: PathBuf,
+    /// With which patches.
+    pub emulator: Emulator,
+    /// How processors are run, once it is asked.
+    accel: OnceLock<Choice>,
     /// Root file system of the hosts.
     pub rootfs: Rootfs,
-    /// Initramfs of the hosts.
-    pub initrd: PathBuf,
+}
+
+/// By what hosts were run: a figure means nothing without it. Empty as long as no host was.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Facts {
+    /// `fixes`, `fast` or `own`: see [`Emulator`].
+    pub emulator: String,
+    /// `kvm` or `tcg`.
+    pub accel: String,
+    /// Why this one.
+    pub accel_why: String,
+}
+
+impl std::fmt::Display for Facts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            emulator,
+            accel,
+            accel_why,
+        } = self;
+        write!(f, "emulator: {emulator}; processors: {accel} ({accel_why})")
+    }
+}
+
+static FACTS: Mutex<Option<Facts>> = Mutex::new(None);
+
+/// By what the hosts of this run were run, if there were any.
+pub fn facts() -> Option<Facts> {
+    FACTS.lock().clone()
 }
 
 /// The folder of this project: the one in which `cargo lab` was called, since cargo sets it.
@@ -170,26 +205,90 @@ impl Lab {
     /// If a part cannot be had.
     pub fn open() -> Result<Self> {
         let (cache, tree) = (Cache::open()?, find_tree()?);
-        let tools = toolchain::ensure(&cache)?;
+        toolchain::packages(&cache)?;
         let rootfs = rootfs::ensure(&cache)?;
-        let qemu = qemu::ensure(&cache, &tree)?;
-        let initrd = initramfs::host(&cache, &tree)?;
+        let emulator = Emulator::wanted()?;
+        let qemu = qemu::ensure(&cache, &tree, emulator)?;
         Ok(Self {
             cache,
             tree,
-            tools,
+            tools: OnceLock::new(),
             qemu,
+            emulator,
+            accel: OnceLock::new(),
             rootfs,
-            initrd,
         })
     }
 
-    /// Builds a kernel.
+    fn tools(&self) -> Result<&Toolchain> {
+        if let Some(tools) = self.tools.get() {
+            return Ok(tools);
+        }
+        let tools = toolchain::ensure(&self.cache)?;
+        Ok(self.tools.get_or_init(|| tools))
+    }
+
+    /// How processors are run here, and why so.
+    ///
+    /// # Errors
+    /// If `LAB_ACCEL` demands what this machine cannot do.
+    pub fn accel(&self, kernel: &Kernel) -> Result<&Choice> {
+        if let Some(choice) = self.accel.get() {
+            return Ok(choice);
+        }
+        // Hosts are booted side by side: one of them asks.
+        static ASKING: Mutex<()> = Mutex::new(());
+        let _asking = ASKING.lock();
+        if let Some(choice) = self.accel.get() {
+            return Ok(choice);
+        }
+        let choice = accel::choose(|| self.probe(kernel))?;
+        let facts = Facts {
+            emulator: self.emulator.name().into(),
+            accel: choice.accel.name().into(),
+            accel_why: choice.why.clone(),
+        };
+        eprintln!("{facts}");
+        *FACTS.lock() = Some(facts);
+        Ok(self.accel.get_or_init(|| choice))
+    }
+
+    /// A machine by which to find out whether KVM works here.
+    fn probe(&self, kernel: &Kernel) -> Result<Machine> {
+        Ok(Machine {
+            name: "probe".into(),
+            qemu: self.qemu.clone(),
+            firmware: self.rootfs.firmware.clone(),
+            accel: Accel::Kvm,
+            cpus: 1,
+            memory_mib: 512,
+            kernel: kernel.image.clone(),
+            initrd: self.initrd(kernel)?,
+            root: Some(self.rootfs.image.clone()),
+            cmdline: kernel.flavour.cmdline().into(),
+            shares: vec![],
+            nics: vec![],
+            extra: vec![],
+            deadline: Duration::from_secs(20),
+        })
+    }
+
+    /// The initramfs of hosts with this kernel.
+    fn initrd(&self, kernel: &Kernel) -> Result<PathBuf> {
+        initramfs::host(&self.cache, &self.tree, &kernel::early_modules(kernel)?)
+    }
+
+    /// Builds or gets a kernel.
     ///
     /// # Errors
     /// If it cannot be built.
     pub fn kernel(&self, flavour: Flavour) -> Result<Kernel> {
-        kernel::ensure(&self.cache, &self.tree, &self.tools, flavour)
+        match flavour {
+            Flavour::Stock | Flavour::StockIommufd => {
+                stock::ensure(&self.cache, &self.tree, flavour)
+            }
+            _ => kernel::ensure(&self.cache, &self.tree, self.tools()?, flavour),
+        }
     }
 
     /// Builds this project's modules.
@@ -197,7 +296,23 @@ impl Lab {
     /// # Errors
     /// If they cannot be built.
     pub fn modules(&self, kernel: &Kernel) -> Result<PathBuf> {
-        kernel::modules(&self.cache, &self.tree, &self.tools, kernel)
+        match kernel.flavour {
+            Flavour::Stock | Flavour::StockIommufd => {
+                stock::modules(&self.cache, &self.tree, kernel)
+            }
+            _ => kernel::modules(&self.cache, &self.tree, self.tools()?, kernel),
+        }
+    }
+
+    /// Compiles the modules with what the kernel's maintainers ask for.
+    ///
+    /// # Errors
+    /// If there is a warning.
+    pub fn check(&self, kernel: &Kernel) -> Result<()> {
+        match kernel.flavour {
+            Flavour::Stock | Flavour::StockIommufd => stock::check(&self.cache, &self.tree, kernel),
+            _ => kernel::check(&self.cache, &self.tree, self.tools()?, kernel),
+        }
     }
 
     /// Boots a host on a switch; its sockets and logs go to a folder of its own in `dir`.
@@ -282,13 +397,16 @@ impl Lab {
             name: name.clone(),
             qemu: self.qemu.clone(),
             firmware: self.rootfs.firmware.clone(),
-            accel: spec.accel.unwrap_or_else(|| self.accel(kernel)),
+            accel: match spec.accel {
+                Some(accel) => accel,
+                None => self.accel(kernel)?.accel,
+            },
             cpus: spec.cpus,
             memory_mib: spec.memory_mib,
             kernel: kernel.image.clone(),
-            initrd: self.initrd.clone(),
+            initrd: self.initrd(kernel)?,
             root: Some(spec.root.as_ref().unwrap_or(&self.rootfs.image).clone()),
-            cmdline: spec.cmdline.clone(),
+            cmdline: format!("{} {}", spec.cmdline, kernel.flavour.cmdline()),
             shares,
             nics,
             extra: ["-device", "intel-iommu,intremap=on,caching-mode=on"]
@@ -303,10 +421,6 @@ impl Lab {
             .with_context(|| format!("booting {name}"))?;
         vm.cards = cards;
         Ok(vm)
-    }
-
-    fn accel(&self, kernel: &Kernel) -> Accel {
-        accel::probe(self, kernel)
     }
 }
 

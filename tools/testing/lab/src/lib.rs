@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab`: builds kernels, QEMU with the model of the 82599 and the modules; boots hosts; runs the tests.
 //!
-//! How the parts stand on each other, lowest first: [`cache`] and [`process`]; [`apt`], [`toolchain`], [`kernel`], [`qemu`],
-//! [`rootfs`] and [`initramfs`] make what is booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine and
-//! [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and [`klog`] judge what a machine prints; [`lab`] puts
-//! them together; [`shell`] and [`test`] (with [`suites`] and [`runner`]) are commands of the command line,
-//! [`cli`], and so are [`migrate`], which speaks [`qmp`] with the hosts' own QEMU, and [`bench`].
+//! How the parts stand on each other, lowest first: [`cache`], [`process`] and [`pins`]; [`apt`],
+//! [`toolchain`], [`kernel`], [`stock`], [`qemu`], [`rootfs`] and [`initramfs`] make what is
+//! booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine, [`accel`] says how its
+//! processor is run, and [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and
+//! [`klog`] judge what a machine prints; [`lab`] puts them together; [`shell`] and [`test`] (with
+//! [`suites`] and [`runner`]) are commands of the command line, [`cli`], and so are [`migrate`],
+//! which speaks [`qmp`] with the hosts' own QEMU, and [`bench`].
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +24,7 @@ pub mod klog;
 pub mod ktap;
 pub mod lab;
 pub mod migrate;
+pub mod pins;
 pub mod process;
 pub mod qemu;
 pub mod qmp;
@@ -31,6 +34,7 @@ pub mod runner;
 pub mod shell;
 pub mod station;
 pub mod stats;
+pub mod stock;
 pub mod suites;
 pub mod switch;
 mod terminal;

@@ -13,8 +13,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{sync_channel, Sender, SyncSender};
-use std::sync::OnceLock;
+use std::sync::mpsc::{sync_channel, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,11 +200,123 @@ impl Drop for TempDir {
     }
 }
 
-/// Runs a long step: a spinner shows its last line of output, `log` keeps all of it.
+/// How far a step is: by what it tells itself, `[n/m]` as ninja does, or by its lines of output, of
+/// which there are about as many each time.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Course {
+    /// Lines that it will print, if that is known.
+    expected: Option<u64>,
+    lines: u64,
+    told: Option<(u64, u64)>,
+    last: String,
+}
+
+impl Course {
+    fn line(&mut self, line: &[u8]) {
+        self.last = String::from_utf8_lossy(line).trim().to_owned();
+        self.lines += 1;
+        let told = self.last.strip_prefix('[').and_then(|l| l.split_once(']'));
+        if let Some((n, m)) = told.and_then(|(l, _)| l.split_once('/')) {
+            if let (Ok(n), Ok(m)) = (n.parse(), m.parse()) {
+                self.told = Some((n, m));
+            }
+        }
+    }
+
+    /// `38 %, about 140 s left`; nothing where that is not known.
+    fn describe(&self, elapsed: Duration) -> String {
+        let (done, all) = match (self.told, self.expected) {
+            (Some(told), _) => told,
+            (None, Some(expected)) => (self.lines, expected),
+            _ => return String::new(),
+        };
+        if done == 0 || done >= all {
+            return String::new();
+        }
+        let percent = done.saturating_mul(100) / all;
+        let seconds = elapsed.as_secs();
+        // What has hardly begun tells nothing of its end.
+        if percent < 3 || seconds < 5 {
+            return format!("{percent} %");
+        }
+        let left = seconds.saturating_mul(all - done) / done;
+        format!("{percent} %, about {left} s left")
+    }
+}
+
+/// When a step first says how far it is where there is no terminal, and how often from then on.
+const FIRST_WORD: Duration = Duration::from_secs(20);
+const NEXT_WORD: Duration = Duration::from_secs(30);
+
+/// Says how far a step is, line by line, until the sender is dropped.
+fn tell(title: String, start: Instant, course: Arc<Mutex<Course>>) -> Sender<()> {
+    let (tx, rx) = std::sync::mpsc::channel::<()>();
+    thread::spawn(move || {
+        let mut wait = FIRST_WORD;
+        while rx.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            wait = NEXT_WORD;
+            let course = course.lock();
+            let parts = [course.describe(start.elapsed()), course.last.clone()];
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            let text = parts.join("; ");
+            eprintln!(
+                "{title}: {} s; {:.120}",
+                start.elapsed().as_secs(),
+                text.trim_start_matches("; ")
+            );
+        }
+    });
+    tx
+}
+
+/// Says every half minute what is still going on, until it is dropped.
+pub struct Reminder {
+    now: Arc<Mutex<(String, Instant)>>,
+    /// Kept for its drop, which ends the thread.
+    _end: Option<Sender<()>>,
+}
+
+impl Reminder {
+    /// Starts it, if it is `wanted`.
+    pub fn start(wanted: bool) -> Self {
+        let now = Arc::new(Mutex::new((String::new(), Instant::now())));
+        let end = wanted.then(|| {
+            let (tx, rx) = std::sync::mpsc::channel::<()>();
+            let now = now.clone();
+            thread::spawn(move || {
+                while rx.recv_timeout(NEXT_WORD) == Err(RecvTimeoutError::Timeout) {
+                    let now = now.lock();
+                    if now.1.elapsed() >= FIRST_WORD && !now.0.is_empty() {
+                        eprintln!("{}: {} s so far", now.0, now.1.elapsed().as_secs());
+                    }
+                }
+            });
+            tx
+        });
+        Self { now, _end: end }
+    }
+
+    /// From now on it is this.
+    pub fn now(&self, what: &str) {
+        *self.now.lock() = (what.to_owned(), Instant::now());
+    }
+}
+
+/// Runs a long step: a spinner shows its last line of output, `log` keeps all of it. Where there is
+/// no terminal it says every half minute how far it is.
 ///
 /// # Errors
 /// If the command cannot be started or fails; the message ends with the tail of the log.
-pub fn run_logged(title: &str, log: &Path, mut cmd: Command) -> Result<()> {
+pub fn run_logged(title: &str, log: &Path, cmd: Command) -> Result<()> {
+    run_counted(title, log, cmd, None)
+}
+
+/// As [`run_logged`], for a step that prints about so many lines; from the second time on it is
+/// known how many.
+///
+/// # Errors
+/// Those of [`run_logged`].
+pub fn run_counted(title: &str, log: &Path, mut cmd: Command, lines: Option<u64>) -> Result<()> {
     let file = File::create(log).with_context(|| format!("creating {}", log.display()))?;
     cmd.stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -215,20 +327,33 @@ pub fn run_logged(title: &str, log: &Path, mut cmd: Command) -> Result<()> {
     )?);
     bar.set_prefix(title.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
-    if bar.is_hidden() {
-        eprintln!("{title} …");
-    }
+    let count = log.with_extension("lines");
+    let before = std::fs::read_to_string(&count).ok();
+    let course = Arc::new(Mutex::new(Course {
+        expected: before.and_then(|n| n.trim().parse().ok()).or(lines),
+        ..Course::default()
+    }));
     let start = Instant::now();
+    let teller = if bar.is_hidden() {
+        eprintln!("{title} …");
+        Some(tell(title.to_owned(), start, course.clone()))
+    } else {
+        None
+    };
     let mut child = Child::spawn(cmd)?;
     if let Some(out) = child.take_stdout() {
         let mut file = file;
         for line in BufReader::new(out).split(b'\n') {
             let line = line?;
             std::io::Write::write_all(&mut file, &[&line[..], b"\n"].concat())?;
-            bar.set_message(String::from_utf8_lossy(&line).into_owned());
+            let mut course = course.lock();
+            course.line(&line);
+            let far = course.describe(start.elapsed());
+            bar.set_message(format!("{far} {}", course.last));
         }
     }
     let status = child.inner.wait()?;
+    drop(teller);
     bar.finish_and_clear();
     if !status.success() {
         bail!(
@@ -238,7 +363,22 @@ pub fn run_logged(title: &str, log: &Path, mut cmd: Command) -> Result<()> {
         );
     }
     eprintln!("{title}: done in {:.0} s", start.elapsed().as_secs_f64());
+    let printed = course.lock().lines;
+    // A run that had little to do says nothing about one that has much.
+    if lines.is_some_and(|n| printed > n / 2) {
+        std::fs::write(count, printed.to_string())?;
+    }
     Ok(())
+}
+
+/// Version string of a program, for keys.
+///
+/// # Errors
+/// If there is no such program.
+pub fn version_of(program: &str, arg: &str) -> Result<String> {
+    let mut cmd = Command::new(program);
+    cmd.arg(arg);
+    output(cmd)
 }
 
 /// Runs a short command and gives what it printed.
@@ -259,4 +399,35 @@ pub fn output(mut cmd: Command) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_says_how_far_it_is() {
+        let at = Duration::from_secs(60);
+        let mut course = Course::default();
+        course.line(b"  CC      fs/inode.o");
+        assert_eq!(course.describe(at), "");
+        // Told by the step itself.
+        course.line(b"[25/100] Compiling C object x.o");
+        assert_eq!(course.describe(at), "25 %, about 180 s left");
+        course.line(b"[x/y] odd");
+        assert_eq!(course.describe(at), "25 %, about 180 s left");
+        // By its lines.
+        let mut course = Course {
+            expected: Some(200),
+            ..Course::default()
+        };
+        assert_eq!(course.describe(at), "");
+        course.line(b"one");
+        assert_eq!(course.describe(at), "0 %");
+        course.lines = 150;
+        assert_eq!(course.describe(at), "75 %, about 20 s left");
+        // It has more to do than the last time.
+        course.lines = 250;
+        assert_eq!(course.describe(at), "");
+    }
 }

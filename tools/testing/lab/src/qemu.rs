@@ -6,20 +6,67 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{bail, Context, Result};
+use serde::Serialize;
 
 use crate::apt::Apt;
 use crate::cache::{Cache, Key};
 use crate::kernel::jobs;
+use crate::pins::Pins;
 use crate::process::{command, output, run_logged, Child};
 
 /// Built programs that are kept: each state of the model has its own, so that checkouts can share the cache.
-const KEPT: usize = 6;
+const KEPT: usize = 12;
+
+/// With which patches QEMU is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Emulator {
+    /// With repairs alone: every figure is from this one.
+    Fixes,
+    /// With patches for speed as well.
+    Fast,
+    /// A program that the lab did not build: `LAB_QEMU`.
+    Own,
+}
+
+impl Emulator {
+    /// What is asked for: by `LAB_QEMU`, or `LAB_EMULATOR=fast` (`--fast-emulator`).
+    ///
+    /// # Errors
+    /// If `LAB_EMULATOR` is neither `fixes` nor `fast`.
+    pub fn wanted() -> Result<Self> {
+        if std::env::var_os("LAB_QEMU").is_some() {
+            return Ok(Self::Own);
+        }
+        Self::parse(std::env::var("LAB_EMULATOR").ok().as_deref())
+    }
+
+    fn parse(name: Option<&str>) -> Result<Self> {
+        match name {
+            None | Some("" | "fixes") => Ok(Self::Fixes),
+            Some("fast") => {
+                eprintln!("the emulator is the fast one: durations do not compare with figures that were published");
+                Ok(Self::Fast)
+            }
+            Some(other) => bail!("LAB_EMULATOR={other}: it is fixes or fast"),
+        }
+    }
+
+    /// Its name, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fixes => "fixes",
+            Self::Fast => "fast",
+            Self::Own => "own",
+        }
+    }
+}
 
 /// Finds QEMU's source: `LAB_QEMU_SRC` (a tarball or a tree), or the tarball of Debian's source package.
 ///
 /// # Errors
 /// If it cannot be downloaded.
-pub fn source(cache: &Cache) -> Result<PathBuf> {
+pub fn source(cache: &Cache, tree: &Path) -> Result<PathBuf> {
     if let Some(src) = std::env::var_os("LAB_QEMU_SRC") {
         return PathBuf::from(src).canonicalize().context("LAB_QEMU_SRC");
     }
@@ -27,19 +74,28 @@ pub fn source(cache: &Cache) -> Result<PathBuf> {
     let key = Key::new("qemu-source", 1).finish();
     cache.ensure("qemu-source", &key, || {
         let tarball = Apt::open(cache)?.source_tarball(cache, "qemu")?;
+        pins(tree)?.check(&tarball)?;
         let _ = fs::remove_file(&kept);
         std::os::unix::fs::symlink(tarball, &kept)?;
         Ok(())
     })?;
-    kept.canonicalize()
-        .context("the QEMU source tarball is gone from the cache")
+    let tarball = kept
+        .canonicalize()
+        .context("the QEMU source tarball is gone from the cache")?;
+    let name = tarball.file_name().unwrap_or_default();
+    pins(tree)?.check_name(&name.to_string_lossy())?;
+    Ok(tarball)
+}
+
+fn pins(tree: &Path) -> Result<Pins> {
+    Pins::read(&tree.join("tools/testing/qemu/pins.sha256"))
 }
 
 /// Builds QEMU with the model and gives the program.
 ///
 /// # Errors
 /// If it cannot be built.
-pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+pub fn ensure(cache: &Cache, tree: &Path, emulator: Emulator) -> Result<PathBuf> {
     if let Some(p) = std::env::var_os("LAB_QEMU") {
         let program = PathBuf::from(p);
         if !program.exists() {
@@ -48,14 +104,17 @@ pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
         return Ok(program);
     }
     let recipe = tree.join("tools/testing/qemu");
-    let source = source(cache)?;
+    let source = source(cache, tree)?;
     let is_input = |p: &Path| {
         let name = p.file_name().unwrap_or_default();
-        !["target", "fuzz", "tests", "benches", "plugin"]
-            .iter()
-            .any(|n| name == *n)
+        let unused = emulator == Emulator::Fixes && name == "speed";
+        !unused
+            && !["target", "fuzz", "tests", "benches", "plugin", "README.md"]
+                .iter()
+                .any(|n| name == *n)
     };
-    let key = Key::new("qemu", 1)
+    let key = Key::new("qemu", 2)
+        .text("emulator", emulator.name())
         .text("source", &source.display().to_string())
         .tree(&recipe, &is_input)?
         .tree(&tree.join("tools/testing/model"), &is_input)?
@@ -64,15 +123,24 @@ pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
     let name = format!("qemu-{}", key.get(..16).unwrap_or(&key));
     let out = cache.path("images").join(&name);
     cache.ensure(&name, &key, || {
-        let _lock = cache.lock("qemu-build")?;
-        let build = cache.path("build/qemu");
+        let folder = format!("qemu-{}", emulator.name());
+        let _lock = cache.lock(&format!("{folder}-build"))?;
+        let build = cache.path("build").join(&folder);
+        if source.is_file() {
+            // It may have been fetched by a lab that did not look.
+            pins(tree)?.check(&source)?;
+        }
         let mut cmd = command(recipe.join("build.sh"));
         cmd.arg(&source)
             .arg(&build)
+            .arg(emulator.name())
             .env("JOBS", jobs().trim_start_matches("-j"))
             .env("CARGO_TARGET_DIR", cache.path("build/model"));
         run_logged(
-            "building QEMU with the model",
+            match emulator {
+                Emulator::Fast => "building QEMU with the model and the patches for speed",
+                _ => "building QEMU with the model",
+            },
             &cache.path("logs/qemu.log"),
             cmd,
         )?;
@@ -80,7 +148,7 @@ pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
         let mut cmd = command("strip");
         cmd.arg("-o")
             .arg(&part)
-            .arg(build.join("qemu-system-x86_64"));
+            .arg(build.join("build/qemu-system-x86_64"));
         run_logged("stripping QEMU", &cache.path("logs/qemu-strip.log"), cmd)?;
         fs::rename(part, &out)?;
         prune(cache)
@@ -94,7 +162,7 @@ pub fn ensure(cache: &Cache, tree: &Path) -> Result<PathBuf> {
 /// If it cannot be built.
 pub fn plugin(cache: &Cache, tree: &Path) -> Result<PathBuf> {
     let code = tree.join("tools/testing/qemu/plugin/count.c");
-    let source = source(cache)?;
+    let source = source(cache, tree)?;
     let header = "include/qemu/qemu-plugin.h";
     let key = Key::new("plugin", 1)
         .text("source", &source.display().to_string())
@@ -156,4 +224,17 @@ fn prune(cache: &Cache) -> Result<()> {
         fs::remove_file(old)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_come_from_the_emulator_with_repairs_alone() -> Result<()> {
+        assert_eq!(Emulator::parse(None)?, Emulator::Fixes);
+        assert_eq!(Emulator::parse(Some("fast"))?, Emulator::Fast);
+        assert!(Emulator::parse(Some("speed")).is_err());
+        Ok(())
+    }
 }

@@ -470,6 +470,7 @@ mod tests {
             boot: "b".into(),
             head: Head::Value,
             kernel: Flavour::Release,
+            first_kernel: true,
             cmdline: String::new(),
             device: String::new(),
             cpus: 1,

@@ -76,7 +76,7 @@ struct Entry {
     boots: Vec<String>,
     #[serde(default = "any_head")]
     head: Vec<Head>,
-    #[serde(default = "release_kernel")]
+    #[serde(default = "any_kernel")]
     kernels: Vec<Flavour>,
     #[serde(default)]
     cmdline: String,
@@ -122,6 +122,8 @@ impl Count {
         }
     }
 }
+/// Why a run leaves out a boot that it has with another kernel.
+pub const OTHER_KERNEL: &str = "it is run with another kernel: name this one to have it";
 
 /// Why a run of everything leaves out what takes long.
 pub const LONG: &str = "it takes long: name it to run it";
@@ -130,8 +132,8 @@ fn any_head() -> Vec<Head> {
     vec![Head::Value]
 }
 
-fn release_kernel() -> Vec<Flavour> {
-    vec![Flavour::Release]
+fn any_kernel() -> Vec<Flavour> {
+    vec![Flavour::Release, Flavour::Stock]
 }
 
 fn c_drivers() -> Vec<(Drivers, Drivers)> {
@@ -165,6 +167,8 @@ pub struct Boot {
     pub head: Head,
     /// Kernel.
     pub kernel: Flavour,
+    /// Whether this is the kernel that the boot has where none is asked for.
+    pub first_kernel: bool,
     /// Added to the kernel's command line.
     pub cmdline: String,
     /// Added to the properties of the device.
@@ -190,16 +194,25 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Why a run of `pattern` on `kernel` leaves this boot out, if it does.
+    /// Why a run of `pattern` on `kernels` leaves this boot out, if it does.
     ///
-    /// What is long runs for any pattern that takes it. The debug kernel is asked for by name, by a pattern or by
-    /// `--kernel`: it takes half an hour to build.
-    pub fn left_out(&self, pattern: Option<&str>, kernel: Option<Flavour>) -> Option<&'static str> {
+    /// What is long runs for any pattern that takes it. Of the kernels of a boot the first is
+    /// taken; another one is asked for by its name, in the pattern or by `--kernel`.
+    pub fn left_out(&self, pattern: Option<&str>, kernels: &[Flavour]) -> Option<&'static str> {
         if pattern.is_none() && self.long {
             return Some(LONG);
         }
-        let asked = kernel == Some(Flavour::Debug) || pattern.is_some_and(|p| p.contains("debug"));
-        (self.kernel == Flavour::Debug && !asked).then_some("ask for the debug kernel by its name")
+        let named = pattern.is_some_and(|p| p.split_whitespace().any(|w| w == self.kernel.name()));
+        // The name of a suite of the debug kernel alone may have it too.
+        let debug = self.kernel == Flavour::Debug && pattern.is_some_and(|p| p.contains("debug"));
+        let first = self.first_kernel && self.kernel != Flavour::Debug;
+        if first || named || debug || kernels.contains(&self.kernel) {
+            return None;
+        }
+        Some(match self.kernel {
+            Flavour::Debug => "ask for the debug kernel by its name",
+            _ => OTHER_KERNEL,
+        })
     }
 
     /// What tells this boot from the others: `mainline/main release c+c head=zero`.
@@ -224,7 +237,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
         if e.suite == HOST {
             bail!("the suite {HOST} is the lab's own");
         }
-        for &kernel in &e.kernels {
+        for (i, &kernel) in e.kernels.iter().enumerate() {
             for &drivers in &e.drivers {
                 for &head in &e.head {
                     let mut boot = Boot {
@@ -232,6 +245,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                         boot: e.boot.clone(),
                         head,
                         kernel,
+                        first_kernel: i == 0,
                         cmdline: e.cmdline.clone(),
                         device: e.device.clone(),
                         cpus: e.cpus,
@@ -400,14 +414,28 @@ mod tests {
     fn the_debug_kernel_is_asked_for() -> Result<()> {
         for boot in expand(TEXT)? {
             let debug = boot.kernel == Flavour::Debug;
-            assert_eq!(boot.left_out(None, None).is_some(), debug);
-            assert_eq!(boot.left_out(Some("mainline"), None).is_some(), debug);
-            assert!(boot.left_out(Some("main debug"), None).is_none() || !debug);
-            assert!(boot.left_out(None, Some(Flavour::Debug)).is_none() || !debug);
+            assert_eq!(boot.left_out(None, &[]).is_some(), debug);
+            assert_eq!(boot.left_out(Some("mainline"), &[]).is_some(), debug);
+            assert!(boot.left_out(Some("main debug"), &[]).is_none() || !debug);
+            assert!(boot.left_out(None, &[Flavour::Debug]).is_none() || !debug);
         }
         for boot in expand(&TEXT.replace("suite =", "long = true\nsuite ="))? {
-            assert!(boot.left_out(None, None).is_some());
-            assert!(boot.left_out(Some(&boot.name()), None).is_none());
+            assert!(boot.left_out(None, &[]).is_some());
+            assert!(boot.left_out(Some(&boot.name()), &[]).is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_first_kernel_is_taken_and_others_by_name() -> Result<()> {
+        let text = TEXT.replace("[\"release\", \"debug\"]", "[\"stock\", \"release\"]");
+        for boot in expand(&text)? {
+            let other = boot.kernel == Flavour::Release;
+            let out = |p, k: &[Flavour]| boot.left_out(p, k) == Some(OTHER_KERNEL);
+            assert_eq!(out(None, &[]), other);
+            assert_eq!(out(Some("mainline"), &[]), other);
+            assert!(!out(Some("mainline release"), &[]));
+            assert!(!out(None, &[Flavour::Release]));
         }
         Ok(())
     }

@@ -15,21 +15,22 @@ use serde::Serialize;
 
 use crate::kernel::{self, Flavour, Kernel};
 use crate::ktap::{Status, TestResult};
-use crate::lab::{find_tree, Drivers, Lab};
+use crate::lab::{facts, find_tree, Drivers, Facts, Lab};
 use crate::migrate::suite;
 use crate::process::{command, run_logged, Child};
 use crate::retry::{self, Retry};
 use crate::runner::{self, Products, Report};
 use crate::suites::{self, Boot, HOST};
+use crate::toolchain::MAKE_LLVM;
 
 /// Options of `cargo lab test`.
 #[derive(Args, Debug)]
 pub struct TestArgs {
     /// Run what has each word of this in its name (see --list), or all.
     pattern: Option<String>,
-    /// Boot only this kernel.
+    /// Boot only this kernel; may be given several times.
     #[arg(long, value_enum)]
-    kernel: Option<Flavour>,
+    kernel: Vec<Flavour>,
     /// Print the names of what would run, and run nothing.
     #[arg(long)]
     list: bool,
@@ -49,6 +50,8 @@ struct Summary<'a> {
     seconds: f64,
     /// Boots of machines that were given up and repeated.
     retried: Vec<Retry>,
+    #[serde(flatten)]
+    facts: Option<Facts>,
     boots: &'a [Report],
 }
 
@@ -62,17 +65,18 @@ pub fn test(args: &TestArgs) -> Result<()> {
     let pattern = args.pattern.as_deref();
     let mut boots = suites::load(&tree)?;
     boots.retain(|b| {
-        suites::is_chosen(&b.name(), pattern) && args.kernel.is_none_or(|k| k == b.kernel)
+        suites::is_chosen(&b.name(), pattern)
+            && (args.kernel.is_empty() || args.kernel.contains(&b.kernel))
     });
     let host = suites::is_chosen(HOST, pattern);
-    let mut migrations = suite::chosen(pattern, args.kernel);
+    let mut migrations = suite::chosen(pattern, &args.kernel);
     if args.list {
         if host {
             println!("{HOST}");
         }
         let boots = boots
             .iter()
-            .map(|b| (b.name(), b.left_out(pattern, args.kernel)));
+            .map(|b| (b.name(), b.left_out(pattern, &args.kernel)));
         let migrations = migrations.iter().map(|c| (c.name(), c.left_out(pattern)));
         for (name, why) in boots.chain(migrations) {
             match why {
@@ -85,8 +89,10 @@ pub fn test(args: &TestArgs) -> Result<()> {
     // Whoever names a boot wants to see it; a run of more than that says what it left out.
     let mut skipped = Vec::new();
     boots.retain(|b| {
-        let why = b.left_out(pattern, args.kernel);
-        skipped.extend(why.map(|why| left_out(b.name(), why)));
+        let why = b.left_out(pattern, &args.kernel);
+        // The same boot with another kernel is no test that was left out.
+        let told = why.filter(|why| *why != suites::OTHER_KERNEL);
+        skipped.extend(told.map(|why| left_out(b.name(), why)));
         why.is_none()
     });
     migrations.retain(|c| {
@@ -165,12 +171,16 @@ fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
             skipped,
             seconds,
             retried: retry::all(),
+            facts: facts(),
             boots: reports,
         };
         std::fs::write(path, serde_json::to_string_pretty(&summary)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
     retry::print();
+    if let Some(facts) = facts() {
+        println!("{facts}");
+    }
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     if failed > 0 {
         bail!("{failed} tests failed");
@@ -250,7 +260,7 @@ pub(crate) fn install(lab: &Lab, kernel: &Kernel) -> Result<PathBuf> {
         .arg(format!("KSRC={}", kernel.source.display()))
         .arg(format!("BUILD={}", build.display()))
         .arg(format!("INSTALL_PATH={}", installed.display()))
-        .args([&lab.tools.llvm, &kernel::jobs(), "install"]);
+        .args([MAKE_LLVM, &kernel::jobs(), "install"]);
     run_logged(
         "installing the tests",
         &lab.cache.path(format!("logs/{name}.log")),

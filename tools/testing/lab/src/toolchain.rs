@@ -9,11 +9,13 @@ use anyhow::{bail, Context, Result};
 
 use crate::apt::Apt;
 use crate::cache::{Cache, Key};
-use crate::kernel::version_of;
-use crate::process::{command, output, run_logged};
+use crate::process::{command, output, run_logged, version_of};
 
 /// Version of LLVM: what the kernel, its Rust parts and bindgen's parser agree on.
 const LLVM: &str = "19";
+
+/// [`LLVM`] as make takes it.
+pub const MAKE_LLVM: &str = "LLVM=-19";
 
 /// Debian packages, by what needs them.
 const PACKAGES: &[&str] = &[
@@ -58,8 +60,6 @@ const BINDGEN: &str = "0.73.2";
 
 /// Programs and variables for building kernels and modules.
 pub struct Toolchain {
-    /// `LLVM=-19`.
-    pub llvm: String,
     /// Environment for make.
     pub env: Vec<(String, String)>,
     /// All versions in one text, for keys.
@@ -185,7 +185,7 @@ fn rust_src(cache: &Cache, version: &str) -> Result<PathBuf> {
             );
         };
         let _ = fs::remove_dir_all(&dir);
-        apt.unpack(cache, "rust-src", &found, &dir)
+        apt.unpack(cache, "rust-src", &found, None, &dir)
     })?;
     let lib = dir.join(format!("usr/src/rustc-{version}/library"));
     if !is_there(&lib) {
@@ -194,12 +194,12 @@ fn rust_src(cache: &Cache, version: &str) -> Result<PathBuf> {
     Ok(lib)
 }
 
-/// Gets everything that a build of the kernel or of modules needs.
+/// Gets everything that a build of the lab's own kernels or of modules for them needs, after
+/// [`packages`].
 ///
 /// # Errors
 /// If a part cannot be had; the message says how to supply it.
 pub fn ensure(cache: &Cache) -> Result<Toolchain> {
-    packages(cache)?;
     let rustc = version_of("rustc", "--version")?;
     let version = rustc
         .split_whitespace()
@@ -212,7 +212,6 @@ pub fn ensure(cache: &Cache) -> Result<Toolchain> {
     let path = std::env::join_paths([bindgen].into_iter().chain(std::env::split_paths(&path)))?;
     let clang = version_of(&format!("clang-{LLVM}"), "--version")?;
     Ok(Toolchain {
-        llvm: format!("LLVM=-{LLVM}"),
         env: vec![
             ("LIBCLANG_PATH".into(), format!("/usr/lib/llvm-{LLVM}/lib")),
             ("RUST_LIB_SRC".into(), rust_src.display().to_string()),

@@ -68,6 +68,15 @@ impl Accel {
         }
     }
 
+    /// Its name, as in `LAB_ACCEL`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+            Self::Counted => "counted",
+        }
+    }
+
     fn machine(self) -> &'static str {
         match self {
             Self::Kvm => "q35,kernel-irqchip=split",
@@ -400,5 +409,70 @@ impl Vm {
     /// Whether QEMU still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(accel: Accel) -> Vec<String> {
+        let machine = Machine {
+            name: "h1".into(),
+            qemu: "qemu".into(),
+            firmware: "fw".into(),
+            accel,
+            cpus: 2,
+            memory_mib: 512,
+            kernel: "vmlinux".into(),
+            initrd: "initrd".into(),
+            root: None,
+            cmdline: "intel_iommu=on".into(),
+            shares: vec![],
+            nics: vec![Nic {
+                device: "ixgbe".into(),
+                mac: "02:00:00:00:00:01".into(),
+                socket: "net0".into(),
+                behind_root_port: true,
+            }],
+            extra: vec![],
+            deadline: Duration::from_secs(1),
+        };
+        machine.arguments(Path::new("/run"))
+    }
+
+    fn value<'a>(arguments: &'a [String], option: &str) -> &'a str {
+        let at = arguments.iter().position(|a| a == option);
+        at.and_then(|i| arguments.get(i + 1))
+            .map_or("", String::as_str)
+    }
+
+    /// With a virtual IOMMU that remaps interrupts, QEMU refuses an interrupt controller that is
+    /// KVM's as a whole.
+    #[test]
+    fn kvm_has_the_hosts_processor_and_half_its_interrupt_controller() {
+        let a = arguments(Accel::Kvm);
+        assert_eq!(value(&a, "-accel"), "kvm");
+        assert_eq!(value(&a, "-cpu"), "host");
+        assert_eq!(value(&a, "-M"), "q35,kernel-irqchip=split");
+        assert!(!a.iter().any(|a| a.contains("tcg") || a.contains("icount")));
+    }
+
+    #[test]
+    fn emulated_processors_can_run_vms() {
+        let a = arguments(Accel::Tcg);
+        assert_eq!(value(&a, "-accel"), "tcg,thread=multi");
+        assert!(value(&a, "-cpu").contains("+svm,+npt"));
+        assert_eq!(value(&a, "-M"), "q35,kernel-irqchip=off");
+    }
+
+    #[test]
+    fn a_card_is_alone_behind_its_port() {
+        let a = arguments(Accel::Kvm);
+        assert!(a.iter().any(|a| a.starts_with("pcie-root-port,id=rp0,")));
+        assert!(a
+            .iter()
+            .any(|a| a == "ixgbe,id=nic0,netdev=n0,mac=02:00:00:00:00:01,bus=rp0"));
+        assert!(value(&a, "-append").ends_with(" intel_iommu=on"));
     }
 }

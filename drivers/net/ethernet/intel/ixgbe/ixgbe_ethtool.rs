@@ -8,15 +8,13 @@ use crate::{
     Adapter,
     MAX_QUEUES, //
 };
-use core::{
-    iter::chain,
-    sync::atomic::Ordering, //
-};
+use core::sync::atomic::Ordering;
 use kernel::{
     fmt,
     prelude::*, //
 };
 use libixgbe::{
+    chain,
     dump::{
         self,
         REGS_LEN, //

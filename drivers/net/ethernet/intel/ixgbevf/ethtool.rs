@@ -6,9 +6,9 @@ use crate::adapter::{
     State,
     ITR_DYNAMIC, //
 };
-use core::iter::chain;
 use kernel::prelude::*;
 use libixgbe::{
+    chain,
     mbx::{
         RETA_SIZE,
         RSS_KEY_SIZE, //

@@ -13,15 +13,13 @@ use crate::{
         TxQueue, //
     },
 };
-use core::{
-    iter::chain,
-    sync::atomic::Ordering, //
-};
+use core::sync::atomic::Ordering;
 use kernel::{
     irq::IrqReturn,
     prelude::*, //
 };
 use libixgbe::{
+    chain,
     mbx::XcastMode,
     regs::VTEIMS,
     Regs, //

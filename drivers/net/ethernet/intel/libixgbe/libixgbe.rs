@@ -26,6 +26,15 @@ pub mod sriov;
 pub mod stats;
 pub mod vf;
 
+/// `core::iter::chain`, which is stable from Rust 1.91 on.
+pub fn chain<A, B>(a: A, b: B) -> core::iter::Chain<A::IntoIter, B::IntoIter>
+where
+    A: IntoIterator,
+    B: IntoIterator<Item = A::Item>,
+{
+    a.into_iter().chain(b)
+}
+
 pub use io::{
     Delay,
     Regs, //

@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use nix::kmod::{finit_module, ModuleInitFlags};
 use nix::mount::{mount, MsFlags};
 use nix::sys::reboot::{reboot, RebootMode};
 use nix::sys::wait::{wait, WaitStatus};
@@ -33,6 +34,20 @@ fn wait_for(path: &str) -> Result<()> {
             bail!("{path} did not appear");
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Loads what the initramfs has beside this program: modules that are needed to find the root.
+fn early_modules() -> Result<()> {
+    for name in fs::read_to_string("/modules/order")
+        .unwrap_or_default()
+        .lines()
+    {
+        let path = format!("/modules/{name}");
+        let file = fs::File::open(&path).with_context(|| format!("opening {path}"))?;
+        finit_module(&file, c"", ModuleInitFlags::empty())
+            .with_context(|| format!("loading {path}"))?;
     }
     Ok(())
 }
@@ -102,6 +117,7 @@ pub(crate) fn init() -> Result<()> {
             .filter_map(move |w| w.strip_prefix(key))
     };
 
+    early_modules()?;
     let has_root = if let Some(dev) = values("lab.root=").next() {
         enter_root(dev)?;
         mnt("proc", "/proc", "proc", none, "")?;

@@ -19,6 +19,7 @@ use crate::qemu;
 use crate::station::control::{format_mac, parse_mac};
 use crate::stats;
 use crate::switch::Switch;
+use crate::toolchain::MAKE_LLVM;
 use crate::vm::{Accel, Vm};
 
 /// Address of the interface that is measured.
@@ -221,7 +222,7 @@ impl Verdict {
 pub(crate) fn xdp_object(lab: &Lab, verdict: Verdict) -> Result<Vec<u8>> {
     let name = format!("xdp_{}", verdict.name());
     let out = lab.cache.path(format!("build/{name}.bpf.o"));
-    let version = lab.tools.llvm.strip_prefix("LLVM=").unwrap_or_default();
+    let version = MAKE_LLVM.strip_prefix("LLVM=").unwrap_or_default();
     let mut cmd = command(format!("clang{version}"));
     cmd.args(["-O2", "--target=bpf", "-c"])
         .arg(format!("-DVERDICT={}", verdict as u32))

@@ -209,8 +209,8 @@ impl Inner {
         add(&[
             "-append",
             &format!(
-                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={}",
-                image.drivers
+                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={} {}",
+                image.drivers, image.options
             ),
         ]);
         add(&[

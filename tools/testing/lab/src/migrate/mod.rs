@@ -36,7 +36,7 @@ use self::report::Report;
 use self::spec::{Card, Plan, Preparation, Traffic, FIRST};
 use crate::capture::Capture;
 use crate::kernel::Flavour;
-use crate::lab::{Drivers, Head, Lab};
+use crate::lab::{facts, Drivers, Head, Lab};
 
 /// Options of `cargo lab migrate`.
 #[derive(Args, Debug, Clone)]
@@ -59,8 +59,9 @@ pub struct MigrateArgs {
     /// Draw round-trip times and gaps around the last switch-over.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Which kernel.
-    #[arg(long, value_enum, default_value = "release")]
+    /// Which kernel. Debian's own is what users have, and is not built; figures are those of the
+    /// lab's own, `release`.
+    #[arg(long, value_enum, default_value = "stock")]
     kernel: Flavour,
     /// Virtual CPUs of each host [default: half of this machine's cores; on the debug kernel two, for it is to see races]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
@@ -115,7 +116,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         trace: args.trace.as_deref(),
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
-        Flavour::Release => measured_cpus(),
+        Flavour::Stock | Flavour::StockIommufd | Flavour::Release => measured_cpus(),
         Flavour::Debug => TESTED_CPUS,
     });
     let capture = args.capture.as_deref().map(Capture::create).transpose()?;
@@ -131,6 +132,11 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
     }
     let report = run(&lab, &plan, cpus, capture, args.against_virtio)?;
     report.print();
+    println!(
+        "kernel: {}; {}",
+        args.kernel.name(),
+        facts().unwrap_or_default()
+    );
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)
             .with_context(|| format!("writing {}", path.display()))?;

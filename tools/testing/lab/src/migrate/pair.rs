@@ -15,14 +15,15 @@ use super::spec::{Card, Image, Preparation, Seat, Setting, FIRST};
 use crate::capture::Capture;
 use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
-use crate::lab::{Drivers, Head, HostSpec, Lab};
-use crate::process::TempDir;
+use crate::lab::{facts, Drivers, Head, HostSpec, Lab};
+use crate::process::{Reminder, TempDir};
 use crate::rootfs;
 use crate::station::Station;
 use crate::switch::Switch;
 
-/// Says what is going on: on a terminal as one line that changes, else line by line.
-pub struct Progress(ProgressBar);
+/// Says what is going on: on a terminal as one line that changes, else line by line, and again
+/// where it takes long.
+pub struct Progress(ProgressBar, Reminder);
 
 impl Progress {
     /// Starts the clock.
@@ -35,7 +36,8 @@ impl Progress {
             "{spinner} [{elapsed}] {wide_msg}",
         )?);
         bar.enable_steady_tick(Duration::from_millis(200));
-        Ok(Self(bar))
+        let reminder = Reminder::start(bar.is_hidden());
+        Ok(Self(bar, reminder))
     }
 
     /// Says it.
@@ -44,6 +46,7 @@ impl Progress {
         if self.0.is_hidden() {
             eprintln!("{text}");
         }
+        self.1.now(text);
     }
 }
 
@@ -96,28 +99,6 @@ pub struct Pair {
     logs: Arc<Logs>,
     /// Sockets, logs and what the hosts share; removed on drop.
     dir: TempDir,
-}
-
-/// Path of a module among a kernel's installed ones, after those that it depends on.
-fn mainline_module(kernel: &Kernel, name: &str) -> Result<Vec<PathBuf>> {
-    let base = kernel
-        .modules
-        .join("lib/modules")
-        .join(kernel::release(kernel)?);
-    let deps = std::fs::read_to_string(base.join("modules.dep")).context("modules.dep")?;
-    let file = format!("/{name}.ko");
-    let line = deps
-        .lines()
-        .find(|l| l.split(':').next().is_some_and(|m| m.ends_with(&file)))
-        .with_context(|| format!("the kernel has no module {name}"))?;
-    let (module, before) = line.split_once(':').context("modules.dep")?;
-    // modprobe loads what is listed last first.
-    Ok(before
-        .split_whitespace()
-        .rev()
-        .chain([module])
-        .map(|m| base.join(m))
-        .collect())
 }
 
 impl Pair {
@@ -209,12 +190,16 @@ impl Pair {
     /// # Errors
     /// If a module is missing.
     pub fn image(&self, lab: &Lab, card: Card, guest: Drivers) -> Result<Image> {
-        let modules = match (card, guest, &self.modules) {
-            (Card::Virtio, ..) => vec![],
-            (_, Drivers::Rust, Some(ours)) => vec![ours.join("ixgbevf.ko")],
-            (_, Drivers::Rust, None) => bail!("this project's modules were not built"),
-            (_, Drivers::C, _) => mainline_module(&self.kernel, "ixgbevf")?,
+        let mut modules = match card {
+            Card::Virtio | Card::Failover => kernel::module(&self.kernel, "virtio_net")?,
+            _ => vec![],
         };
+        match (card, guest, &self.modules) {
+            (Card::Virtio, ..) => {}
+            (_, Drivers::Rust, Some(ours)) => modules.push(ours.join("ixgbevf.ko")),
+            (_, Drivers::Rust, None) => bail!("this project's modules were not built"),
+            (_, Drivers::C, _) => modules.extend(kernel::module(&self.kernel, "ixgbevf")?),
+        }
         let name = format!("initrd-{card:?}-{}", guest.name());
         initramfs::inner(
             &lab.cache,
@@ -232,6 +217,7 @@ impl Pair {
             drivers: drivers.join(","),
             name: format!("VM {}", FIRST.ip()),
             cpus: 1,
+            options: self.kernel.flavour.cmdline(),
             trace: false,
             seats: &[FIRST],
         })
@@ -252,16 +238,12 @@ impl Pair {
 
     /// In what an experiment with them is had.
     pub fn setting(&self, guest_cpus: u32) -> Setting {
-        // KVM tells a machine that it is there (arch/x86/kernel/cpu/hypervisor.c); emulation is no hypervisor.
-        let kvm = self.hosts.iter().any(|h| {
-            let log = h.vm.guest.kernel_log(0);
-            log.iter().any(|r| r.text == "Hypervisor detected: KVM")
-        });
+        let facts = facts().unwrap_or_default();
         Setting {
             chip: "82599",
             kernel: self.kernel.flavour,
-            emulator: "fast",
-            accel: if kvm { "kvm" } else { "tcg" },
+            emulator: facts.emulator,
+            accel: facts.accel,
             guest_cpus,
         }
     }

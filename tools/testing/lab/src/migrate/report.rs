@@ -318,8 +318,8 @@ impl Report {
             setting: Setting {
                 chip: "82599",
                 kernel: crate::kernel::Flavour::Release,
-                emulator: "fixes",
-                accel: "tcg",
+                emulator: "fixes".into(),
+                accel: "tcg".into(),
                 guest_cpus: 1,
             },
             stats: Stats::default(),

@@ -39,16 +39,19 @@ pub struct Setting {
     /// Kernel of hosts and VM.
     pub kernel: Flavour,
     /// Patches of the emulator that runs the hosts: `fixes` alone, or `fast` with those for speed.
-    pub emulator: &'static str,
+    pub emulator: String,
     /// How the hosts' processors are run.
-    pub accel: &'static str,
+    pub accel: String,
     /// Virtual CPUs of the VM.
     pub guest_cpus: u32,
 }
 
 /// Whether this kernel checks itself, which takes several times as long.
 pub(super) fn is_checked(kernel: Flavour) -> bool {
-    !["release", "stock"].contains(&kernel.name())
+    match kernel {
+        Flavour::Stock | Flavour::StockIommufd | Flavour::Release => false,
+        Flavour::Debug => true,
+    }
 }
 
 /// Which card the inner VM has.
@@ -130,6 +133,8 @@ pub struct Image {
     pub name: String,
     /// Virtual CPUs of the VM.
     pub cpus: u32,
+    /// Added to the kernel's command line.
+    pub options: &'static str,
     /// Whether QEMU writes down what it does when.
     pub trace: bool,
     /// The VM's VFs.
