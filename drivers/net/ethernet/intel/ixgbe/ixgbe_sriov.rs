@@ -350,7 +350,7 @@ pub(crate) fn set_vf_link_state(dev: &net::Device<Adapter>, vf: u32, state: u32)
         match state {
             0 => sw.set_link_state(hw, vf, v, LinkState::Auto),
             // Accepted and without effect, as in the C driver: the hardware cannot fake a link.
-            1 => {}
+            1 => pr_info!("ixgbe: VF {} link state enable - not supported\n", vf),
             2 => sw.set_link_state(hw, vf, v, LinkState::Disable),
             _ => return Err(EINVAL),
         }

@@ -82,6 +82,13 @@ fn the_next_guest_gets_the_address_of_the_host() {
     bench.flr(0);
     assert_eq!(bench.guest(0).perm_addr, Some(A));
     assert_eq!(bench.addresses(0), [A]);
+    // A list that ends by a setting of the host's is told of.
+    bench.host(0, |io, sw, v| sw.admin_set_mac(io, 0, v, &[0; 6]).unwrap());
+    bench.host(0, |io, sw, v| sw.admin_set_trust(io, 0, v, false));
+    bench.guest(0).set_uc_addr(io, 1, C).unwrap();
+    bench.host(0, |io, sw, v| sw.admin_set_mac(io, 0, v, &A).unwrap());
+    assert_eq!(bench.addresses(0), [A]);
+    assert!(!bench.state(0).clear_to_send);
     // Taken back: the guest chooses, and what it chose is gone with it.
     bench.host(0, |io, sw, v| sw.admin_set_mac(io, 0, v, &[0; 6]).unwrap());
     let mut vf = bench.guest(0);

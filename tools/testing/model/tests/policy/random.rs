@@ -3,6 +3,7 @@
 
 use crate::bench::{Bench, A, B, C};
 use libixgbe::mbx::XcastMode;
+use libixgbe::regs;
 use libixgbe::sriov::vf::LinkState;
 use libixgbe::vf::Vf;
 use proptest::prelude::*;
@@ -137,7 +138,13 @@ proptest! {
         neighbour.set_rar(&used.vf(2), [0x02, 0, 0, 0, 2, 2]).unwrap();
         neighbour.set_vfta(&used.vf(2), 100, true).unwrap();
         neighbour.set_rlpml(&used.vf(2), 1518).unwrap();
+        for vid in [100, 101] {
+            used.pf_joins(vid);
+        }
         let before = used.registers(2);
+        // Whether it is listed in VLVF depends on who else is, see `PfVlans::release_shared`.
+        let pf = |b: &Bench| (b.addresses(3), b.reg(regs::vmolr(3)), b.gates(3), b.spoofchk(3));
+        let pf_before = pf(&used);
         let mut guest = used.guest(1);
         for step in &steps {
             run(&used, 1, &mut guest, *step);
@@ -151,6 +158,8 @@ proptest! {
             neighbour.set_rlpml(&used.vf(2), 1518).unwrap();
         }
         prop_assert_eq!(used.registers(2), before, "the neighbour after {:?}", steps);
+        prop_assert_eq!(pf(&used), pf_before, "the PF after {:?}", steps);
+        prop_assert!(used.pf_hears(100) && used.pf_hears(101), "VLANs of the PF after {:?}", steps);
 
         // A device on which only the host has done something.
         let fresh = Bench::with_mtu(3, mtu);

@@ -52,7 +52,12 @@ impl Switch {
         state.host_mac = *addr;
         state.pf_set_mac = *addr != [0; 6];
         self.use_mac(io, vf, state, *addr);
+        let had_list = self.macs.macvlans_of_pool(vf).next().is_some();
         self.revoke(io, vf, state);
+        if had_list && !state.chooses_mac() {
+            // Its driver believes that it still has them.
+            self.restart(io, vf, state);
+        }
         Ok(())
     }
 
