@@ -107,7 +107,7 @@ def mtu_larger_than_the_pfs(cfg):
 def _inflight(vf):
     """ Bytes that the byte limits of the VF's queues take for being on their way. """
     out = cmd(f"ip netns exec {vf.ns} sh -c 'cat /sys/class/net/{vf.ifname}/queues/tx-*/"
-              "byte_queue_limits/inflight'").stdout
+              "byte_queue_limits/inflight'", shell=True).stdout
     return [int(n) for n in out.split()]
 
 
