@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab`: builds kernels, QEMU with the model of the 82599 and the modules; boots hosts; runs the tests.
 //!
-//! How the parts stand on each other, lowest first: [`cache`] and [`process`]; [`apt`], [`toolchain`], [`kernel`], [`qemu`],
+//! How the parts stand on each other, lowest first: [`cache`], `terminal` and [`process`], [`stats`] and [`retry`]; [`apt`], [`toolchain`], [`kernel`], [`qemu`],
 //! [`rootfs`] and [`initramfs`] make what is booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine and
 //! [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and [`klog`] judge what a machine prints; [`lab`] puts
 //! them together; [`shell`] and [`test`] (with [`suites`] and [`runner`]) are commands of the command line,
