@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab`: builds kernels, QEMU with the model of the 82599 and the modules; boots hosts; runs the tests.
 //!
-//! How the parts stand on each other, lowest first: [`cache`], [`process`] and [`pins`]; [`apt`],
+//! How the parts stand on each other, lowest first: [`cache`], `terminal` and [`process`],
+//! [`pins`], [`stats`] and [`retry`]; [`apt`],
 //! [`toolchain`], [`kernel`], [`stock`], [`qemu`], [`rootfs`] and [`initramfs`] make what is
 //! booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine, [`accel`] says how its
 //! processor is run, and [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and

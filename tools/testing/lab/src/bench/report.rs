@@ -91,9 +91,8 @@ fn setting(v: &Value) -> String {
         .iter()
         .filter_map(|key| text(v, key).map(String::from))
         .collect();
-    match v.get("guest_cpus").and_then(Value::as_u64) {
-        Some(n @ 2..) => parts.push(format!("{n} CPUs")),
-        _ => {}
+    if let Some(n @ 2..) = v.get("guest_cpus").and_then(Value::as_u64) {
+        parts.push(format!("{n} CPUs"));
     }
     parts.join(", ")
 }

@@ -312,6 +312,14 @@ impl Judged<'_> {
     }
 }
 
+impl Report {
+    /// Writes down what is wrong with the run, or `ok`; again when something was added to it.
+    pub(super) fn judge(&mut self) {
+        let wrong = wrong(&judge(self, Want::Moves(None)));
+        self.result = if wrong.is_empty() { "ok".into() } else { wrong };
+    }
+}
+
 /// What is wrong, in one line for each; empty where nothing is.
 pub(super) fn wrong(results: &[TestResult]) -> String {
     let failed = results.iter().filter(|r| r.status == Status::Fail);

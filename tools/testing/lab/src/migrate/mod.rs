@@ -227,5 +227,6 @@ pub fn run(
     }
     let late = pair.shut_down()?;
     report.add_faults(late);
+    report.judge();
     Ok(report)
 }

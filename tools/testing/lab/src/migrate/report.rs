@@ -11,7 +11,6 @@ use plotters::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::judge::{self, Want};
 use super::loss::{Drops, SwitchOver};
 use super::spec::{Card, Plan, Setting, Traffic};
 use crate::lab::Drivers;
@@ -275,7 +274,8 @@ impl Report {
             answers_at_the_end,
             faults,
         } = seen;
-        let mut report = Self {
+        Self {
+            // Judged when the run is over, see there.
             result: String::new(),
             guest: if plan.card == Card::Virtio {
                 "virtio".into()
@@ -306,9 +306,7 @@ impl Report {
             guest_marks: plan.card == Card::Vf && plan.guest == Drivers::Rust,
             samples,
             lost,
-        };
-        report.judge();
-        report
+        }
     }
 
     /// One without moves, for tests.
@@ -339,11 +337,6 @@ impl Report {
         }
     }
 
-    fn judge(&mut self) {
-        let wrong = judge::wrong(&judge::judge(self, Want::Moves(None)));
-        self.result = if wrong.is_empty() { "ok".into() } else { wrong };
-    }
-
     /// Compares with a VM that has no VF.
     pub(super) fn compare(&mut self, virtio: &Self) {
         if virtio.result == "ok" && virtio.median_blackout_ms > 0.0 {
@@ -356,7 +349,6 @@ impl Report {
     /// Adds what kernels reported after the last move.
     pub(super) fn add_faults(&mut self, late: Vec<String>) {
         self.faults.extend(late);
-        self.judge();
     }
 
     /// An error where something is wrong.

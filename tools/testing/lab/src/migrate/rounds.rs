@@ -105,7 +105,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             station.streams()
         }
     };
-    let report = Report::new(
+    let mut report = Report::new(
         plan,
         rate,
         rounds,
@@ -122,6 +122,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             faults,
         },
     );
+    report.judge();
     if let Some(dir) = plan.trace {
         for h in &pair.hosts {
             let all = "tail -n +1 $(ls -tr /run/*.trace)";
