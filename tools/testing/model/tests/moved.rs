@@ -364,7 +364,7 @@ fn a_reset_ends_what_was_agreed() {
     two_hosts(|a, _| {
         a.switch.features = libixgbe::mbx_ext::FEATURE_MIGRATION;
         let vf = usize::from(VF);
-        let group = McHashes::from_hashes([0x123].into_iter());
+        let group = McHashes::from_hashes([0x123]);
         let more = [0x02, 0, 0, 0, 7, 8];
         for request in [
             Request::FeaturesNegotiate(libixgbe::mbx_ext::FEATURE_MIGRATION),
