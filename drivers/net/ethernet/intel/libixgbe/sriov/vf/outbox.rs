@@ -249,9 +249,10 @@ impl Outbox {
             Lies::Message(PfMessage::SaveRequest(_)) => self.save = None,
             Lies::Message(_) => self.marking = None,
         }
-        match self.lay(what) {
-            Lies::Message(lost) => self.put_back(Lies::Message(lost)),
-            _ => (),
+        let lost = self.lay(what);
+        // The newest of control messages says it all, and an answer that was given up is not repeated.
+        if matches!(lost, Lies::Message(_)) {
+            self.put_back(lost);
         }
     }
 
