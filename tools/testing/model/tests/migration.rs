@@ -257,7 +257,7 @@ fn a_queue_moves_while_it_is_programmed() {
 }
 
 /// A VF that moves on before its driver has heard of the first move takes along where its rings stood then, and that they are
-/// to be re-armed: the driver hears of it there, wherever the heads could be written. More of this is in `protocol.rs`.
+/// to be re-armed: the driver hears of it there, wherever the heads could be written. More of this is in `rearm.rs`.
 #[test]
 fn what_was_not_rearmed_moves_on() {
     move_busy_vf(HeadWrite::Zero, true, |b, rings, untaken| {

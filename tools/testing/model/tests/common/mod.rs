@@ -2,6 +2,7 @@
 //! A driver for tests: brings the device up the way the C driver does, and owns rings.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod asking;
 pub(crate) mod moving;
 
 use ixgbe_model::host::Function;

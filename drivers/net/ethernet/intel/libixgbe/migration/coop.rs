@@ -317,6 +317,47 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_counts_whatever_was_numbered_since() {
+        let mut c = cooperating();
+        let ask = c.start().unwrap();
+        let other = c.next_generation();
+        assert_ne!(other, ask.generation);
+        assert_eq!(c.register(&queue(0)), Ok(ask.generation));
+        c.reply(&reply(other));
+        assert_eq!((c.marking(), c.marks()), (Marking::Asked, 0));
+        c.reply(&reply(ask.generation));
+        assert_eq!((c.marking(), c.marks()), (Marking::On, ask.generation));
+    }
+
+    #[test]
+    fn a_restore_ends_marking_until_the_guest_answers_again() {
+        let mut c = marking();
+        let first = c.marks();
+        let again = c.restored().unwrap();
+        assert_eq!((c.marking(), c.marks()), (Marking::Late, 0));
+        c.reply(&reply(first));
+        assert_eq!(c.marks(), 0);
+        c.reply(&reply(again.generation));
+        assert_eq!(c.marks(), again.generation);
+        assert_ne!(c.marks(), first);
+        // Without a session there is nothing to ask for.
+        c.stop();
+        assert!(c.restored().is_none());
+    }
+
+    #[test]
+    fn numbers_go_on_where_the_last_host_was() {
+        let mut c = cooperating();
+        let last = c.next_generation();
+        let mut next = Coop::new();
+        next.adopt(FEATURE_MIGRATION, c.queues(), c.number());
+        assert_ne!(next.next_generation(), last);
+        next.adopt(FEATURE_MIGRATION, c.queues(), u32::MAX);
+        let n = next.next_generation();
+        assert!(n & UNIQUE != 0 && n != u32::MAX);
+    }
+
+    #[test]
     fn no_driver_no_help() {
         let mut c = Coop::new();
         assert_eq!(c.register(&queue(0)), Err(()));

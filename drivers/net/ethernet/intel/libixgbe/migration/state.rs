@@ -483,11 +483,11 @@ impl VfState {
         used.last().map_or(0, |(n, _)| n)
     }
 
-    /// Whether the guest registered every running Rx queue with all of `caps`.
+    /// Whether the guest registered every running Rx queue with all of `caps`. One that registered none does not know of them.
     pub fn guest_offers(&self, caps: u32) -> bool {
-        let pairs = self.rx_queues().iter().zip(&self.registrations);
-        pairs
-            .filter(|(q, _)| q.enabled())
-            .all(|(_, r)| r.is_some_and(|r| r.caps & caps == caps))
+        let offers = |r: &Option<RegisterQueue>| r.is_some_and(|r| r.caps & caps == caps);
+        let mut running = self.rx_queues().iter().zip(&self.registrations);
+        self.registrations.iter().any(offers)
+            && running.all(|(q, r)| !q.enabled() || offers(r))
     }
 }

@@ -16,6 +16,7 @@ use crate::migration::state::List;
 use crate::sriov::vf::reply;
 use crate::sriov::vf::Handled;
 use crate::sriov::vf::Lies;
+use crate::sriov::vf::Outbox;
 use crate::Regs;
 
 impl Mover {
@@ -33,15 +34,14 @@ impl Mover {
         if self.active() {
             return None;
         }
-        let mut asks = events.messages & bit != 0;
         if events.acks & bit != 0 {
-            // It was stopped while it read, with a request of its own under way.
-            asks |= pf.this().is_ok_and(|vf| vf.outbox.request());
             let taken = pf.switch.handle_ack(io, pf.vfs, pf.vf);
             self.acknowledged(&taken);
             self.flush(io, pf);
         }
-        if !asks {
+        // Or it was stopped while it read, with a request of its own under way.
+        let left = |outbox: &Outbox| outbox.request() && !outbox.held();
+        if events.messages & bit == 0 && !pf.this().is_ok_and(|vf| left(&vf.outbox)) {
             return None;
         }
         let what = pf.switch.handle_message(io, pf.vfs, pf.vf);

@@ -46,13 +46,14 @@ pub enum Lies {
 }
 
 impl Lies {
-    /// What a message is, by its words. What cannot be repeated counts as an answer.
+    /// What the last host's message is, by its words. What is none of this host's to repeat counts as an answer: a request to
+    /// mark or to prepare was for a move that is over.
     pub fn of(words: &Words) -> Self {
         let [head, ..] = *words;
         match PfMessage::parse(words) {
-            Ok(message) => Self::Message(message),
+            Ok(message @ PfMessage::Restore(_)) => Self::Message(message),
             Err(_) if head & VT_MSGTYPE_MASK == PF_CONTROL_MSG => Self::Control,
-            Err(_) => Self::Answer,
+            _ => Self::Answer,
         }
     }
 }
@@ -248,9 +249,10 @@ impl Outbox {
             Lies::Message(PfMessage::SaveRequest(_)) => self.save = None,
             Lies::Message(_) => self.marking = None,
         }
-        match self.lay(what) {
-            Lies::Message(lost) => self.put_back(Lies::Message(lost)),
-            _ => (),
+        let lost = self.lay(what);
+        // The newest of control messages says it all, and an answer that was given up is not repeated.
+        if matches!(lost, Lies::Message(_)) {
+            self.put_back(lost);
         }
     }
 
@@ -346,6 +348,7 @@ impl Switch {
 mod tests {
     use super::*;
     use crate::mbx_ext::{
+        self,
         StartMarking,
         StopMarking, //
     };
@@ -429,18 +432,34 @@ mod tests {
 
     #[test]
     fn a_mailbox_that_the_vf_holds_is_its_own_until_it_lets_go() {
-        let words = start(1).words();
-        for (end, taken) in [(true, Lies::Message(start(1))), (false, Lies::Nothing)] {
+        let restore = Restore {
+            head: mbx_ext::PF_RESTORE,
+            version: mbx_ext::EXT_VERSION,
+            generation: 3,
+            queues: 0,
+            rearm_rx: 0,
+            rearm_tx: 0,
+            heads: [0; mbx_ext::MAX_QUEUES],
+            reserved: [0; 2],
+        };
+        let message = PfMessage::Restore(restore);
+        for read in [true, false] {
             let mut o = Outbox::new();
-            o.arrive(Some(&words), true, false);
-            assert!(o.held());
-            if end {
-                assert_eq!(o.acknowledged(), taken);
+            o.arrive(Some(&message.words()), true, false);
+            assert!(o.held() && o.has_restore(3));
+            if read {
+                assert_eq!(o.acknowledged(), Lies::Message(message));
+                assert!(!o.has_restore(3));
             } else {
                 o.requested();
-                assert_eq!(o.marking, Some(start(1)));
+                assert_eq!(o.restore, Some(restore));
             }
             assert!(!o.held());
         }
+        // What was for a move that is over is not said again.
+        let mut o = Outbox::new();
+        o.arrive(Some(&start(1).words()), true, false);
+        o.requested();
+        assert!(!o.waits());
     }
 }
