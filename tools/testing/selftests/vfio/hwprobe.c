@@ -5,7 +5,8 @@
  * "# report:", is what to send in; see
  * Documentation/networking/device_drivers/ethernet/intel/hwprobe.rst.
  *
- * usage: hwprobe [-o FILE] VF VF
+ * usage: hwprobe [-p] [-o FILE] VF VF
+ *   -p  have the cable pulled out, for the questions about queues without a link
  *   VF  two VFs of one PF, bound to vfio-pci; hwprobe.sh makes them
  *
  * A case fails if answers contradict one another, not because of what they are. With
@@ -70,18 +71,21 @@ int main(int argc, char *argv[])
 	const char *expected = getenv("LAB_HEAD_WRITE"), *path = NULL;
 	struct probe *p = calloc(1, sizeof(*p));
 	enum probe_head all;
+	bool pull = false;
 	struct utsname uts;
 	int i;
 
 	test_env_args(&argc, argv, 2, false);
-	while ((i = getopt(argc, argv, "o:")) != -1) {
-		if (i != 'o')
-			return KSFT_FAIL;
-		path = optarg;
+	while ((i = getopt(argc, argv, "o:p")) != -1) {
+		switch (i) {
+		case 'o': path = optarg; break;
+		case 'p': pull = true; break;
+		default: return KSFT_FAIL;
+		}
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	ksft_print_header();
-	ksft_set_plan(RINGS + !!expected + 4 + 7 + 2 + 3);
+	ksft_set_plan(RINGS + !!expected + 4 + 7 + pull + 2 + 3);
 	report_open(path);
 	report("hwprobe", "2");
 	uname(&uts);
@@ -102,6 +106,8 @@ int main(int argc, char *argv[])
 	ksft_test_result(probe_context(p), "context of a Tx queue that stops and starts\n");
 	ksft_test_result(probe_long(p), "a frame longer than MAXFRS from VF to VF\n");
 	ksft_test_result(probe_short(p), "frames shorter than PAYLEN may say\n");
+	if (pull)
+		ksft_test_result(probe_no_link(p), "queues without a link\n");
 	ksft_test_result(probe_reset(p, false), "reset by VFCTRL.RST\n");
 	ksft_test_result(probe_reset(p, true), "reset by FLR\n");
 	asked_of_pf(p, "what the PF's reading clears", probe_read_clears);

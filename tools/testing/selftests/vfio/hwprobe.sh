@@ -3,7 +3,9 @@
 #
 # Runs hwprobe on an 82599 that nobody uses, and prints a report to send in.
 #
-# usage: hwprobe.sh [-o FILE] [PF]
+# usage: hwprobe.sh [-p] [-o FILE] [PF]
+#   -p       ask to pull the cable out, and to plug it in again, for questions about
+#            queues without a link
 #   -o FILE  write the report to FILE as well
 #   PF       PCI address; may be left out if the machine has one 82599
 #
@@ -28,9 +30,11 @@ skip()
 }
 
 OUT=
-while getopts "o:" opt; do
+PULL=
+while getopts "o:p" opt; do
 	case $opt in
 	o) OUT=$OPTARG ;;
+	p) PULL=-p ;;
 	*) exit 1 ;;
 	esac
 done
@@ -67,7 +71,7 @@ fi
 
 TMP=$(mktemp)
 trap 'rm -f "$TMP"' EXIT
-KSFT_PF_BDF=$PF ./ixgbe.sh -v -2 ./hwprobe -o "$TMP"
+KSFT_PF_BDF=$PF ./ixgbe.sh -v -2 ./hwprobe $PULL -o "$TMP"
 ret=$?
 
 {

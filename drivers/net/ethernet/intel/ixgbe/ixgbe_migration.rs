@@ -538,14 +538,26 @@ impl Provider for Handle {
             if wait > 0 {
                 fsleep(Delta::from_millis(wait));
             }
-            self.with(dev, |hw, slot, pf| {
-                let (hw, start) = (Counted::new(hw), Instant::now());
-                let result = slot.mover.suspend(&hw, pf);
-                slot.report.suspend_ns = elapsed(start);
-                slot.report.mmio_save = hw.accesses();
-                result
-            })?
-            .map_err(|e| self.complain(dev, "suspend", e))
+            let start = Instant::now();
+            let mut accesses = 0u32;
+            // The lock over the VFs is given away while the hardware wants time, so that VFs which stop together wait
+            // together. From the first step on the VF stands for all others, and `self.dev` keeps this handle's own calls out.
+            loop {
+                let step = self
+                    .with(dev, |hw, slot, pf| {
+                        let hw = Counted::new(hw);
+                        let step = slot.mover.suspend_step(&hw, pf);
+                        accesses = accesses.saturating_add(hw.accesses());
+                        slot.report.suspend_ns = elapsed(start);
+                        slot.report.mmio_save = accesses;
+                        step
+                    })?
+                    .map_err(|e| self.complain(dev, "suspend", e))?;
+                match step {
+                    Some(us) => fsleep(Delta::from_micros(us.into())),
+                    None => return Ok(()),
+                }
+            }
         })
     }
 

@@ -127,6 +127,8 @@ bool probe_toggle(struct probe *p, bool rx);
 bool probe_context(struct probe *p);
 bool probe_long(struct probe *p);
 bool probe_short(struct probe *p);
+/* Asks whoever runs this to pull the cable out, and to plug it in again. */
+bool probe_no_link(struct probe *p);
 
 /* resets.c: what a reset leaves, what reading clears, values that drivers never change. */
 bool probe_reset(struct probe *p, bool by_pcie);

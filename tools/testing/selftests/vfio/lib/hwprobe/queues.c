@@ -266,3 +266,55 @@ bool probe_short(struct probe *p)
 	       p->arrived[1] ? "arrived" : "did NOT arrive: the queue hangs");
 	return works(p);
 }
+
+static bool wait_link(struct probe *p, bool up)
+{
+	u64 deadline = probe_ns() + 60000000000ULL;
+
+	while (!(ixgbevf_read(&p->vf[0], IXGBE_VFLINKS) & IXGBE_LINKS_UP) == up) {
+		if (probe_ns() > deadline)
+			return false;
+		usleep(10000);
+	}
+	sleep(1);
+	return true;
+}
+
+bool probe_no_link(struct probe *p)
+{
+	s64 stop[2], start[2], again[2];
+	u32 i, runs[2];
+
+	begin(p);
+	printf("# Pull the cable out, within a minute.\n");
+	if (!wait_link(p, false)) {
+		report("ENABLE without a link", "not asked, the link stayed");
+		return false;
+	}
+	for (i = 0; i < 2; i++) {
+		struct probe_ring ring = probe_ring(p, i, 0);
+
+		runs[i] = !!(ixgbevf_read(&p->vf[0], ring.dctl) & IXGBE_TXDCTL_ENABLE);
+		ixgbevf_write(&p->vf[0], ring.dctl, 0);
+		stop[i] = probe_wait_enable(p, &ring, false);
+		ixgbevf_write(&p->vf[0], ring.dctl, IXGBE_TXDCTL_ENABLE);
+		start[i] = probe_wait_enable(p, &ring, true);
+	}
+	printf("# Plug it in again, within a minute.\n");
+	if (!wait_link(p, true)) {
+		report("ENABLE without a link", "no link any more");
+		return false;
+	}
+	for (i = 0; i < 2; i++) {
+		struct probe_ring ring = probe_ring(p, i, 0);
+
+		again[i] = probe_wait_enable(p, &ring, true);
+	}
+	for (i = 0; i < 2; i++)
+		report(i ? "ENABLE of rx0 without a link" : "ENABLE of tx0 without a link",
+		       "a queue that runs reads %u; cleared %s; set %s; with the link again it %s",
+		       runs[i], stop[i] < 0 ? "it reads 1 after a second" : "it reads 0",
+		       start[i] < 0 ? "it reads 0 after a second" : "it reads 1",
+		       again[i] < 0 ? "reads 0" : "reads 1");
+	return works(p);
+}
