@@ -204,7 +204,8 @@ impl Mover {
         let arrived_before = self.hold.take().is_some_and(|hold| hold.arrived);
         self.enter(pf, Phase::Running);
         self.set_held(pf, false);
-        // As the host's settings and the guest's requests are now, not as they were when the VF stopped.
+        // As the host's settings and the guest's requests are now, not as they were when the VF
+        // stopped.
         let now = pf.switch.pool(pf.this()?);
         let vmolr = was.vmolr & !VMOLR_ACCEPT | now.vmolr;
         let gates = (now.rx, now.tx);
