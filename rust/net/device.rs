@@ -743,7 +743,12 @@ impl<D: Driver> Registration<D> {
 
     /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
     pub fn register(&mut self) -> Result {
+<<<<<<< HEAD
         // Before anybody can open it: a driver that finds the link up says so once.
+=======
+        // Before somebody opens it, which may be the moment it is registered: what is up then stays
+        // so.
+>>>>>>> w/isolation
         self.carrier_off();
         // SAFETY: Set up completely; not registered.
         to_result(unsafe { raw::register_netdev(self.netdev.as_ptr()) })?;
@@ -751,7 +756,8 @@ impl<D: Driver> Registration<D> {
         Ok(())
     }
 
-    /// Ends the service: it does not run any more, and [`Device::schedule_service`] does nothing. Idempotent.
+    /// Ends the service: it does not run any more, and [`Device::schedule_service`] does nothing.
+    /// Idempotent.
     pub(crate) fn stop_service(&mut self) {
         // SAFETY: Initialised.
         unsafe { raw::disable_delayed_work_sync((*self.private()).service.get()) };

@@ -244,8 +244,8 @@ enum Verdict {
 
 /// Counts bad DMA of a VF and resets it, unless it stands still.
 ///
-/// All under one lock, so that it does not come to stand meanwhile. The reset takes 100 ms, for which other VFs wait for
-/// answers; they wait a second before they give up.
+/// All under one lock, so that it does not come to stand meanwhile. The reset takes 100 ms, for
+/// which other VFs wait for answers; they wait a second before they give up.
 fn reset_bad_vf(dev: &net::Device<Adapter>, vf: &VirtFn<'_>) -> Verdict {
     let state = &mut *dev.data().state.lock();
     if state.migration.active(vf.index()) {

@@ -534,7 +534,8 @@ impl IxgbeDriver {
         } else {
             Ok(())
         };
-        // Also an interface that could not be brought up: the service task tries again, as after any other reset.
+        // Also an interface that could not be brought up: the service task tries again, as after
+        // any other reset.
         dev.attach(&rtnl);
         result.inspect_err(|e| {
             dev_err!(dev.parent(), "Cannot bring the interface up: {:?}\n", e);

@@ -89,12 +89,13 @@ const REARM_ANSWER_MS: i64 = 1000;
 /// Milliseconds between looks at whether that time is over.
 const REARM_PERIOD_MS: u32 = 50;
 
-/// Milliseconds between two rounds of announcements of a VF: its user may stop it and set it going without end, and each
-/// round is of up to 2,000 broadcasts.
+/// Milliseconds between two rounds of announcements of a VF: its user may stop it and set it going
+/// without end, and each round is of up to 2,000 broadcasts.
 const ANNOUNCE_PERIOD_MS: i64 = 1000;
 
-/// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock that all VFs' mailboxes
-/// are served under for a few milliseconds, and a user may ask for nothing else; the wait is outside of it.
+/// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock
+/// that all VFs' mailboxes are served under for a few milliseconds, and a user may ask for nothing
+/// else; the wait is outside of it.
 const RUN_MS: i64 = 20;
 
 /// One VF, for the variant driver.
@@ -290,11 +291,11 @@ pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Optio
     again
 }
 
-/// Tells the switches of VFs that have arrived and are served where their addresses are now. Returns in how many
-/// milliseconds to call it again.
+/// Tells the switches of VFs that have arrived and are served where their addresses are now.
+/// Returns in how many milliseconds to call it again.
 ///
-/// Called without the lock over the VFs, after whatever may have ended a guest's time to re-arm, and when the link comes up:
-/// what cannot be said without one is said then.
+/// Called without the lock over the VFs, after whatever may have ended a guest's time to re-arm,
+/// and when the link comes up: what cannot be said without one is said then.
 pub(crate) fn announce_arrived(dev: &net::Device<Adapter>) -> Option<u32> {
     let count = dev.data().state.lock().sw.num_vfs;
     let link = dev.carrier_ok();

@@ -197,6 +197,10 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
 /// Reads the counters, which the hardware clears.
 pub(crate) fn update_stats(dev: &net::Device<Adapter>, state: &mut State) {
     let a = dev.data();
+    if a.hw.removed() {
+        // All ones are no counts.
+        return;
+    }
     state.hw_stats.update(&a.hw);
     a.port_stats.update(&state.hw_stats);
     for (vf, s) in (0u32..).zip(state.vfs.iter_mut()) {

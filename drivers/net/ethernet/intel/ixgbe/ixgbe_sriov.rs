@@ -120,7 +120,8 @@ pub(crate) fn configure(
 
 /// A VF that a VFIO user has opened, whichever of VFIO's drivers it is bound to.
 ///
-/// Unknown without an IOMMU. A user that comes between this and the removal of the VFs is asked for the VF.
+/// Unknown without an IOMMU. A user that comes between this and the removal of the VFs is asked for
+/// the VF.
 fn in_use(pdev: &pci::Device<Core<'_>>) -> Option<u32> {
     let mut vfs = VirtFns::of(pdev);
     while let Some(vf) = vfs.advance() {
@@ -131,8 +132,8 @@ fn in_use(pdev: &pci::Device<Core<'_>>) -> Option<u32> {
     None
 }
 
-/// Removes all VFs before the driver goes. That cannot be refused: a VF that a VFIO user has opened is asked back, and the
-/// removal waits until it is given (QEMU unplugs it from its VM).
+/// Removes all VFs before the driver goes. That cannot be refused: a VF that a VFIO user has opened
+/// is asked back, and the removal waits until it is given (QEMU unplugs it from its VM).
 pub(crate) fn remove(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
     if pdev.num_vf() == 0 {
         return;

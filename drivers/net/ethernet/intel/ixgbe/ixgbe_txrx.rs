@@ -501,8 +501,8 @@ impl RxQueue {
             let skb = match part.take() {
                 None => self.ring.begin(len),
                 Some(mut skb) => {
-                    // The hardware cannot make a frame of more buffers than an skb has fragments: the longest have 15.5 KiB,
-                    // by the internal switch, and a buffer 2.
+                    // The hardware cannot make a frame of more buffers than an skb has fragments:
+                    // the longest have 15.5 KiB, by the internal switch, and a buffer 2.
                     self.ring.append(&mut skb, len);
                     Some(skb)
                 }

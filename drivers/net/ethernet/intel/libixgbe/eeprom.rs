@@ -180,10 +180,11 @@ pub fn release_swfw_sync(io: &(impl Regs + Delay), mask: u32) {
     release_eeprom_semaphore(io);
 }
 
-/// What FWSM says of the firmware, if that is worth a warning (`ixgbe_check_fw_error`): an error, or that it does not run.
+/// What FWSM says of the firmware, if that is worth a warning (`ixgbe_check_fw_error`): an error,
+/// or that it does not run.
 ///
-/// The device works all the same: cards in service show it for years. A mode in which firmware must be loaded anew, and
-/// nothing else be done, have the X550 and the E610 alone (`fw_recovery_mode`).
+/// The device works all the same: cards in service show it for years. A mode in which firmware must
+/// be loaded anew, and nothing else be done, have the X550 and the E610 alone (`fw_recovery_mode`).
 pub fn firmware_error(io: &impl Regs) -> Option<u32> {
     let fwsm = io.read32(FWSM);
     (fwsm & FWSM_EXT_ERR_IND_MASK != 0 || fwsm & FWSM_FW_VAL_BIT == 0).then_some(fwsm)

@@ -186,7 +186,8 @@ impl MacTable {
         u32::from(pf.pool)
     }
 
-    /// Entries that are kept for VFs which have no address of their own yet: whoever comes first must not leave a VF deaf.
+    /// Entries that are kept for VFs which have no address of their own yet: whoever comes first
+    /// must not leave a VF deaf.
     fn reserved(&self) -> usize {
         let own = |e: &&MacEntry| e.in_use && !e.macvlan && u32::from(e.pool) < self.pf_pool();
         let have = self
@@ -207,7 +208,8 @@ impl MacTable {
     /// Adds an address for `pool` and returns its index (`ixgbe_add_mac_filter`).
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is zero; [`Error::NoSpace`], for the PF also if what is left is kept for VFs.
+    /// [`Error::Invalid`] if it is zero; [`Error::NoSpace`], for the PF also if what is left is
+    /// kept for VFs.
     pub fn add(&mut self, io: &impl Regs, addr: &[u8; 6], pool: u32) -> Result<u32, Error> {
         if pool >= self.pf_pool() && self.unreserved() == 0 {
             return Err(Error::NoSpace);
@@ -252,9 +254,9 @@ impl MacTable {
         });
     }
 
-    /// Makes `list` what the PF has beside its own address, and touches only what is not as it should be
-    /// (`__dev_uc_sync`): an address that stays receives all the while. Returns whether all fit; those that do not are
-    /// received by promiscuity.
+    /// Makes `list` what the PF has beside its own address, and touches only what is not as it
+    /// should be (`__dev_uc_sync`): an address that stays receives all the while. Returns whether
+    /// all fit; those that do not are received by promiscuity.
     pub fn set_pf_list(&mut self, io: &impl Regs, list: &[[u8; 6]], pool: u32) -> bool {
         self.del_where(io, |e| u32::from(e.pool) == pool && !list.contains(&e.addr));
         let mut fits = true;
@@ -268,8 +270,8 @@ impl MacTable {
     /// Adds an address to the list of a VF, which [`Self::clear_macvlans`] empties.
     ///
     /// # Errors
-    /// As [`Self::add`]; [`Error::NoSpace`] also if VFs have `limit` list entries already, or if what is left is kept for
-    /// VFs without an address.
+    /// As [`Self::add`]; [`Error::NoSpace`] also if VFs have `limit` list entries already, or if
+    /// what is left is kept for VFs without an address.
     pub fn add_macvlan(
         &mut self,
         io: &impl Regs,
@@ -353,7 +355,8 @@ impl MacTable {
         }
     }
 
-    /// Entries that `pool` may have: its own, and those that are free and not kept for VFs (`ixgbe_available_rars`).
+    /// Entries that `pool` may have: its own, and those that are free and not kept for VFs
+    /// (`ixgbe_available_rars`).
     pub fn available(&self, pool: u32) -> usize {
         let mine = |e: &&MacEntry| e.in_use && u32::from(e.pool) == pool;
         let of_mine = self.entries.iter().skip(1).filter(mine);
@@ -527,7 +530,8 @@ pub fn set_vfta(io: &impl Regs, vid: u32, pool: u32, on: bool, bypass: bool) -> 
     let (mine, other) = vlvfb_halves(slot, pool);
     let bits = io.read32(mine);
     if !on && (bits & pool_bit(pool) == 0 || io.read32(vlvf(slot)) != VLVF_VIEN | vid) {
-        // The pool is not in it. VFTA stays: the PF may be in it without an entry, and the C driver takes it out.
+        // The pool is not in it. VFTA stays: the PF may be in it without an entry, and the C driver
+        // takes it out.
         return Ok(());
     }
     if on {

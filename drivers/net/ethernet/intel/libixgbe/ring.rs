@@ -225,8 +225,9 @@ pub struct RxRing {
     pub vlan_strip: bool,
 }
 
-/// Whether a frame of the PF that finds no descriptor is dropped, rather than hold up every queue (`ixgbe_set_rx_drop_en`):
-/// with VFs, whose frames it would hold up too; and with several queues if the partner is not asked to pause.
+/// Whether a frame of the PF that finds no descriptor is dropped, rather than hold up every queue
+/// (`ixgbe_set_rx_drop_en`): with VFs, whose frames it would hold up too; and with several queues
+/// if the partner is not asked to pause.
 pub const fn drops(pools: bool, queues: u32, pause_tx: bool) -> bool {
     pools || queues > 1 && !pause_tx
 }

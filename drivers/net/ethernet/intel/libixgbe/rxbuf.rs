@@ -19,10 +19,11 @@ pub struct Use {
     pub legacy_rx: bool,
     /// An XDP program wants its headroom.
     pub xdp: bool,
-    /// Bad frames are taken (`NETIF_F_RXALL`): the hardware is not trusted with what to do with one that is too long.
+    /// Bad frames are taken (`NETIF_F_RXALL`): the hardware is not trusted with what to do with one
+    /// that is too long.
     pub rxall: bool,
-    /// There are VFs. What they send to the PF by the internal switch does not pass the MAC, so that MAXFRS does not limit
-    /// it (8.2.3.22.13): it may have 15.5 KiB.
+    /// There are VFs. What they send to the PF by the internal switch does not pass the MAC, so
+    /// that MAXFRS does not limit it (8.2.3.22.13): it may have 15.5 KiB.
     pub pools: bool,
 }
 
@@ -40,10 +41,11 @@ pub struct BufLayout {
 impl BufLayout {
     /// For a ring with this use.
     ///
-    /// For standard frames the hardware is told 2 KiB and kept from writing them all by MAXFRS, as in the C driver. Then half
-    /// a page is enough, but only if every frame comes through a MAC that holds to MAXFRS. Where one may not, or may
-    /// have been told more by a VF (`Switch::set_vf_lpe`), a buffer has room for all that the hardware was told. Larger
-    /// frames get 3 KiB.
+    /// For standard frames the hardware is told 2 KiB and kept from writing them all by MAXFRS, as
+    /// in the C driver. Then half a page is enough, but only if every frame comes through a MAC
+    /// that holds to MAXFRS. Where one may not, or may have been told more by a VF
+    /// (`Switch::set_vf_lpe`), a buffer has room for all that the hardware was told. Larger frames
+    /// get 3 KiB.
     pub const fn new(u: Use) -> Self {
         if u.max_frame > MAX_2K_FRAME || u.legacy_rx {
             return Self {

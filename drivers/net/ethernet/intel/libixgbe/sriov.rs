@@ -117,8 +117,8 @@ pub fn deconfigure(io: &impl Regs) {
     modify(io, PFDTXGSWC, PFDTXGSWC_VT_LBEN, 0);
 }
 
-/// Checks that a VF sends from its own addresses and in its own VLANs (`ixgbe_set_mac_anti_spoofing`,
-/// `ixgbe_set_vlan_anti_spoofing`).
+/// Checks that a VF sends from its own addresses and in its own VLANs
+/// (`ixgbe_set_mac_anti_spoofing`, `ixgbe_set_vlan_anti_spoofing`).
 fn set_anti_spoofing(io: &impl Regs, on: bool, vf: u32) {
     let bits = 1 << (vf & 7) | 1 << ((vf & 7) + SPOOF_VLANAS_SHIFT);
     modify(io, pfvfspoof(vf >> 3), bits, if on { bits } else { 0 });

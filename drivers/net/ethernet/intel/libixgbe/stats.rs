@@ -148,8 +148,8 @@ impl HwStats {
     }
 }
 
-/// Frames dropped by the spoof check that the log was not told of. SSVPC is cleared by whoever reads it, so what is new is
-/// found in the sum, which does not care who read.
+/// Frames dropped by the spoof check that the log was not told of. SSVPC is cleared by whoever
+/// reads it, so what is new is found in the sum, which does not care who read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpoofLog {
     told: u64,

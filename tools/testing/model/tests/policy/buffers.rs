@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A frame that a VF sends by the internal switch does not pass the MAC: it ends where its buffer ends all the same.
+//! A frame that a VF sends by the internal switch does not pass the MAC: it ends where its buffer
+//! ends all the same.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -191,7 +191,8 @@ fn a_vf_cannot_take_the_pf_out_of_a_vlan() {
     assert!(bench.pf_hears(100) && bench.pf_hears(101));
 }
 
-/// A VF that is reset and asks for its reset at any moment of the PF's look is served, and stays so.
+/// A VF that is reset and asks for its reset at any moment of the PF's look is served, and stays
+/// so.
 #[test]
 fn a_reset_is_not_taken_for_a_later_one() {
     for moment in 0..8 {

@@ -103,7 +103,8 @@ fn the_next_guest_gets_the_address_of_the_host() {
     assert_eq!(bench.addresses(0), [B]);
 }
 
-/// An address of the host's for a VF that nobody uses would swallow frames for who has it elsewhere, as before a move.
+/// An address of the host's for a VF that nobody uses would swallow frames for who has it
+/// elsewhere, as before a move.
 #[test]
 fn a_vf_without_a_driver_has_no_address_in_the_filters() {
     let bench = Bench::new(2);

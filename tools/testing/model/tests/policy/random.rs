@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Any history of host and guest: the next guest finds what a first one would, and the neighbour notices nothing.
+//! Any history of host and guest: the next guest finds what a first one would, and the neighbour
+//! notices nothing.
 
 use crate::bench::{Bench, A, B, C};
 use libixgbe::mbx::XcastMode;

@@ -28,8 +28,8 @@ pub struct Busy;
 
 /// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each.
 ///
-/// Messages before resets: a driver resets its VF before it says so, and a reset that is seen only after the message would
-/// undo what the message did.
+/// Messages before resets: a driver resets its VF before it says so, and a reset that is seen only
+/// after the message would undo what the message did.
 pub fn events(io: &impl Regs) -> Events {
     let mut e = Events::default();
     for i in 0..4 {
@@ -143,8 +143,8 @@ pub fn clear_memory(io: &impl Regs, vf: u32) {
     io.read32(STATUS);
 }
 
-/// The same for a VF that was reset, unless somebody uses the mailbox already. What its former user acknowledged is of no
-/// interest any more.
+/// The same for a VF that was reset, unless somebody uses the mailbox already. What its former user
+/// acknowledged is of no interest any more.
 pub fn wipe(io: &impl Regs, vf: u32) {
     clear_ack(io, vf);
     if message_pending(io, vf) || lock(io, vf).is_err() {

@@ -94,12 +94,15 @@ impl VfStats {
     }
 }
 
-/// What the PF keeps of a VF (`struct vf_data_storage`). What of it is in force is decided in [`Switch::pool`].
+/// What the PF keeps of a VF (`struct vf_data_storage`). What of it is in force is decided in
+/// [`Switch::pool`].
 #[derive(Clone, Copy, Debug)]
 pub struct VfState {
-    /// MAC address in force, zero if none: the host's, or one that the guest chose and was allowed to.
+    /// MAC address in force, zero if none: the host's, or one that the guest chose and was allowed
+    /// to.
     pub mac: [u8; 6],
-    /// MAC address that the host set, zero if none. A trusted guest may use another, the next guest gets this one.
+    /// MAC address that the host set, zero if none. A trusted guest may use another, the next guest
+    /// gets this one.
     pub host_mac: [u8; 6],
     /// The host set the address: a guest without trust may not change it.
     pub pf_set_mac: bool,
@@ -328,7 +331,8 @@ impl Switch {
         table.store_words(io, &[old.as_slice(), list.as_slice()]);
     }
 
-    /// Sets the longest frame that the MAC takes: the PF's, or what a VF was granted (`ixgbe_set_vf_lpe`).
+    /// Sets the longest frame that the MAC takes: the PF's, or what a VF was granted
+    /// (`ixgbe_set_vf_lpe`).
     pub(crate) fn store_max_frame(&self, io: &impl Regs, vfs: &[VfState]) {
         let pf = self.mtu.saturating_add(ETH_HLEN + ETH_FCS_LEN);
         let longest = vfs.iter().map(|v| v.frame).fold(pf, u32::max);
@@ -341,8 +345,8 @@ impl Switch {
 
     /// Sets what a reset of the device took from the VFs (`ixgbe_configure_virtualization`).
     ///
-    /// Addresses, VLANs and groups of a guest come back when its driver asks for them again, or with the state of a VF
-    /// that stands still.
+    /// Addresses, VLANs and groups of a guest come back when its driver asks for them again, or
+    /// with the state of a VF that stands still.
     pub fn configure(&mut self, io: &impl Regs, vfs: &[VfState]) {
         let Some(pools) = self.pools else { return };
         super::configure(io, pools, self.pf_pool());
@@ -355,7 +359,8 @@ impl Switch {
         }
     }
 
-    /// The PF is about to reset the device: no VF has a driver that is set up any more, until it asks for its reset.
+    /// The PF is about to reset the device: no VF has a driver that is set up any more, until it
+    /// asks for its reset.
     pub fn before_reset(&self, vfs: &mut [VfState]) {
         for state in vfs {
             state.clear_to_send = false;
@@ -363,8 +368,8 @@ impl Switch {
         }
     }
 
-    /// Takes from a VF what its guest asked for (`ixgbe_vf_reset_event`): at its FLR and at its reset message. What the
-    /// host set stays. The VF is shut until a driver asks for its reset.
+    /// Takes from a VF what its guest asked for (`ixgbe_vf_reset_event`): at its FLR and at its
+    /// reset message. What the host set stays. The VF is shut until a driver asks for its reset.
     pub fn vf_reset_event(&mut self, io: &impl Regs, vfs: &mut [VfState], vf: u32) {
         let Some(pools) = self.pools else { return };
         self.set_multicast(io, vfs, vf, McHashes::EMPTY);

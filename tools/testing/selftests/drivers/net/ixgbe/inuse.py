@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 
 """
-VFs that somebody in user space has opened by VFIO, as a VM has: the PF keeps them. Stands for QEMU with a few lines
-of the legacy VFIO interface.
+VFs that somebody in user space has opened by VFIO, as a VM has: the PF keeps them. Stands for
+QEMU with a few lines of the legacy VFIO interface.
 """
 
 import errno
@@ -62,7 +62,7 @@ def _set_numvfs(cfg, count):
 
 
 def removal_is_refused(cfg):
-    """ While a VF is open its PF keeps all VFs, says so at once, and everybody's traffic goes on. """
+    """ While a VF is open its PF keeps all VFs and says so at once; traffic goes on. """
     if "/" not in cfg.pf_module:
         raise KsftSkipEx("the C driver asks the user for the VF, and waits")
     vf = _vf(cfg)
@@ -86,7 +86,7 @@ def removal_is_refused(cfg):
 
 
 def unbinding_waits(cfg):
-    """ Unbinding the PF cannot be refused: the user is asked for the VF, and the PF goes when it is given. """
+    """ Unbinding the PF cannot be refused: it waits until the user has given the VF back. """
     if "/" not in cfg.pf_module:
         raise KsftSkipEx("of the Rust driver")
     vf = _vf(cfg)

@@ -303,7 +303,8 @@ impl Mover {
         let before = self.hold.take().unwrap_or_default();
         self.enter(pf, Phase::Running);
         self.set_held(pf, false);
-        // As the host's settings and the guest's requests are now, not as they were when the VF stopped.
+        // As the host's settings and the guest's requests are now, not as they were when the VF
+        // stopped.
         let now = pf.switch.pool(pf.this()?);
         let start = Start {
             accept: now.vmolr,

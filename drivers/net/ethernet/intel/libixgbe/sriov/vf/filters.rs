@@ -161,8 +161,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Puts a VF into the VLANs that it may be in now and into no other: the port VLAN alone, or VLAN 0 and those that the
-    /// guest asked for.
+    /// Puts a VF into the VLANs that it may be in now and into no other: the port VLAN alone, or
+    /// VLAN 0 and those that the guest asked for.
     ///
     /// # Errors
     /// [`Refusal::NoSpace`] if not all could be had.
@@ -191,8 +191,8 @@ impl Switch {
             || others.any(|(_, v)| v.mac == *addr || v.host_mac == *addr)
     }
 
-    /// Takes `addr`, which the host gives to somebody else, from guests that chose it: the PF itself, or VF `to`. Their
-    /// drivers are restarted, so that they learn of it.
+    /// Takes `addr`, which the host gives to somebody else, from guests that chose it: the PF
+    /// itself, or VF `to`. Their drivers are restarted, so that they learn of it.
     pub fn claim(&mut self, io: &impl Regs, vfs: &mut [VfState], to: Option<u32>, addr: &[u8; 6]) {
         if !is_valid_ether_addr(addr) {
             return;
@@ -213,8 +213,8 @@ impl Switch {
         }
     }
 
-    /// Puts a VF's address in force (`ixgbe_set_vf_mac`). A VF without a driver has none in the filters, since frames for
-    /// it, which may be elsewhere, would end there.
+    /// Puts a VF's address in force (`ixgbe_set_vf_mac`). A VF without a driver has none in the
+    /// filters, since frames for it, which may be elsewhere, would end there.
     pub(super) fn use_mac(&mut self, io: &impl Regs, vf: u32, state: &mut VfState, addr: [u8; 6]) {
         state.mac = addr;
         if !state.open || addr == [0; 6] {
@@ -331,7 +331,8 @@ impl Switch {
         if state.api < ApiVersion::V12 || (state.api == ApiVersion::V12 && wire == promisc) {
             return Err(Refusal::Unsupported);
         }
-        // Signed, as in the C driver: what is beyond `Multi` is cut to it without trust, "negative" is unknown.
+        // Signed, as in the C driver: what is beyond `Multi` is cut to it without trust, "negative"
+        // is unknown.
         let cut = wire as i32 > XcastMode::Multi.wire() as i32 && !state.trusted;
         let mode = if cut {
             XcastMode::Multi

@@ -132,7 +132,8 @@ impl Switch {
         }
     }
 
-    /// Sets for a VF that comes from another host what a reset message sets here, by this host's policy.
+    /// Sets for a VF that comes from another host what a reset message sets here, by this host's
+    /// policy.
     pub fn admit(&self, io: &impl Regs, vfs: &[VfState], vf: u32) {
         if let Some(state) = vfs.get(vf as usize) {
             self.apply_vf(io, vf, state);

@@ -73,8 +73,9 @@ impl Switch {
         self.apply_gates(io, vf, state);
     }
 
-    /// Sets a VF's port VLAN, none if both are 0 (`ixgbe_ndo_set_vf_vlan`). VLANs that the guest joined are suspended
-    /// meanwhile. A priority alone leaves the VF where it is and tags what it sends with VLAN 0.
+    /// Sets a VF's port VLAN, none if both are 0 (`ixgbe_ndo_set_vf_vlan`). VLANs that the guest
+    /// joined are suspended meanwhile. A priority alone leaves the VF where it is and tags what it
+    /// sends with VLAN 0.
     ///
     /// # Errors
     /// [`Refusal::NoSpace`]; then nothing has changed.
@@ -94,7 +95,8 @@ impl Switch {
             // There is room for what was there a moment ago.
             let _ = self.apply_vlans(io, vf, state);
         } else if result.is_err() {
-            // Others have taken the entries of the guest's VLANs: it asks again, and is told what it cannot have.
+            // Others have taken the entries of the guest's VLANs: it asks again, and is told what
+            // it cannot have.
             self.restart(io, vf, state);
             result = Ok(());
         }
@@ -108,8 +110,8 @@ impl Switch {
         self.apply_vf(io, vf, state);
     }
 
-    /// Trusts a VF, or not; what it had by trust it has no longer. It must start anew, so that its driver learns of it
-    /// (`ixgbe_ndo_set_vf_trust`).
+    /// Trusts a VF, or not; what it had by trust it has no longer. It must start anew, so that its
+    /// driver learns of it (`ixgbe_ndo_set_vf_trust`).
     pub fn admin_set_trust(&mut self, io: &impl Regs, vf: u32, state: &mut VfState, on: bool) {
         if state.trusted != on {
             state.trusted = on;
@@ -118,7 +120,8 @@ impl Switch {
         }
     }
 
-    /// Limits what a VF sends; 0 for no limit (`ixgbe_ndo_set_vf_bw`). The limit stays when the link changes.
+    /// Limits what a VF sends; 0 for no limit (`ixgbe_ndo_set_vf_bw`). The limit stays when the
+    /// link changes.
     ///
     /// # Errors
     /// [`Refusal::Denied`] unless the link is up at 10 Gb/s and the limit is between 11 Mb/s and that.
@@ -146,8 +149,9 @@ impl Switch {
         Ok(())
     }
 
-    /// The link is up at `link_mbps`, or down (0): limits are written for it (`ixgbe_check_vf_rate_limit`, which lifts them
-    /// when the speed is another). Returns whether a VF has a limit that this link does not reach.
+    /// The link is up at `link_mbps`, or down (0): limits are written for it
+    /// (`ixgbe_check_vf_rate_limit`, which lifts them when the speed is another). Returns whether a
+    /// VF has a limit that this link does not reach.
     pub fn check_rates(&mut self, io: &impl Regs, vfs: &[VfState], link_mbps: u32) -> bool {
         if link_mbps == 0 {
             return false;

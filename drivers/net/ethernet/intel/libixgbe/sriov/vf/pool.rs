@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the hardware does for a VF: one function computes it, one writes it.
 //!
-//! Three parties have a say. The host's settings ([`VfState::host_mac`], `pf_vlan`, `pf_qos`, `tx_rate`, `spoofchk`,
-//! `trusted`, `link_state`) are in force until the host changes them: over link changes, resets of PF and VF, frame sizes,
-//! moves and a change of user. What the guest asked for (`mac`, `xcast_mode`, `mc`, `vlans`, `frame`, `api`) is in force as
-//! far as the host allows it at that moment, and ends with the guest. And a VF is shut while the PF does something with it
-//! (`stands`, `held`) or nobody uses it (`open`). [`Switch::pool`] puts the three together; nothing else writes VMOLR, VFRE,
-//! VFTE, VMVIR, PFVFSPOOF, QDE or the rate of a VF, so that no order of events leaves anything behind.
+//! Three parties have a say. The host's settings ([`VfState::host_mac`], `pf_vlan`, `pf_qos`,
+//! `tx_rate`, `spoofchk`, `trusted`, `link_state`) are in force until the host changes them: over
+//! link changes, resets of PF and VF, frame sizes, moves and a change of user. What the guest asked
+//! for (`mac`, `xcast_mode`, `mc`, `vlans`, `frame`, `api`) is in force as far as the host allows
+//! it at that moment, and ends with the guest. And a VF is shut while the PF does something with it
+//! (`stands`, `held`) or nobody uses it (`open`). [`Switch::pool`] puts the three together; nothing
+//! else writes VMOLR, VFRE, VFTE, VMVIR, PFVFSPOOF, QDE or the rate of a VF, so that no order of
+//! events leaves anything behind.
 
 use super::{
     Switch,
@@ -46,7 +48,8 @@ pub struct Pool {
 }
 
 impl VfState {
-    /// Promiscuity in force: without trust no more than the groups that somebody asked for, whatever was granted before.
+    /// Promiscuity in force: without trust no more than the groups that somebody asked for,
+    /// whatever was granted before.
     pub fn xcast_in_force(&self) -> XcastMode {
         if self.trusted {
             self.xcast_mode
@@ -71,8 +74,8 @@ impl Switch {
     pub fn pool(&self, vf: &VfState) -> Pool {
         let on = vf.open && !vf.stands;
         let tx = on && vf.link_enable;
-        // 82599 has one frame size for all: with jumbo frames on the PF only a VF that said that it knows of them
-        // receives (`ixgbe_set_vf_lpe`).
+        // 82599 has one frame size for all: with jumbo frames on the PF only a VF that said that it
+        // knows of them receives (`ixgbe_set_vf_lpe`).
         let jumbo = self.pf_max_frame() > ETH_FRAME_LEN;
         let frame = !jumbo || vf.frame != 0 && vf.api >= ApiVersion::V11;
         let mode = vf.xcast_in_force();
@@ -96,8 +99,8 @@ impl Switch {
         }
     }
 
-    /// Writes what decides whether a VF receives and sends. A VF that stands still is shut, and stays as whoever stopped it
-    /// has left it.
+    /// Writes what decides whether a VF receives and sends. A VF that stands still is shut, and
+    /// stays as whoever stopped it has left it.
     pub fn apply_gates(&self, io: &impl Regs, vf: u32, state: &VfState) {
         if state.stands {
             return;
@@ -112,19 +115,22 @@ impl Switch {
         let Some(pools) = self.pools else { return };
         let pool = self.pool(state);
         sriov::set_vmvir(io, vf, pool.tag);
-        // Also while a VF has several addresses: the check knows all that lead to its pool (7.10.3.9.2.1).
-        // INF: the C driver switches it off then, and for good, "to avoid false positives".
+        // Also while a VF has several addresses: the check knows all that lead to its pool
+        // (7.10.3.9.2.1). INF: the C driver switches it off then, and for good, "to avoid false
+        // positives".
         sriov::set_anti_spoofing(io, pool.spoofchk, vf);
         let hide = if pool.hide_vlan { QDE_HIDE_VLAN } else { 0 };
         sriov::write_qde(io, pools, vf, QDE_ENABLE | hide);
-        // Without a limit there is none in the registers: a reset of the device clears them, and nobody else sets them.
+        // Without a limit there is none in the registers: a reset of the device clears them, and
+        // nobody else sets them.
         if state.tx_rate != 0 {
             self.apply_rate(io, vf, state);
         }
         self.apply_gates(io, vf, state);
     }
 
-    /// Writes a VF's limit of transmission for the link as it is; a link that is no faster needs none.
+    /// Writes a VF's limit of transmission for the link as it is; a link that is no faster needs
+    /// none.
     pub(super) fn apply_rate(&self, io: &impl Regs, vf: u32, state: &VfState) {
         let Some(pools) = self.pools else { return };
         let rate = u32::from(state.tx_rate);
