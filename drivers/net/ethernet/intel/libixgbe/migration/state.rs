@@ -417,7 +417,6 @@ impl VfState {
     pub fn guest_offers(&self, caps: u32) -> bool {
         let offers = |r: &Option<RegisterQueue>| r.is_some_and(|r| r.caps & caps == caps);
         let mut running = self.rx_queues().iter().zip(&self.registrations);
-        self.registrations.iter().any(offers)
-            && running.all(|(q, r)| !q.enabled() || offers(r))
+        self.registrations.iter().any(offers) && running.all(|(q, r)| !q.enabled() || offers(r))
     }
 }
