@@ -743,12 +743,7 @@ impl<D: Driver> Registration<D> {
 
     /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
     pub fn register(&mut self) -> Result {
-<<<<<<< HEAD
         // Before anybody can open it: a driver that finds the link up says so once.
-=======
-        // Before somebody opens it, which may be the moment it is registered: what is up then stays
-        // so.
->>>>>>> w/isolation
         self.carrier_off();
         // SAFETY: Set up completely; not registered.
         to_result(unsafe { raw::register_netdev(self.netdev.as_ptr()) })?;

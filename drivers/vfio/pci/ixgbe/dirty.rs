@@ -148,7 +148,11 @@ impl Dirty {
         if !self.ranges.as_ref().is_some_and(logged) {
             return Err(EINVAL);
         }
-        let marks = self.look(device.driver().vf()?)?;
+        // Of a VF that stands it is known after the first read, and each look takes the PF's lock.
+        let marks = match (stopped, &self.written) {
+            (true, Some(_)) => true,
+            _ => self.look(device.driver().vf()?)?,
+        };
         if !stopped {
             if !self.owed.is_empty() && marks {
                 self.report_owed(first, last, dirty);

@@ -11,6 +11,7 @@ use common::asking::{
 };
 use common::moving::{resume, Host, Rings, VF, VF_MAC};
 use common::{frame, PEER};
+use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
 use libixgbe::mbx::{Request, VT_MSGTYPE_ACK};
@@ -332,6 +333,24 @@ fn a_driver_that_begins_anew_owes_nothing() {
     hears_of_no_rearm(&mut c);
     let mut rings = Rings::new(c.machine);
     flows(&c, &mut rings);
+}
+
+/// A driver that resets the function, which the PF sees before its message, is announced like one that has re-armed.
+#[test]
+fn a_driver_that_resets_the_function_is_announced() {
+    let (mut b, _rings, _) = parked();
+    assert!(!b.mover.take_announcement());
+    b.machine.reset(Function::Vf(VF));
+    b.with(|m, _, pf| m.was_reset(pf));
+    assert!(!b.mover.take_announcement(), "nobody serves it yet");
+    b.bring_up(true);
+    assert!(b.mover.take_announcement() && !b.mover.take_announcement());
+    // One whose user is gone is not.
+    let (mut b, _rings, _) = parked();
+    b.with(|m, _, pf| m.was_reset(pf));
+    b.with(|m, _, pf| m.reset(pf));
+    b.bring_up(true);
+    assert!(!b.mover.take_announcement());
 }
 
 /// What the driver of a VF makes of messages that it hears twice, or that name what runs.

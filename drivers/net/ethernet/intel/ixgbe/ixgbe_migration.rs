@@ -224,7 +224,10 @@ pub(crate) fn serve(hw: &Hw, state: &mut State, vf: u32, events: &Events) -> Opt
 
 /// `vf` was reset by a function level reset.
 pub(crate) fn was_reset(state: &mut State, vf: u32) {
-    with_mover(state, vf, |slot, pf| slot.reset(pf));
+    with_mover(state, vf, |slot, pf| {
+        slot.mover.was_reset(pf);
+        slot.unannounced = false;
+    });
 }
 
 /// Sends what waits for `vf`, and sees to it that [`announce_arrived`] is called if the VF asks for that. True if something

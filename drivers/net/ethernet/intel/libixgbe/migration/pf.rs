@@ -184,6 +184,8 @@ pub struct Mover {
     hold: Option<Hold>,
     /// The VF came from another host and is served now: its addresses are to be announced on the wire.
     announce: bool,
+    /// The same, when its driver has begun anew: it had rings to re-arm, and resets the VF instead.
+    announce_anew: bool,
     /// The device was reset since `state` was captured or programmed.
     stale: bool,
     /// Rx queues, one bit each, whose ring the VF's driver has programmed.
@@ -342,6 +344,7 @@ impl Mover {
             rearmed: (0, 0),
             hold: None,
             announce: false,
+            announce_anew: false,
             stale: false,
             programmed: 0,
             state: VfState::EMPTY,
@@ -384,11 +387,20 @@ impl Mover {
         }
     }
 
-    /// The VF was reset (FLR), or VFIO's user is gone.
+    /// The VF was reset (FLR), by its driver or by VFIO.
+    pub fn was_reset(&mut self, pf: &mut Pf<'_>) {
+        let unserved = self.hold.is_some_and(|h| h.waiting && h.arrived);
+        let anew = !self.active() && (unserved || self.announce_anew);
+        self.reset(pf);
+        self.announce_anew = anew;
+    }
+
+    /// VFIO has reset the VF, or its user is gone.
     pub fn reset(&mut self, pf: &mut Pf<'_>) {
         self.enter(pf, Phase::Running);
         self.stale = false;
         self.announce = false;
+        self.announce_anew = false;
         self.forget_driver();
         if let Ok(vf) = pf.this_mut() {
             vf.outbox = Outbox::new();
@@ -433,6 +445,9 @@ impl Mover {
 
     /// Queues a restore; the marking that it ends at the guest is asked for again.
     fn say_restore(&mut self, pf: &mut Pf<'_>, message: Restore) {
+        if !self.coop.cooperates() {
+            return;
+        }
         let marking = self.coop.restored();
         if let Ok(vf) = pf.this_mut() {
             vf.outbox.put(PfMessage::Restore(message));

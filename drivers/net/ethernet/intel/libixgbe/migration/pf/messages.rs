@@ -64,7 +64,8 @@ impl Mover {
         match *what {
             Handled::Reset => {
                 // The answer has opened the gates, and the driver that comes up programs its rings itself.
-                self.announce |= self.hold.is_some_and(|h| h.waiting && h.arrived);
+                let unserved = self.hold.is_some_and(|h| h.waiting && h.arrived);
+                self.announce |= core::mem::take(&mut self.announce_anew) || unserved;
                 self.forget_driver();
             }
             Handled::Done(Request::SetVlan { add, vid }) => self.keep_vlan(vid, add),
