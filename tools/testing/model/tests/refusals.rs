@@ -5,8 +5,11 @@
 
 mod common;
 
+use common::machine_with;
 use common::moving::{between_hosts, carry, load, resume, save, Host, Rings, VF, VF_MAC};
+use ixgbe_model::HeadWrite;
 use libixgbe::mbx::{Request, XcastMode, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
+use libixgbe::mbx_ext::{self, PfMessage, RestoreDone, VfMessage};
 use libixgbe::migration::pf::Error;
 use libixgbe::migration::{format, Note, Refusal};
 use libixgbe::sriov::vf::LinkState;
@@ -496,4 +499,46 @@ fn what_was_reset_is_not_reset_again() {
         result.unwrap();
         assert!(mmio < 160, "{mmio} accesses");
     });
+}
+
+/// Rings that a guest once had to re-arm, and has, are none that it owes: a VF whose queues are off
+/// since then may move.
+#[test]
+fn what_was_owed_once_stands_in_no_way() {
+    let machines = [(); 2].map(|()| machine_with(HeadWrite::Zero));
+    let [mut a, mut b] = machines.each_ref().map(Host::new);
+    a.bring_up(true);
+    let mut rings = Rings::new(a.machine);
+    let f = a.receive(1);
+    assert_eq!(rings.take_all(), [f]);
+    let (blob, _) = save(&mut a);
+    carry(a.machine, &mut b, &rings, &blob);
+    resume(&mut b);
+    let words = b.vf_hears().expect("a restore message");
+    let Ok(PfMessage::Restore(r)) = PfMessage::parse(&words) else {
+        panic!("{words:x?}");
+    };
+    assert_ne!(r.rearm_rx, 0);
+    b.serve();
+    // A move begins and is cancelled before the guest has come to it.
+    b.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
+    resume(&mut b);
+    let done = RestoreDone {
+        head: mbx_ext::VF_RESTORE_DONE,
+        version: mbx_ext::EXT_VERSION,
+        generation: r.generation,
+        rearmed: 2,
+        frames: 0,
+        reserved: [0; 11],
+    };
+    b.ask(&VfMessage::RestoreDone(done).words());
+    b.vf_hears();
+    b.serve();
+    // The interface is down.
+    let vf = b.machine.vf(VF);
+    for queue in 0..2 {
+        vf.write32(regs::vfrxdctl(queue), 0);
+        vf.write32(regs::vftxdctl(queue), 0);
+    }
+    record(&mut b).unwrap();
 }

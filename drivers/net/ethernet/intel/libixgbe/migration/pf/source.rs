@@ -146,6 +146,8 @@ impl Mover {
             let rars = Rars::new(0);
             let place = pf.place(&rars);
             let mut seen = self.state;
+            // What was owed at an earlier stop is not owed now.
+            seen.rearm = Rearm::NONE;
             capture(io, &place, &Quiesced::look(io, &place), &mut seen);
             encode_checked(&seen, out)?;
         }
