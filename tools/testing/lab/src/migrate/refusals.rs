@@ -66,7 +66,8 @@ b.sendall(kept); b.shutdown(socket.SHUT_WR); threading.Event().wait()
 const TROUBLES: &[Trouble] = &[
     Trouble {
         name: "destination without the variant driver",
-        says: "vfio",
+        // Its QEMU has nobody to give the VF's state to. "vfio" alone stands in whatever it says.
+        says: "Unknown savevm section or instance",
         make: |s| {
             s.to.prepare(&Preparation {
                 card: Card::Replug,
