@@ -201,7 +201,8 @@ b.sendall(kept); b.shutdown(socket.SHUT_WR); threading.Event().wait()
 pub(super) const TROUBLES: &[Trouble] = &[
     Trouble {
         name: "destination without the variant driver",
-        says: &["vfio"],
+        // Its QEMU has nobody to give the VF's state to.
+        says: &["Unknown savevm section or instance"],
         make: |s| {
             s.to.prepare(&Preparation {
                 card: Card::Replug,
