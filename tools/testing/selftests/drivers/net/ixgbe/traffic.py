@@ -101,7 +101,9 @@ def queue_limits(cfg, name):
     cfg.set_mtu(1500)
     end = cfg.endpoint(name)
     verify_tcp(end, cfg.peer, 1 << 20)
-    ksft_gt(max(_limits(end, "limit")), 0)
+    # The C driver of a VF has no byte queue limits.
+    if name == "pf" or "/" in cfg.vf_module:
+        ksft_gt(max(_limits(end, "limit")), 0)
     ksft_busy_wait(lambda: set(_limits(end, "inflight")) == {0}, sleep=0.1, deadline=5)
 
 
