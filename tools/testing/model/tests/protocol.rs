@@ -11,8 +11,8 @@ use common::asking::{
 };
 use common::machine_with;
 use common::moving::{load, registration, resume, save, Host, Rings, VF, VF_MAC};
+use common::wanderer::Wanderer;
 use ixgbe_model::host::Function;
-use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
 use libixgbe::mbx::vf::{Error as MbxError, VfMbx};
 use libixgbe::mbx::{pf as mailbox, Request, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
@@ -274,63 +274,6 @@ fn rings_that_nobody_knows_cost_the_session() {
     }
     a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
     assert!(!a.with(|m, io, pf| m.rings(io, pf)).0.unwrap().complete);
-}
-
-/// A VF that moves from host to host in the middle of what its driver does with the mailbox.
-struct Wanderer<'a> {
-    hosts: RefCell<Vec<Host<'a>>>,
-    rings: RefCell<Option<Rings<'a>>>,
-    at: Cell<usize>,
-    /// Accesses until each move.
-    moves: RefCell<Vec<usize>>,
-    accesses: Cell<usize>,
-}
-
-impl<'a> Wanderer<'a> {
-    fn step(&self) {
-        self.accesses.set(self.accesses.get() + 1);
-        let due = self.moves.borrow().first() == Some(&self.accesses.get());
-        if due {
-            self.moves.borrow_mut().remove(0);
-            self.wander();
-        }
-    }
-
-    fn wander(&self) {
-        let hosts = &mut *self.hosts.borrow_mut();
-        let at = self.at.get();
-        let [a, b] = hosts.get_disjoint_mut([at, at + 1]).unwrap();
-        let rings = self.rings.borrow_mut().take().unwrap();
-        let rings = go(a, b, &rings);
-        *self.rings.borrow_mut() = Some(rings);
-        self.at.set(at + 1);
-    }
-
-    fn machine(&self) -> &'a Machine {
-        self.hosts.borrow()[self.at.get()].machine
-    }
-}
-
-impl Regs for Wanderer<'_> {
-    fn read32(&self, reg: u32) -> u32 {
-        let value = self.machine().vf(VF).read32(reg);
-        self.step();
-        value
-    }
-    fn write32(&self, reg: u32, val: u32) {
-        self.machine().vf(VF).write32(reg, val);
-        self.step();
-    }
-}
-
-impl Delay for Wanderer<'_> {
-    fn udelay(&self, _: u32) {
-        let hosts = &mut *self.hosts.borrow_mut();
-        hosts[self.at.get()].serve();
-    }
-    fn usleep(&self, us: u32) {
-        self.udelay(us);
-    }
 }
 
 /// What lies in the mailbox when the driver begins.

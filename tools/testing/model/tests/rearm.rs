@@ -3,21 +3,24 @@
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use common::asking::{
-    enabled, flows, go, hear_restore, hears_of_no_rearm, host, machine, obey, parked, rearm_rx,
-    rearm_tx, restore_done, rx_gate,
+    busy, enabled, flows, go, hear_restore, hears_of_no_rearm, host, machine, obey, parked,
+    rearm_rx, rearm_tx, restore_done, rx_gate,
 };
 use common::moving::{resume, Host, Rings, VF, VF_MAC};
-use common::{frame, PEER};
+use common::wanderer::Wanderer;
+use common::{frame, machine_with, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
+use libixgbe::mbx::vf::VfMbx;
 use libixgbe::mbx::{Request, VT_MSGTYPE_ACK};
 use libixgbe::mbx_ext::{self, Done, PfMessage, Restore};
 use libixgbe::migration::pf::Error;
 use libixgbe::migration::HeadRestore;
+use libixgbe::ring::{QueueRegs, RxRing, TxRing};
 use libixgbe::{regs, Delay, Regs};
 
 /// A VF that moves on before its driver has heard that it has to re-arm: the rings stay parked, the message is the one that
@@ -403,5 +406,110 @@ fn numbers_differ_after_a_host_that_did_not_carry_them() {
         assert_ne!(r.generation & mbx_ext::UNIQUE, 0);
         assert!(!seen.contains(&r.generation));
         seen.push(r.generation);
+    }
+}
+
+/// What the driver of a VF does with a restore, with the register accesses of the driver's own code.
+fn drive(w: &Wanderer<'_>, mbx: &mut VfMbx, r: &Restore) {
+    let with = |f: &mut dyn FnMut(&mut Rings<'_>)| f(w.rings.borrow_mut().as_mut().unwrap());
+    for i in (0..2).filter(|i| Done::rearms_rx(w, r, *i)) {
+        let mut dma = 0;
+        with(&mut |rings| {
+            let ring = &mut rings.rx[i as usize];
+            ring.rewind();
+            dma = ring.base;
+        });
+        let setup = RxRing {
+            regs: QueueRegs::vf(i),
+            dma,
+            count: 64,
+            buffer_len: 2048,
+            drop_en: true,
+            vlan_strip: false,
+        };
+        setup.enable(w).unwrap();
+        w.write32(regs::vfrdt(i), 63);
+    }
+    let answer = mbx.exchange_words(w, &restore_done(r.generation));
+    assert_eq!(answer.unwrap()[2], r.generation);
+    for i in (0..2).filter(|i| Done::rearms_tx(w, r, *i)) {
+        let (mut dma, mut next) = (0, 0);
+        with(&mut |rings| {
+            let ring = &mut rings.tx[i as usize];
+            ring.rewind(r.heads[i as usize] >> 16);
+            (dma, next) = (ring.base, ring.next);
+        });
+        let setup = TxRing {
+            regs: QueueRegs::vf(i),
+            dma,
+            count: 64,
+            wthresh: 8,
+        };
+        setup.enable(w).unwrap();
+        w.write32(regs::vftdt(i), next);
+    }
+}
+
+/// A driver is stopped after `n` accesses of its work on a restore, moves, and goes on. Returns its accesses.
+fn stopped_at_work(policy: HeadWrite, n: usize) -> usize {
+    let machines = [HeadWrite::Zero, HeadWrite::Zero, policy].map(machine_with);
+    let mut hosts: Vec<_> = machines.iter().map(Host::new).collect();
+    let (rings, untaken) = busy(&mut hosts[0]);
+    let [a, b, _] = hosts.get_disjoint_mut([0, 1, 2]).unwrap();
+    let mut rings = go(a, b, &rings);
+    let r = hear_restore(b);
+    assert_eq!(rings.take_all(), untaken);
+    // Not sent yet: to be sent once, wherever.
+    let unsent: Vec<_> = (0..4).map(|n| frame(PEER, VF_MAC, 200 + n)).collect();
+    for (n, f) in unsent.iter().enumerate() {
+        rings.tx[n % 2].send(f);
+    }
+    let w = &Wanderer {
+        hosts: RefCell::new(hosts),
+        rings: RefCell::new(Some(rings)),
+        at: Cell::new(1),
+        moves: RefCell::new(vec![n]),
+        accesses: Cell::new(0),
+    };
+    let mut mbx = VfMbx::new();
+    let mut done = Done::default();
+    assert!(done.is_new(&r));
+    drive(w, &mut mbx, &r);
+    let accesses = w.accesses.get();
+    if !w.moves.borrow().is_empty() {
+        w.moves.borrow_mut().clear();
+        w.wander();
+    }
+    w.udelay(1);
+    while let Some(words) = mbx.take_message(w).unwrap() {
+        if let Ok(PfMessage::Restore(again)) = PfMessage::parse(&words) {
+            assert!(done.is_new(&again), "{policy:?} {n}: {again:?}");
+            drive(w, &mut mbx, &again);
+        }
+        w.udelay(1);
+    }
+    let hosts = w.hosts.borrow();
+    let mut sent = Vec::new();
+    for h in hosts.iter() {
+        sent.extend(h.machine.take_sent());
+    }
+    sent.sort_by_key(Vec::len);
+    assert_eq!(sent, unsent, "{policy:?} {n}");
+    let h = &hosts[2];
+    assert!(!h.mover.owes_rearm(), "{policy:?} {n}");
+    flows(h, w.rings.borrow_mut().as_mut().unwrap());
+    accesses
+}
+
+/// A driver is stopped after each register access while it re-arms its rings: what it has done counts, the rest it does where it
+/// goes on, and no frame is lost or sent twice.
+#[test]
+fn a_driver_may_be_stopped_anywhere_while_it_rearms() {
+    for policy in [HeadWrite::Value, HeadWrite::Zero, HeadWrite::Ignore] {
+        let all = stopped_at_work(policy, usize::MAX);
+        assert!(all > 80, "{all} accesses");
+        for n in 1..=all {
+            stopped_at_work(policy, n);
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod asking;
 pub(crate) mod moving;
+pub(crate) mod wanderer;
 
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::{Machine, Port};
@@ -278,14 +279,19 @@ impl<'a> RxRing<'a> {
             0,
             "the ring of a running queue was rewritten"
         );
-        self.queue.next = 0;
+        self.rewind();
         self.write(self.registers.head, 0);
         self.set_tail(0);
         self.enable(0);
+        self.post();
+    }
+
+    /// The part of it that is done in memory.
+    pub(crate) fn rewind(&mut self) {
+        self.queue.next = 0;
         for slot in 0..self.count {
             self.refill(slot);
         }
-        self.post();
     }
 
     /// Switches VLAN stripping.
@@ -397,17 +403,22 @@ impl<'a> TxRing<'a> {
             0,
             "the ring of a running queue was rewritten"
         );
+        self.rewind(head);
+        self.write(self.registers.head, 0);
+        self.set_tail(0);
+        self.enable(0);
+        self.kick();
+    }
+
+    /// The part of it that is done in memory.
+    pub(crate) fn rewind(&mut self, head: u32) {
         let unsent: Vec<_> = (0..(self.next + self.count - head) % self.count)
             .map(|i| self.machine.load(self.slot(head + i), 16))
             .collect();
         self.0.next = 0;
-        self.write(self.registers.head, 0);
-        self.set_tail(0);
-        self.enable(0);
         for descriptor in &unsent {
             self.push(descriptor);
         }
-        self.kick();
     }
 
     /// Puts descriptors into the ring without telling.
