@@ -17,8 +17,12 @@ pub const STREAM_PORT: u16 = 4242;
 /// TCP port on which the station sends such streams.
 pub const SOURCE_PORT: u16 = 4243;
 
-/// Bytes per second of each stream that does not go as fast as it can.
-pub const STREAM_RATE: u64 = 128 * 1024;
+/// Bytes per second of each stream that does not go as fast as it can: many at a time must leave an emulated VM room to move. With
+/// eight times as much, in eight streams each way, it dirtied memory faster than it could be sent.
+pub const STREAM_RATE: u64 = 16 * 1024;
+
+/// Bytes that such a stream sends at a time: a frame and a part of one.
+pub const STREAM_BLOCK: u64 = 2048;
 
 /// Steele et al., "Fast splittable pseudorandom number generators" (2014): the finaliser of SplitMix64.
 fn mix(x: u64) -> u64 {

@@ -10,7 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use lab_agent::pattern::{stream_byte, ECHO_PORT, SOURCE_PORT, STREAM_PORT, STREAM_RATE};
+use lab_agent::pattern::{
+    stream_byte, ECHO_PORT, SOURCE_PORT, STREAM_BLOCK, STREAM_PORT, STREAM_RATE,
+};
 
 /// Sends every datagram for `address` back to whom it came from, for ever.
 pub(crate) fn udp_echo(address: &str) -> Result<()> {
@@ -106,15 +108,15 @@ fn end(threads: Vec<JoinHandle<Result<()>>>) -> Result<()> {
 
 /// Sends the pattern, at `rate` bytes per second or as fast as it goes.
 fn send(stream: &mut TcpStream, rate: Option<u64>) -> Result<()> {
-    const BLOCK: u64 = 16384;
+    let len = if rate.is_some() { STREAM_BLOCK } else { 16384 };
     let start = Instant::now();
     let mut offset = 0u64;
     loop {
-        let block: Vec<u8> = (offset..offset.wrapping_add(BLOCK))
+        let block: Vec<u8> = (offset..offset.wrapping_add(len))
             .map(stream_byte)
             .collect();
         stream.write_all(&block)?;
-        offset = offset.wrapping_add(BLOCK);
+        offset = offset.wrapping_add(len);
         if let Some(rate) = rate {
             let due = Duration::from_millis(offset.saturating_mul(1000) / rate.max(1));
             thread::sleep(due.saturating_sub(start.elapsed()));

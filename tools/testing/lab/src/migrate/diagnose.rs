@@ -52,7 +52,7 @@ pub(super) fn explained<T>(
 /// What the VM's processor is at, as QEMU and KVM see it, and where QEMU's threads wait: for a VM that says nothing itself.
 fn machine_state(host: &Host, vm: &mut Inner) -> String {
     let mut text = String::new();
-    for command in ["info status", "info registers", "info lapic"] {
+    for command in ["info status", "info registers -a", "info lapic"] {
         let said = vm.qmp.human(command);
         text += &said.unwrap_or_else(|e| format!("{command}: {e:#}\n"));
     }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use lab_agent::pattern::{stream_byte, SOURCE_PORT, STREAM_PORT, STREAM_RATE};
+use lab_agent::pattern::{stream_byte, SOURCE_PORT, STREAM_BLOCK, STREAM_PORT, STREAM_RATE};
 use serde::Serialize;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
@@ -122,6 +122,7 @@ impl Source {
         let (sent, start) = self.sent.get_or_insert((0, now_us));
         let elapsed_us = u64::try_from(now_us.saturating_sub(*start)).unwrap_or_default();
         let due = elapsed_us.saturating_mul(STREAM_RATE) / 1_000_000;
+        let due = due - due % STREAM_BLOCK;
         while *sent < due && socket.can_send() {
             let left = usize::try_from(due - *sent).unwrap_or(usize::MAX);
             let given = socket.send(|room| {
