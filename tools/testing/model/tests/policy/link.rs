@@ -26,6 +26,63 @@ fn who_reads_a_counter_takes_nothing_from_the_log() {
     assert_eq!(log.take(&stats), 0);
 }
 
+/// Report 33: the PF's MTU changes under VFs that stay at 1500.
+#[test]
+fn vfs_live_through_every_mtu_of_the_pf() {
+    let bench = Bench::new(2);
+    for mtu in [1500, 9000, 1500, 9000, 1500] {
+        bench.down();
+        bench.pf.borrow_mut().sw.mtu = mtu;
+        bench.up();
+        for vf in [0, 1] {
+            bench.guest(vf).set_rlpml(&bench.vf(vf), 1518).unwrap();
+            assert_eq!(bench.gates(vf), (true, true), "VF {vf} beside {mtu}");
+        }
+        let longest = bench.reg(regs::MAXFRS) >> regs::MHADD_MFS_SHIFT;
+        assert_eq!(longest, mtu + 18);
+    }
+}
+
+/// Report 34: VLANs joined and left before, during and after the PF takes all.
+#[test]
+fn vlans_are_kept_apart_while_the_pf_takes_all() {
+    let bench = Bench::new(2);
+    let promisc = |on| {
+        let pf = &mut *bench.pf.borrow_mut();
+        let pool = pf.sw.pf_pool();
+        pf.sw.vlans.set_promisc(&bench.io(), on, Some(pool));
+    };
+    let mut a = bench.guest(0);
+    let mut b = bench.guest(1);
+    let (ia, ib) = (&bench.vf(0), &bench.vf(1));
+    bench.pf_joins(10);
+    a.set_vfta(ia, 10, true).unwrap();
+    a.set_vfta(ia, 11, true).unwrap();
+    b.set_vfta(ib, 11, true).unwrap();
+    promisc(true);
+    assert!([10, 11, 12, 4000].iter().all(|vid| bench.pf_hears(*vid)));
+    bench.pf_joins(12);
+    a.set_vfta(ia, 12, true).unwrap();
+    a.set_vfta(ia, 13, true).unwrap();
+    a.set_vfta(ia, 11, false).unwrap();
+    a.set_vfta(ia, 10, false).unwrap();
+    b.set_vfta(ib, 14, false).unwrap();
+    assert!([10, 11, 12, 13, 4000]
+        .iter()
+        .all(|vid| bench.pf_hears(*vid)));
+    assert_eq!(bench.vlans(0), [0, 12, 13]);
+    assert_eq!(bench.vlans(1), [0, 11]);
+    promisc(false);
+    assert_eq!(bench.vlans(0), [0, 12, 13]);
+    assert_eq!(bench.vlans(1), [0, 11]);
+    let hears: Vec<u32> = (1..20).filter(|vid| bench.pf_hears(*vid)).collect();
+    assert_eq!(hears, [10, 12]);
+    bench.flr(0);
+    bench.flr(1);
+    let hears: Vec<u32> = (1..20).filter(|vid| bench.pf_hears(*vid)).collect();
+    assert_eq!(hears, [10, 12]);
+}
+
 /// A counter that holds a number until it is read.
 struct Preset<R>(R, u32, std::cell::Cell<u32>);
 
