@@ -10,7 +10,7 @@ import time
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_in, ksft_lt, ksft_ne, \
     ksft_pr, ksft_true, ksft_variants
-from lib.py import CmdExitFailure, IxgbeEnv, bkg, cmd, defer, ethtool, ip, ping, verify_tcp, \
+from lib.py import CmdExitFailure, IxgbeEnv, bkg, cmd, defer, ethtool, ping, verify_tcp, \
     verify_udp
 
 # Words of a register dump, and their registers, which do not change by themselves: of the PF by
@@ -48,7 +48,7 @@ def _pci(cfg, end):
 
 def _carrier_changes(end):
     """ How often the link went or came. """
-    return ip(f"-d link show dev {end.ifname}", json=True, ns=end.ns)[0]["carrier_changes"]
+    return int(cmd(f"cat /sys/class/net/{end.ifname}/carrier_changes", ns=end.ns).stdout)
 
 
 def _fails(end, args):
