@@ -71,6 +71,12 @@ fn rss_is_written_as_it_was_chosen() {
 fn frames_come_without_their_checksum() {
     let machine = machine();
     mac::configure_rx_common(&machine.pf());
+    // The MAC strips it by HLREG0 too, and both must say the same (8.2.3.8.8).
+    let both = (
+        machine.pf().read32(regs::RDRXCTL) & regs::RDRXCTL_CRCSTRIP,
+        machine.pf().read32(regs::HLREG0) & regs::HLREG0_RXCRCSTRP,
+    );
+    assert_eq!(both, (regs::RDRXCTL_CRCSTRIP, regs::HLREG0_RXCRCSTRP));
     let mut rx = RxRing::new(&machine, Function::Pf, 0, 16);
     common::set_address(machine.pf(), 0, MAC, 1);
     let sent = frame(MAC, PEER, 200);

@@ -70,8 +70,9 @@ enum { IDENTITY = 1, POLICY, RX_QUEUES, TX_QUEUES, INTERRUPTS, MAILBOX, FILTERS 
  * have had. It is a property of the format and of what this test's VF has set up.
  */
 #define TAKEN		2221
-#define TAKEN_QUICK	61
+/* One in 37 of them is looked at, of which about as many are taken. */
 #define QUICK_STEP	37
+#define QUICK_MARGIN	2
 
 FIXTURE(mig_hostile) {
 	struct test_env env;
@@ -565,7 +566,13 @@ TEST_F_TIMEOUT(mig_hostile, bits_sealed, 1800)
 	u32 taken = 0;
 
 	EXPECT_EQ(0, bits(self, quick(variant) ? QUICK_STEP : 1, true, &taken));
-	EXPECT_EQ(quick(variant) ? TAKEN_QUICK : TAKEN, taken);
+	TH_LOG("%u taken", taken);
+	if (quick(variant)) {
+		EXPECT_LT(TAKEN / QUICK_STEP / QUICK_MARGIN, taken);
+		EXPECT_GT(TAKEN / QUICK_STEP * QUICK_MARGIN, taken);
+	} else {
+		EXPECT_EQ(TAKEN, taken);
+	}
 	EXPECT_TRUE(neighbour_is_well(self));
 	/* Its own memory is what such a VF may spoil. Begun anew it is as good as ever. */
 	vfio_pci_cmd_set(self->to, PCI_COMMAND_MASTER);

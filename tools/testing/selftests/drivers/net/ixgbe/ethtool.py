@@ -10,7 +10,7 @@ import time
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_in, ksft_lt, ksft_ne, \
     ksft_pr, ksft_true, ksft_variants
-from lib.py import CmdExitFailure, IxgbeEnv, bkg, cmd, defer, ethtool, ip, ping, verify_tcp, \
+from lib.py import CmdExitFailure, IxgbeEnv, bkg, cmd, defer, ethtool, ping, verify_tcp, \
     verify_udp
 
 # Words of a register dump, and their registers, which do not change by themselves: of the PF by

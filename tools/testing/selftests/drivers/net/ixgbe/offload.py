@@ -92,7 +92,6 @@ def udp_segmentation(cfg, ipver, state):
         ksft_eq(b"".join(parts) == data, True, "content")
         lengths = leaving.lengths(ipver, socket.IPPROTO_UDP, port)
         ksft_eq(len(lengths), 1 if state == "on" else count + 1, lengths)
-        ksft_ge(pf.info()["stats64"]["tx"]["packets"], count + 1)
         sent = sum(v - before[k] for k, v in pf.stats().items()
                    if re.fullmatch(r"tx_queue_\d+_packets", k))
         ksft_ge(sent, count + 1, "segments are counted")
