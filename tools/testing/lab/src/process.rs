@@ -256,14 +256,13 @@ fn tell(title: String, start: Instant, course: Arc<Mutex<Course>>) -> Sender<()>
         while rx.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
             wait = NEXT_WORD;
             let course = course.lock();
-            let parts = [course.describe(start.elapsed()), course.last.clone()];
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            let text = parts.join("; ");
-            eprintln!(
-                "{title}: {} s; {:.120}",
-                start.elapsed().as_secs(),
-                text.trim_start_matches("; ")
-            );
+            let mut text = format!("{title}: {} s", start.elapsed().as_secs());
+            for part in [&course.describe(start.elapsed()), &course.last] {
+                if !part.is_empty() {
+                    text += &format!("; {part:.100}");
+                }
+            }
+            eprintln!("{text}");
         }
     });
     tx

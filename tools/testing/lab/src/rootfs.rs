@@ -63,8 +63,12 @@ fn make(cache: &Cache, what: &str, packages: &[&str], image: &Path, tar: &Path) 
     let dir = image.parent().context("an image's folder")?;
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir)?;
-    let mut cmd = command("mmdebstrap");
+    // What it says goes to the step's output.
+    let mut cmd = command("sh");
     cmd.args([
+        "-c",
+        "exec mmdebstrap \"$@\" 2>&1",
+        "sh",
         "--variant=apt",
         "--aptopt=Apt::Install-Recommends \"false\"",
         "--aptopt=Acquire::Languages \"none\"",

@@ -193,8 +193,9 @@ fn root(cache: &Cache, version: &Version) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir)?;
         // The archive's device nodes are left out: only root could make them, and those of this
-        // machine are bound there.
-        let script = "set -eo pipefail; to=$1; shift; mmdebstrap \"$@\" | tar -x -C \"$to\" --exclude='./dev/*'";
+        // machine are bound there. What mmdebstrap says goes to the step's output.
+        let script = "set -eo pipefail; to=$1; shift; exec 3>&1
+            mmdebstrap \"$@\" 2>&3 | tar -x -C \"$to\" --exclude='./dev/*'";
         let mut cmd = command("bash");
         cmd.args(["-c", script, "bash"]).arg(&dir);
         cmd.args([
@@ -211,7 +212,7 @@ fn root(cache: &Cache, version: &Version) -> Result<PathBuf> {
             .arg(apt.suite_line())
             .arg(apt.backports_line());
         run_logged(
-            "fetching Debian's kernel and its compilers",
+            "fetching Debian's kernel and its compilers (about 2 minutes)",
             &cache.path("logs/stock-root.log"),
             cmd,
         )
