@@ -177,7 +177,8 @@ impl<D: Driver> Device<D> {
     ///
     /// The caller holds the lock of transmit queue `index`.
     #[inline]
-    #[expect(clippy::mut_from_ref, reason = "the lock makes it exclusive")]
+    // Clippy of 1.85 does not see it, a later one does: the lock makes it exclusive.
+    #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn tx_queue(&self, index: u16) -> Option<&mut D::TxQueue> {
         let p = self.private();
         // SAFETY: `tx` has `num_tx` entries; an entry that is not null is a valid queue, and the lock makes the access
@@ -654,8 +655,8 @@ impl<D: Driver> Registration<D> {
         }
         let refs = Arc::new(Refs(Atomic::new(0)), GFP_KERNEL)?;
         // SAFETY: No requirements.
-        let netdev =
-            NonNull::new(unsafe { raw::alloc_etherdev_mqs(size, tx, rx) }).ok_or(ENOMEM)?;
+        let netdev = unsafe { raw::alloc_etherdev_mqs(size, tx, rx) };
+        let netdev = NonNull::new(netdev).ok_or(ENOMEM)?;
         // CAST: `Device` is a transparent wrapper.
         let parent = core::ptr::from_ref(parent).cast_mut().cast();
         // SAFETY: The private area has the size and alignment of `Private<D>`, and is zeroed.

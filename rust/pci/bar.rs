@@ -53,9 +53,8 @@ impl Enabled {
             return Err(e);
         }
         // SAFETY: `ptr` is a valid device; the name is static.
-        let claimed =
-            to_result(unsafe { raw::pci_request_regions(ptr, name.as_char_ptr().cast()) });
-        if let Err(e) = claimed {
+        let claimed = unsafe { raw::pci_request_regions(ptr, name.as_char_ptr().cast()) };
+        if let Err(e) = to_result(claimed) {
             dev_err!(pdev, "pci_request_regions failed\n");
             // SAFETY: As above.
             unsafe { bindings::pci_disable_device(ptr) };

@@ -35,7 +35,7 @@ impl StringSet {
     }
 }
 
-/// Takes names, see [`Ops::strings`].
+/// Takes names, see [`super::Ops::strings`].
 pub struct Strings<'a> {
     pub(super) out: &'a mut [[u8; GSTRING_LEN]],
     pub(super) next: usize,
@@ -235,7 +235,7 @@ pub const RXH_IP: u64 = 0x30;
 /// Hashes the ports (`RXH_L4_B_0_1 | RXH_L4_B_2_3`).
 pub const RXH_L4: u64 = 0xc0;
 
-/// RSS settings asked for, see [`Ops::set_rxfh`].
+/// RSS settings asked for, see [`super::Ops::set_rxfh`].
 pub struct RxfhSet<'a> {
     /// Queue of each hash.
     pub indir: Option<&'a [u32]>,

@@ -16,7 +16,7 @@ pub const RAR_ENTRIES: usize = 128;
 pub const MAX_PF_MACVLANS: usize = 15;
 /// Registers of a VLAN or multicast table.
 pub const TABLE_REGS: usize = 128;
-/// Which bits of a multicast address index MTA: [47:36]. The VFs are told.
+/// Which bits of a multicast address index MTA: 47 to 36. The VFs are told.
 pub const MC_FILTER_TYPE: u32 = 0;
 
 /// Why a filter could not be set.

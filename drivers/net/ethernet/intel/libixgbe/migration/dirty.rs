@@ -6,7 +6,7 @@
 const IN_PROGRESS: u32 = 16;
 
 /// The ring positions that may hold data which the guest has not marked: all but those that the device still owned
-/// untouched, from [`IN_PROGRESS`] behind the head up to the tail.
+/// untouched, from `IN_PROGRESS` behind the head up to the tail.
 #[derive(Clone, Copy, Debug)]
 pub struct Unmarked {
     first_untouched: u32,
