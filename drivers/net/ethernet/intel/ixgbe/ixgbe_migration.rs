@@ -50,6 +50,7 @@ use libixgbe::{
             Mover,
             Pf, //
         },
+        Allowance,
         Counted,
         HeadRestore,
         Marking,
@@ -89,9 +90,8 @@ const REARM_ANSWER_MS: i64 = 1000;
 /// Milliseconds between looks at whether that time is over.
 const REARM_PERIOD_MS: u32 = 50;
 
-/// Milliseconds between two rounds of announcements of a VF: its user may stop it and set it going
-/// without end, and each round is of up to 2,000 broadcasts.
-const ANNOUNCE_PERIOD_MS: i64 = 1000;
+/// Milliseconds until announcements are tried again that could not be sent.
+const ANNOUNCE_AGAIN_MS: u32 = 1000;
 
 /// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock
 /// that all VFs' mailboxes are served under for a few milliseconds, and a user may ask for nothing
@@ -128,6 +128,8 @@ struct Vf {
     unannounced: bool,
     /// When they were announced last.
     announced: Option<Instant<Monotonic>>,
+    /// How many more announcements there may be.
+    allowance: Allowance,
     /// When it was set going last.
     resumed: Option<Instant<Monotonic>>,
     handle: Option<Arc<Handle>>,
@@ -163,6 +165,7 @@ impl Migration {
                     held: None,
                     unannounced: false,
                     announced: None,
+                    allowance: Allowance::new(),
                     resumed: None,
                     handle: None,
                 },
@@ -306,17 +309,22 @@ pub(crate) fn announce_arrived(dev: &net::Device<Adapter>) -> Option<u32> {
     for vf in 0..count {
         let arrived = with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
             slot.unannounced |= slot.mover.take_announcement();
-            let lately = |at: Instant<Monotonic>| at.elapsed().as_millis() < ANNOUNCE_PERIOD_MS;
             if !slot.unannounced || !link {
                 return None;
             }
-            if slot.announced.is_some_and(lately) {
-                again = Some(ANNOUNCE_PERIOD_MS as u32);
+            let (macs, vlans) = addresses(slot.mover.state());
+            // CAST: Time does not run backwards. Both lists are short, see `VfState`.
+            let elapsed = slot
+                .announced
+                .map_or(u64::MAX, |at| at.elapsed().as_millis() as u64);
+            let frames = macs.len().saturating_mul(vlans.len()) as u32;
+            if let Err(wait) = slot.allowance.take(elapsed, frames) {
+                again = Some(again.unwrap_or(wait).min(wait));
                 return None;
             }
             slot.unannounced = false;
             slot.announced = Some(Instant::now());
-            Some(addresses(slot.mover.state()))
+            Some((macs, vlans))
         });
         let Some(Some((macs, vlans))) = arrived else {
             continue;
@@ -334,7 +342,7 @@ pub(crate) fn announce_arrived(dev: &net::Device<Adapter>) -> Option<u32> {
         with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
             slot.unannounced = true
         });
-        again = Some(ANNOUNCE_PERIOD_MS as u32);
+        again = Some(again.unwrap_or(ANNOUNCE_AGAIN_MS).min(ANNOUNCE_AGAIN_MS));
     }
     again
 }

@@ -43,6 +43,7 @@ mod tests;
 
 pub use announce::{
     announcement,
+    Allowance,
     ANNOUNCEMENT_BYTES, //
 };
 pub use capture::capture;
