@@ -30,7 +30,7 @@ class User:
         self.group = os.open(f"/dev/vfio/{group}", os.O_RDWR)
         fcntl.ioctl(self.group, VFIO_GROUP_SET_CONTAINER, struct.pack("i", self.container))
         fcntl.ioctl(self.container, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU)
-        # A buffer that may be changed: of another one Python gives the contents, not the answer.
+        # With a buffer that may be changed the result is what the call returned: a file.
         name = bytearray(vf.bdf.encode() + b"\0")
         self.device = fcntl.ioctl(self.group, VFIO_GROUP_GET_DEVICE_FD, name, True)
 
