@@ -81,6 +81,8 @@ def _burst(cfg, vf, frames, size=1500):
     Seconds and bytes on the wire of a burst of @frames that is given to the VF at once: how fast
     they are made does not matter, since the device counts from its first frame to its last.
     """
+    # The stack drops frames beyond a few while it looks for a neighbour.
+    ping(vf, cfg.peer, "4")
     with NetNSEnter(cfg.peer.ns):
         # Somebody must be there, or the answers that nobody is make a send fail. What is not read
         # is dropped.
