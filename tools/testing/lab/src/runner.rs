@@ -419,7 +419,12 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
     let log = vm.guest.kernel_log(0);
     let path = log_path(lab, boot, "kmsg");
     klog::save(&path, &log)?;
-    report.faults = Scanner::new()?.scan(&log);
+    let both = [(boot.drivers.0, "ixgbe"), (boot.drivers.1, "ixgbevf")];
+    let mainline: Vec<&str> = both
+        .into_iter()
+        .filter_map(|(drivers, module)| (drivers == Drivers::C).then_some(module))
+        .collect();
+    report.faults = Scanner::new()?.without_errors_of(&mainline).scan(&log);
     if let Err(e) = flushed {
         let why = format!("the end of the kernel log did not come: {e:#}");
         report.faults.push(why);

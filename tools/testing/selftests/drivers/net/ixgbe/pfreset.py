@@ -75,8 +75,9 @@ def settings_survive(cfg):
     cfg.vf_set(1, "spoofchk off")
     cfg.vf_set(1, "max_tx_rate 500")
     before = {k: v for k, v in cfg.vf_info(1).items() if k != "stats"}
-    _down_up(cfg)
-    cfg.vfs[1].wait_address(mac)
+    with Expect(NOT_UP):
+        _down_up(cfg)
+        cfg.vfs[1].wait_address(mac)
     if "/" not in cfg.vf_module:
         # The C driver tells nobody of its new address: what neighbours have cached keeps
         # the old one as source, unless the stack saw the carrier go.
