@@ -31,7 +31,7 @@ fn a_rearm_stays_owed_over_hosts() {
         let (mut b, rings, untaken) = parked();
         let mut c = host(policy);
         let mut rings = go(&mut b, &mut c, &rings);
-        assert_eq!(enabled(&c).0[0], false, "{policy:?}: started");
+        assert!(!enabled(&c).0[0], "{policy:?}: started");
         assert_eq!(enabled(&c).1, [false, false], "{policy:?}: started");
         assert_eq!(rx_gate(&c), 0);
         assert!(!c.mover.take_announcement());
@@ -455,7 +455,9 @@ fn stopped_at_work(policy: HeadWrite, n: usize) -> usize {
     let machines = [HeadWrite::Zero, HeadWrite::Zero, policy].map(machine_with);
     let mut hosts: Vec<_> = machines.iter().map(Host::new).collect();
     let (rings, untaken) = busy(&mut hosts[0]);
-    let [a, b, _] = hosts.get_disjoint_mut([0, 1, 2]).unwrap();
+    let [a, b, _] = &mut hosts[..] else {
+        panic!("three were made");
+    };
     let mut rings = go(a, b, &rings);
     let r = hear_restore(b);
     assert_eq!(rings.take_all(), untaken);

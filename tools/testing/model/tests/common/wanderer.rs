@@ -32,7 +32,9 @@ impl<'a> Wanderer<'a> {
     pub(crate) fn wander(&self) {
         let hosts = &mut *self.hosts.borrow_mut();
         let at = self.at.get();
-        let [a, b] = hosts.get_disjoint_mut([at, at + 1]).unwrap();
+        let [a, b, ..] = &mut hosts[at..] else {
+            panic!("no host to go to");
+        };
         let rings = self.rings.borrow_mut().take().unwrap();
         let rings = go(a, b, &rings);
         *self.rings.borrow_mut() = Some(rings);

@@ -211,7 +211,7 @@ fn a_rate_stays() {
     assert_eq!(bench.rate(0), at_10g);
     let link = |mbps| {
         let pf = &mut *bench.pf.borrow_mut();
-        pf.sw.check_rates(&bench.io(), &mut pf.vfs, mbps)
+        pf.sw.check_rates(&bench.io(), &pf.vfs, mbps)
     };
     link(0);
     link(10_000);

@@ -104,20 +104,18 @@ fn run(bench: &Bench, vf: u32, guest: &mut Vf, step: Step) {
     match step {
         Step::LinkSpeed(mbps) => {
             let pf = &mut *bench.pf.borrow_mut();
-            pf.sw.check_rates(&bench.io(), &mut pf.vfs, mbps);
+            pf.sw.check_rates(&bench.io(), &pf.vfs, mbps);
         }
         Step::PfReset => {
             bench.down();
             bench.up();
         }
         Step::Flr => bench.flr(vf),
-        Step::Start => {
-            if guest.reset(io).is_ok() {
-                let _ = guest.negotiate(io, 0);
-            }
+        Step::Start if guest.reset(io).is_ok() => {
+            let _ = guest.negotiate(io, 0);
         }
         Step::AskMac(mac) => drop(guest.set_rar(io, mac)),
-        Step::AskList(i, mac) => drop(guest.set_uc_addr(io, i.into(), mac)),
+        Step::AskList(i, mac) => drop(guest.set_uc_addr(io, i, mac)),
         Step::AskVlan(vid, add) => drop(guest.set_vfta(io, vid, add)),
         Step::AskMode(mode) => drop(guest.update_xcast_mode(io, mode)),
         Step::AskFrame(bytes) => drop(guest.set_rlpml(io, bytes)),
@@ -172,7 +170,7 @@ proptest! {
             bench.flr(1);
             bench.guest(1);
             let pf = &mut *bench.pf.borrow_mut();
-            pf.sw.check_rates(&bench.io(), &mut pf.vfs, 10_000);
+            pf.sw.check_rates(&bench.io(), &pf.vfs, 10_000);
         }
         prop_assert_eq!(used.registers(1), fresh.registers(1), "the next guest after {:?}", steps);
     }

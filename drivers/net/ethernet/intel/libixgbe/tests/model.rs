@@ -596,7 +596,7 @@ fn rates() {
     assert_eq!(bench.reg(regs::RTTBCNRC), regs::RTTBCNRC_RS_ENA | 10 << 14);
     let lifted = {
         let sw = &mut *bench.sw.borrow_mut();
-        sw.check_rates(&bench.pf(), &mut bench.vfs.borrow_mut(), 1000)
+        sw.check_rates(&bench.pf(), &bench.vfs.borrow(), 1000)
     };
     assert!(lifted);
     assert_eq!(bench.reg(regs::RTTBCNRC), 0);
