@@ -133,7 +133,7 @@ fn any_head() -> Vec<Head> {
 }
 
 fn any_kernel() -> Vec<Flavour> {
-    vec![Flavour::Release, Flavour::Stock]
+    vec![Flavour::Stock, Flavour::Release]
 }
 
 fn c_drivers() -> Vec<(Drivers, Drivers)> {

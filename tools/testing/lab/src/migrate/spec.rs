@@ -176,7 +176,7 @@ impl Default for Plan<'_> {
             head: Head::Value,
             traffic: Traffic::Udp,
             rounds: 2,
-            kernel: Flavour::Release,
+            kernel: Flavour::Stock,
             guest_cpus: 1,
             rate: 100,
             restore: None,
