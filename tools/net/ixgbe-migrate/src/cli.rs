@@ -160,7 +160,7 @@ fn interval(text: &str) -> Result<u64> {
 pub fn main() -> ExitCode {
     // Ends with 2 on wrong usage.
     let cli = Cli::parse();
-    match run(&Machine, cli.command) {
+    match run(&Machine, cli.command, &mut Out(&mut std::io::stdout())) {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             eprintln!("ixgbe-migrate: {e:#}");
@@ -169,24 +169,28 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+/// Where the program prints to.
+struct Out<'a>(&'a mut dyn Write);
+
+impl Out<'_> {
+    fn print(&mut self, text: &str) -> Result<()> {
+        self.0.write_all(text.as_bytes())?;
+        Ok(self.0.flush()?)
+    }
 }
 
-fn run(host: &dyn Host, command: Command) -> Result<u8> {
+fn run(host: &dyn Host, command: Command, out: &mut Out<'_>) -> Result<u8> {
     match command {
-        Command::Prepare(args) => prepare_host(host, args),
+        Command::Prepare(args) => prepare_host(host, args, out),
         Command::Release { pf, force } => {
             let outcome = release(host, &find(host, pf.pf.as_deref())?, force)?;
-            print(&outcome.to_string())?;
+            out.print(&outcome.to_string())?;
             Ok(outcome.code())
         }
         Command::Status { pf, json } => {
             let place = find(host, pf.pf.as_deref())?;
             let status = status(host, &place, describe(host, &place)?);
-            print(&if json {
+            out.print(&if json {
                 serde_json::to_string_pretty(&status)? + "\n"
             } else {
                 status.text()
@@ -195,7 +199,7 @@ fn run(host: &dyn Host, command: Command) -> Result<u8> {
         }
         Command::Describe { pf, json: _ } => {
             let description = describe(host, &find(host, pf.pf.as_deref())?)?;
-            print(&(serde_json::to_string_pretty(&description)? + "\n"))?;
+            out.print(&(serde_json::to_string_pretty(&description)? + "\n"))?;
             Ok(0)
         }
         Command::Check {
@@ -208,7 +212,7 @@ fn run(host: &dyn Host, command: Command) -> Result<u8> {
         } => {
             let (a, b) = (description(&source)?, description(&destination)?);
             let verdict = check::check(&a, from, &b, to, managed);
-            print(&if json {
+            out.print(&if json {
                 serde_json::to_string_pretty(&verdict)? + "\n"
             } else {
                 verdict.text()
@@ -229,12 +233,12 @@ fn run(host: &dyn Host, command: Command) -> Result<u8> {
         } => {
             let interval = Duration::from_millis(interval);
             let timeout = (timeout > 0).then(|| Duration::from_secs(timeout));
-            watch(host, pf.pf.as_deref(), vf, interval, timeout)
+            watch(host, pf.pf.as_deref(), vf, interval, timeout, out)
         }
         Command::Completions { shell } => {
-            let mut out = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "ixgbe-migrate", &mut out);
-            print(&String::from_utf8_lossy(&out))?;
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ixgbe-migrate", &mut text);
+            out.print(&String::from_utf8_lossy(&text))?;
             Ok(0)
         }
         Command::Man { dir } => {
@@ -256,7 +260,7 @@ fn description(path: &Path) -> Result<Description> {
     Description::parse(&text).with_context(|| path.display().to_string())
 }
 
-fn prepare_host(host: &dyn Host, args: PrepareArgs) -> Result<u8> {
+fn prepare_host(host: &dyn Host, args: PrepareArgs, out: &mut Out<'_>) -> Result<u8> {
     let mut wanted = match &args.config {
         Some(path) => {
             let text = fs::read_to_string(path);
@@ -278,7 +282,7 @@ fn prepare_host(host: &dyn Host, args: PrepareArgs) -> Result<u8> {
     }
     let place = find(host, wanted.pf.as_deref())?;
     let outcome = prepare(host, &place, &wanted)?;
-    print(&outcome.to_string())?;
+    out.print(&outcome.to_string())?;
     Ok(outcome.code())
 }
 
@@ -288,15 +292,16 @@ fn watch(
     vf: u32,
     interval: Duration,
     timeout: Option<Duration>,
+    out: &mut Out<'_>,
 ) -> Result<u8> {
     let place = find(host, pf)?;
     let d = describe(host, &place)?;
     let vf = d.vf(vf).with_context(|| format!("there is no VF {vf}"))?;
     let address = vf.address.clone();
     let start = Instant::now();
-    let say = |line: &str| {
+    let mut say = |line: &str| {
         let now = start.elapsed();
-        print(&format!(
+        out.print(&format!(
             "{:4}.{:03} s  {line}\n",
             now.as_secs(),
             now.subsec_millis()
@@ -326,10 +331,103 @@ fn watch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Fake;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// Runs a command line on a host; what it printed and its exit code.
+    fn on(host: &dyn Host, args: &[&str]) -> Result<(String, u8)> {
+        let all = std::iter::once("ixgbe-migrate").chain(args.iter().copied());
+        let cli = Cli::try_parse_from(all)?;
+        let mut out = Vec::new();
+        let code = run(host, cli.command, &mut Out(&mut out))?;
+        Ok((String::from_utf8(out)?, code))
+    }
+
+    #[test]
+    fn from_prepare_to_release() -> Result<()> {
+        let fake = Fake::new();
+        let vf = "0,mac=02:00:00:00:00:a0,trust=on";
+        let args = ["prepare", "--pf", "eth1", "--vfs", "2", "--vf", vf];
+        let (text, code) = on(&fake, &args)?;
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("VF 0 mac: 02:00:00:00:00:a0 (was 00:00:00:00:00:00)"));
+        assert_eq!(on(&fake, &args)?, ("nothing to change\n".into(), 0));
+        let (text, code) = on(&fake, &["status"])?;
+        assert_eq!(code, 0);
+        assert!(text.contains("VF 0 0000:01:10.0 02:00:00:00:00:a0: ixgbe_vfio_pci, migratable"));
+        assert!(text.contains("used by: nobody"), "{text}");
+
+        // Compared with its like and with a host that is not prepared.
+        let dir = tempfile::tempdir()?;
+        let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        let (a, b) = (path("a.json"), path("b.json"));
+        let (text, _) = on(&fake, &["describe", "--json"])?;
+        let d = Description::parse(&text)?;
+        assert!(d.unknown.iter().any(|u| u.what == "guest.frame_size"));
+        fs::write(&a, &text)?;
+        assert_eq!(
+            on(&fake, &["check", &a, &a])?,
+            ("VF 0 to VF 0: fits\n".into(), 0)
+        );
+        fs::write(&b, text.replace("\"trust\": true", "\"trust\": false"))?;
+        let (text, code) = on(&fake, &["check", &a, &b])?;
+        assert!(code == 0 && text.contains("depends on the guest"), "{text}");
+        assert_eq!(on(&fake, &["check", &a, &b, "--strict"])?.1, 1);
+
+        assert_eq!(on(&fake, &["release"])?.1, 0);
+        fs::write(&b, on(&fake, &["describe"])?.0)?;
+        let (text, code) = on(&fake, &["check", &a, &b, "--json"])?;
+        assert_eq!(code, 1);
+        let verdict: serde_json::Value = serde_json::from_str(&text)?;
+        assert_eq!(verdict.get("fits"), Some(&false.into()));
+
+        // What is needed and was not seen is neither yes nor no.
+        let mut blind = d;
+        blind.vfs.iter_mut().for_each(|vf| vf.users = None);
+        fs::write(&b, serde_json::to_string(&blind)?)?;
+        assert_eq!(on(&fake, &["check", &a, &b])?.1, 2);
+        blind.version = 2;
+        fs::write(&b, serde_json::to_string(&blind)?)?;
+        let said = format!("{:#}", on(&fake, &["check", &a, &b]).unwrap_err());
+        assert!(said.contains("version 2"), "{said}");
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_usage() {
+        let fake = Fake::new();
+        for args in [
+            &["prepare"] as &[&str],
+            &["prepare", "--vfs", "99"],
+            &["prepare", "--vf", "0,x=y"],
+            &["prepare", "--config", "/no/such/file"],
+            &["prepare", "--config", "f", "--vfs", "2"],
+            &["check", "a"],
+            &["watch"],
+            &["status", "--pf", "nothing"],
+            &["status", "--pf", "../x"],
+        ] {
+            assert!(on(&fake, args).is_err(), "{args:?}");
+        }
+        assert!(fake.log.borrow().is_empty());
+    }
+
+    #[test]
+    fn man_pages_and_completions() -> Result<()> {
+        let fake = Fake::new();
+        let dir = tempfile::tempdir()?;
+        assert_eq!(on(&fake, &["man", &dir.path().to_string_lossy()])?.1, 0);
+        let page = fs::read_to_string(dir.path().join("ixgbe-migrate-prepare.1"))?;
+        assert!(page.contains("second run changes nothing"));
+        for shell in ["bash", "zsh", "fish"] {
+            let (text, _) = on(&fake, &["completions", shell])?;
+            assert!(text.contains("describe"), "{shell}");
+        }
+        Ok(())
     }
 
     #[test]

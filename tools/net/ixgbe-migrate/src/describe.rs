@@ -7,7 +7,7 @@ use libixgbe::sriov::Pools;
 use crate::description::{Description, MtuClass, Pf, Unknown, Vf, VERSION};
 use crate::host::Host;
 use crate::iproute::{self, VfInfo};
-use crate::users;
+use crate::users::Users;
 
 /// Folder of all PCI devices.
 pub const PCI: &str = "/sys/bus/pci/devices";
@@ -207,6 +207,7 @@ fn vfs(host: &dyn Host, pf: &Pf, shown: &[VfInfo], notes: &mut Notes) -> Vec<Vf>
             "debugfs cannot be read: be root, and have it mounted",
         );
     }
+    let processes = Users::look(host);
     let mut vfs = Vec::new();
     for number in 0..pf.vf_count {
         let Ok(address) = host.link(&format!("{PCI}/{}/virtfn{number}", pf.address)) else {
@@ -228,7 +229,7 @@ fn vfs(host: &dyn Host, pf: &Pf, shown: &[VfInfo], notes: &mut Notes) -> Vec<Vf>
             .and_then(|(_, p)| p.function.migratable.as_deref());
         let vlan = info.and_then(|i| i.vlan_list.first());
         let iommu_group = host.link(&format!("{dir}/iommu_group")).ok();
-        let users = users::of(host, &vfio_files(host, &dir, iommu_group.as_deref()));
+        let users = processes.of(&vfio_files(host, &dir, iommu_group.as_deref()));
         if users.is_none() {
             notes.add(
                 &format!("vfs.{number}.users"),
