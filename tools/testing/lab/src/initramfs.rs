@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The agent and the initial RAM file systems that carry it.
+//! The agent, the initial RAM file systems that carry it, and other programs for the hosts.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -17,48 +17,72 @@ use crate::process::{command, run_logged};
 /// # Errors
 /// If cargo fails.
 pub fn agent(cache: &Cache, tree: &Path) -> Result<PathBuf> {
-    let src = tree.join("tools/testing/lab/agent");
-    let key = Key::new("agent", 1).tree(&src, &|_| true)?.finish();
-    let out = cache.path(format!("build/agent-{}", key.get(..16).unwrap_or(&key)));
-    cache.ensure(
-        &format!("agent-{}", key.get(..16).unwrap_or(&key)),
-        &key,
-        || {
-            let target = "x86_64-unknown-linux-gnu";
-            // The tree's own: cargo tells packages of two trees apart by nothing but their files' dates.
-            let work = tree.join("target");
-            let mut cmd = command("cargo");
-            cmd.args([
-                "rustc",
-                "--release",
-                "--locked",
-                "--package",
-                "lab-agent",
-                "--bin",
-                "lab-agent",
-                "--target",
-                target,
-                "--target-dir",
-            ])
-            .arg(&work)
-            // With --target, the flag does not reach build scripts and procedural macros, which must stay dynamic.
-            .args([
-                "--",
-                "-C",
-                "target-feature=+crt-static",
-                "-C",
-                "strip=symbols",
-            ])
-            .current_dir(tree);
-            run_logged(
-                "building the hosts' agent",
-                &cache.path("logs/agent.log"),
-                cmd,
-            )?;
-            fs::copy(work.join(target).join("release/lab-agent"), &out)?;
-            Ok(())
-        },
-    )?;
+    let sources = ["tools/testing/lab/agent"];
+    static_program(cache, tree, "agent", "lab-agent", &sources)
+}
+
+/// Builds the host tool likewise: the hosts' C library is not that of this machine.
+///
+/// # Errors
+/// If cargo fails.
+pub fn host_tool(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+    let sources = [
+        "tools/net/ixgbe-migrate",
+        "drivers/net/ethernet/intel/libixgbe",
+    ];
+    static_program(cache, tree, "ixgbe-migrate", "ixgbe-migrate", &sources)
+}
+
+/// Builds a program of the workspace, which stands for `sources`, linked statically.
+fn static_program(
+    cache: &Cache,
+    tree: &Path,
+    name: &str,
+    package: &str,
+    sources: &[&str],
+) -> Result<PathBuf> {
+    let mut key = Key::new(name, 1);
+    for src in sources {
+        key = key.tree(&tree.join(src), &|_| true)?;
+    }
+    let key = key.finish();
+    let id = format!("{name}-{}", key.get(..16).unwrap_or(&key));
+    let out = cache.path(format!("build/{id}"));
+    cache.ensure(&id, &key, || {
+        let target = "x86_64-unknown-linux-gnu";
+        // The tree's own: cargo tells packages of two trees apart by nothing but their files' dates.
+        let work = tree.join("target");
+        let mut cmd = command("cargo");
+        cmd.args([
+            "rustc",
+            "--release",
+            "--locked",
+            "--package",
+            package,
+            "--bin",
+            package,
+            "--target",
+            target,
+            "--target-dir",
+        ])
+        .arg(&work)
+        // With --target, the flag does not reach build scripts and procedural macros, which must stay dynamic.
+        .args([
+            "--",
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "strip=symbols",
+        ])
+        .current_dir(tree);
+        run_logged(
+            &format!("building {package} for the hosts"),
+            &cache.path(format!("logs/{name}.log")),
+            cmd,
+        )?;
+        fs::copy(work.join(target).join("release").join(package), &out)?;
+        Ok(())
+    })?;
     Ok(out)
 }
 

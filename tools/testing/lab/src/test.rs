@@ -13,6 +13,7 @@ use anyhow::{bail, Context, Result};
 use clap::Args;
 use serde::Serialize;
 
+use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::ktap::{Status, TestResult};
 use crate::lab::{facts, find_tree, Drivers, Facts, Lab};
@@ -211,7 +212,17 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
                 } else {
                     None
                 },
-                selftests: install(&lab, &kernel)?,
+                selftests: {
+                    let installed = install(&lab, &kernel)?;
+                    let of = |b: &&Boot| b.kernel == flavour;
+                    if boots.iter().filter(of).any(needs_host_tool) {
+                        let tool = initramfs::host_tool(&lab.cache, &lab.tree)?;
+                        let to = installed.join("drivers/net/ixgbe/ixgbe-migrate");
+                        std::fs::copy(tool, &to)
+                            .with_context(|| format!("installing {}", to.display()))?;
+                    }
+                    installed
+                },
                 kernel,
             },
         );
@@ -241,6 +252,11 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
     let mut done = done.into_inner();
     done.sort_by_key(|(i, _)| *i);
     Ok(done.into_iter().map(|(_, r)| r).collect())
+}
+
+/// Whether a boot has the test of `ixgbe-migrate`, which is installed beside it.
+fn needs_host_tool(boot: &Boot) -> bool {
+    boot.tests.iter().any(|t| t.ends_with("/hosttool.py"))
 }
 
 /// Installs the tests with the kernel's parts on which they stand, for hosts to share. Each checkout has its own.

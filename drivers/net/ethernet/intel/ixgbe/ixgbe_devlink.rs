@@ -87,6 +87,10 @@ impl Ops for Adapter {
             c"driver.state_format",
             fmt!("{}", libixgbe::migration::format::VERSION),
         )?;
+        info.running(
+            c"driver.mailbox_features",
+            fmt!("{:#x}", state.sw.features),
+        )?;
         info.fixed(c"board.vfs", fmt!("{}", state.sw.num_vfs))
     }
 
