@@ -54,6 +54,8 @@ impl Lies {
         match PfMessage::parse(words) {
             Ok(message @ PfMessage::Restore(_)) => Self::Message(message),
             Err(_) if head & VT_MSGTYPE_MASK == PF_CONTROL_MSG => Self::Control,
+            // A refusal that answers nothing has no number.
+            Err(_) if head == VT_MSGTYPE_NACK => Self::Control,
             _ => Self::Answer,
         }
     }
@@ -416,6 +418,17 @@ mod tests {
         o.sent(Lies::Control);
         assert_eq!(o.next(false, false), None);
         // And over what said the opposite.
+        o.put_ping();
+        assert_eq!(o.next(false, false), Some(Lies::Control));
+    }
+
+    /// The last host has refused a VF, which has not read that: it is told again here, over it.
+    #[test]
+    fn a_refusal_that_arrives_does_not_stop_the_next() {
+        let mut o = Outbox::new();
+        let mut words = [0; crate::mbx::MBX_WORDS];
+        words[0] = VT_MSGTYPE_NACK;
+        o.arrive(Some(&words), false, false);
         o.put_ping();
         assert_eq!(o.next(false, false), Some(Lies::Control));
     }
