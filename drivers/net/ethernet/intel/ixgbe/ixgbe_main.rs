@@ -159,6 +159,8 @@ pub(crate) struct State {
     pub(crate) advertised: u32,
     pub(crate) sw: KBox<Switch>,
     pub(crate) vfs: KVec<VfState>,
+    /// Where the clock begins.
+    pub(crate) born: Instant<Monotonic>,
     /// When the VFs' mailboxes were last looked at for what nobody reads.
     pub(crate) mailbox_age: Instant<Monotonic>,
     pub(crate) migration: ixgbe_migration::Migration,
@@ -351,6 +353,7 @@ impl nic::pci::Driver for IxgbeDriver {
             advertised: 0,
             sw,
             vfs: KVec::new(),
+            born: Instant::now(),
             mailbox_age: Instant::now(),
             migration: ixgbe_migration::Migration::new(),
             health: ixgbe_health::Health::new(),

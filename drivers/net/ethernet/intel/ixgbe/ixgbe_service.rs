@@ -100,6 +100,10 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             if let Some(ms) = ixgbe_migration::check_held(dev, state) {
                 period = period.min(ms);
             }
+            // After their messages, since a driver that was heard of is left alone for a moment.
+            if let Some(ms) = ixgbe_sriov::nudge(&a.hw, state) {
+                period = period.min(ms);
+            }
             ixgbe_sriov::age_mailboxes(state);
         }
         if running && state.sw.up {

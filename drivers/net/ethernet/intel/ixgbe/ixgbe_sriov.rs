@@ -2,6 +2,7 @@
 //! Virtual functions: making and removing them, their mailbox, and what the administrator sets.
 
 use crate::{
+    ixgbe_common::Hw,
     ixgbe_lib,
     ixgbe_migration::{
         self,
@@ -255,6 +256,15 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
     again
 }
 
+/// Repeats to the drivers of VFs what they must act on. Returns in how many milliseconds to call it again.
+pub(crate) fn nudge(hw: &Hw, state: &mut State) -> Option<u32> {
+    let now = state.born.elapsed().as_millis();
+    let now = u64::try_from(now).unwrap_or(0);
+    let State { sw, vfs, .. } = state;
+    let all = (0u32..).zip(vfs.iter_mut());
+    all.filter_map(|(vf, v)| sw.nudge(hw, vf, v, now)).min()
+}
+
 /// Lets what lies unread in the mailboxes grow old, once a second at most.
 pub(crate) fn age_mailboxes(state: &mut State) {
     if state.mailbox_age.elapsed() < MAILBOX_AGE {
@@ -277,7 +287,12 @@ fn with_vf<R>(
     let mbps = if state.link.up { state.link.mbps() } else { 0 };
     let State { sw, vfs, .. } = state;
     let v = vfs.get_mut(vf as usize).ok_or(EINVAL)?;
-    f(&a.hw, sw, v, mbps)
+    let result = f(&a.hw, sw, v, mbps);
+    if v.nudge.active() {
+        // Its driver is told until it has reset the VF.
+        dev.schedule_service(0);
+    }
+    result
 }
 
 fn errno(why: Refusal) -> Error {

@@ -53,6 +53,10 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
         } else {
             (second, first)
         };
+        if plan.guest_restarts() {
+            progress.say("waiting until the VM's driver would reset its VF again");
+            thread::sleep(RESET_GUARD);
+        }
         progress.say(&format!(
             "migration {} of {}: {} to {}",
             n + 1,
@@ -138,6 +142,9 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     vm.quit();
     Ok(report)
 }
+
+/// How long after a reset of its VF mainline's driver does not reset it again (`ixgbevf_watchdog_update_link`), and a second.
+const RESET_GUARD: Duration = Duration::from_secs(11);
 
 /// Where frames for the VM were lost so far, as both hosts and the VM count them.
 fn drops(pair: &Pair, vm: &Inner) -> Result<Drops> {

@@ -185,3 +185,12 @@ impl Default for Plan<'_> {
         }
     }
 }
+
+impl Plan<'_> {
+    /// Whether each move makes mainline's driver reset its VF, which it does not do soon after it has.
+    pub(super) fn guest_restarts(&self) -> bool {
+        let cannot_go_on = self.head != Head::Value && self.restore.is_none();
+        let resets = cannot_go_on || self.restore.is_some_and(|way| way != "write");
+        self.guest == Drivers::C && self.card == Card::Vf && resets
+    }
+}

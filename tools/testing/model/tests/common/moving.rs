@@ -81,8 +81,9 @@ impl<'a> Host<'a> {
     /// A function level reset of the VF, and what the PF does when it sees it (`msg_task`).
     pub(crate) fn reset_vf(&mut self) {
         self.machine.reset(Function::Vf(VF));
-        self.switch
-            .vf_reset_event(&self.machine.pf(), &mut self.vfs, VF.into());
+        let pf = self.machine.pf();
+        mailbox::clear_reset(&pf, VF.into());
+        self.switch.vf_reset_event(&pf, &mut self.vfs, VF.into());
         self.with(|m, _, pf| m.reset(pf));
     }
 

@@ -5,6 +5,7 @@
 
 mod filters;
 mod messages;
+mod nudge;
 mod outbox;
 mod policy;
 mod pool;
@@ -13,6 +14,7 @@ pub use messages::{
     reply,
     Handled, //
 };
+pub use nudge::Nudge;
 pub use outbox::{
     Lies,
     Outbox, //
@@ -140,6 +142,8 @@ pub struct VfState {
     pub mc: McHashes,
     /// What the PF has to say, and what lies in the mailbox.
     pub outbox: Outbox,
+    /// What is repeated to its driver.
+    pub nudge: Nudge,
     /// The VF stands still for its migration: its mailbox and its gates are left as they are.
     pub stands: bool,
     /// It runs, but is not served yet: its guest has rings to re-arm after a move.
@@ -187,11 +191,18 @@ impl VfState {
             frame: 0,
             mc: McHashes::EMPTY,
             outbox: Outbox::new(),
+            nudge: Nudge::new(),
             stands: false,
             held: false,
             last_stats: NONE,
             stats: NONE,
         }
+    }
+
+    /// Withdraws clear-to-send. A driver that is there is told until it has reset the VF.
+    pub(crate) fn withdraw(&mut self) {
+        self.clear_to_send = false;
+        self.nudge.withdrawn(self.open);
     }
 
     /// Takes the registers as they are for the start of counting, as after a reset of the PF.
@@ -363,7 +374,7 @@ impl Switch {
     /// asks for its reset.
     pub fn before_reset(&self, vfs: &mut [VfState]) {
         for state in vfs {
-            state.clear_to_send = false;
+            state.withdraw();
             state.open = false;
         }
     }
@@ -387,6 +398,7 @@ impl Switch {
         state.features = 0;
         // The mailbox's notes are gone, and the driver that comes looks at everything by itself.
         state.outbox = Outbox::new();
+        state.nudge.vf_was_reset();
         self.apply_vf(io, vf, state);
         self.clear_vf_vlans(io, vf);
         // VLAN 0 has an entry of its own, and the port VLAN was accepted when it was set.

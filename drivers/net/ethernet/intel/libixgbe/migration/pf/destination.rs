@@ -43,6 +43,7 @@ use crate::migration::Refusal;
 use crate::migration::Restored;
 use crate::migration::Start;
 use crate::regs;
+use crate::sriov::vf::Nudge;
 use crate::sriov::vf::Outbox;
 use crate::Delay;
 use crate::Regs;
@@ -146,7 +147,9 @@ impl Mover {
         judge(pf, &host, blob, format::CONTENT_STATE, &mut state)?.result()?;
         state.tx = state.tx.map(TxQueue::unbatched);
         // What a former use of this VF has left to be said is none of this one's.
-        pf.this_mut()?.outbox = Outbox::new();
+        let this = pf.this_mut()?;
+        this.outbox = Outbox::new();
+        this.nudge = Nudge::new();
 
         if self.is_used(pf)? {
             pf.switch.vf_reset_event(io, pf.vfs, pf.vf);
@@ -372,6 +375,9 @@ impl Mover {
         if m.ping || !m.cts {
             // No event of the last host comes here: what the guest has not read of it, it would wait for in vain.
             state.outbox.put_ping();
+        }
+        if !m.cts {
+            state.withdraw();
         }
         if m.pf_message && !m.held {
             // The memory holds the message; raising it again is all that was lost.

@@ -80,6 +80,7 @@ impl Switch {
         state.open = true;
         state.clear_to_send = true;
         state.outbox.requested();
+        state.nudge.driver_begins();
         self.use_mac(io, vf, state, state.host_mac);
         self.apply_vf(io, vf, state);
 
@@ -103,6 +104,7 @@ impl Switch {
         let head = words[0];
         if let Some(state) = vfs.get_mut(vf as usize) {
             state.outbox.requested();
+            state.nudge.requested();
             if head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) != 0 {
                 state.outbox.ignored();
                 return Handled::Ignored;

@@ -25,7 +25,8 @@ use crate::mbx::{
     pf as mailbox,
     PF_CONTROL_MSG,
     VT_MSGTYPE_CTS,
-    VT_MSGTYPE_MASK, //
+    VT_MSGTYPE_MASK,
+    VT_MSGTYPE_NACK, //
 };
 use crate::mbx_ext::{
     Words,
@@ -53,6 +54,8 @@ impl Lies {
         match PfMessage::parse(words) {
             Ok(message @ PfMessage::Restore(_)) => Self::Message(message),
             Err(_) if head & VT_MSGTYPE_MASK == PF_CONTROL_MSG => Self::Control,
+            // A refusal that answers nothing has no number.
+            Err(_) if head == VT_MSGTYPE_NACK => Self::Control,
             _ => Self::Answer,
         }
     }
@@ -273,7 +276,8 @@ impl Switch {
         if matches!(state.outbox.lies, Lies::Answer | Lies::Control) && mailbox::ack_pending(io, vf)
         {
             mailbox::clear_ack(io, vf);
-            state.outbox.acknowledged();
+            let taken = state.outbox.acknowledged();
+            state.nudge.acknowledged(taken);
         }
         let clear_to_send = state.clear_to_send;
         let extension = clear_to_send && state.features & FEATURE_MIGRATION != 0;
@@ -289,6 +293,7 @@ impl Switch {
                 *head |= cts;
                 mailbox::notify(io, vf, &words)
             }
+            _ if state.nudge.refuses() => mailbox::notify(io, vf, &[VT_MSGTYPE_NACK]),
             _ => mailbox::notify(io, vf, &[PF_CONTROL_MSG | cts]),
         };
         if sent.is_ok() {
@@ -330,16 +335,17 @@ impl Switch {
             return Lies::Nothing;
         };
         let taken = state.outbox.acknowledged();
-        let refusal = [crate::mbx::VT_MSGTYPE_NACK];
+        state.nudge.acknowledged(taken);
+        let refusal = [VT_MSGTYPE_NACK];
         if !state.clear_to_send && mailbox::notify(io, vf, &refusal).is_ok() {
             state.outbox.refused();
         }
         taken
     }
 
-    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told.
+    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told, see [`super::nudge`].
     pub fn restart(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
-        state.clear_to_send = false;
+        state.withdraw();
         self.ping(io, vf, state);
     }
 }
@@ -412,6 +418,17 @@ mod tests {
         o.sent(Lies::Control);
         assert_eq!(o.next(false, false), None);
         // And over what said the opposite.
+        o.put_ping();
+        assert_eq!(o.next(false, false), Some(Lies::Control));
+    }
+
+    /// The last host has refused a VF, which has not read that: it is told again here, over it.
+    #[test]
+    fn a_refusal_that_arrives_does_not_stop_the_next() {
+        let mut o = Outbox::new();
+        let mut words = [0; crate::mbx::MBX_WORDS];
+        words[0] = VT_MSGTYPE_NACK;
+        o.arrive(Some(&words), false, false);
         o.put_ping();
         assert_eq!(o.next(false, false), Some(Lies::Control));
     }

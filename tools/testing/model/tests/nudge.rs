@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A driver that was told to reset its VF does it soon, though it drops the events that come while its service task runs.
+
+mod common;
+
+use common::asking::{host, machine};
+use common::moving::{load, resume, save, Host, Rings, VF, VF_MAC};
+use ixgbe_model::host::Function;
+use ixgbe_model::HeadWrite;
+use libixgbe::mbx::{
+    pf as mailbox, Request, Words, PF_CONTROL_MSG, VF_RESET, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS,
+    VT_MSGTYPE_MASK, VT_MSGTYPE_NACK,
+};
+use libixgbe::migration::HeadRestore;
+use libixgbe::{regs, Regs};
+
+/// Milliseconds between two runs of the service task (`ixgbevf_service_timer`), and of the PF's.
+const TIMER_MS: u64 = 2000;
+/// Milliseconds after a reset in which none follows (`ixgbevf_watchdog_update_link`).
+const GUARD_MS: u64 = 10_000;
+/// Vector of the mailbox, see `bring_up`.
+const MAILBOX: u16 = 2;
+
+/// A mainline driver (`ixgbevf_main.c`), as far as its link goes, and the PF that it is on. Time is in milliseconds.
+struct Guest<'a> {
+    host: Host<'a>,
+    now: u64,
+    /// When the PF's service task is due.
+    pf_due: u64,
+    /// When the guest's timer is.
+    timer: u64,
+    /// How long the service task takes.
+    task_ms: u64,
+    /// `__IXGBEVF_SERVICE_SCHED`, and whether the task has not begun.
+    scheduled: bool,
+    queued: bool,
+    /// `__IXGBEVF_DOWN`
+    down: bool,
+    /// `__IXGBEVF_RESET_REQUESTED`
+    reset_requested: bool,
+    /// `get_link_status`
+    look: bool,
+    last_reset: u64,
+    carrier: bool,
+    resets: u32,
+}
+
+impl<'a> Guest<'a> {
+    /// Up for eleven seconds.
+    fn new(host: Host<'a>, task_ms: u64) -> Self {
+        let now = 1_000_000;
+        Self {
+            host,
+            now,
+            pf_due: now,
+            timer: now + TIMER_MS,
+            task_ms,
+            scheduled: false,
+            queued: false,
+            down: false,
+            reset_requested: false,
+            look: false,
+            last_reset: now - GUARD_MS - 1000,
+            carrier: true,
+            resets: 0,
+        }
+    }
+
+    /// The PF's service task (`ixgbe_service.rs`).
+    fn pf(&mut self) {
+        let pf = self.host.machine.pf();
+        let events = mailbox::events(&pf);
+        let mut due = self.pf_due;
+        if events.resets >> VF & 1 != 0 {
+            mailbox::clear_reset(&pf, VF.into());
+            self.host
+                .switch
+                .vf_reset_event(&pf, &mut self.host.vfs, VF.into());
+            self.host.with(|m, _, pf| m.was_reset(pf));
+        }
+        if events != mailbox::Events::default() || self.now >= due {
+            self.host.serve();
+            let state = &mut self.host.vfs[usize::from(VF)];
+            let again = self.host.switch.nudge(&pf, VF.into(), state, self.now);
+            due = self.now + again.map_or(TIMER_MS, u64::from);
+        }
+        self.pf_due = due;
+    }
+
+    /// `ixgbevf_service_event_schedule`
+    fn schedule(&mut self) {
+        if !self.down && !self.scheduled {
+            (self.scheduled, self.queued) = (true, true);
+        }
+    }
+
+    /// A millisecond passes.
+    fn step(&mut self) {
+        self.now += 1;
+        self.pf();
+        let irq = (Function::Vf(VF), MAILBOX);
+        if self.host.machine.take_messages().contains(&irq) {
+            self.look = true;
+            self.schedule();
+            let vf = self.host.machine.vf(VF);
+            vf.write32(regs::VTEIMS, 1 << MAILBOX);
+        }
+        if self.now >= self.timer && !self.down {
+            self.timer = self.now + TIMER_MS;
+            self.schedule();
+        }
+    }
+
+    fn wait(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.step();
+        }
+    }
+
+    /// Runs until `ms` have passed or the link is up after a reset. Returns when that was.
+    fn run(&mut self, ms: u64) -> Option<u64> {
+        let start = self.now;
+        while self.now < start + ms {
+            self.step();
+            if core::mem::take(&mut self.queued) {
+                self.service();
+            }
+            if self.resets > 0 && self.carrier {
+                return Some(self.now - start);
+            }
+        }
+        None
+    }
+
+    /// `ixgbevf_service_task`
+    fn service(&mut self) {
+        if core::mem::take(&mut self.reset_requested) {
+            self.reinit();
+        }
+        let (link, failed) = self.check_link();
+        if failed && self.now > self.last_reset + GUARD_MS {
+            self.reset_requested = true;
+        }
+        self.carrier = link;
+        self.wait(self.task_ms);
+        self.scheduled = false;
+    }
+
+    /// `ixgbevf_check_mac_link_vf` by `ixgbevf_read_mbx_vf_legacy`, which reads the memory whether there is news or not.
+    fn check_link(&mut self) -> (bool, bool) {
+        if !self.look {
+            return (true, false);
+        }
+        let vf = self.host.machine.vf(VF);
+        vf.write32(regs::VFMAILBOX, regs::VFMAILBOX_VFU);
+        vf.read32(regs::VFMAILBOX);
+        let head = vf.read32(regs::vfmbmem(0));
+        vf.write32(regs::VFMAILBOX, regs::VFMAILBOX_ACK);
+        self.look = head & VT_MSGTYPE_CTS == 0;
+        (!self.look, self.look && head & VT_MSGTYPE_NACK != 0)
+    }
+
+    fn ask(&mut self, words: &Words) -> u32 {
+        self.host.vf_says(words);
+        for _ in 0..1000 {
+            self.step();
+            if let Some(answer) = self.host.vf_hears() {
+                return answer[0];
+            }
+        }
+        panic!("no answer to {:#x}", words[0]);
+    }
+
+    /// `ixgbevf_reinit_locked`
+    fn reinit(&mut self) {
+        self.down = true;
+        self.carrier = false;
+        self.wait(15);
+        let vf = self.host.machine.vf(VF);
+        vf.write32(regs::VFCTRL, regs::CTRL_RST);
+        self.wait(1);
+        vf.read32(regs::VFMAILBOX);
+        self.host.vf_says(&Request::Reset.encode());
+        self.wait(10);
+        // Only the answer to it will do (`ixgbevf_reset_hw_vf`).
+        let answer = self.host.vf_hears().expect("an answer")[0];
+        assert_eq!(answer & VT_MSGTYPE_MASK, VF_RESET, "{answer:#x}");
+        for request in [
+            Request::ApiNegotiate(8),
+            Request::FeaturesNegotiate(0),
+            Request::SetMac(VF_MAC),
+            Request::GetLinkState,
+        ] {
+            let answer = self.ask(&request.encode());
+            assert_ne!(answer & VT_MSGTYPE_ACK, 0, "{request:?} {answer:#x}");
+        }
+        self.resets += 1;
+        self.last_reset = self.now;
+        let vf = self.host.machine.vf(VF);
+        vf.write32(regs::VTIVAR_MISC, 0x82);
+        vf.write32(regs::VTEIAC, 7);
+        vf.write32(regs::VTEIMS, 7);
+        self.down = false;
+        self.look = true;
+        self.timer = self.now;
+    }
+}
+
+/// A mainline driver in a VM that has just arrived by `reset`.
+fn arrived(task_ms: u64) -> Guest<'static> {
+    let (mut a, mut b) = (host(HeadWrite::Value), host(HeadWrite::Value));
+    b.head_restore = HeadRestore::Reset;
+    a.bring_up(false);
+    let rings = Rings::new(a.machine);
+    let (blob, _) = save(&mut a);
+    b.machine.copy_memory(a.machine);
+    b.reset_vf();
+    let _rings = rings.moved(b.machine);
+    load(&mut b, &blob).0.unwrap();
+    b.machine.take_messages();
+    let done = resume(&mut b).0;
+    assert_eq!(done.restored.way, HeadRestore::Reset);
+    Guest::new(b, task_ms)
+}
+
+#[test]
+fn a_vm_that_arrives_by_reset_is_back_in_a_moment() {
+    for task_ms in [1, 3, 8, 20] {
+        let mut guest = arrived(task_ms);
+        let ms = guest.run(20_000);
+        assert!(
+            ms.is_some_and(|ms| ms <= 200 + 4 * task_ms),
+            "back after {ms:?} ms, with a service task of {task_ms} ms"
+        );
+        // And stays so, without another reset.
+        guest.run(15_000);
+        guest.wait(15_000);
+        assert_eq!((guest.resets, guest.carrier), (1, true));
+    }
+}
+
+#[test]
+fn so_is_one_whose_vf_the_administrator_changes() {
+    for phase in [0, 500, 1999] {
+        let mut a = host(HeadWrite::Value);
+        a.bring_up(false);
+        let mut guest = Guest::new(a, 3);
+        guest.wait(phase);
+        let host = &mut guest.host;
+        let state = &mut host.vfs[usize::from(VF)];
+        host.switch
+            .admin_set_trust(&host.machine.pf(), VF.into(), state, true);
+        // The driver schedules its service task.
+        guest.pf_due = guest.now;
+        let ms = guest.run(20_000);
+        assert!(ms.is_some_and(|ms| ms <= 200), "back after {ms:?} ms");
+    }
+}
+
+/// Its driver resets the VF at most once in ten seconds, and then at once.
+#[test]
+fn a_driver_that_has_just_reset_its_vf_is_waited_for() {
+    let mut guest = arrived(3);
+    guest.last_reset = guest.now - 4000;
+    let ms = guest.run(20_000).expect("it resets");
+    assert!(
+        (6000..6500).contains(&ms),
+        "back after {ms} ms, 6000 of them in which it does not reset"
+    );
+}
+
+/// What the VF finds in its mailbox, each time that it is told of something.
+fn told(host: &Host<'_>) -> Option<u32> {
+    let vf = host.machine.vf(VF);
+    (vf.read32(regs::VFMAILBOX) & regs::VFMAILBOX_PFSTS != 0).then(|| vf.read32(regs::vfmbmem(0)))
+}
+
+/// DPDK's driver looks for the control message alone (`ixgbevf_mbx_process`), and acknowledges nothing else.
+#[test]
+fn the_first_message_lies_there_until_it_is_acknowledged() {
+    let mut b = arrived(1).host;
+    let mut now = 0;
+    for _ in 0..20 {
+        assert_eq!(told(&b).unwrap_or(PF_CONTROL_MSG), PF_CONTROL_MSG);
+        let again = nudge(&mut b, now).unwrap();
+        now += u64::from(again);
+    }
+    b.machine
+        .vf(VF)
+        .write32(regs::VFMAILBOX, regs::VFMAILBOX_ACK);
+    b.serve();
+    now += u64::from(nudge(&mut b, now).unwrap());
+    nudge(&mut b, now);
+    assert_eq!(told(&b), Some(VT_MSGTYPE_NACK));
+    // Another reason is another message.
+    let state = &mut b.vfs[usize::from(VF)];
+    b.switch.restart(&b.machine.pf(), VF.into(), state);
+    assert_eq!(told(&b), Some(PF_CONTROL_MSG));
+}
+
+fn nudge(host: &mut Host<'_>, now: u64) -> Option<u32> {
+    let state = &mut host.vfs[usize::from(VF)];
+    host.switch.nudge(&host.machine.pf(), VF.into(), state, now)
+}
+
+/// A guest that does not listen is told for some seconds, and never without end.
+#[test]
+fn who_does_not_listen_is_left_alone_in_the_end() {
+    let mut b = arrived(1).host;
+    let (mut now, mut count) = (0, 0);
+    while let Some(again) = nudge(&mut b, now) {
+        count += u32::from(told(&b).is_some());
+        now += u64::from(again);
+        assert!(again > 0 && now < 15_000 && count < 300, "{now} {count}");
+    }
+    // There is a new reason.
+    let state = &mut b.vfs[usize::from(VF)];
+    b.switch.restart(&b.machine.pf(), VF.into(), state);
+    assert!(nudge(&mut b, now).is_some());
+}
+
+/// Who uses the VF next is told nothing, and neither is a VF without a driver.
+#[test]
+fn a_vf_without_a_driver_is_told_nothing() {
+    let mut b = arrived(1).host;
+    b.reset_vf();
+    told(&b);
+    for now in [0, 100, 1000, 20_000] {
+        nudge(&mut b, now);
+        assert_eq!(told(&b), None);
+    }
+    let mut a = Host::new(machine(HeadWrite::Value));
+    let state = &mut a.vfs[usize::from(VF)];
+    a.switch.restart(&a.machine.pf(), VF.into(), state);
+    assert_eq!(nudge(&mut a, 0), None);
+}
+
+/// A VF that stands still is told nothing, and all of its time is left when it runs.
+#[test]
+fn a_vf_that_stands_still_is_told_later() {
+    let mut b = arrived(1).host;
+    assert!(nudge(&mut b, 0).is_some());
+    let (blob, _) = save(&mut b);
+    told(&b);
+    assert_eq!(nudge(&mut b, 60_000), None);
+    assert_eq!(told(&b), None);
+    // Moved on before its driver has heard.
+    let mut c = host(HeadWrite::Value);
+    c.machine.copy_memory(b.machine);
+    c.reset_vf();
+    load(&mut c, &blob).0.unwrap();
+    resume(&mut c);
+    let mut guest = Guest::new(c, 3);
+    let ms = guest.run(20_000);
+    assert!(ms.is_some_and(|ms| ms <= 200), "back after {ms:?} ms");
+    // Or it goes on where it is.
+    resume(&mut b);
+    assert!(nudge(&mut b, 60_001).is_some());
+    assert!(nudge(&mut b, 60_020).is_some());
+    assert_eq!(told(&b), Some(PF_CONTROL_MSG));
+}
