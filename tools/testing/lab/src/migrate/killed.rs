@@ -70,7 +70,10 @@ impl std::fmt::Display for Counts {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let mut talk = Talk::start(lab, pair)?;
+    Talk::start(lab, pair)?.runs(|talk| at_every_moment(talk, progress))
+}
+
+fn at_every_moment(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
     let took = talk.moves("the VM moves")?;
     let mut counts = Counts::default();
     for n in 0..KILLS {
@@ -104,7 +107,7 @@ pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResul
         &counts.to_string(),
     );
     talk.moves("after all of it the VM moves")?;
-    talk.end()
+    Ok(())
 }
 
 /// Kills the destination's QEMU at moment `n` of a move that takes this long. Gives which moment that was, and what came of it.

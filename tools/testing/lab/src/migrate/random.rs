@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::events::{Event, ALL};
 use super::judge::wrong;
 use super::pair::{Pair, Progress};
+use super::refusals::Talk;
 use super::spec::Setting;
 use super::trials;
 use crate::ktap::{Status, TestResult};
@@ -112,34 +113,10 @@ pub(super) fn run(
 ) -> Result<Results> {
     let steps = steps(seed, moves);
     println!("seed {seed}, {moves} moves: `cargo lab migrate --random {seed} --moves {moves}` repeats it");
-    let mut talk = trials::start(lab, pair)?;
-    let took = talk.moves("the VM moves")?;
+    let talk = trials::start(lab, pair)?;
     let mut done = Vec::new();
-    for (n, step) in steps.iter().enumerate() {
-        let what = format!("step {} of {}: {step}", n + 1, steps.len());
-        progress.say(&what);
-        done.push(what.clone());
-        match step {
-            Step::Move(events) if events.is_empty() => {
-                talk.moves(&what)?;
-            }
-            Step::Move(events) => {
-                trials::with_events(&mut talk, events)?;
-            }
-            Step::Cancel(percent) => {
-                let after = took * *percent / 100;
-                trials::cancel(&mut talk, after.min(Duration::from_secs(60)))?;
-                let well = talk.is_well()?;
-                talk.check(&what, well, "");
-            }
-            Step::Paused => trials::move_paused(&mut talk)?,
-        }
-        if talk.has_failed() {
-            break;
-        }
-    }
     let setting = pair.setting(2);
-    let (results, faults) = talk.end()?;
+    let (results, faults) = talk.runs(|talk| take(talk, &steps, &mut done, progress))?;
     let wrong = wrong(&results);
     for r in results.iter().filter(|r| r.status == Status::Fail) {
         println!("not ok {} # {}", r.name, r.comment.replace('\n', "\n# "));
@@ -158,6 +135,40 @@ pub(super) fn run(
         faults,
         retried: retry::all(),
     })
+}
+
+/// Takes these steps until one goes wrong, and says which.
+fn take(
+    talk: &mut Talk<'_>,
+    steps: &[Step],
+    done: &mut Vec<String>,
+    progress: &Progress,
+) -> Result<()> {
+    let took = talk.moves("the VM moves")?;
+    for (n, step) in steps.iter().enumerate() {
+        let what = format!("step {} of {}: {step}", n + 1, steps.len());
+        progress.say(&what);
+        done.push(what.clone());
+        match step {
+            Step::Move(events) if events.is_empty() => {
+                talk.moves(&what)?;
+            }
+            Step::Move(events) => {
+                trials::with_events(talk, events)?;
+            }
+            Step::Cancel(percent) => {
+                let after = took * *percent / 100;
+                trials::cancel(talk, after.min(Duration::from_secs(60)))?;
+                let well = talk.is_well()?;
+                talk.check(&what, well, "");
+            }
+            Step::Paused => trials::move_paused(talk)?,
+        }
+        if talk.has_failed() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

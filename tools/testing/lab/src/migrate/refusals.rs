@@ -15,7 +15,7 @@ use super::rate;
 use super::rounds::{self, boot_id, is_event};
 use super::spec::{Card, Image, Plan, Traffic};
 use super::streams;
-use super::troubles::{Relay, Stage, FIT, RELAY, RELAY_SCRIPT, TROUBLES};
+use super::troubles::{Relay, Stage, Trouble, FIT, RELAY, RELAY_SCRIPT, TROUBLES};
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Lab};
 
@@ -194,6 +194,17 @@ impl<'a> Talk<'a> {
         rounds::start_services(&plan, &self.vm.agent, self.vm.seats, &self.pair.station)
     }
 
+    /// Runs a case to its end, or to the step that cannot be done: what was found before that is told too.
+    pub(super) fn runs(
+        mut self,
+        case: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<(Vec<TestResult>, Vec<String>)> {
+        if let Err(e) = case(&mut self) {
+            self.check("every step can be done", false, &format!("{e:#}"));
+        }
+        self.end()
+    }
+
     /// Ends the VM. Gives the results, and what the hosts' kernels reported.
     pub(super) fn end(mut self) -> Result<(Vec<TestResult>, Vec<String>)> {
         let stats = self.pair.station.stats(self.flow)?;
@@ -245,49 +256,59 @@ fn start_relay(to: &Host, relay: Relay) -> Result<()> {
 /// # Errors
 /// If a step fails that has nothing to do with a refusal.
 pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let mut talk = Talk::start(lab, pair)?;
-    for (number, trouble) in (1..).zip(TROUBLES) {
-        let name = format!("{number} {}", trouble.name);
-        progress.say(&name);
-        let log = talk.log_lengths();
-        (trouble.make)(&talk.stage()).context(trouble.name)?;
-        let first = pair.station.next_seq(talk.flow)?;
-        match talk.try_move(trouble.relay, log)? {
-            Outcome::Refused(failed) => {
-                talk.check(
-                    &format!("{name}: refused, and says why"),
-                    trouble.says.iter().all(|says| failed.why.contains(says)),
-                    &failed.why,
-                );
-                if let Some(stops) = trouble.stops {
-                    let when = if stops {
-                        "when the VM stood"
-                    } else {
-                        "before the VM was stopped"
-                    };
-                    talk.check(&format!("{name}: {when}"), failed.stopped == stops, "");
-                }
-            }
-            Outcome::Crashed(failed) => {
-                let name = format!("{name}: refused, and no QEMU crashes");
-                talk.check(&name, false, &failed.why);
-            }
-            Outcome::Moved(arrived, _) => {
-                talk.check(&format!("{name}: refused"), false, "it moved");
-                talk.has_moved(*arrived);
+    Talk::start(lab, pair)?.runs(|talk| {
+        for (number, trouble) in (1..).zip(TROUBLES) {
+            progress.say(&format!("{number} {}", trouble.name));
+            refuses(talk, number, trouble)?;
+        }
+        talk.moves("after all refusals the VM moves")?;
+        Ok(())
+    })
+}
+
+/// Tries one of them.
+fn refuses(talk: &mut Talk<'_>, number: usize, trouble: &Trouble) -> Result<()> {
+    let name = format!("{number} {}", trouble.name);
+    let log = talk.log_lengths();
+    (trouble.make)(&talk.stage()).context(trouble.name)?;
+    let first = talk.pair.station.next_seq(talk.flow)?;
+    match talk.try_move(trouble.relay, log)? {
+        Outcome::Refused(failed) => {
+            talk.check(
+                &format!("{name}: refused, and says why"),
+                trouble.says.iter().all(|says| failed.why.contains(says)),
+                &failed.why,
+            );
+            if let Some(stops) = trouble.stops {
+                let when = if stops {
+                    "when the VM stood"
+                } else {
+                    "before the VM was stopped"
+                };
+                talk.check(&format!("{name}: {when}"), failed.stopped == stops, "");
             }
         }
-        let next = pair.station.next_seq(talk.flow)?;
-        let well = talk.is_well()?;
-        talk.check(&format!("{name}: the VM goes on"), well, "");
-        let lost = pair.station.lost_between(talk.flow, first, next)?.len();
-        talk.check(
-            &format!("{name}: it loses little"),
-            lost <= REFUSED_LOSS,
-            &format!("{lost} of {} datagrams", next - first),
-        );
-        (trouble.mend)(&talk.stage()).context(trouble.name)?;
+        Outcome::Crashed(failed) => {
+            let name = format!("{name}: refused, and no QEMU crashes");
+            talk.check(&name, false, &failed.why);
+        }
+        Outcome::Moved(arrived, _) => {
+            talk.check(&format!("{name}: refused"), false, "it moved");
+            talk.has_moved(*arrived);
+        }
     }
-    talk.moves("after all refusals the VM moves")?;
-    talk.end()
+    let next = talk.pair.station.next_seq(talk.flow)?;
+    let well = talk.is_well()?;
+    talk.check(&format!("{name}: the VM goes on"), well, "");
+    let lost = talk
+        .pair
+        .station
+        .lost_between(talk.flow, first, next)?
+        .len();
+    talk.check(
+        &format!("{name}: it loses little"),
+        lost <= REFUSED_LOSS,
+        &format!("{lost} of {} datagrams", next - first),
+    );
+    (trouble.mend)(&talk.stage()).context(trouble.name)
 }

@@ -41,15 +41,18 @@ pub(super) fn start<'a>(lab: &Lab, pair: &'a Pair) -> Result<Talk<'a>> {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn events(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
-    let mut talk = start(lab, pair)?;
+    start(lab, pair)?.runs(|talk| all_events(talk, progress))
+}
+
+fn all_events(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
     for event in events::ALL {
         progress.say(&format!("a move with {} meanwhile", event.name()));
-        if !with_events(&mut talk, &[event])? {
+        if !with_events(talk, &[event])? {
             break;
         }
     }
     talk.moves("after all events the VM moves")?;
-    talk.end()
+    Ok(())
 }
 
 /// Moves the VM while it does these. Gives whether it is well.
@@ -105,17 +108,20 @@ pub(super) fn cancel(talk: &mut Talk<'_>, after: Duration) -> Result<bool> {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn cancelled(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
+    start(lab, pair)?.runs(|talk| cancel_often(talk, progress))
+}
+
+fn cancel_often(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
     const MOMENTS: u32 = 8;
     /// Of them, before the end of the move.
     const REAL: u32 = 5;
-    let mut talk = start(lab, pair)?;
     let took = talk.moves("the VM moves")?;
     let mut real = 0;
     for n in 0..MOMENTS {
         let after = took * n / MOMENTS;
         let what = format!("cancelled after {} ms", after.as_millis());
         progress.say(&what);
-        let moved = cancel(&mut talk, after)?;
+        let moved = cancel(talk, after)?;
         real += u32::from(!moved);
         let well = talk.is_well()?;
         let end = if moved { ", too late" } else { "" };
@@ -130,7 +136,7 @@ pub fn cancelled(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
         &format!("{real} of {MOMENTS}, wanted are {REAL}"),
     );
     talk.moves("after all cancellations the VM moves")?;
-    talk.end()
+    Ok(())
 }
 
 /// A VM that stands moves, and goes on where it arrived.
@@ -155,16 +161,17 @@ pub(super) fn move_paused(talk: &mut Talk<'_>) -> Result<()> {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn paused(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
-    let mut talk = start(lab, pair)?;
-    for _ in 0..2 {
-        progress.say("moving a VM that stands");
-        move_paused(&mut talk)?;
-    }
-    talk.moves("then it moves while it runs")?;
-    progress.say("starting the VM again during PRE_COPY");
-    reboot(&mut talk)?;
-    talk.moves("after that the VM moves")?;
-    talk.end()
+    start(lab, pair)?.runs(|talk| {
+        for _ in 0..2 {
+            progress.say("moving a VM that stands");
+            move_paused(talk)?;
+        }
+        talk.moves("then it moves while it runs")?;
+        progress.say("starting the VM again during PRE_COPY");
+        reboot(talk)?;
+        talk.moves("after that the VM moves")?;
+        Ok(())
+    })
 }
 
 /// Starts the VM again when its memory is being sent, and lets it arrive while it boots.
@@ -231,22 +238,23 @@ pub const BOTH_VFS: &[Seat] = &[FIRST, SECOND];
 pub fn other_vf(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
     pair.prepare(&FIT)?;
     let image = pair.image(lab, Card::Vf, Drivers::Rust)?;
-    let mut talk = Talk::start_as(pair, image.clone(), &Plan::default())?;
-    for (n, seats) in [(1, &[SECOND]), (2, &[SECOND]), (3, &[FIRST])] {
-        let seat = seats[0];
-        let what = format!("move {n}, to VF {} of {}", seat.vf, talk.to.name());
-        progress.say(&what);
-        // The VM's address is the VF's: who manages the hosts gives it to the one that the VM is to have.
-        let other = if seat == FIRST { SECOND } else { FIRST };
-        talk.to
-            .set_pf(&format!("vf {} mac {}", other.vf, SECOND.mac()))?;
-        talk.to
-            .set_pf(&format!("vf {} mac {}", seat.vf, FIRST.mac()))?;
-        talk.image = Image {
-            seats,
-            ..image.clone()
-        };
-        talk.moves(&what)?;
-    }
-    talk.end()
+    Talk::start_as(pair, image.clone(), &Plan::default())?.runs(|talk| {
+        for (n, seats) in [(1, &[SECOND]), (2, &[SECOND]), (3, &[FIRST])] {
+            let seat = seats[0];
+            let what = format!("move {n}, to VF {} of {}", seat.vf, talk.to.name());
+            progress.say(&what);
+            // The VM's address is the VF's: who manages the hosts gives it to the one that the VM is to have.
+            let other = if seat == FIRST { SECOND } else { FIRST };
+            talk.to
+                .set_pf(&format!("vf {} mac {}", other.vf, SECOND.mac()))?;
+            talk.to
+                .set_pf(&format!("vf {} mac {}", seat.vf, FIRST.mac()))?;
+            talk.image = Image {
+                seats,
+                ..image.clone()
+            };
+            talk.moves(&what)?;
+        }
+        Ok(())
+    })
 }

@@ -156,7 +156,8 @@ pub(super) const RELAY: u16 = PORT + 1;
 /// Passes the stream on and changes what of this project's format goes by, see [`Relay`]. A
 /// compatibility record (content 1) of an older source is made by giving its later records kinds
 /// that nobody knows, which a reader skips. A destination that refuses may close its end with a reset:
-/// the source's end closes then too, or the source would wait for an answer.
+/// the source's end closes then too, or the source would wait for an answer. The magic alone is no record:
+/// the VM's memory has its driver, and in it the same bytes.
 pub(super) const RELAY_SCRIPT: &str = r#"
 import os, socket, struct, sys, threading
 MAGIC = b"ixgbeVF\x1a"
@@ -190,7 +191,11 @@ while d := a.recv(65536):
     kept += d
     while (at := kept.find(MAGIC)) >= 0:
         if len(kept) < at + 24: break
-        end = at + struct.unpack_from("<I", kept, at + 12)[0]
+        version, content, length = struct.unpack_from("<HHI", kept, at + 8)
+        if version != 1 or content not in (1, 2) or not 24 <= length < 65536:
+            b.sendall(kept[:at + 8]); del kept[:at + 8]
+            continue
+        end = at + length
         if len(kept) < end: break
         blob = kept[at:end]; change(blob)
         b.sendall(kept[:at] + blob); del kept[:end]
