@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::check;
-use crate::describe::{describe, find, VFIO_DRIVER};
+use crate::describe::{describe, find, vfio_files, PCI, VFIO_DRIVER};
 use crate::description::Description;
 use crate::host::{Host, Machine};
 use crate::mismatch::Severity;
@@ -307,7 +307,8 @@ fn watch(
             now.subsec_millis()
         ))
     };
-    let first = Sample::take(host, &address);
+    let files = vfio_files(host, &format!("{PCI}/{address}"), vf.iommu_group.as_deref());
+    let first = Sample::take(host, &address, &files);
     if first.state.is_none() {
         bail!("{address} has no VFIO state: it needs {VFIO_DRIVER}, debugfs, and you to be root");
     }
@@ -315,7 +316,7 @@ fn watch(
     lines.iter().try_for_each(|l| say(l))?;
     loop {
         host.sleep(interval);
-        let (lines, ending) = watch.observe(Sample::take(host, &address));
+        let (lines, ending) = watch.observe(Sample::take(host, &address, &files));
         lines.iter().try_for_each(|l| say(l))?;
         if let Some(ending) = ending {
             say(ending.text())?;

@@ -265,7 +265,7 @@ fn vfs(host: &dyn Host, pf: &Pf, shown: &[VfInfo], notes: &mut Notes) -> Vec<Vf>
 }
 
 /// Files in /dev of which a user of the VF has one open.
-fn vfio_files(host: &dyn Host, dir: &str, group: Option<&str>) -> Vec<String> {
+pub fn vfio_files(host: &dyn Host, dir: &str, group: Option<&str>) -> Vec<String> {
     let devices = host.list(&format!("{dir}/vfio-dev")).unwrap_or_default();
     let cdevs = devices.iter().map(|d| format!("/dev/vfio/devices/{d}"));
     let groups = group.iter().map(|g| format!("/dev/vfio/{g}"));

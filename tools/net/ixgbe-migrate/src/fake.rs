@@ -112,9 +112,14 @@ impl Fake {
         let mut state = self.state.borrow_mut();
         let at = Self::index(&format!("/sys/bus/pci/devices/{address}"));
         let modules = state.modules.clone();
+        let autoprobe = state.autoprobe;
         let Some(vf) = at.and_then(|i| state.vfs.get_mut(i)) else {
             return none();
         };
+        // As pci_device_can_probe() has it.
+        if !autoprobe && vf.only.is_none() {
+            return Err(io::Error::from_raw_os_error(19));
+        }
         let driver = driver.map(str::to_owned).or_else(|| vf.only.clone());
         if let Some(driver) = driver.filter(|d| d == "ixgbevf" || modules.contains(d)) {
             vf.bound_migratable = vf.migratable;

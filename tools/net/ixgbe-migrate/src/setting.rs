@@ -225,21 +225,21 @@ fn bind(
         write(host, &format!("{dir}/driver/unbind"), &address)?;
     }
     // An empty line takes the override away.
-    write(
-        host,
-        &format!("{dir}/driver_override"),
-        &format!("{}\n", only.unwrap_or_default()),
-    )?;
-    let Some(driver) = bound else { return Ok(()) };
-    if only == Some(driver) {
-        write(host, "/sys/bus/pci/drivers_probe", &address)?;
-    } else {
-        write(
-            host,
-            &format!("/sys/bus/pci/drivers/{driver}/bind"),
-            &address,
-        )?;
+    let set = |only: Option<&str>| {
+        let line = format!("{}\n", only.unwrap_or_default());
+        write(host, &format!("{dir}/driver_override"), &line)
+    };
+    let Some(driver) = bound else {
+        return set(only);
+    };
+    // Where sriov_drivers_autoprobe is off, a VF without an override can be bound to nothing, not
+    // even by hand (pci_device_can_probe()): it has one for as long as that takes.
+    set(Some(driver))?;
+    let probed = write(host, "/sys/bus/pci/drivers_probe", &address);
+    if only != Some(driver) {
+        set(only)?;
     }
+    probed?;
     let now = host.link(&format!("{dir}/driver")).ok();
     if now.as_deref() != Some(driver) {
         bail!(

@@ -6,6 +6,7 @@
 
 use crate::host::Host;
 use crate::status::{report, tell, vfio_state, Report};
+use crate::users::Users;
 
 /// One look at a VF.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,14 +15,24 @@ pub struct Sample {
     pub state: Option<String>,
     /// Report.
     pub report: Option<Report>,
+    /// A process has the VF open.
+    pub used: bool,
 }
 
 impl Sample {
-    /// Takes a look.
-    pub fn take(host: &dyn Host, vf: &str) -> Self {
+    /// Takes a look at a VF, of which a user has one of `files` open.
+    pub fn take(host: &dyn Host, vf: &str, files: &[String]) -> Self {
+        let (state, report) = (vfio_state(host, vf), report(host, vf));
+        // All processes are looked at only where it matters: that takes longer than the rest.
+        let saved = report.as_ref().is_some_and(|r| r.get("saves") > 0);
+        let used = match state.as_deref() {
+            Some("RUNNING") if saved => Users::look(host).of(files).is_none_or(|u| !u.is_empty()),
+            _ => true,
+        };
         Self {
-            state: vfio_state(host, vf),
-            report: report(host, vf),
+            state,
+            report,
+            used,
         }
     }
 }
@@ -81,7 +92,13 @@ pub struct Watch {
     first: Report,
     /// It has left RUNNING.
     began: bool,
+    /// Looks in a row at which the state was the same.
+    same: u32,
 }
+
+/// Looks at a stopped VF whose state was saved, after which it has left. A source whose destination
+/// has failed stops as well, and runs again at once.
+const LEFT_LOOKS: u32 = 50;
 
 impl Watch {
     /// Begins with a first look; returns what to print.
@@ -95,6 +112,7 @@ impl Watch {
             first: sample.report.clone().unwrap_or_default(),
             began: sample.state.as_deref().is_some_and(|s| s != "RUNNING"),
             last: sample,
+            same: 0,
         };
         (watch, lines)
     }
@@ -109,16 +127,20 @@ impl Watch {
         if sample.report.is_some() && sample.report != self.last.report {
             lines.push(format!("moves: {}", tell(&report)));
         }
+        self.same = if sample.state == self.last.state {
+            self.same.saturating_add(1)
+        } else {
+            0
+        };
         let more = |name: &str| report.get(name) > self.first.get(name);
         let ending = match sample.state.as_deref() {
             _ if more("refused") => Some(Ending::Refused),
             None => Some(Ending::Gone),
             Some("RUNNING") if more("loads") => Some(Ending::Arrived),
-            // After a save QEMU ends, and VFIO puts a closed device back to RUNNING by itself.
-            Some("STOP" | "RUNNING") if more("saves") && self.last.state == sample.state => {
-                Some(Ending::Left)
-            }
-            Some("RUNNING") if self.began && !more("saves") => Some(Ending::Stayed),
+            Some("STOP") if more("saves") && self.same >= LEFT_LOOKS => Some(Ending::Left),
+            // When QEMU ends, the device is closed and begins anew in RUNNING.
+            Some("RUNNING") if more("saves") && !sample.used => Some(Ending::Left),
+            Some("RUNNING") if self.began => Some(Ending::Stayed),
             _ => None,
         };
         self.began |= sample.state.as_deref().is_some_and(|s| s != "RUNNING");
@@ -146,6 +168,7 @@ mod tests {
                 restore: "none".into(),
                 figures,
             }),
+            used: true,
         }
     }
 
@@ -172,10 +195,13 @@ mod tests {
             at("PRE_COPY_P2P", &[]),
             at("STOP_COPY", &saved),
             at("STOP", &saved),
-            at("STOP", &saved),
+            Sample {
+                used: false,
+                ..at("RUNNING", &saved)
+            },
         ]);
         assert_eq!(ending, Some(Ending::Left));
-        assert_eq!(lines.len(), 6, "{lines:?}");
+        assert_eq!(lines.len(), 7, "{lines:?}");
         assert_eq!(lines[3], "STOP_COPY: is stopped, its state is saved");
     }
 
@@ -189,6 +215,27 @@ mod tests {
         ]);
         assert_eq!(ending, Some(Ending::Arrived));
         assert_eq!(lines.len(), 5, "{lines:?}");
+    }
+
+    /// QEMU may wait with the stopped VM until it is told to end.
+    #[test]
+    fn a_source_whose_qemu_stays() {
+        let mut looks = vec![at("RUNNING", &[]), at("STOP_COPY", &[("saves", 1)])];
+        looks.extend((0..100).map(|_| at("STOP", &[("saves", 1)])));
+        assert_eq!(run(looks).1, Some(Ending::Left));
+    }
+
+    /// The state was saved, the destination did not take it, and the VM goes on.
+    #[test]
+    fn a_destination_that_fails_late() {
+        let looks = vec![
+            at("RUNNING", &[]),
+            at("STOP_COPY", &[("saves", 1)]),
+            at("STOP", &[("saves", 1)]),
+            at("STOP", &[("saves", 1)]),
+            at("RUNNING", &[("saves", 1)]),
+        ];
+        assert_eq!(run(looks).1, Some(Ending::Stayed));
     }
 
     #[test]
