@@ -3,10 +3,13 @@
 
 """ ixgbe-migrate: a host is prepared, shown, described, compared, and put back. """
 
+import fcntl
 import json
 import os
+import struct
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_ne, ksft_true
@@ -15,6 +18,9 @@ from lib.py import IxgbeEnv, cmd, defer, load_module, unmet
 from inuse import User
 
 TOOL = Path(__file__).resolve().parent / "ixgbe-migrate"
+# linux/vfio.h: VFIO_DEVICE_FEATURE, SET of MIG_DEVICE_STATE, and states.
+VFIO_DEVICE_FEATURE, SET_STATE = 0x3b75, 1 << 17 | 2
+STOP, RUNNING, STOP_COPY, PRE_COPY = 1, 2, 3, 6
 MAC = "02:82:59:a0:00:01"
 TOML = f"""
 vfs = 2
@@ -144,6 +150,39 @@ def status(cfg):
         user.close()
 
 
+def _go_to(user, state):
+    """ Put the VF into a state of VFIO as QEMU does, with time to see it; the state's bytes. """
+    arg = bytearray(struct.pack("IIIi", 16, SET_STATE, state, -1))
+    fcntl.ioctl(user.device, VFIO_DEVICE_FEATURE, arg, True)
+    time.sleep(0.5)
+    data_fd = struct.unpack("IIIi", arg)[3]
+    if data_fd < 0:
+        return b""
+    with open(data_fd, "rb", buffering=0) as f:
+        return f.read(1 << 16) if state == STOP_COPY else b""
+
+
+def watch(cfg):
+    """ A move is followed to its end: one that was cancelled, and one that was made. """
+    _prepare(cfg)
+    for states, code, last in (([PRE_COPY, RUNNING], 1, "cancelled"),
+                               ([STOP_COPY, STOP], 0, "has left")):
+        user = User(cfg.pci.vf(0))
+        with subprocess.Popen([TOOL, "watch", "--vf", "0", "--timeout", "60"],
+                              stdout=subprocess.PIPE, text=True) as proc:
+            ksft_in("RUNNING: runs", proc.stdout.readline())
+            for state in states:
+                _go_to(user, state)
+            user.close()
+            out = proc.communicate(timeout=60)[0]
+        ksft_eq(proc.returncode, code, out)
+        ksft_in("PRE_COPY: " if code else "STOP_COPY: ", out)
+        ksft_in(last, out.splitlines()[-1])
+    moved = json.loads(_tool(["status", "--json"]))["vfs"][0]["last_move"]
+    ksft_eq((moved["saves"], moved["refused"]), (1, 0))
+    ksft_in("moves: left 1, arrived 0, refused 0, stopped in", _tool(["status"]))
+
+
 def describe_and_check(cfg):
     """ A host fits its like; what does not fit is told all at once. """
     _prepare(cfg)
@@ -178,7 +217,7 @@ def main():
     with IxgbeEnv() as cfg:
         load_module(os.environ.get("KSFT_VFIO_MODULE", "ixgbe-vfio-pci"))
         ksft_run([prepare_and_release, release_vfs_that_were_there,
-                  all_reasons_and_nothing_changed, status, describe_and_check], args=(cfg,))
+                  all_reasons_and_nothing_changed, status, watch, describe_and_check], args=(cfg,))
     ksft_exit()
 
 
