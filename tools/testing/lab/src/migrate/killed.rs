@@ -9,7 +9,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use serde_json::{json, Value};
 
 use super::host::{Host, PORT};
@@ -113,7 +113,9 @@ fn at_every_moment(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
 /// Kills the destination's QEMU at moment `n` of a move that takes this long. Gives which moment that was, and what came of it.
 fn kill(image: &Image, to: &Host, vm: &mut Inner, n: u32, took: Duration) -> Result<(String, End)> {
     let mut target = Inner::start(to, Card::Vf, image, true)?;
-    rounds::begin_move(to, vm, &mut target, (PORT, PORT))?;
+    if let Some(why) = rounds::begin_move(to, vm, &mut target, (PORT, PORT))? {
+        bail!("the move was refused: {why}");
+    }
     let before = KILLS - KILLS_STOPPED;
     let when = if n < before {
         let wait = took * n / before;
