@@ -176,7 +176,7 @@ class Vf(Endpoint):
 
     def stray_messages(self):
         """ For Expect: what comes of stray_read(), of this VF alone. """
-        return f"DMAR: .DMA Read.*device .{self.pci.bdf[5:]}.*{STRAY:#x}|" + \
+        return f"DMAR: .DMA Read.*device .*{self.pci.bdf[5:]}.*{STRAY:#x}|" + \
             says(self.pci, "NETDEV WATCHDOG")
 
     def stray_read(self):
