@@ -269,10 +269,13 @@ impl Adapter {
     /// On failure nothing is left running.
     pub(crate) fn up(&self, dev: &Device<Adapter>, rtnl: &Rtnl, st: &mut State) -> Result {
         if st.stopped && !self.reset(st) {
-            dev_err!(
-                dev.parent(),
-                "Unable to start - perhaps the PF Driver isn't up yet\n"
-            );
+            const WHY: &str = "Unable to start - perhaps the PF Driver isn't up yet";
+            // Who was up tries again by itself: its PF is being reset, which is no error of this function.
+            if st.want_up {
+                dev_warn!(dev.parent(), "{}\n", WHY);
+            } else {
+                dev_err!(dev.parent(), "{}\n", WHY);
+            }
             return Err(EIO);
         }
         let wanted = match self.wanted_queues(st) {

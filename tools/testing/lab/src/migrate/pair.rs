@@ -194,6 +194,8 @@ impl Pair {
             Card::Virtio | Card::Failover => kernel::module(&self.kernel, "virtio_net")?,
             _ => vec![],
         };
+        // The VM joins VLANs in some cases.
+        modules.extend(kernel::module(&self.kernel, "8021q")?);
         match (card, guest, &self.modules) {
             (Card::Virtio, ..) => {}
             (_, Drivers::Rust, Some(ours)) => modules.push(ours.join("ixgbevf.ko")),
