@@ -127,6 +127,20 @@ fn a_standing_vf_is_shut() {
     assert_eq!(a.gates(1), (true, true));
 }
 
+/// The mailbox of a VF that stands moves as it is: what its PF has to say waits until it runs.
+#[test]
+fn a_standing_vf_is_sent_nothing() {
+    let a = Bench::new(2);
+    let io = &a.io();
+    let _vf = a.guest(1);
+    a.mover(1, |m, pf| m.suspend(io, pf)).unwrap();
+    let before = a.reg(regs::pfmbmem(1));
+    a.host(1, |io, sw, v| sw.ping(io, 1, v));
+    assert_eq!(a.reg(regs::pfmbmem(1)), before, "stopped");
+    resume(&a);
+    assert_ne!(a.reg(regs::pfmbmem(1)), before, "it runs");
+}
+
 /// The destination's own settings hold for who arrives.
 #[test]
 fn an_arriving_vf_gets_what_its_new_host_set() {
