@@ -280,14 +280,14 @@ pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Optio
             if since.elapsed().as_millis() < REARM_ANSWER_MS {
                 return;
             }
-            if slot.mover.waits_for_guest() && net::ratelimit() {
-                dev_warn!(
-                    dev.parent(),
-                    "VF {}: its driver did not re-arm its rings in time\n",
-                    vf
-                );
-            }
             if slot.mover.waits_for_guest() {
+                if net::ratelimit() {
+                    dev_warn!(
+                        dev.parent(),
+                        "VF {}: its driver did not re-arm its rings in time\n",
+                        vf
+                    );
+                }
                 slot.mover.serve_now(&dev.data().hw, pf);
             }
             slot.mover.remind(&dev.data().hw, pf);
