@@ -148,8 +148,11 @@ impl Scanner {
 
     /// Does not count errors of these modules: mainline's, which the tests provoke, and which are not what is tested.
     pub fn without_errors_of(mut self, modules: &[&str]) -> Self {
-        // With the blank, or `ixgbe` would be `ixgbevf` as well.
-        self.foreign = modules.iter().map(|m| format!("{m} ")).collect();
+        // `dev_err()` puts the device after the name, `pr_err()` a colon. Without either, `ixgbe` would be `ixgbevf` as well.
+        self.foreign = modules
+            .iter()
+            .flat_map(|m| [format!("{m} "), format!("{m}: ")])
+            .collect();
         self
     }
 
@@ -327,16 +330,17 @@ mod tests {
         let mut log = log(&[
             "ixgbe 0000:01:00.0: NDO set VF link - invalid VF identifier 2",
             "ixgbevf 0000:01:10.0 eth1: Could not remove VLAN 0",
+            "ixgbevf: Detected Tx Unit Hang",
             "WARNING: in ixgbe",
         ]);
         for record in &mut log {
             record.level = 3;
         }
-        assert_eq!(Scanner::new()?.scan(&log).len(), 3);
+        assert_eq!(Scanner::new()?.scan(&log).len(), 4);
         let faults = |modules: &[&str]| -> Result<usize> {
             Ok(Scanner::new()?.without_errors_of(modules).scan(&log).len())
         };
-        assert_eq!(faults(&["ixgbe"])?, 2);
+        assert_eq!(faults(&["ixgbe"])?, 3);
         assert_eq!(faults(&["ixgbe", "ixgbevf"])?, 1);
         Ok(())
     }
