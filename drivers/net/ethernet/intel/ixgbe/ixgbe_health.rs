@@ -29,6 +29,10 @@ use kernel::{
     }, //
 };
 use libixgbe::{
+    mbx::{
+        pace::Pace,
+        pf::Events, //
+    },
     regs,
     sriov::vf::{
         Handled,
@@ -58,8 +62,9 @@ use nic::{
 /// (`IXGBE_PRIMARY_ABORT_LIMIT`).
 const PRIMARY_ABORT_LIMIT: u32 = 5;
 /// Messages of one VF that may be refused in a period before that is reported. A driver that means well is refused a
-/// few times: each API version that the PF does not speak, each address that it may not have.
-const REFUSED_LIMIT: u32 = 256;
+/// few times: each API version that the PF does not speak, each address that it may not have. Of one that never stops, 200
+/// are read ([`Pace`]).
+const REFUSED_LIMIT: u32 = 128;
 /// Looks in a row at which a VF may hold its mailbox while the PF waits for it. A driver gives it up within microseconds;
 /// one that never does is asked with the counters only, every other second, and costs the others nothing.
 const STUCK_LIMIT: u32 = 100;
@@ -81,6 +86,10 @@ struct VfHealth {
     early: u64,
     /// Reset messages.
     resets: u64,
+    /// Times that a message had to wait.
+    held_back: u64,
+    /// How fast it may send messages.
+    pace: Pace,
     /// Looks in a row at which the VF held its mailbox.
     stuck: u32,
     /// Messages not answered to `Done` in the present period.
@@ -136,6 +145,23 @@ impl Health {
         if !matches!(what, Handled::Done(_) | Handled::Extension(_)) {
             h.lately = h.lately.saturating_add(1);
         }
+    }
+
+    /// Takes the message of `vf` out of `events` if too many came lately. Returns in how many milliseconds to look again.
+    pub(crate) fn admit(
+        &mut self,
+        hw: &Hw,
+        events: &mut Events,
+        vf: u32,
+        now: u64,
+    ) -> Option<u32> {
+        let h = self.vfs.get_mut(vf as usize)?;
+        let asked = events.messages;
+        let again = h.pace.admit(hw, events, vf, now);
+        if events.messages != asked {
+            h.held_back = h.held_back.wrapping_add(1);
+        }
+        again
     }
 
     /// Notes whether the PF `waits` for the mailbox of `vf`; whether it is worth to look again at once.
@@ -386,6 +412,7 @@ fn dump_mailbox(dev: &net::Device<Adapter>, msg: &mut Fmsg) {
                 msg.u64(c"before_reset", h.early);
                 msg.u64(c"resets", h.resets);
                 msg.u32(c"mailbox_held", h.stuck);
+                msg.u64(c"held_back", h.held_back);
             });
         }
     });

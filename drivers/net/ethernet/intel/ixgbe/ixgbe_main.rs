@@ -726,12 +726,13 @@ impl net::Driver for Adapter {
         if causes & regs::EICR_MAILBOX != 0 {
             // At once, as a VF driver of this machine may spin for the answer on the CPU that the service task would
             // need. Whoever holds the lock leaves it to that task.
-            let done = match a.state.try_lock() {
-                Some(mut state) => !ixgbe_sriov::msg_task(dev, &mut state),
-                None => false,
-            };
-            if !done {
-                events |= EVENT_MAILBOX;
+            match a.state.try_lock() {
+                Some(mut state) => {
+                    if let Some(ms) = ixgbe_sriov::msg_task(dev, &mut state) {
+                        dev.schedule_service(ms);
+                    }
+                }
+                None => events |= EVENT_MAILBOX,
             }
         }
         if causes & regs::EICR_ECC != 0 {

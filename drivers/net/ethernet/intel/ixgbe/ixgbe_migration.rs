@@ -50,7 +50,7 @@ use libixgbe::{
             Mover,
             Pf, //
         },
-        Allowance,
+        Announcements,
         Counted,
         HeadRestore,
         Marking,
@@ -129,7 +129,7 @@ struct Vf {
     /// When they were announced last.
     announced: Option<Instant<Monotonic>>,
     /// How many more announcements there may be.
-    allowance: Allowance,
+    allowance: Announcements,
     /// When it was set going last.
     resumed: Option<Instant<Monotonic>>,
     handle: Option<Arc<Handle>>,
@@ -165,7 +165,7 @@ impl Migration {
                     held: None,
                     unannounced: false,
                     announced: None,
-                    allowance: Allowance::new(),
+                    allowance: Announcements::new(),
                     resumed: None,
                     handle: None,
                 },
@@ -462,7 +462,9 @@ impl Handle {
             return Err(ENODEV);
         }
         let state = &mut *a.state.lock();
-        ixgbe_sriov::msg_task(dev, state);
+        if let Some(ms) = ixgbe_sriov::msg_task(dev, state) {
+            dev.schedule_service(ms);
+        }
         with_mover(state, self.vf, |slot, pf| f(&a.hw, slot, pf)).ok_or(ENODEV)
     }
 

@@ -94,8 +94,8 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
     {
         let state = &mut *a.state.lock();
         if events & EVENT_MAILBOX != 0 || state.sw.num_vfs != 0 {
-            if ixgbe_sriov::msg_task(dev, state) {
-                period = 1;
+            if let Some(ms) = ixgbe_sriov::msg_task(dev, state) {
+                period = period.min(ms);
             }
             if let Some(ms) = ixgbe_migration::check_held(dev, state) {
                 period = period.min(ms);

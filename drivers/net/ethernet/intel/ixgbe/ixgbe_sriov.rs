@@ -219,11 +219,18 @@ pub(crate) fn restore(pdev: &pci::Device<Core<'_>>, commands: &[(u32, u16)]) {
     }
 }
 
-/// Deals with what VFs want (`ixgbe_msg_task`); true if something must be tried again soon.
-pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
+/// Milliseconds since the driver was bound.
+fn age(state: &State) -> u64 {
+    u64::try_from(state.born.elapsed().as_millis()).unwrap_or(0)
+}
+
+/// Deals with what VFs want (`ixgbe_msg_task`). Returns in how many milliseconds to call it again.
+pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<u32> {
     let hw = &dev.data().hw;
     let mut events = mailbox::events(hw);
     let mut busy = 0u64;
+    let mut again = None;
+    let now = age(state);
     for vf in 0..state.sw.num_vfs {
         let bit = 1u64 << (vf & 63);
         if events.resets & bit != 0 {
@@ -233,6 +240,8 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
             state.sw.vf_reset_event(hw, &mut state.vfs, vf);
             ixgbe_migration::was_reset(state, vf);
         }
+        // Whoever floods waits, not the others.
+        again = sooner(again, state.health.admit(hw, &mut events, vf, now));
         let what = ixgbe_migration::serve(hw, state, vf, &events);
         if let Some(what) = &what {
             state.health.count(vf, what);
@@ -248,18 +257,23 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> bool {
             _ => {}
         }
     }
-    let mut again = false;
     for vf in 0..state.sw.num_vfs {
         let busy = ixgbe_migration::flush(dev, hw, state, vf) || busy >> (vf & 63) & 1 != 0;
-        again |= state.health.waits(vf, busy);
+        if state.health.waits(vf, busy) {
+            again = Some(1);
+        }
     }
     again
 }
 
+/// The shorter of two times, where there are two.
+fn sooner(a: Option<u32>, b: Option<u32>) -> Option<u32> {
+    [a, b].into_iter().flatten().min()
+}
+
 /// Repeats to the drivers of VFs what they must act on. Returns in how many milliseconds to call it again.
 pub(crate) fn nudge(hw: &Hw, state: &mut State) -> Option<u32> {
-    let now = state.born.elapsed().as_millis();
-    let now = u64::try_from(now).unwrap_or(0);
+    let now = age(state);
     let State { sw, vfs, .. } = state;
     let all = (0u32..).zip(vfs.iter_mut());
     all.filter_map(|(vf, v)| sw.nudge(hw, vf, v, now)).min()

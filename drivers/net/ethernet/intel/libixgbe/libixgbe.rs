@@ -6,6 +6,7 @@
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod allowance;
 pub mod desc;
 pub mod diag;
 pub mod dump;

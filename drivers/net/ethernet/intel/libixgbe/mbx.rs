@@ -23,6 +23,7 @@ pub use crate::mbx_ext::{
     MBX_WORDS, //
 };
 
+pub mod pace;
 pub mod pf;
 pub mod vf;
 

@@ -43,7 +43,7 @@ mod tests;
 
 pub use announce::{
     announcement,
-    Allowance,
+    Announcements,
     ANNOUNCEMENT_BYTES, //
 };
 pub use capture::capture;

@@ -41,6 +41,17 @@ pub fn events(io: &impl Regs) -> Events {
     e
 }
 
+/// Whether messages, acknowledgements and resets of a VF interrupt the PF. They are noted in any case.
+pub fn set_interrupt(io: &impl Regs, vf: u32, on: bool) {
+    let mask = io.read32(pfmbimr(vf >> 5));
+    let mask = if on {
+        mask | pool_bit(vf)
+    } else {
+        mask & !pool_bit(vf)
+    };
+    io.write32(pfmbimr(vf >> 5), mask);
+}
+
 /// Clears the reset event of a VF.
 pub fn clear_reset(io: &impl Regs, vf: u32) {
     io.write32(vflrec(vf >> 5), pool_bit(vf));

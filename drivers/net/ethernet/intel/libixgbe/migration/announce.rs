@@ -4,6 +4,12 @@
 //! The frame is the one that QEMU sends for its own devices (`announce_create_packet`): a reverse ARP request that asks
 //! for nothing, so that no host answers or takes anything from it but the source address.
 
+use crate::allowance::Allowance;
+
+/// Frames of announcements that a VF may cause. Whoever holds it may stop it and set it going without end, and with full
+/// lists each time is worth 2,000 broadcasts; a VM that moves is announced at once, however often it moves.
+pub type Announcements = Allowance<1000>;
+
 /// Longest announcement in bytes, without FCS: with a VLAN tag.
 pub const ANNOUNCEMENT_BYTES: usize = 64;
 
@@ -50,57 +56,9 @@ pub fn announcement<'a>(
     buffer.get(..length).unwrap_or(&[])
 }
 
-/// How many announcements a VF may cause. Whoever holds it may stop it and set it going without end, and with full lists
-/// each time is worth 2,000 broadcasts; a VM that moves is announced at once, however often it moves.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Allowance {
-    /// Frames that were sent and are not made up for yet, by one each millisecond.
-    owed: u32,
-}
-
-impl Allowance {
-    /// Owed by a VF that has to wait.
-    const MOST: u32 = 1000;
-
-    /// Nothing was sent.
-    pub const fn new() -> Self {
-        Self { owed: 0 }
-    }
-
-    /// Takes the room for a round of `frames`, `elapsed_ms` after the last one that there was room for.
-    ///
-    /// # Errors
-    /// The milliseconds after which there is room.
-    pub fn take(&mut self, elapsed_ms: u64, frames: u32) -> Result<(), u32> {
-        let elapsed = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
-        let owed = self.owed.saturating_sub(elapsed);
-        match owed.checked_sub(Self::MOST) {
-            Some(wait @ 1..) => Err(wait),
-            _ => {
-                self.owed = owed.saturating_add(frames);
-                Ok(())
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// One address moves as often as it likes; a list is announced once, and waits for the next time.
-    #[test]
-    fn a_flood_is_held_up_and_a_move_is_not() {
-        let mut one = Allowance::new();
-        assert!((0..10_000).all(|_| one.take(5, 2).is_ok()));
-        let mut list = Allowance::new();
-        assert_eq!(list.take(u64::MAX, 2145), Ok(()));
-        assert_eq!(list.take(0, 2145), Err(1145));
-        assert_eq!(list.take(1144, 2145), Err(1));
-        assert_eq!(list.take(1145, 2145), Ok(()));
-        let rounds = (0..10_000).filter(|_| list.take(1, u32::MAX).is_ok());
-        assert_eq!(rounds.count(), 0);
-    }
 
     #[test]
     fn frames_are_those_of_qemu() {
