@@ -2,43 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 
 """
-VFs that somebody in user space has opened by VFIO, as a VM has: the PF keeps them. Stands for
-QEMU with a few lines of the legacy VFIO interface.
+VFs that somebody in user space has opened by VFIO, as a VM has: the PF keeps them.
 """
 
 import errno
-import fcntl
-import os
-import struct
 import threading
 import time
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_lt, ksft_true
-from lib.py import IxgbeEnv, KernelLog, KsftSkipEx, load_module, ping
-
-# _IO(';', 100 + n) of linux/vfio.h
-VFIO_SET_IOMMU, VFIO_GROUP_SET_CONTAINER, VFIO_GROUP_GET_DEVICE_FD = 0x3b66, 0x3b68, 0x3b6a
-VFIO_TYPE1_IOMMU = 1
-
-
-class User:
-    """ A process that has a VF open. """
-
-    def __init__(self, vf):
-        group = os.path.basename(os.readlink(vf.path / "iommu_group"))
-        self.container = os.open("/dev/vfio/vfio", os.O_RDWR)
-        self.group = os.open(f"/dev/vfio/{group}", os.O_RDWR)
-        fcntl.ioctl(self.group, VFIO_GROUP_SET_CONTAINER, struct.pack("i", self.container))
-        fcntl.ioctl(self.container, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU)
-        # With a buffer that may be changed the result is what the call returned: a file.
-        name = bytearray(vf.bdf.encode() + b"\0")
-        self.device = fcntl.ioctl(self.group, VFIO_GROUP_GET_DEVICE_FD, name, True)
-
-    def close(self):
-        """ The VM ends. """
-        os.close(self.device)
-        os.close(self.group)
-        os.close(self.container)
+from lib.py import IxgbeEnv, KernelLog, KsftSkipEx, VfioUser, load_module, ping
 
 
 def _vf(cfg, index=1):
@@ -69,7 +41,7 @@ def removal_is_refused(cfg):
         raise KsftSkipEx("the C driver asks the user for the VF, and waits")
     vf = _vf(cfg)
     # Bound, and not open: nobody is harmed.
-    user = User(vf)
+    user = VfioUser(vf)
     log = KernelLog()
     try:
         result, seconds = _set_numvfs(cfg, 0)
@@ -92,7 +64,7 @@ def unbinding_waits(cfg):
     if "/" not in cfg.pf_module:
         raise KsftSkipEx("of the Rust driver")
     vf = _vf(cfg)
-    user = User(vf)
+    user = VfioUser(vf)
     log = KernelLog()
     # In the order of a host that shuts down in a hurry.
     unbind = threading.Thread(target=cfg.pci.unbind)
