@@ -2,7 +2,7 @@
 /*
  * Contract between the ixgbe PF driver and the ixgbe VFIO variant driver.
  *
- * The PF driver owns every register access; the variant driver only asks. The functions are exported by ixgbe.ko in the
+ * The PF driver owns every register access; the variant driver only asks. The functions are exported by ixgbe_rust.ko in the
  * symbol namespace "IXGBE_MIGRATION". All of them may sleep, none waits for the guest unless it says so, and none looks
  * at user memory. They can be called at the same time for different VFs; calls for one VF are serialised by the PF
  * driver.
@@ -108,7 +108,7 @@ struct ixgbe_vfmig_report {
  * ixgbe_vfmig_get - look up a VF
  * @vf: the VF
  *
- * The VF's PF must be bound to ixgbe.ko of this project. The result stays valid until ixgbe_vfmig_put(). Once the VF has
+ * The VF's PF must be bound to ixgbe_rust.ko. The result stays valid until ixgbe_vfmig_put(). Once the VF has
  * been removed, every call fails with -ENODEV.
  *
  * Return: the VF, or ERR_PTR: -ENODEV if the PF has another driver, -EOPNOTSUPP if devlink says that the VF is not

@@ -13,8 +13,8 @@ use crate::users::Users;
 pub const PCI: &str = "/sys/bus/pci/devices";
 /// The variant driver, as the kernel names it.
 pub const VFIO_DRIVER: &str = "ixgbe_vfio_pci";
-/// Names that the PF's driver has or had.
-pub const PF_DRIVERS: [&str; 2] = ["ixgbe", "ixgbe_rust"];
+/// The PF driver that can move VFs. Mainline's, `ixgbe`, cannot.
+pub const PF_DRIVER: &str = "ixgbe_rust";
 /// What only the guest knows. It decides on some moves, so it is named each time.
 const GUEST: [&str; 5] = [
     "guest.driver",
@@ -58,17 +58,19 @@ pub fn find(host: &dyn Host, name: Option<&str>) -> Result<Place> {
 
 /// The only PF with a driver of ours.
 fn only(host: &dyn Host) -> Result<String> {
-    let mut found: Vec<String> = PF_DRIVERS
-        .iter()
-        .filter_map(|d| host.list(&format!("/sys/bus/pci/drivers/{d}")).ok())
-        .flatten()
+    let mut found: Vec<String> = host
+        .list(&format!("/sys/bus/pci/drivers/{PF_DRIVER}"))
+        .unwrap_or_default()
+        .into_iter()
         .filter(|name| name.contains(':'))
         .collect();
     match found.len() {
-        0 => bail!("no PF has the driver ixgbe: load it (modprobe ixgbe)"),
+        0 => {
+            bail!("no PF has the driver {PF_DRIVER}: load it, and bind the PF to it, see its page")
+        }
         1 => Ok(found.remove(0)),
         _ => bail!(
-            "several PFs have the driver ixgbe, choose one with --pf: {}",
+            "several PFs have the driver {PF_DRIVER}, choose one with --pf: {}",
             found.join(" ")
         ),
     }

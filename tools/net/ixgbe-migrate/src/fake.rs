@@ -121,7 +121,7 @@ impl Fake {
             return Err(io::Error::from_raw_os_error(19));
         }
         let driver = driver.map(str::to_owned).or_else(|| vf.only.clone());
-        if let Some(driver) = driver.filter(|d| d == "ixgbevf" || modules.contains(d)) {
+        if let Some(driver) = driver.filter(|d| d == "ixgbevf_rust" || modules.contains(d)) {
             vf.bound_migratable = vf.migratable;
             vf.driver = Some(driver);
         }
@@ -189,7 +189,7 @@ impl Host for Fake {
                 if n != 0 && !state.vfs.is_empty() {
                     return Err(io::ErrorKind::ResourceBusy.into());
                 }
-                let driver = state.autoprobe.then(|| "ixgbevf".to_owned());
+                let driver = state.autoprobe.then(|| "ixgbevf_rust".to_owned());
                 state.vfs = (0..n)
                     .map(|_| FakeVf {
                         driver: driver.clone(),
@@ -228,7 +228,7 @@ impl Host for Fake {
         }
         let pf = format!("/sys/bus/pci/devices/{PF}/");
         match path.strip_prefix(&pf) {
-            Some("driver") => return Ok("ixgbe".into()),
+            Some("driver") => return Ok("ixgbe_rust".into()),
             Some("iommu_group") if state.iommu => return Ok("3".into()),
             Some(name) => {
                 let n: Option<usize> = name.strip_prefix("virtfn").and_then(|n| n.parse().ok());
@@ -263,7 +263,7 @@ impl Host for Fake {
             "/proc" => vec!["1", "self"],
             "/proc/1/fd" | "/proc/77/fd" => vec!["0", "5"],
             "/sys/kernel/debug" => vec!["vfio"],
-            "/sys/bus/pci/drivers/ixgbe" => vec![PF, "bind"],
+            "/sys/bus/pci/drivers/ixgbe_rust" => vec![PF, "bind"],
             "/sys/bus/pci/devices/0000:01:00.0" => vec!["net"],
             "/sys/bus/pci/devices/0000:01:00.0/net" => vec!["eth1"],
             _ => match dir.strip_prefix("/sys/bus/pci/drivers/") {
@@ -344,7 +344,7 @@ impl Host for Fake {
                 if state.state_format {
                     running = json!({"driver.state_format": "1"});
                 }
-                let info = json!({"driver": "ixgbe", "versions": {"running": running}});
+                let info = json!({"driver": "ixgbe_rust", "versions": {"running": running}});
                 Ok(json!({"info": {format!("pci/{PF}"): info}}).to_string())
             }
             ["devlink", "-j", "port", "show"] => {

@@ -83,7 +83,7 @@ impl Own {
             Self::PfDriver => (
                 "pf-driver",
                 "the PF's driver cannot move VFs",
-                "install this project's ixgbe and load it (modinfo -n ixgbe shows which is taken)",
+                "bind the PF to ixgbe_rust (driver_override, or a rule in /etc/modprobe.d)",
             ),
             Self::NoVf => (
                 "no-vf",

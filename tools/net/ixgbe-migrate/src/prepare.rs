@@ -143,7 +143,7 @@ fn refusals(host: &dyn Host, d: &Description, wanted: &Wanted) -> Vec<String> {
     let vfio = |vf: &WantedVf| vf.driver != "keep" && vf.driver != "none";
     if d.pf.state_format.is_none() && wanted.vf.iter().any(|vf| vf.migratable) {
         why.push(format!(
-            "the PF's driver ({}) cannot move VFs: load this project's ixgbe",
+            "the PF's driver ({}) cannot move VFs: bind it to ixgbe_rust",
             d.pf.driver.as_deref().unwrap_or("none")
         ));
     }

@@ -62,6 +62,22 @@ impl Drivers {
             Self::Rust => "rust",
         }
     }
+
+    /// The module of the PF driver, and its name.
+    pub fn pf(self) -> &'static str {
+        match self {
+            Self::C => "ixgbe",
+            Self::Rust => "ixgbe_rust",
+        }
+    }
+
+    /// The module of the VF driver, and its name.
+    pub fn vf(self) -> &'static str {
+        match self {
+            Self::C => "ixgbevf",
+            Self::Rust => "ixgbevf_rust",
+        }
+    }
 }
 
 /// Everything that is built and fetched.

@@ -199,8 +199,8 @@ fn unmet(boot: &Boot, modules: Option<&Path>, selftests: &Path) -> Vec<String> {
         }
     }
     for (drivers, name) in [
-        (boot.drivers.0, "ixgbe"),
-        (boot.drivers.1, "ixgbevf"),
+        (boot.drivers.0, boot.drivers.0.pf()),
+        (boot.drivers.1, boot.drivers.1.vf()),
         (boot.drivers.0, "ixgbe-vfio-pci"),
     ] {
         let file = format!("{name}.ko");
@@ -246,8 +246,14 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
     let (cwd, program) = program_of(words.next().unwrap_or_default());
     let env = [
         ("KSFT_DIR", "/lab/selftests".to_owned()),
-        ("KSFT_PF_MODULE", module(boot.drivers.0, "ixgbe")),
-        ("KSFT_VF_MODULE", module(boot.drivers.1, "ixgbevf")),
+        (
+            "KSFT_PF_MODULE",
+            module(boot.drivers.0, boot.drivers.0.pf()),
+        ),
+        (
+            "KSFT_VF_MODULE",
+            module(boot.drivers.1, boot.drivers.1.vf()),
+        ),
         ("KSFT_VFIO_MODULE", module(boot.drivers.0, "ixgbe-vfio-pci")),
         ("STATION_V4", V4.to_string()),
         ("LAB_HEAD_WRITE", boot.head.name().to_owned()),
@@ -419,11 +425,7 @@ fn finish(lab: &Lab, boot: &Boot, mut vm: Vm, report: &mut Report) -> Result<()>
     let log = vm.guest.kernel_log(0);
     let path = log_path(lab, boot, "kmsg");
     klog::save(&path, &log)?;
-    let both = [(boot.drivers.0, "ixgbe"), (boot.drivers.1, "ixgbevf")];
-    let mainline: Vec<&str> = both
-        .into_iter()
-        .filter_map(|(drivers, module)| (drivers == Drivers::C).then_some(module))
-        .collect();
+    let mainline = [Drivers::C.pf(), Drivers::C.vf()];
     report.faults = Scanner::new()?.without_errors_of(&mainline).scan(&log);
     if let Err(e) = flushed {
         let why = format!("the end of the kernel log did not come: {e:#}");
@@ -513,7 +515,7 @@ mod tests {
         let unmet = || unmet(&boot(None, None), Some(dir.path()), dir.path());
         assert_eq!(unmet().len(), 3);
         std::fs::create_dir(dir.path().join("vfio"))?;
-        for file in ["vfio/a", "ixgbe.ko", "ixgbe-vfio-pci.ko"] {
+        for file in ["vfio/a", "ixgbe_rust.ko", "ixgbe-vfio-pci.ko"] {
             std::fs::write(dir.path().join(file), "")?;
         }
         assert_eq!(unmet(), Vec::<String>::new());

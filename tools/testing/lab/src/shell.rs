@@ -96,7 +96,9 @@ pub fn shell(args: &ShellArgs) -> Result<()> {
         if let Some(d) = args.drivers {
             let load = match d {
                 Drivers::C => "modprobe ixgbe && modprobe ixgbevf",
-                Drivers::Rust => "insmod /lab/rust/ixgbe.ko && insmod /lab/rust/ixgbevf.ko",
+                Drivers::Rust => {
+                    "insmod /lab/rust/ixgbe_rust.ko && insmod /lab/rust/ixgbevf_rust.ko"
+                }
             };
             vm.guest
                 .sh(load, Duration::from_secs(60))?

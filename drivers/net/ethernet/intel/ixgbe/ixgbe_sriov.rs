@@ -252,7 +252,7 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<
                 dev_dbg!(dev.parent(), "VF Reset msg received from vf {}\n", vf);
             }
             Some(Handled::Refused(request, why)) => {
-                pr_debug!("ixgbe: VF {} was refused {:?}: {:?}\n", vf, request, why);
+                pr_debug!("VF {} was refused {:?}: {:?}\n", vf, request, why);
             }
             _ => {}
         }
@@ -380,7 +380,7 @@ pub(crate) fn set_vf_link_state(dev: &net::Device<Adapter>, vf: u32, state: u32)
         match state {
             0 => sw.set_link_state(hw, vf, v, LinkState::Auto),
             // Accepted and without effect, as in the C driver: the hardware cannot fake a link.
-            1 => pr_info!("ixgbe: VF {} link state enable - not supported\n", vf),
+            1 => pr_info!("VF {} link state enable - not supported\n", vf),
             2 => sw.set_link_state(hw, vf, v, LinkState::Disable),
             _ => return Err(EINVAL),
         }

@@ -34,7 +34,7 @@ mod xdp;
 
 nic::module_pci_driver! {
     type: pci::Ixgbevf,
-    name: "ixgbevf",
+    name: "ixgbevf_rust",
     authors: ["ixgbe live migration project"],
     description: "Intel(R) 10 Gigabit Virtual Function Network Driver",
     license: "GPL v2",

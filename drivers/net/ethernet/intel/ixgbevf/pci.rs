@@ -132,7 +132,7 @@ impl Driver for Ixgbevf {
         pdev: &kernel::pci::Device<Core<'_>>,
         _info: Option<&()>,
     ) -> Result<impl PinInit<Bound, Error>> {
-        let enabled = Enabled::new(pdev, c"ixgbevf", DmaMask::new::<64>())?;
+        let enabled = Enabled::new(pdev, c"ixgbevf_rust", DmaMask::new::<64>())?;
         let hw = Hw::new(Arc::new(Bar::new(pdev, 0, BAR_LEN)?, GFP_KERNEL)?);
         if hw.removed() {
             return Err(EIO);

@@ -36,7 +36,7 @@ fn host_of(name: &str, pf_mac: &str) -> Description {
             interface: "eth1".into(),
             address: "0000:01:00.0".into(),
             id: Some("8086:10f7".into()),
-            driver: Some("ixgbe".into()),
+            driver: Some("ixgbe_rust".into()),
             driver_version: None,
             firmware: None,
             state_format: Some(1),

@@ -86,7 +86,7 @@ fn release_restores_vfs_that_were_there() {
         state.vfs[0].vlan = 9;
     }
     let before = bare(&fake);
-    assert_eq!(before.vfs[0].driver.as_deref(), Some("ixgbevf"));
+    assert_eq!(before.vfs[0].driver.as_deref(), Some("ixgbevf_rust"));
     assert_eq!(run(&fake, &wanted()).code(), 0);
     // A later run with something else does not forget what was there first.
     let mut other = wanted();

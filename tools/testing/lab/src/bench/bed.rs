@@ -178,7 +178,7 @@ impl Bed {
         let functions = self.symbols.by_function(&self.counter.histogram()?);
         let driver = functions
             .iter()
-            .filter(|(s, _)| s.module == "ixgbe" || s.module == "ixgbevf")
+            .filter(|(s, _)| s.module.starts_with("ixgbe"))
             .map(|(_, n)| n)
             .sum();
         let middle = stats::median(each.into_iter());

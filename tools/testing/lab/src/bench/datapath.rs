@@ -186,16 +186,16 @@ impl Bed {
             Drivers::C => format!("modprobe {module}"),
             Drivers::Rust => format!("insmod /lab/rust/{module}.ko"),
         };
-        self.sh(&load("ixgbe"))?;
+        self.sh(&load(drivers.pf()))?;
         let mut measured = Measured::default();
-        let pf = self.interface("ixgbe")?;
+        let pf = self.interface(drivers.pf())?;
         self.measure_function(drivers, Function::Pf, &pf, args, &mut measured)?;
         let (dev, mac) = (&pf.name, format_mac(VF_MAC));
         self.sh(&format!(
             "ip link set {dev} up; echo 1 >/sys/class/net/{dev}/device/sriov_numvfs; ip link set {dev} vf 0 mac {mac}"
         ))?;
-        self.sh(&load("ixgbevf"))?;
-        let vf = self.interface("ixgbevf")?;
+        self.sh(&load(drivers.vf()))?;
+        let vf = self.interface(drivers.vf())?;
         self.measure_function(drivers, Function::Vf, &vf, args, &mut measured)?;
         let chosen = |row: &str| args.only.as_deref().is_none_or(|o| row.contains(o));
         if drivers == Drivers::Rust && chosen("vf/marking") {
@@ -205,7 +205,9 @@ impl Bed {
             measured.message = Some(Message::of(self, &vf)?);
         }
         self.sh(&format!(
-            "rmmod ixgbevf; echo 0 >/sys/class/net/{dev}/device/sriov_numvfs; rmmod ixgbe"
+            "rmmod {}; echo 0 >/sys/class/net/{dev}/device/sriov_numvfs; rmmod {}",
+            drivers.vf(),
+            drivers.pf()
         ))?;
         Ok(measured)
     }

@@ -143,7 +143,7 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
     for &vfs in &args.vfs {
         let queues: String = args.pairs.iter().map(|n| format!("-q {n} ")).collect();
         let run = format!(
-            "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe.ko ./ixgbe.sh -n {vfs} \
+            "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe_rust.ko ./ixgbe.sh -n {vfs} \
              ./vfio_migration_bench {queues} -r {}",
             args.rounds
         );

@@ -164,7 +164,7 @@ impl Host {
         if !self.has_vf.swap(true, Ordering::Relaxed) {
             self.sh(
                 "loading the drivers",
-                "modprobe vfio-pci; insmod /lab/rust/ixgbe.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
+                "modprobe vfio-pci; insmod /lab/rust/ixgbe_rust.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
             )?;
             self.make_vfs()?;
         }
@@ -191,8 +191,8 @@ impl Host {
         self.sh(
             "installing the modules",
             "cp -r /lib/modules /run/modules; mount --bind /run/modules /lib/modules
-             to=/lib/modules/$(uname -r)/updates; mkdir $to; cp /lab/rust/*.ko $to; depmod
-             modprobe ixgbe; test \"$(modinfo -n ixgbe)\" = $to/ixgbe.ko",
+             to=/lib/modules/$(uname -r)/updates; mkdir -p $to; cd /lab/rust
+             cp ixgbe_rust.ko ixgbevf_rust.ko ixgbe-vfio-pci.ko $to; depmod; modprobe ixgbe_rust; test -e /sys/bus/pci/drivers/ixgbe_rust",
         )?;
         self.make_vfs()?;
         self.seats.iter().try_for_each(|s| self.set_up(*s, p))

@@ -198,7 +198,7 @@ impl Pair {
         modules.extend(kernel::module(&self.kernel, "8021q")?);
         match (card, guest, &self.modules) {
             (Card::Virtio, ..) => {}
-            (_, Drivers::Rust, Some(ours)) => modules.push(ours.join("ixgbevf.ko")),
+            (_, Drivers::Rust, Some(ours)) => modules.push(ours.join("ixgbevf_rust.ko")),
             (_, Drivers::Rust, None) => bail!("this project's modules were not built"),
             (_, Drivers::C, _) => modules.extend(kernel::module(&self.kernel, "ixgbevf")?),
         }

@@ -9,7 +9,6 @@ the mainline C driver, which is loaded for the same questions first.
 import errno
 import os
 import struct
-from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_pr
 from lib.py import IxgbeEnv, KsftSkipEx, ip, load_module, ping, unload_module
@@ -246,10 +245,9 @@ class Env(IxgbeEnv):
 
     def answers(self, which):
         """ What the PF or the VF driver answers. """
-        unload_module("ixgbevf")
-        if Path("/sys/module/ixgbe_vfio_pci").exists():
-            unload_module("ixgbe_vfio_pci")
-        unload_module("ixgbe")
+        # Whichever drivers are loaded: a device keeps the one that it has.
+        for module in ("ixgbevf", "ixgbevf_rust", "ixgbe_vfio_pci", "ixgbe", "ixgbe_rust"):
+            unload_module(module)
         self.load_pf()
         load_module(self.vf_module)
         self.pci.set_numvfs(2)
@@ -259,9 +257,9 @@ class Env(IxgbeEnv):
         try:
             return self.ask(which, self.pf.ifname if which == "pf" else vf)
         finally:
-            unload_module("ixgbevf")
+            unload_module(self.vf_module)
             self.pci.write("sriov_numvfs", 0)
-            unload_module("ixgbe")
+            unload_module(self.pf_module)
 
     def ask(self, which, ifname):
         """ The answers of @ifname, the PF or a VF. """

@@ -43,7 +43,7 @@ def _reporter(cfg, name):
 def info(cfg):
     """ devlink dev info names the driver. """
     shown = _devlink(f"dev info {_handle(cfg)}")["info"][_handle(cfg)]
-    ksft_eq(shown["driver"], "ixgbe")
+    ksft_eq(shown["driver"], cfg.pci.driver)
 
 
 def ports(cfg):

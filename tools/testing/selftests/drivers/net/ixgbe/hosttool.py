@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_ne, ksft_true
-from lib.py import IxgbeEnv, cmd, defer, load_module, unmet
+from lib.py import IxgbeEnv, cmd, defer, load_module, module_name, unmet
 
 from inuse import User
 
@@ -105,7 +105,7 @@ def release_vfs_that_were_there(cfg):
     cfg.vf_set(0, "mac 02:82:59:a0:00:77")
     cfg.vf_set(0, "vlan 9 qos 2")
     before, driver = cfg.vf_info(0), cfg.pci.vf(0).driver
-    ksft_eq(driver, "ixgbevf")
+    ksft_eq(driver, module_name(cfg.vf_module))
     _tool(["prepare", "--config", _config()])
     ksft_ne(cfg.vf_info(0), before)
     _tool(["release"])

@@ -46,7 +46,7 @@ def _flr(cfg):
 
 
 # What a VF's driver says that looks while its PF is down.
-NOT_UP = "ixgbevf .*Unable to start - perhaps the PF Driver"
+NOT_UP = "^ixgbevf[a-z_]* .*Unable to start - perhaps the PF Driver"
 
 
 @ksft_variants([KsftNamedVariant("down_up", _down_up),

@@ -42,7 +42,7 @@ PEER_NS = "peer"
 
 def says(pci, what):
     """ For Expect: the driver of function @pci says @what, a regular expression. """
-    return f"^ixgbe[a-z]* {pci.bdf}.*({what})"
+    return f"^ixgbe[a-z_]* {pci.bdf}.*({what})"
 
 
 class Endpoint:
