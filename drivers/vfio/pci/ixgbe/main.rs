@@ -35,7 +35,7 @@ vfio::device_table!(
 
 /// One VF.
 pub(crate) struct IxgbeVf {
-    /// `None`: the PF has another driver, or the VF may not be migrated. Then this is vfio-pci.
+    /// `None`: the VF may not be migrated. Then this is vfio-pci.
     vf: Option<Arc<Vf>>,
     _debugfs: Option<debugfs::Files>,
 }
@@ -60,9 +60,14 @@ impl vfio::Driver for IxgbeVf {
                 dev_info!(pdev, "not migratable, see devlink port function\n");
                 None
             }
+            // As vfio-pci it would look as if the VM could be moved, until the first move. The driver core is silent for
+            // this errno.
             Err(e) if e == ENODEV => {
-                dev_info!(pdev, "PF driver without migration, no migration\n");
-                None
+                dev_err!(
+                    pdev,
+                    "refused: live migration needs the driver ixgbe_rust on the PF; without it use vfio-pci\n"
+                );
+                return Err(e);
             }
             Err(e) => return Err(e),
         };
