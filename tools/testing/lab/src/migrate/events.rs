@@ -68,23 +68,23 @@ impl Event {
     fn script(self) -> &'static str {
         match self {
             Self::Rings => "ethtool -G eth0 rx 256 tx 256; sleep 0.2; ethtool -G eth0 rx 512 tx 512",
-            Self::Mtu => "ip link set eth0 mtu 1400; sleep 0.2; ip link set eth0 mtu 1500",
-            Self::Link => "ip link set eth0 down; sleep 0.1; ip link set eth0 up",
+            Self::Mtu => "$ip link set eth0 mtu 1400; sleep 0.2; $ip link set eth0 mtu 1500",
+            Self::Link => "$ip link set eth0 down; sleep 0.1; $ip link set eth0 up",
             Self::Vlan => {
-                "ip link add link eth0 name v5 type vlan id 5; ip link set v5 up; sleep 0.2; ip link del v5"
+                "$ip link add link eth0 name v5 type vlan id 5; $ip link set v5 up; sleep 0.2; $ip link del v5"
             }
             Self::Multicast => {
-                "for i in 1 2 3 4 5 6 7 8; do ip maddr add 01:00:5e:00:01:0$i dev eth0; done; sleep 0.2
-                 for i in 1 2 3 4 5 6 7 8; do ip maddr del 01:00:5e:00:01:0$i dev eth0; done"
+                "for i in 1 2 3 4 5 6 7 8; do $ip maddr add 01:00:5e:00:01:0$i dev eth0; done; sleep 0.2
+                 for i in 1 2 3 4 5 6 7 8; do $ip maddr del 01:00:5e:00:01:0$i dev eth0; done"
             }
             Self::XdpPass => {
-                "ip link set eth0 xdp obj /tools/pass.o sec xdp; sleep 0.3; ip link set eth0 xdp off"
+                "$ip link set eth0 xdp obj /tools/pass.o sec xdp; sleep 0.3; $ip link set eth0 xdp off"
             }
             Self::XdpDrop => {
-                "ip link set eth0 xdp obj /tools/drop.o sec xdp; sleep 0.3; ip link set eth0 xdp off"
+                "$ip link set eth0 xdp obj /tools/drop.o sec xdp; sleep 0.3; $ip link set eth0 xdp off"
             }
             Self::XdpTx => {
-                "ip link set eth0 xdp obj /tools/tx.o sec xdp; sleep 0.3; ip link set eth0 xdp off"
+                "$ip link set eth0 xdp obj /tools/tx.o sec xdp; sleep 0.3; $ip link set eth0 xdp off"
             }
         }
     }
@@ -143,7 +143,9 @@ fn pack(host: &Host, script: &str) -> Result<()> {
 
 /// Has the VM do these again and again, with a second between two, until [`stop`].
 pub(super) fn start(agent: &Guest, events: &[Event]) -> Result<()> {
-    let mut script = format!("rm -f {STOP} {LOG}; export PATH=/tools:$PATH; (set +e\n");
+    // The shell takes its own ip before any in PATH.
+    let mut script =
+        format!("rm -f {STOP} {LOG}; export PATH=/tools:$PATH ip=/tools/ip; (set +e\n");
     script += &format!("while [ ! -e {STOP} ]; do\n");
     for e in events {
         // A shell of its own: -e does nothing in the condition of an if.
@@ -188,6 +190,14 @@ mod tests {
     #[test]
     fn scripts_can_be_quoted() {
         assert!(ALL.iter().all(|e| !e.script().contains('\'')));
+    }
+
+    #[test]
+    fn the_shells_own_ip_is_not_taken() {
+        // BusyBox has one, which knows neither XDP nor `maddr`.
+        for script in ALL.map(Event::script) {
+            assert!(!format!(" {script}").contains(" ip "), "{script}");
+        }
     }
 
     #[test]
