@@ -2,7 +2,7 @@
 //! What a move must keep to. Durations are generous and grow with what slows this machine down; what does not depend on time is exact.
 
 use super::report::{Report, Round};
-use super::spec::{is_checked, Card, Traffic};
+use super::spec::{is_checked, Card};
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 
@@ -289,7 +289,7 @@ impl Judged<'_> {
             r.streams.iter().all(|s| s.corrupted == 0 && s.bytes > 0),
             format!("{:?}", r.streams),
         );
-        if r.traffic == Traffic::Both {
+        if r.traffic.both_ways().is_some() {
             let to_vm = r.streams.iter().filter(|s| s.to_vm).count();
             self.check(
                 "TCP goes in both directions".into(),
@@ -332,6 +332,7 @@ pub(super) fn wrong(results: &[TestResult]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::Traffic;
     use super::*;
     use crate::station::Stream;
 

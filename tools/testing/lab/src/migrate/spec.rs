@@ -20,6 +20,8 @@ pub enum Traffic {
     Tcp,
     /// Many TCP streams in either direction, and few datagrams to measure by.
     Both,
+    /// The same with four times as many.
+    Many,
     /// Few datagrams to measure by.
     None,
 }
@@ -27,7 +29,16 @@ pub enum Traffic {
 impl Traffic {
     /// Whether there are TCP connections.
     pub(super) fn has_streams(self) -> bool {
-        matches!(self, Self::Tcp | Self::Both)
+        matches!(self, Self::Tcp | Self::Both | Self::Many)
+    }
+
+    /// Connections in each direction, where they go in both.
+    pub(super) fn both_ways(self) -> Option<usize> {
+        match self {
+            Self::Both => Some(8),
+            Self::Many => Some(32),
+            Self::Udp | Self::Tcp | Self::None => None,
+        }
     }
 }
 

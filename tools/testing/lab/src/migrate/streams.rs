@@ -10,9 +10,6 @@ use super::spec::Traffic;
 use crate::guest::Guest;
 use crate::station::{Station, Stream, V4};
 
-/// Connections in each direction where there are many.
-const MANY: usize = 8;
-
 /// Where the VM's agent says what its connections have received.
 const SINKS: &str = "/run/tcp-sinks";
 
@@ -40,15 +37,17 @@ pub(super) struct Resumed {
 /// Starts the connections that this traffic has.
 pub(super) fn start(traffic: Traffic, station: &Station, agent: &Guest) -> Result<()> {
     station.forget_streams();
-    let script = match traffic {
-        Traffic::Udp | Traffic::None => return Ok(()),
-        Traffic::Tcp => format!("(/init tcp-stream {V4} >/dev/null 2>&1 </dev/null &)"),
-        Traffic::Both => format!(
-            "(/init tcp-streams {V4} {MANY} >/run/tcp-streams.log 2>&1 </dev/null &)
-             (/init tcp-sinks {V4} {MANY} {SINKS} >/run/tcp-sinks.log 2>&1 </dev/null &)
+    let script = if let Some(count) = traffic.both_ways() {
+        format!(
+            "(/init tcp-streams {V4} {count} >/run/tcp-streams.log 2>&1 </dev/null &)
+             (/init tcp-sinks {V4} {count} {SINKS} >/run/tcp-sinks.log 2>&1 </dev/null &)
              for i in $(seq 300); do [ -e {SINKS} ] && exit; sleep 0.1; done
              cat /run/tcp-*.log; exit 1"
-        ),
+        )
+    } else if traffic.has_streams() {
+        format!("(/init tcp-stream {V4} >/dev/null 2>&1 </dev/null &)")
+    } else {
+        return Ok(());
     };
     agent
         .sh(&script, Duration::from_secs(60))?
@@ -76,7 +75,7 @@ fn sinks(text: &str) -> Vec<Stream> {
 /// All connections, those to the VM last.
 pub(super) fn all(traffic: Traffic, station: &Station, agent: &Guest) -> Result<Vec<Stream>> {
     let mut all = station.streams();
-    if traffic == Traffic::Both {
+    if traffic.both_ways().is_some() {
         let text = agent
             .run(&["cat", SINKS], Duration::from_secs(60))?
             .ok()

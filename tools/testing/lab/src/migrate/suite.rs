@@ -103,6 +103,16 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
+        // 64 connections.
+        long(
+            "migrate/streams",
+            Expect::Moves("write"),
+            Plan {
+                guest_cpus: 2,
+                traffic: Traffic::Many,
+                ..plan
+            },
+        ),
         long(
             "migrate/rearm-smp4",
             Expect::Moves("rearm"),
