@@ -64,6 +64,17 @@ impl Event {
         }
     }
 
+    /// Whether it may cost frames by itself, without a move.
+    pub(super) fn loses(self) -> bool {
+        match self {
+            // The rings are made anew, or the card is down.
+            Self::Rings | Self::Mtu | Self::Link | Self::XdpPass => true,
+            // What they do.
+            Self::XdpDrop | Self::XdpTx => true,
+            Self::Vlan | Self::Multicast => false,
+        }
+    }
+
     /// What the VM does.
     fn script(self) -> &'static str {
         match self {

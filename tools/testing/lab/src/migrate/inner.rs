@@ -188,6 +188,8 @@ impl Inner {
         let mut argv = vec!["qemu-system-x86_64".to_owned()];
         let mut add = |args: &[&str]| argv.extend(args.iter().map(ToString::to_string));
         add(BARE);
+        // A VM that resets itself stays to be looked at: a triple fault says nothing on its console.
+        add(&["-action", "shutdown=pause"]);
         add(&[
             "-M",
             &format!(
@@ -257,9 +259,18 @@ impl Inner {
         let first = FIRST.address();
         match card {
             Card::Vf | Card::Closed => {
+                let iommufd = if image.iommufd {
+                    add(&["-object", "iommufd,id=iommufd0"]);
+                    ",iommufd=iommufd0"
+                } else {
+                    ""
+                };
                 for (i, seat) in image.seats.iter().enumerate() {
                     let host = seat.address();
-                    add(&["-device", &format!("vfio-pci,id=vf{i},host={host}")]);
+                    add(&[
+                        "-device",
+                        &format!("vfio-pci,id=vf{i},host={host}{iommufd}"),
+                    ]);
                 }
             }
             Card::Failover => add(&[

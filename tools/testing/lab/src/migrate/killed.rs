@@ -17,7 +17,7 @@ use super::inner::Inner;
 use super::pair::{Pair, Progress};
 use super::refusals::Talk;
 use super::rounds::{self, is_event};
-use super::spec::{Card, Image};
+use super::spec::{Card, Image, Plan};
 use crate::ktap::TestResult;
 use crate::lab::Lab;
 
@@ -70,7 +70,7 @@ impl std::fmt::Display for Counts {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn run(lab: &Lab, pair: &Pair, progress: &Progress) -> Result<(Vec<TestResult>, Vec<String>)> {
-    Talk::start(lab, pair)?.runs(|talk| at_every_moment(talk, progress))
+    Talk::start(lab, pair, &Plan::default())?.runs(|talk| at_every_moment(talk, progress))
 }
 
 fn at_every_moment(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
@@ -95,9 +95,7 @@ fn at_every_moment(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
                 format!("moved before the kill {when}: the VM goes on")
             }
         };
-        let well = talk.is_well()?;
-        talk.check(&format!("{moment}: {what}"), well, "");
-        if !well {
+        if !talk.check_well(&format!("{moment}: {what}"))? {
             break;
         }
     }

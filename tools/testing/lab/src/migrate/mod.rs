@@ -79,7 +79,7 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "FILE.pcapng")]
     capture: Option<PathBuf>,
     /// Do moves, events in the VM, cancellations and pauses at random; the same seed repeats them.
-    #[arg(long, value_name = "SEED", conflicts_with_all = ["rounds", "guest", "head", "traffic", "rate", "restore", "plot", "trace"])]
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["rounds", "guest", "traffic", "plot", "trace"])]
     random: Option<u64>,
     /// With --random: how many moves.
     #[arg(long, default_value_t = 20, requires = "random", value_parser = clap::value_parser!(u32).range(1..))]
@@ -106,7 +106,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         rounds: args.rounds,
         kernel: args.kernel,
         guest_cpus: args.guest_cpus,
-        rate: if args.traffic == Traffic::Udp {
+        rate: if args.traffic == Traffic::Udp && args.random.is_none() {
             args.rate
         } else {
             args.rate.min(100)
@@ -114,6 +114,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         restore: args.restore.as_deref(),
         migratable: true,
         trace: args.trace.as_deref(),
+        iommufd: false,
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
         Flavour::Stock | Flavour::StockIommufd | Flavour::Release => measured_cpus(),
@@ -179,7 +180,7 @@ fn at_random(
 ) -> Result<()> {
     let progress = Progress::new()?;
     let pair = boot(lab, plan, cpus, moves.saturating_mul(2), capture, &progress)?;
-    let results = random::run(lab, &pair, (seed, moves), &progress)?;
+    let results = random::run(lab, &pair, plan, (seed, moves), &progress)?;
     let late = pair.shut_down()?;
     drop(progress);
     if let Some(path) = json {

@@ -222,6 +222,7 @@ impl Pair {
             options: self.kernel.flavour.cmdline(),
             trace: false,
             seats: &[FIRST],
+            iommufd: false,
         })
     }
 

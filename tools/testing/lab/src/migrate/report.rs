@@ -303,7 +303,8 @@ impl Report {
             faults,
             retried: retry::all(),
             card: plan.card,
-            guest_marks: plan.card == Card::Vf && plan.guest == Drivers::Rust,
+            // QEMU gives the VF a page table of its own, of which iommufd does not say whose it is: see rust/vfio/memory.rs.
+            guest_marks: plan.card == Card::Vf && plan.guest == Drivers::Rust && !plan.iommufd,
             samples,
             lost,
         }

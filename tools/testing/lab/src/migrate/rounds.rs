@@ -32,6 +32,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let mut image = pair.image(lab, plan.card, plan.guest)?;
     image.trace = plan.trace.is_some();
     image.cpus = plan.guest_cpus;
+    image.iommufd = plan.iommufd;
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
     vm.configure().with_context(|| diagnose(first, &mut vm))?;
@@ -144,7 +145,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
 }
 
 /// How long after a reset of its VF mainline's driver does not reset it again (`ixgbevf_watchdog_update_link`), and a second.
-const RESET_GUARD: Duration = Duration::from_secs(11);
+pub(super) const RESET_GUARD: Duration = Duration::from_secs(11);
 
 /// Where frames for the VM were lost so far, as both hosts and the VM count them.
 fn drops(pair: &Pair, vm: &Inner) -> Result<Drops> {
@@ -345,7 +346,7 @@ fn queue_pairs(agent: &Guest) -> Result<u32> {
 
 /// Transmit queues of the VM that hold bytes all the time, though nobody sends that much: frames that the VF was given and that
 /// were never said to be sent. Empty where the driver does not count (BQL).
-fn stuck_queues(agent: &Guest) -> Result<Vec<String>> {
+pub(super) fn stuck_queues(agent: &Guest) -> Result<Vec<String>> {
     let script = "for q in /sys/class/net/eth0/queues/tx-*/byte_queue_limits/inflight; do
             [ -e $q ] || continue
             i=0; while [ $i -lt 500 ]; do read n <$q; [ \"$n\" = 0 ] && break; i=$((i + 1)); sleep 0.02; done

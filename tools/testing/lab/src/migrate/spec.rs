@@ -150,6 +150,8 @@ pub struct Image {
     pub trace: bool,
     /// The VM's VFs.
     pub seats: &'static [Seat],
+    /// Whether QEMU has iommufd keep the VFs' address space, and not VFIO's own container.
+    pub iommufd: bool,
 }
 
 /// What an experiment needs to know.
@@ -177,6 +179,8 @@ pub struct Plan<'a> {
     pub migratable: bool,
     /// Folder for QEMU's account of what it does when.
     pub trace: Option<&'a Path>,
+    /// See [`Image`]; for a kernel that has it.
+    pub iommufd: bool,
 }
 
 impl Default for Plan<'_> {
@@ -193,6 +197,7 @@ impl Default for Plan<'_> {
             restore: None,
             migratable: true,
             trace: None,
+            iommufd: false,
         }
     }
 }
@@ -203,5 +208,10 @@ impl Plan<'_> {
         let cannot_go_on = self.head != Head::Value && self.restore.is_none();
         let resets = cannot_go_on || self.restore.is_some_and(|way| way != "write");
         self.guest == Drivers::C && self.card == Card::Vf && resets
+    }
+
+    /// Whether a VF that stood is reset when it goes on, so that frames are lost: there or where it was.
+    pub(super) fn resets(&self) -> bool {
+        self.guest_restarts() || self.restore == Some("reset")
     }
 }

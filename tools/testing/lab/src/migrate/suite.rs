@@ -56,6 +56,11 @@ enum Trial {
 /// All of them; those that can share a pair of hosts stand side by side.
 pub fn cases() -> Vec<Case> {
     let plan = Plan::default();
+    let iommufd = Plan {
+        kernel: Flavour::StockIommufd,
+        iommufd: true,
+        ..plan
+    };
     let case = |name, expect, plan| Case {
         name,
         plan,
@@ -124,6 +129,26 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         case("migrate/refusals", Expect::AllRefusals, plan),
+        long(
+            "migrate/refusals-rearm",
+            Expect::AllRefusals,
+            Plan {
+                head: Head::Zero,
+                ..plan
+            },
+        ),
+        long(
+            "migrate/refusals-reset",
+            Expect::AllRefusals,
+            Plan {
+                guest: Drivers::C,
+                head: Head::Zero,
+                ..plan
+            },
+        ),
+        // QEMU with -object iommufd: the VF has a page table of its own, and all memory is reported.
+        long("migrate/iommufd", Expect::Moves("write"), iommufd),
+        long("migrate/refusals-iommufd", Expect::AllRefusals, iommufd),
         long("migrate/events", Expect::Trial(Trial::Events), plan),
         long("migrate/cancelled", Expect::Trial(Trial::Cancelled), plan),
         long("migrate/paused", Expect::Trial(Trial::Paused), plan),
@@ -250,7 +275,7 @@ impl Case {
     fn run(&self, lab: &Lab, pair: &Pair, progress: &Progress) -> Result<Report> {
         let start = Instant::now();
         let (results, faults) = match self.expect {
-            Expect::AllRefusals => refusals::run(lab, pair, progress)?,
+            Expect::AllRefusals => refusals::run(lab, pair, &self.plan, progress)?,
             Expect::Killed => killed::run(lab, pair, progress)?,
             Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
             Expect::Trial(Trial::Events) => trials::events(lab, pair, progress)?,
@@ -308,7 +333,11 @@ pub fn chosen(pattern: Option<&str>, kernels: &[Flavour]) -> Vec<Case> {
     let mut cases = cases();
     let asked = kernels.iter().copied().find(|k| *k != Flavour::Debug);
     match asked {
-        Some(kernel) => cases.iter_mut().for_each(|c| c.plan.kernel = kernel),
+        Some(kernel) => {
+            // Debian's own has no iommufd.
+            cases.retain(|c| !c.plan.iommufd || kernel != Flavour::Stock);
+            cases.iter_mut().for_each(|c| c.plan.kernel = kernel);
+        }
         None if !kernels.is_empty() => return vec![],
         None => {}
     }
@@ -391,7 +420,11 @@ mod tests {
             cases().len()
         );
         let stock = chosen(Some("stock"), &[Flavour::Stock]);
-        assert!(stock.iter().all(|c| c.kernel() == Flavour::Stock));
+        assert!(stock
+            .iter()
+            .all(|c| c.kernel() == Flavour::Stock && !c.plan.iommufd));
+        let iommufd = chosen(Some("migrate/iommufd"), &[]);
+        assert!(iommufd.iter().all(|c| c.kernel() == Flavour::StockIommufd));
         assert!(chosen(Some("migration"), &[]).is_empty());
         assert!(chosen(None, &[Flavour::Debug]).is_empty());
     }

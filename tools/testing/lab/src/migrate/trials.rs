@@ -13,8 +13,8 @@ use super::host::PORT;
 use super::inner::Inner;
 use super::pair::{Pair, Progress};
 use super::refusals::Talk;
-use super::rounds::{self, boot_id};
-use super::spec::{Card, Image, Plan, Seat, Traffic, FIRST};
+use super::rounds::{self, boot_id, is_event};
+use super::spec::{Card, Image, Plan, Preparation, Seat, Traffic, FIRST};
 use super::troubles::FIT;
 use crate::ktap::TestResult;
 use crate::lab::{Drivers, Lab};
@@ -22,16 +22,19 @@ use crate::lab::{Drivers, Lab};
 /// What a suite of checks gives: the results, and what the kernels reported.
 type Judged = Result<(Vec<TestResult>, Vec<String>)>;
 
-/// Starts a VM with two CPUs, TCP, and the programs for events.
-pub(super) fn start<'a>(lab: &Lab, pair: &'a Pair) -> Result<Talk<'a>> {
-    pair.prepare(&FIT)?;
-    let mut image = pair.image(lab, Card::Vf, Drivers::Rust)?;
+/// Starts a VM with two CPUs, TCP, and the programs for events, for the rest as planned.
+pub(super) fn start<'a>(lab: &Lab, pair: &'a Pair, plan: &Plan<'_>) -> Result<Talk<'a>> {
+    pair.prepare(&Preparation {
+        restore: plan.restore,
+        ..FIT
+    })?;
+    let mut image = pair.image(lab, Card::Vf, plan.guest)?;
     image.cpus = 2;
     events::equip(lab, pair, &mut image)?;
     let plan = Plan {
         traffic: Traffic::Both,
         guest_cpus: 2,
-        ..Plan::default()
+        ..*plan
     };
     Talk::start_as(pair, image, &plan)
 }
@@ -41,7 +44,7 @@ pub(super) fn start<'a>(lab: &Lab, pair: &'a Pair) -> Result<Talk<'a>> {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn events(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
-    start(lab, pair)?.runs(|talk| all_events(talk, progress))
+    start(lab, pair, &Plan::default())?.runs(|talk| all_events(talk, progress))
 }
 
 fn all_events(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
@@ -57,6 +60,7 @@ fn all_events(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
 
 /// Moves the VM while it does these. Gives whether it is well.
 pub(super) fn with_events(talk: &mut Talk<'_>, during: &[Event]) -> Result<bool> {
+    let since = talk.moment()?;
     events::start(&talk.vm.agent, during)?;
     let names: Vec<&str> = during.iter().map(|e| e.name()).collect();
     let names = names.join(", ");
@@ -78,13 +82,25 @@ pub(super) fn with_events(talk: &mut Talk<'_>, during: &[Event]) -> Result<bool>
             &format!("{well} times, failed {failed} times\n{log}"),
         );
     }
-    let well = talk.is_well()?;
-    talk.check(&format!("after {names} the VM is well"), well, "");
-    Ok(well)
+    let after = format!("after {names} the VM is well");
+    if during.iter().any(|e| e.loses()) {
+        talk.check_well(&after)
+    } else {
+        talk.check_lossless(&after, since)
+    }
 }
 
-/// Begins a move and cancels it after this time. Gives whether it had moved before.
-pub(super) fn cancel(talk: &mut Talk<'_>, after: Duration) -> Result<bool> {
+/// What came of a move that was to be cancelled.
+pub(super) struct Cancelled {
+    /// It was over before.
+    pub(super) moved: bool,
+    /// The VM is well, and lost nothing unless it stood.
+    pub(super) well: bool,
+}
+
+/// Begins a move and cancels it after this time. Checks the VM afterwards.
+pub(super) fn cancel(talk: &mut Talk<'_>, what: &str, after: Duration) -> Result<Cancelled> {
+    let since = talk.moment()?;
     let mut target = Inner::start(talk.to, Card::Vf, &talk.image, true)?;
     if let Some(why) = rounds::begin_move(talk.to, &mut talk.vm, &mut target, (PORT, PORT))? {
         bail!("the move was refused: {why}");
@@ -94,11 +110,21 @@ pub(super) fn cancel(talk: &mut Talk<'_>, after: Duration) -> Result<bool> {
     match rounds::end_move(&mut talk.vm)? {
         Ok(()) => {
             talk.has_moved(target);
-            Ok(true)
+            let name = format!("{what}, too late: the VM goes on");
+            let well = talk.check_lossless(&name, since)?;
+            Ok(Cancelled { moved: true, well })
         }
         Err(_) => {
             target.quit();
-            Ok(false)
+            let stood = talk.vm.qmp.events.iter().any(|e| is_event(e, "STOP"));
+            let name = format!("{what}: the VM goes on");
+            // Nobody serves a VM that stands.
+            let well = if stood {
+                talk.check_well(&name)?
+            } else {
+                talk.check_lossless(&name, since)?
+            };
+            Ok(Cancelled { moved: false, well })
         }
     }
 }
@@ -108,25 +134,23 @@ pub(super) fn cancel(talk: &mut Talk<'_>, after: Duration) -> Result<bool> {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn cancelled(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
-    start(lab, pair)?.runs(|talk| cancel_often(talk, progress))
+    start(lab, pair, &Plan::default())?.runs(|talk| cancel_often(talk, progress))
 }
 
 fn cancel_often(talk: &mut Talk<'_>, progress: &Progress) -> Result<()> {
-    const MOMENTS: u32 = 8;
+    const MOMENTS: u32 = 12;
     /// Of them, before the end of the move.
-    const REAL: u32 = 5;
+    const REAL: u32 = 10;
     let took = talk.moves("the VM moves")?;
     let mut real = 0;
     for n in 0..MOMENTS {
-        let after = took * n / MOMENTS;
+        // How long a move takes differs by a fifth, and its end is to come only once or twice.
+        let after = took * n / (MOMENTS + 1);
         let what = format!("cancelled after {} ms", after.as_millis());
         progress.say(&what);
-        let moved = cancel(talk, after)?;
-        real += u32::from(!moved);
-        let well = talk.is_well()?;
-        let end = if moved { ", too late" } else { "" };
-        talk.check(&format!("{what}{end}: the VM goes on"), well, "");
-        if !well {
+        let end = cancel(talk, &what, after)?;
+        real += u32::from(!end.moved);
+        if !end.well {
             break;
         }
     }
@@ -151,8 +175,7 @@ pub(super) fn move_paused(talk: &mut Talk<'_>) -> Result<()> {
         moved.is_ok() && stands,
         &format!("{status} {}", moved.err().unwrap_or_default()),
     );
-    let well = talk.is_well()?;
-    talk.check("it goes on when it is told to", well, "");
+    talk.check_well("it goes on when it is told to")?;
     Ok(())
 }
 
@@ -161,7 +184,7 @@ pub(super) fn move_paused(talk: &mut Talk<'_>) -> Result<()> {
 /// # Errors
 /// If a step fails that is no part of a move.
 pub fn paused(lab: &Lab, pair: &Pair, progress: &Progress) -> Judged {
-    start(lab, pair)?.runs(|talk| {
+    start(lab, pair, &Plan::default())?.runs(|talk| {
         for _ in 0..2 {
             progress.say("moving a VM that stands");
             move_paused(talk)?;
@@ -194,7 +217,7 @@ fn reboot(talk: &mut Talk<'_>) -> Result<()> {
     drop(command);
     talk.vm
         .qmp
-        .wait(|e| rounds::is_event(e, "RESET"), Duration::from_secs(60))
+        .wait(|e| is_event(e, "RESET"), Duration::from_secs(60))
         .context("waiting for the VM to start again")?;
     thread::sleep(BOOTS);
     rounds::let_go(&mut talk.vm)?;
@@ -220,8 +243,7 @@ fn reboot(talk: &mut Talk<'_>) -> Result<()> {
     };
     talk.boot_id = id;
     talk.started_again()?;
-    let well = talk.is_well()?;
-    talk.check("it boots where it arrived, and is well", well, "");
+    talk.check_well("it boots where it arrived, and is well")?;
     Ok(())
 }
 
