@@ -4,7 +4,8 @@
 //! While the VF runs, a cooperating guest marks every page that it takes a received frame from, so that the hypervisor
 //! sees it as written by a CPU; nothing is reported here, and nothing needs to be, since no report is final while the
 //! device runs. Once it stands, what is left is reported: the rings themselves, and the posted buffers that may have been
-//! filled and not taken. If anything about this is not known for certain, every logged page is reported.
+//! filled and not taken. If anything about this is not known for certain, every logged page is reported. Each page once,
+//! as the uAPI has it: whoever moves a VM that stands reads again and again until little is left.
 //!
 //! A guest may begin to mark only after logging has begun. What it took before that, nobody marked: all memory is owed,
 //! and reported once it marks, while the VF runs, so that it need not be sent while the VM stands. The same if it had to begin
@@ -37,20 +38,28 @@ enum Written {
     Spans(KVVec<PageSpan>),
 }
 
+/// A VF that stands.
+struct Stand {
+    /// What was found when it stood still.
+    written: Written,
+    /// Logged memory that was not read since.
+    unread: KVec<PageSpan>,
+}
+
 /// The log of one device.
 pub(crate) struct Dirty {
     /// Logged ranges, first and last address; `None`: logging is off.
     ranges: Option<KVec<(u64, u64)>>,
-    /// What was found when the VF stood still, until it runs again.
-    written: Option<Written>,
+    /// What is known since the VF stood still, until it runs again.
+    stand: Option<Stand>,
     /// Logged memory that may have been written before the guest marked, and was not reported since.
     owed: KVec<PageSpan>,
     /// By which request the guest marked at the last look, 0 if it did not.
     marks: u32,
 }
 
-/// Pieces of [`Dirty::owed`] at most: reads in any order must not make it long. Whoever syncs reads range by range.
-const OWED_PIECES: usize = 1024;
+/// Pieces of what is owed or unread at most: reads in any order must not make it long. Whoever syncs reads range by range.
+const PIECES: usize = 1024;
 
 /// Entries of a shadow array that are read at a time.
 const CHUNK: usize = 512;
@@ -59,7 +68,7 @@ impl Dirty {
     pub(crate) const fn new() -> Self {
         Self {
             ranges: None,
-            written: None,
+            stand: None,
             owed: KVec::new(),
             marks: 0,
         }
@@ -67,17 +76,27 @@ impl Dirty {
 
     /// The VF runs, or was reset: what was found no longer holds.
     pub(crate) fn moved_on(&mut self) {
-        self.written = None;
+        self.stand = None;
     }
 
-    pub(crate) fn start(&mut self, vf: &Vf, ranges: Ranges<'_>, page_size: u64) -> Result<u64> {
+    pub(crate) fn start(
+        &mut self,
+        vf: &Vf,
+        stopped: bool,
+        ranges: Ranges<'_>,
+        page_size: u64,
+    ) -> Result<u64> {
         if self.ranges.is_some() || !page_size.is_power_of_two() {
             return Err(EINVAL);
         }
         let ranges = ranges.to_vec()?;
         let all = all_of(&ranges)?;
         self.ranges = Some(ranges);
-        self.written = None;
+        // One that stands already writes nothing before it runs.
+        self.stand = stopped.then(|| Stand {
+            written: Written::Spans(KVVec::new()),
+            unread: KVec::new(),
+        });
         vf.start_marking();
         self.marks = vf.marks();
         self.owed = if self.marks != 0 { KVec::new() } else { all };
@@ -89,7 +108,7 @@ impl Dirty {
         if self.ranges.take().is_some() {
             vf.stop_marking();
         }
-        self.written = None;
+        self.stand = None;
         self.owed = KVec::new();
         self.marks = 0;
     }
@@ -110,28 +129,6 @@ impl Dirty {
         Ok(marks != 0)
     }
 
-    /// Reports what is owed of `first..=last`.
-    fn report_owed(&self, first: u64, last: u64, dirty: &mut Bitmap<'_>) {
-        for span in self.owed.iter().filter_map(|span| span.clip(first, last)) {
-            dirty.set(span.first, span.last);
-        }
-    }
-
-    /// What is owed beside `first..=last`.
-    fn owed_but(&self, first: u64, last: u64) -> Result<KVec<PageSpan>> {
-        let mut rest = KVec::new();
-        for span in self.owed.iter() {
-            let (before, behind) = span.without(first, last);
-            for part in [before, behind].into_iter().flatten() {
-                if rest.len() >= OWED_PIECES {
-                    return Err(E2BIG);
-                }
-                rest.push(part, GFP_KERNEL)?;
-            }
-        }
-        Ok(rest)
-    }
-
     /// Reports what was written in `first..=last`.
     pub(crate) fn read(
         &mut self,
@@ -149,47 +146,62 @@ impl Dirty {
             return Err(EINVAL);
         }
         // Of a VF that stands it is known after the first read, and each look takes the PF's lock.
-        let marks = match (stopped, &self.written) {
+        let marks = match (stopped, &self.stand) {
             (true, Some(_)) => true,
             _ => self.look(device.driver().vf()?)?,
         };
         if !stopped {
             if !self.owed.is_empty() && marks {
-                self.report_owed(first, last, dirty);
+                set(&self.owed, first, last, dirty);
                 // What is not forgotten is reported again, which costs time and no data.
-                if let Ok(rest) = self.owed_but(first, last) {
+                if let Ok(rest) = all_but(&self.owed, first, last) {
                     self.owed = rest;
                 }
             }
             return Ok(());
         }
-        self.report_owed(first, last, dirty);
-        let written = match &mut self.written {
-            Some(written) => &*written,
-            none => none.insert(collect(device)?),
+        let stand = match &mut self.stand {
+            Some(stand) => stand,
+            none => none.insert(Stand {
+                written: collect(device)?,
+                unread: all_of(self.ranges.as_ref().ok_or(EINVAL)?)?,
+            }),
         };
-        for (a, b) in self.ranges.iter().flatten() {
-            let range = PageSpan {
-                first: *a,
-                last: *b,
-            };
-            let Some(range) = range.clip(first, last) else {
-                continue;
-            };
-            match written {
-                Written::All => dirty.set(range.first, range.last),
-                Written::Spans(spans) => {
-                    for span in spans
-                        .iter()
-                        .filter_map(|span| span.clip(range.first, range.last))
-                    {
-                        dirty.set(span.first, span.last);
-                    }
-                }
+        for piece in stand.unread.iter().filter_map(|p| p.clip(first, last)) {
+            // It stays owed for when the VF runs again.
+            set(&self.owed, piece.first, piece.last, dirty);
+            match &stand.written {
+                Written::All => dirty.set(piece.first, piece.last),
+                Written::Spans(spans) => set(spans, piece.first, piece.last, dirty),
             }
+        }
+        if let Ok(rest) = all_but(&stand.unread, first, last) {
+            stand.unread = rest;
         }
         Ok(())
     }
+}
+
+/// Reports what of these lies in `first..=last`.
+fn set(spans: &[PageSpan], first: u64, last: u64, dirty: &mut Bitmap<'_>) {
+    for span in spans.iter().filter_map(|span| span.clip(first, last)) {
+        dirty.set(span.first, span.last);
+    }
+}
+
+/// What of these lies beside `first..=last`.
+fn all_but(spans: &[PageSpan], first: u64, last: u64) -> Result<KVec<PageSpan>> {
+    let mut rest = KVec::new();
+    for span in spans {
+        let (before, behind) = span.without(first, last);
+        for part in [before, behind].into_iter().flatten() {
+            if rest.len() >= PIECES {
+                return Err(E2BIG);
+            }
+            rest.push(part, GFP_KERNEL)?;
+        }
+    }
+    Ok(rest)
 }
 
 /// All of these ranges.

@@ -120,9 +120,10 @@ impl vfio::Driver for IxgbeVf {
         ranges: log::Ranges<'_>,
         page_size: u64,
     ) -> Result<u64> {
+        let stopped = session.suspended();
         session
             .dirty
-            .start(device.driver().vf()?, ranges, page_size)
+            .start(device.driver().vf()?, stopped, ranges, page_size)
     }
 
     fn log_stop(&self, session: &mut Session) {

@@ -404,6 +404,69 @@ TEST_F(mig_log, not_marking)
 	EXPECT_EQ(PAGES, dirty);
 }
 
+/* Each page is reported once: who moves a VM that stands reads until little is left. */
+TEST_F(mig_log, reported_once)
+{
+	int i;
+
+	ASSERT_EQ(0, start(self));
+	settle(self);
+	copy_all(self);
+	ASSERT_EQ(0, traffic(self, 20, false));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	/* A page from the middle, then the rest, then nothing more. */
+	ASSERT_EQ(0, vfio_log_report(self->device, self->region.iova + 3 * IXGBEVF_PAGE_SIZE,
+				     IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE, self->log));
+	memcpy(self->copy + 3 * IXGBEVF_PAGE_SIZE,
+	       self->region.vaddr + 3 * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
+	memset(self->log, 0, sizeof(self->log));
+	ASSERT_EQ(0, pass(self));
+	EXPECT_NE(0, self->reported);
+	if (variant->plain) {
+		EXPECT_EQ(PAGES - 1, self->reported);
+	}
+	EXPECT_EQ(0, missed(self));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pass(self));
+		EXPECT_EQ(0, self->reported);
+	}
+
+	/* It runs again, and what it writes then is reported when it stands the next time. */
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_RUNNING, NULL));
+	settle(self);
+	ASSERT_EQ(0, traffic(self, 50, true));
+	ASSERT_EQ(0, pass(self));
+	ASSERT_EQ(0, traffic(self, 20, false));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	ASSERT_EQ(0, pass(self));
+	EXPECT_NE(0, self->reported);
+	EXPECT_EQ(0, missed(self));
+}
+
+/* A device that stands when logging begins has written nothing, until it runs. */
+TEST_F(mig_log, starts_while_it_stands)
+{
+	u64 page_size = IXGBEVF_PAGE_SIZE;
+
+	ASSERT_EQ(0, traffic(self, 20, false));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	copy_all(self);
+	ASSERT_EQ(0, vfio_log_start(self->device, self->region.iova, self->region.size,
+				    &page_size));
+	ASSERT_EQ(0, pass(self));
+	EXPECT_EQ(0, self->reported);
+	EXPECT_EQ(0, missed(self));
+
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_RUNNING, NULL));
+	ASSERT_EQ(0, traffic(self, 50, true));
+	settle(self);
+	ASSERT_EQ(0, pass(self));
+	ASSERT_EQ(0, traffic(self, 20, false));
+	ASSERT_EQ(0, vfio_mig_set_state(self->device, VFIO_DEVICE_STATE_STOP, NULL));
+	ASSERT_EQ(0, pass(self));
+	EXPECT_EQ(0, missed(self));
+}
+
 /*
  * The wrong order, on purpose: the log is read, then frames come in, then the device
  * stops. The checker must see what was missed, or it would see nothing ever.
