@@ -108,7 +108,8 @@ struct ixgbe_vfmig_report {
  * ixgbe_vfmig_get - look up a VF
  * @vf: the VF
  *
- * The VF's PF must be bound to ixgbe_rust.ko. The result stays valid until ixgbe_vfmig_put(). Once the VF has
+ * The VF's PF must be bound to ixgbe_rust.ko. Context: a callback in which the driver core holds @vf's device
+ * lock, which keeps the PF bound. The result stays valid until ixgbe_vfmig_put(). Once the VF has
  * been removed, every call fails with -ENODEV.
  *
  * Return: the VF, or ERR_PTR: -ENODEV if the PF has another driver, -EOPNOTSUPP if devlink says that the VF is not

@@ -7,6 +7,7 @@ use crate::{
 };
 use core::ptr::NonNull;
 use kernel::{
+    device::Core,
     error::{
         from_err_ptr,
         to_result, //
@@ -24,7 +25,7 @@ pub struct Vf(NonNull<raw::ixgbe_vfmig>);
 
 // SAFETY: The PF driver serialises calls by itself.
 unsafe impl Send for Vf {}
-// SAFETY: As above.
+// SAFETY: The PF driver takes calls for one VF from several threads, and serialises them.
 unsafe impl Sync for Vf {}
 
 /// A length or an errno.
@@ -34,15 +35,16 @@ fn length(result: c_int) -> Result<usize> {
 }
 
 impl Vf {
-    /// Looks up the VF `pdev` at its PF driver.
+    /// Looks up the VF `pdev` at its PF driver, while it is bound or unbound: the PF stays bound for
+    /// that time.
     ///
     /// # Errors
     ///
     /// `ENODEV` if the PF has another driver, `EOPNOTSUPP` if the VF is not migratable.
-    pub fn get(pdev: &kernel::pci::Device) -> Result<Self> {
+    pub fn get(pdev: &kernel::pci::Device<Core<'_>>) -> Result<Self> {
         // CAST: `Device` is a transparent wrapper of `pci_dev`.
         let pdev = core::ptr::from_ref(pdev).cast_mut().cast();
-        // SAFETY: `pdev` is a valid device.
+        // SAFETY: A valid device, which a callback of its driver has locked.
         let vf = from_err_ptr(unsafe { raw::ixgbe_vfmig_get(pdev) })?;
         // INVARIANT: As the invariant says.
         Ok(Self(NonNull::new(vf).ok_or(ENODEV)?))

@@ -66,7 +66,7 @@ pub trait Provider: Send + Sync + 'static {
 ///
 /// # Safety
 ///
-/// `vf` is a valid VF to which a driver is bound or being bound. `owner` is the module of the PF driver, whose devices
+/// `vf` is a valid device that the driver core has locked to bind or unbind a driver. `owner` is the module of the PF driver, whose devices
 /// have a `KBox<P::Pf>` as private data until they are unbound, and which removes its VFs before that.
 #[doc(hidden)]
 pub unsafe fn get<P: Provider>(

@@ -10,7 +10,10 @@ use crate::{
         State, //
     },
     pci::IdTable,
-    stream::Fd,
+    stream::{
+        Alive,
+        Fd, //
+    },
     Table, //
 };
 use core::{
@@ -23,11 +26,13 @@ use core::{
 };
 use kernel::{
     bindings,
+    device::Core,
     error::{
         from_result,
         to_result, //
     },
     prelude::*,
+    sync::Arc,
     types::Opaque,
     ModuleMetadata, //
 };
@@ -50,7 +55,7 @@ pub trait Driver: Sized + Send + Sync + 'static {
     const ID_TABLE: IdTable;
 
     /// Makes the state of a device that is being bound.
-    fn new(pdev: &kernel::pci::Device) -> Result<Self>;
+    fn new(pdev: &kernel::pci::Device<Core<'_>>) -> Result<Self>;
 
     /// Makes an empty session.
     fn session() -> Self::Session;
@@ -108,6 +113,7 @@ struct Inner<T: Driver> {
     machine: Machine<T::Session>,
     #[pin]
     memory: Memory,
+    alive: Arc<Alive>,
 }
 
 /// A VFIO device of driver `T`.
@@ -125,7 +131,7 @@ pub struct Device<T: Driver> {
 // SAFETY: The C device is made to be used from several threads, and `Inner` holds only `Send` and `Sync` parts or parts
 // behind locks.
 unsafe impl<T: Driver> Send for Device<T> {}
-// SAFETY: As above.
+// SAFETY: The same, and C locks what it shares.
 unsafe impl<T: Driver> Sync for Device<T> {}
 
 impl<T: Driver> Device<T> {
@@ -176,7 +182,7 @@ impl<T: Driver> Device<T> {
         })?;
         let core: *mut raw::vfio_pci_core_device = vdev.cast();
 
-        // SAFETY: As above; VFIO core looks for the C device in the private data.
+        // SAFETY: `pdev` is valid; VFIO core looks for the C device in the private data.
         unsafe { bindings::dev_set_drvdata(&raw mut (*pdev).dev, core.cast()) };
         // SAFETY: `core` was initialised by `init_callback`.
         to_result(unsafe { raw::vfio_pci_core_register_device(core) }).inspect_err(|_| {
@@ -241,6 +247,10 @@ impl<T: Driver> Device<T> {
         &self.inner().get_ref().memory
     }
 
+    pub(crate) fn alive(&self) -> &Arc<Alive> {
+        &self.inner().get_ref().alive
+    }
+
     pub(crate) fn vdev(&self) -> *mut raw::vfio_device {
         self.core.get().cast()
     }
@@ -255,7 +265,7 @@ impl<T: Driver> Device<T> {
         from_result(|| {
             // SAFETY: `_vfio_alloc_device` passes zeroed memory of the size of `Self`, with the fields of VFIO core set.
             to_result(unsafe { raw::vfio_pci_core_init_dev(vdev) })?;
-            // SAFETY: As above.
+            // SAFETY: The C device, which is first in that memory, is initialised now.
             let made = unsafe { Self::init_inner(vdev.cast()) };
             made.inspect_err(|_| {
                 // SAFETY: `vfio_pci_core_init_dev` succeeded, and no one else will release the device.
@@ -276,15 +286,19 @@ impl<T: Driver> Device<T> {
                 (*this).inner.get().cast::<Inner<T>>(),
             )
         };
-        // SAFETY: `vfio_pci_core_init_dev` has set the PCI device, which is being bound and so is valid.
-        let pdev: &kernel::pci::Device = unsafe { &*(*(*this).core.get()).pdev.cast() };
+        // SAFETY: `vfio_pci_core_init_dev` has set the PCI device. `register` has C make this call in
+        // the probe callback, which the driver core makes with the device locked.
+        let pdev: &kernel::pci::Device<Core<'_>> = unsafe { &*(*(*this).core.get()).pdev.cast() };
         let driver = T::new(pdev)?;
         let migratable = driver.migratable();
+        // SAFETY: `release_callback` ends it before the device goes.
+        let alive = unsafe { Alive::new(vdev) }?;
         let init = try_pin_init!(Inner::<T> {
             driver,
             machine <- Machine::new(T::session()),
             // SAFETY: `vdev` outlives `inner`, which is in the same allocation.
             memory <- unsafe { Memory::new(vdev) },
+            alive,
         }? Error);
         // SAFETY: `inner` is valid for writes, stays where it is, and is dropped only by `release_callback`.
         unsafe { pin_init::raw_try_init(inner, init) }?;
@@ -306,6 +320,7 @@ impl<T: Driver> Device<T> {
         // SAFETY: The last reference is gone; `init_callback` had succeeded.
         unsafe {
             let this: *mut Self = vdev.cast();
+            (*this).alive().end();
             ptr::drop_in_place((*this).inner.get().cast::<Inner<T>>());
             raw::vfio_pci_core_release_dev(vdev);
         }
@@ -325,7 +340,7 @@ impl<T: Driver> Device<T> {
                     this.driver().open(session);
                 },
             );
-            // SAFETY: As above, after a successful enable.
+            // SAFETY: The C device is valid, and was just enabled.
             unsafe { raw::vfio_pci_core_finish_enable(this.core.get()) };
             Ok(0)
         })

@@ -31,7 +31,7 @@ impl Ranges<'_> {
         let mut node =
             unsafe { bindings::interval_tree_iter_first(self.root.cast(), 0, c_ulong::MAX) };
         while !node.is_null() {
-            // SAFETY: As above; the node is in the tree.
+            // SAFETY: The node is in the tree, which nobody changes during the callback.
             unsafe {
                 list.push(((*node).start as u64, (*node).last as u64), GFP_KERNEL)?;
                 node = bindings::interval_tree_iter_next(node, 0, c_ulong::MAX);
@@ -42,18 +42,26 @@ impl Ranges<'_> {
 }
 
 /// User space's bitmap of dirty pages.
+///
+/// # Invariants
+///
+/// `bitmap` is valid, and covers `first..=last`.
 pub struct Bitmap<'a> {
     bitmap: *mut raw::iova_bitmap,
+    first: u64,
+    last: u64,
     _lifetime: PhantomData<&'a mut ()>,
 }
 
 impl Bitmap<'_> {
-    /// Marks every page that `first..=last` touches.
+    /// Marks every page that `first..=last` touches, as far as it was asked for.
     pub fn set(&mut self, first: u64, last: u64) {
-        let Some(length) = last.checked_sub(first).and_then(|n| n.checked_add(1)) else {
+        let (first, last) = (first.max(self.first), last.min(self.last));
+        // All addresses would be one more than there are numbers; what is asked for has a length.
+        let Some(length) = last.checked_sub(first).map(|n| n.saturating_add(1)) else {
             return;
         };
-        // SAFETY: VFIO core passes a valid bitmap; `iova_bitmap_set` clips to what it covers.
+        // SAFETY: By the type invariant.
         #[cfg(CONFIG_IOMMUFD_DRIVER)]
         unsafe {
             raw::iova_bitmap_set(self.bitmap, first as c_ulong, length as usize)
@@ -95,7 +103,7 @@ impl<T: Driver> Ops<T> {
                 |session| device.driver().reset(session),
                 |_, session| T::log_start(device, session, ranges, wanted),
             )?;
-            // SAFETY: As above.
+            // SAFETY: VFIO core passes a valid pointer.
             unsafe { *page_size = granted };
             Ok(0)
         })
@@ -120,17 +128,19 @@ impl<T: Driver> Ops<T> {
     ) -> c_int {
         // SAFETY: VFIO core passes a device of ours.
         let device = unsafe { Device::<T>::from_vdev(vdev) };
-        let mut dirty = Bitmap {
-            bitmap,
-            _lifetime: PhantomData,
-        };
-
         from_result(|| {
             let first = iova as u64;
             let last = (length as u64)
                 .checked_sub(1)
                 .and_then(|n| first.checked_add(n))
                 .ok_or(EINVAL)?;
+            // INVARIANT: VFIO core has made the bitmap for this range.
+            let mut dirty = Bitmap {
+                bitmap,
+                first,
+                last,
+                _lifetime: PhantomData,
+            };
             device.machine().with(
                 |session| device.driver().reset(session),
                 |_, session| T::log_read(device, session, first, last, &mut dirty),

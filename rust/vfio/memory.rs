@@ -35,7 +35,7 @@ pub struct Memory {
 
 // SAFETY: `vdev` is only passed to `vfio_dma_rw`, which may be called from any thread.
 unsafe impl Send for Memory {}
-// SAFETY: As above; the rest is behind a lock.
+// SAFETY: `vdev` is only passed to `vfio_dma_rw`; the rest is behind a lock.
 unsafe impl Sync for Memory {}
 
 impl Memory {

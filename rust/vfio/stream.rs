@@ -20,11 +20,13 @@ use kernel::{
     },
     module::this_module,
     new_mutex,
+    new_spinlock,
     prelude::*,
     sync::{
         Arc,
         ArcBorrow,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     },
     types::ForeignOwnable,
     uaccess::{
@@ -96,14 +98,48 @@ pub struct Stream {
     #[pin]
     inner: Mutex<Inner>,
     limit: usize,
-    /// Valid until the stream is closed, which happens before the device goes.
-    vdev: *mut raw::vfio_device,
+    alive: Arc<Alive>,
 }
 
-// SAFETY: `vdev` is only looked at under the lock of a stream that is not closed; the rest is `Send`.
-unsafe impl Send for Stream {}
-// SAFETY: As above; what changes is behind a lock.
-unsafe impl Sync for Stream {}
+/// A VFIO device, for its streams, which may outlive it.
+///
+/// # Invariants
+///
+/// The pointer is null, or the device is valid as long as the lock is held.
+#[pin_data]
+pub(crate) struct Alive {
+    #[pin]
+    vdev: SpinLock<Pointer>,
+}
+
+struct Pointer(*mut raw::vfio_device);
+
+// SAFETY: A VFIO device does not belong to a thread.
+unsafe impl Send for Pointer {}
+
+impl Alive {
+    /// # Safety
+    ///
+    /// `vdev` is valid until [`Alive::end`] has returned.
+    pub(crate) unsafe fn new(vdev: *mut raw::vfio_device) -> Result<Arc<Self>> {
+        let init = pin_init!(Self {
+            vdev <- new_spinlock!(Pointer(vdev)),
+        });
+        Arc::pin_init(init, GFP_KERNEL)
+    }
+
+    /// The device goes.
+    pub(crate) fn end(&self) {
+        *self.vdev.lock() = Pointer(core::ptr::null_mut());
+    }
+
+    /// Whether user space has asked for `VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2`.
+    fn precopy_v2(&self) -> bool {
+        let vdev = self.vdev.lock();
+        // SAFETY: By the type invariant; the lock is held.
+        !vdev.0.is_null() && unsafe { raw::vfio_rs_precopy_v2(vdev.0) }
+    }
+}
 
 /// A new open file of a stream, on its way to user space.
 pub struct Fd(NonNull<bindings::file>);
@@ -139,7 +175,7 @@ impl Stream {
                 user <- new_mutex!(on_the_way),
                 inner <- new_mutex!(Inner { data, position: 0, phase, initial: 0, inspect, renew }),
                 limit,
-                vdev: device.vdev(),
+                alive: device.alive().clone(),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
@@ -246,7 +282,7 @@ impl Stream {
             // asks there first.
             if inner.phase == Phase::PreCopy
                 && inner.position >= inner.data.len()
-                && !self.precopy_v2()
+                && !self.alive.precopy_v2()
             {
                 inner.renew(self.limit)?;
             }
@@ -297,14 +333,6 @@ impl Stream {
         Ok(length)
     }
 
-    /// Whether user space has asked for `VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2`. The caller holds
-    /// the lock of a stream that is not closed.
-    fn precopy_v2(&self) -> bool {
-        // SAFETY: The stream is not closed and cannot be while the lock is held, so `vdev` is
-        // valid.
-        unsafe { raw::vfio_rs_precopy_v2(self.vdev) }
-    }
-
     /// `VFIO_MIG_GET_PRECOPY_INFO`
     fn precopy_info(&self, cmd: u32, arg: c_ulong) -> Result {
         if cmd != PRECOPY_INFO {
@@ -321,7 +349,7 @@ impl Stream {
             let new = inner.position >= inner.data.len() && inner.renew(self.limit)?;
             // Without version 2 initial bytes only become fewer, and what comes later is a change
             // of them.
-            if self.precopy_v2() {
+            if self.alive.precopy_v2() {
                 info.flags = if new { PRECOPY_REINIT } else { 0 };
                 if new {
                     inner.initial = inner.data.len();

@@ -13,6 +13,7 @@ mod session;
 
 use ixgbe_migration::client::Vf;
 use kernel::{
+    device::Core,
     prelude::*,
     sync::Arc, //
 };
@@ -53,7 +54,7 @@ impl vfio::Driver for IxgbeVf {
     const NAME: &'static CStr = c"ixgbe-vfio-pci";
     const ID_TABLE: vfio::pci::IdTable = &ID_TABLE;
 
-    fn new(pdev: &kernel::pci::Device) -> Result<Self> {
+    fn new(pdev: &kernel::pci::Device<Core<'_>>) -> Result<Self> {
         let vf = match Vf::get(pdev) {
             Ok(vf) => Some(Arc::new(vf, GFP_KERNEL)?),
             Err(e) if e == EOPNOTSUPP => {
