@@ -13,19 +13,22 @@
 mod table;
 
 use self::table::Tables;
-use crate::net::{
-    self,
-    Device,
-    Driver,
-    MacAddr, //
+use crate::{
+    net::{
+        Device,
+        Driver,
+        MacAddr,
+        Owned,
+        Unregistered, //
+    },
+    sync::{
+        Gate,
+        Pass, //
+    }, //
 };
 use core::{
     marker::PhantomPinned,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicBool,
-        Ordering, //
-    }, //
+    ptr::NonNull, //
 };
 use kernel::{
     error::to_result,
@@ -33,7 +36,15 @@ use kernel::{
     new_mutex,
     prelude::*,
     str::CString,
-    sync::Mutex,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        Arc,
+        Mutex, //
+    },
     types::Opaque, //
 };
 use nic_bindings as raw;
@@ -165,22 +176,13 @@ impl Info {
     /// Adds a version that runs.
     pub fn running(&mut self, name: &'static CStr, value: fmt::Arguments<'_>) -> Result {
         let value = CString::try_from_fmt(value)?;
-        // SAFETY: As above.
+        // SAFETY: The request is valid during the callback, and C copies the strings.
         to_result(unsafe {
             raw::devlink_info_version_running_put(
                 self.0.as_ptr(),
                 name.as_char_ptr().cast(),
                 value.as_char_ptr().cast(),
             )
-        })
-    }
-
-    /// Adds the serial number.
-    pub fn serial_number(&mut self, value: fmt::Arguments<'_>) -> Result {
-        let value = CString::try_from_fmt(value)?;
-        // SAFETY: As above.
-        to_result(unsafe {
-            raw::devlink_info_serial_number_put(self.0.as_ptr(), value.as_char_ptr().cast())
         })
     }
 }
@@ -197,13 +199,13 @@ impl Fmsg {
 
     /// Adds a number.
     pub fn u32(&mut self, name: &CStr, value: u32) {
-        // SAFETY: As above.
+        // SAFETY: The message is valid during the callback, and C copies what it is given.
         unsafe { raw::devlink_fmsg_u32_pair_put(self.0.as_ptr(), name.as_char_ptr().cast(), value) }
     }
 
     /// Adds a truth value.
     pub fn bool(&mut self, name: &CStr, value: bool) {
-        // SAFETY: As above.
+        // SAFETY: The message is valid during the callback, and C copies what it is given.
         unsafe {
             raw::devlink_fmsg_bool_pair_put(self.0.as_ptr(), name.as_char_ptr().cast(), value)
         }
@@ -211,7 +213,7 @@ impl Fmsg {
 
     /// Adds a string.
     pub fn string(&mut self, name: &CStr, value: &CStr) {
-        // SAFETY: As above.
+        // SAFETY: The message is valid during the callback, and C copies what it is given.
         unsafe {
             raw::devlink_fmsg_string_pair_put(
                 self.0.as_ptr(),
@@ -223,7 +225,7 @@ impl Fmsg {
 
     /// Adds an array of objects under `name`; `f` adds each with [`Fmsg::object`].
     pub fn array(&mut self, name: &CStr, f: impl FnOnce(&mut Self)) {
-        // SAFETY: As above.
+        // SAFETY: The message is valid during the callback, and C copies what it is given.
         unsafe {
             raw::devlink_fmsg_arr_pair_nest_start(self.0.as_ptr(), name.as_char_ptr().cast())
         };
@@ -234,7 +236,7 @@ impl Fmsg {
 
     /// Adds an object, whose pairs `f` adds.
     pub fn object(&mut self, f: impl FnOnce(&mut Self)) {
-        // SAFETY: As above.
+        // SAFETY: The message is valid during the callback.
         unsafe { raw::devlink_fmsg_obj_nest_start(self.0.as_ptr()) };
         f(self);
         // SAFETY: Started above.
@@ -253,7 +255,7 @@ struct PortInner {
 
 // SAFETY: A port does not belong to a thread; its methods hold the devlink lock.
 unsafe impl Send for PortInner {}
-// SAFETY: As above.
+// SAFETY: A shared reference gives nothing but the pointer for C.
 unsafe impl Sync for PortInner {}
 
 impl Port {
@@ -292,21 +294,27 @@ impl Port {
     }
 }
 
-/// What a network device's devlink instance has.
+/// What a network device's devlink instance has. It may outlive the instance.
+///
+/// # Invariants
+///
+/// Whoever is inside of `gate` finds `devlink`, the ports and the reporters: the instance is taken
+/// down when the gate is closed. A reporter that is not null was made by C, and is never replaced.
 #[pin_data]
 pub(crate) struct Handle {
     devlink: NonNull<raw::devlink>,
+    #[pin]
+    gate: Gate,
     /// User space can reach the instance.
-    registered: AtomicBool,
-    reporters: [*mut raw::devlink_health_reporter; MAX_REPORTERS],
-    region: *mut raw::devlink_region,
+    registered: Atomic<bool>,
+    reporters: [Atomic<*mut raw::devlink_health_reporter>; MAX_REPORTERS],
     #[pin]
     ports: Mutex<KVec<Port>>,
 }
 
-// SAFETY: The pointers are to C objects with locks of their own.
+// SAFETY: `devlink` is to a C object with a lock of its own.
 unsafe impl Send for Handle {}
-// SAFETY: As above.
+// SAFETY: All else may be shared by its type, and the C object is locked by who uses it.
 unsafe impl Sync for Handle {}
 
 /// The devlink lock, until this is dropped.
@@ -314,7 +322,8 @@ struct Lock(NonNull<raw::devlink>);
 
 impl Lock {
     fn new(devlink: NonNull<raw::devlink>) -> Self {
-        // SAFETY: The instance exists for as long as its `Handle`.
+        // SAFETY: The callers have a valid instance: their own, or they are inside of the gate of
+        // its `Handle`.
         unsafe { raw::devl_lock(devlink.as_ptr()) };
         Self(devlink)
     }
@@ -333,16 +342,22 @@ const PHYSICAL_PORT: u32 = 0;
 /// A network device with its devlink instance.
 ///
 /// Dropping it unregisters both and frees the driver's data.
+///
+/// # Invariants
+///
+/// `handle.devlink` is an instance with the network device in its private area, registered if and
+/// only if `registered` is true. `region` is null or belongs to it.
 pub struct Registration<D: Ops> {
     // Dropped by hand, after devlink.
-    netdev: core::mem::ManuallyDrop<net::Registration<D>>,
-    handle: Pin<KBox<Handle>>,
+    netdev: core::mem::ManuallyDrop<Owned<D>>,
+    handle: Arc<Handle>,
+    region: *mut raw::devlink_region,
     registered: bool,
 }
 
 // SAFETY: All parts can be taken down by any thread.
 unsafe impl<D: Ops> Send for Registration<D> {}
-// SAFETY: Shared references give access to the network device only.
+// SAFETY: Shared references give access to the network device only, which is `Sync`.
 unsafe impl<D: Ops> Sync for Registration<D> {}
 
 impl<D: Ops> core::ops::Deref for Registration<D> {
@@ -355,7 +370,8 @@ impl<D: Ops> core::ops::Deref for Registration<D> {
 
 impl<D: Ops> Registration<D> {
     /// Registers devlink, then `netdev` as physical port `port_number`.
-    pub fn new(netdev: net::Registration<D>, port_number: u32) -> Result<Self> {
+    pub fn new(netdev: Unregistered<D>, port_number: u32) -> Result<Self> {
+        let netdev = netdev.into_inner();
         // SAFETY: The parent is bound; the tables are static. `init_net` always exists.
         let devlink = unsafe {
             raw::devlink_alloc_ns(
@@ -366,14 +382,14 @@ impl<D: Ops> Registration<D> {
             )
         };
         let devlink = NonNull::new(devlink).ok_or(ENOMEM)?;
-        let handle = KBox::pin_init(
-            try_pin_init!(Handle {
+        let handle = Arc::pin_init(
+            pin_init!(Handle {
                 devlink,
-                registered: AtomicBool::new(false),
-                reporters: [core::ptr::null_mut(); MAX_REPORTERS],
-                region: core::ptr::null_mut(),
+                gate <- Gate::new(),
+                registered: Atomic::new(false),
+                reporters: [const { Atomic::new(core::ptr::null_mut()) }; MAX_REPORTERS],
                 ports <- new_mutex!(KVec::new(), "nic::devlink::ports"),
-            }? Error),
+            }),
             GFP_KERNEL,
         );
         let handle = match handle {
@@ -394,15 +410,16 @@ impl<D: Ops> Registration<D> {
         let mut this = Self {
             netdev: core::mem::ManuallyDrop::new(netdev),
             handle,
+            region: core::ptr::null_mut(),
             registered: false,
         };
-        this.netdev.set_devlink(Some(&this.handle));
+        this.netdev.set_devlink(this.handle.clone());
         this.register_parts(port_number)?;
         this.netdev.register()?;
         // SAFETY: All parts are registered. No lock is held.
         unsafe { raw::devlink_register(devlink.as_ptr()) };
         this.registered = true;
-        this.handle.registered.store(true, Ordering::Release);
+        this.handle.registered.store(true, Release);
         Ok(this)
     }
 
@@ -440,23 +457,18 @@ impl<D: Ops> Registration<D> {
                 }
             };
             (*netdev).devlink_port = port.0.port.get();
-            let handle = self.handle.as_mut().get_unchecked_mut();
-            if let Err(e) = push_port(&handle.ports, port) {
+            if let Err(e) = push_port(&self.handle.ports, port) {
                 (*netdev).devlink_port = core::ptr::null_mut();
                 unregister_params::<D>(devlink);
                 return Err(e);
             }
-            for (i, slot) in handle
-                .reporters
-                .iter_mut()
-                .enumerate()
-                .take(D::REPORTERS.len())
-            {
+            let reporters = self.handle.reporters.iter().enumerate();
+            for (i, slot) in reporters.take(D::REPORTERS.len()) {
                 let Some(ops) = Tables::<D>::REPORTERS.0.get(i) else {
                     break;
                 };
                 let r = raw::devl_health_reporter_create(devlink.as_ptr(), ops, netdev.cast());
-                *slot = kernel::error::from_err_ptr(r)?;
+                slot.store(kernel::error::from_err_ptr(r)?, Release);
             }
             if let Some(region) = D::REGION {
                 let r = raw::devl_region_create(
@@ -465,7 +477,7 @@ impl<D: Ops> Registration<D> {
                     region.max_snapshots,
                     region.size as u64,
                 );
-                handle.region = kernel::error::from_err_ptr(r)?;
+                self.region = kernel::error::from_err_ptr(r)?;
             }
         }
         Ok(())
@@ -509,15 +521,17 @@ impl<D: Ops> Drop for Registration<D> {
     fn drop(&mut self) {
         let devlink = self.handle.devlink;
         // Nothing may be reported to an instance that is not registered, and the service reports.
-        self.handle.registered.store(false, Ordering::Release);
+        self.handle.registered.store(false, Release);
         self.netdev.stop_service();
+        // Who reports by a handle of the device, or adds ports, is done with it after this.
+        self.handle.gate.close();
         if self.registered {
-            // SAFETY: Registered. From here on user space does not reach the instance.
+            // SAFETY: By the type invariant it is registered. From here on user space does not
+            // reach the instance.
             unsafe { raw::devlink_unregister(devlink.as_ptr()) };
         }
         // The physical port must outlive the netdev's registration, and the netdev's data all of devlink.
         self.netdev.unregister();
-        self.netdev.set_devlink(None);
         {
             let _lock = Lock::new(devlink);
             // SAFETY: The lock is held; each part is taken down once.
@@ -530,11 +544,12 @@ impl<D: Ops> Drop for Registration<D> {
                     }
                     had
                 };
-                if !self.handle.region.is_null() {
-                    raw::devl_region_destroy(self.handle.region);
+                if !self.region.is_null() {
+                    raw::devl_region_destroy(self.region);
                 }
-                for r in self.handle.reporters.iter().filter(|r| !r.is_null()) {
-                    raw::devl_health_reporter_destroy(*r);
+                let reporters = self.handle.reporters.iter().map(|r| r.load(Acquire));
+                for r in reporters.filter(|r| !r.is_null()) {
+                    raw::devl_health_reporter_destroy(r);
                 }
                 // Parameters come before the port, so without a port there are none.
                 if had_port {
@@ -554,6 +569,7 @@ impl<D: Ops> Drop for Registration<D> {
 /// Adds the port of VF `vf` of PCI function `pf`.
 pub fn add_vf_port<D: Ops>(dev: &Device<D>, pf: u16, vf: u16) -> Result {
     let handle = dev.devlink().ok_or(ENODEV)?;
+    let _pass = Pass::new(&handle.gate).ok_or(ENODEV)?;
     let _lock = Lock::new(handle.devlink);
     // SAFETY: The lock is held; `Registration` unregisters what is on the list.
     unsafe {
@@ -570,6 +586,9 @@ pub fn add_vf_port<D: Ops>(dev: &Device<D>, pf: u16, vf: u16) -> Result {
 /// Removes the ports of all VFs.
 pub fn remove_vf_ports<D: Ops>(dev: &Device<D>) {
     let Some(handle) = dev.devlink() else {
+        return;
+    };
+    let Some(_pass) = Pass::new(&handle.gate) else {
         return;
     };
     let _lock = Lock::new(handle.devlink);
@@ -589,14 +608,18 @@ pub fn health_report<D: Ops>(dev: &Device<D>, reporter: usize, msg: &CStr) {
     let Some(handle) = dev.devlink() else {
         return;
     };
-    let Some(r) = handle.reporters.get(reporter).filter(|r| !r.is_null()) else {
+    let Some(_pass) = Pass::new(&handle.gate) else {
         return;
     };
-    if !handle.registered.load(Ordering::Acquire) {
+    let r = handle.reporters.get(reporter).map(|r| r.load(Acquire));
+    let Some(r) = r.filter(|r| !r.is_null()) else {
+        return;
+    };
+    if !handle.registered.load(Acquire) {
         return;
     }
     // The result tells whether recovery succeeded, which the reporter's state says as well.
-    // SAFETY: The reporter exists for as long as the handle.
+    // SAFETY: By the invariant of the handle, whose gate was entered.
     let _ =
-        unsafe { raw::devlink_health_report(*r, msg.as_char_ptr().cast(), core::ptr::null_mut()) };
+        unsafe { raw::devlink_health_report(r, msg.as_char_ptr().cast(), core::ptr::null_mut()) };
 }

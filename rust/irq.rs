@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interrupt vectors and handlers that own what they need.
+//! Interrupt vectors and requests that own what they need.
 //!
-//! `kernel::irq::Registration` borrows the bound device and its constructor is unsafe; a net_device requests its
-//! interrupts when it is opened, far from probe. Here a [`Registration`] keeps the [`Vectors`] alive that its interrupt
-//! belongs to, so that neither can outlive the other.
+//! `kernel::irq::Registration` borrows the bound device and its constructor is unsafe; a net_device
+//! requests its interrupts when it is opened, far from probe. Here a request keeps the [`Vectors`]
+//! alive that its interrupt belongs to, so that neither can outlive the other.
 
-use crate::pci::as_raw;
+use crate::{
+    bound::Held,
+    pci::as_raw, //
+};
 use kernel::{
     bindings,
-    device::Core,
+    device::Bound,
     error::to_result,
-    irq::IrqReturn,
     pci::Device,
     prelude::*,
     str::CString,
@@ -35,9 +37,14 @@ impl Kinds {
 }
 
 /// The interrupt vectors of a device. Dropping the last reference frees them.
+///
+/// # Invariants
+///
+/// The vectors of `pdev`, `count` of them, are allocated, and this has claimed them.
 pub struct Vectors {
     pdev: ARef<Device>,
     count: u32,
+    held: Held,
 }
 
 impl Vectors {
@@ -45,29 +52,24 @@ impl Vectors {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if the device has fewer than `min`.
-    pub fn alloc(pdev: &Device<Core<'_>>, min: u32, max: u32, kind: Kinds) -> Result<Arc<Self>> {
-        Self::alloc_raw(pdev, min, max, kind)
-    }
-
-    /// As [`Vectors::alloc`], for a change of the number of queues in a callback of the network device.
-    ///
-    /// The old vectors must be gone, or this fails.
-    pub fn realloc(pdev: &Device, min: u32, max: u32, kind: Kinds) -> Result<Arc<Self>> {
-        Self::alloc_raw(pdev, min, max, kind)
-    }
-
-    fn alloc_raw(pdev: &Device, min: u32, max: u32, kind: Kinds) -> Result<Arc<Self>> {
-        // SAFETY: `pdev` is valid. C refuses to allocate twice.
+    /// `ENOSPC` if the device has fewer than `min`, `EBUSY` if it has other vectors already: C frees
+    /// a device's vectors whoever asks for it, and some kinds it allocates twice.
+    pub fn alloc(pdev: &Device<Bound>, min: u32, max: u32, kind: Kinds) -> Result<Arc<Self>> {
+        let held = Held::new(pdev.as_ref())?;
+        if !held.claim_vectors() {
+            return Err(EBUSY);
+        }
+        // SAFETY: `pdev` is bound, and nobody else allocates or frees its vectors.
         let ret = unsafe { bindings::pci_alloc_irq_vectors(as_raw(pdev), min, max, kind.0) };
-        to_result(ret)?;
-        Ok(Arc::new(
-            Self {
-                pdev: pdev.into(),
-                count: u32::try_from(ret)?,
-            },
-            GFP_KERNEL,
-        )?)
+        let count = to_result(ret).and_then(|()| Ok(u32::try_from(ret)?));
+        let count = count.inspect_err(|_| held.release_vectors())?;
+        // INVARIANT: Just allocated. Without memory for this they are freed by its drop.
+        let this = Self {
+            pdev: (&**pdev).into(),
+            count,
+            held,
+        };
+        Ok(Arc::new(this, GFP_KERNEL)?)
     }
 
     /// How many there are.
@@ -89,59 +91,10 @@ impl Vectors {
 
 impl Drop for Vectors {
     fn drop(&mut self) {
-        // SAFETY: Allocated by `alloc`; no handler is left, since each holds a reference.
-        unsafe { bindings::pci_free_irq_vectors(as_raw(&*self.pdev)) }
-    }
-}
-
-/// An interrupt handler, called in interrupt context.
-pub trait Handler: Send + Sync {
-    /// Handles the interrupt.
-    fn handle(&self) -> IrqReturn;
-}
-
-/// An interrupt that is requested. Dropping it waits for a running handler.
-pub struct Registration<H: Handler> {
-    irq: Requested,
-    handler: Pin<KBox<H>>,
-}
-
-impl<H: Handler> Registration<H> {
-    /// Requests vector `index` under `name`, as it appears in `/proc/interrupts`.
-    ///
-    /// `shared` for a line interrupt, which other devices may share.
-    pub fn new(
-        vectors: &Arc<Vectors>,
-        index: u32,
-        name: CString,
-        shared: bool,
-        handler: H,
-    ) -> Result<Self> {
-        let handler = KBox::pin(handler, GFP_KERNEL)?;
-        let data = core::ptr::from_ref::<H>(&handler).cast_mut().cast();
-        // SAFETY: The callback gets `data`, a pinned `H` that outlives the request by the order of the fields.
-        let irq =
-            unsafe { Requested::new(vectors, index, name, shared, Some(callback::<H>), data)? };
-        Ok(Self { irq, handler })
-    }
-
-    /// The handler.
-    pub fn handler(&self) -> &H {
-        &self.handler
-    }
-
-    /// Waits until no handler runs on any CPU.
-    pub fn synchronize(&self) {
-        self.irq.synchronize();
-    }
-}
-
-extern "C" fn callback<H: Handler>(_irq: c_int, data: *mut c_void) -> raw::irqreturn_t {
-    // SAFETY: `Registration::new` passes a pinned `H` that lives until `free_irq` has returned.
-    let handler = unsafe { &*data.cast::<H>() };
-    match handler.handle() {
-        IrqReturn::None => raw::irqreturn::IRQ_NONE,
-        IrqReturn::Handled => raw::irqreturn::IRQ_HANDLED,
+        // SAFETY: By the type invariant the vectors are this object's. No handler is left, since
+        // each holds a reference.
+        unsafe { bindings::pci_free_irq_vectors(as_raw(&*self.pdev)) };
+        self.held.release_vectors();
     }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Network devices.
 //!
-//! A driver implements [`Driver`] for the private data of its device, allocates a [`Registration`],
-//! and from then on is called back. Per transmit queue it owns a [`Driver::TxQueue`], which the
+//! A driver implements [`Driver`] for the private data of its device, allocates an [`Unregistered`]
+//! one, makes it a [`Registration`], and from then on is called back. Per transmit queue it owns a [`Driver::TxQueue`], which the
 //! core lends to [`Driver::start_xmit`] exclusively, because it holds the queue's lock anyway. Per
 //! interrupt vector it owns a [`Napi`], whose data is lent to [`Poll::poll`] exclusively, because
 //! one poll at a time owns the instance; the borrow ends before the instance is given back. So
@@ -23,6 +23,7 @@ mod stats;
 mod tx;
 pub mod xdp;
 
+pub(crate) use self::device::Owned;
 pub use self::device::{
     DevRef,
     Device,
@@ -31,10 +32,12 @@ pub use self::device::{
     Registration,
     Rtnl,
     RtnlGuard,
-    Setup, //
+    Setup,
+    Unregistered, //
 };
 pub use self::napi::{
     Napi,
+    NapiIdle,
     NapiRef,
     NapiSetup,
     Poll,
@@ -51,30 +54,32 @@ pub use self::ops::{
     VfConfig,
     VfStats, //
 };
-pub use self::page_pool::{
-    PagePool,
-    RxBuf,
-    RX_TAILROOM, //
-};
 pub use self::rx::{
+    Done,
+    Fill,
+    Next,
     Passed,
     Received,
+    RxIdle,
+    RxPoll,
     RxRing,
-    Verdict, //
+    Verdict,
+    WriteBack, //
 };
 pub use self::skb::{
     DropReason,
     HashType,
+    Partial,
     RxMeta,
     SkBuff,
     SkbRef,
-    SkbSlot,
     Tso,
     MAX_SKB_FRAGS, //
 };
 pub use self::stats::Counter;
 pub use self::tx::{
     Cleaned,
+    Sent,
     TxConsumer,
     TxProducer,
     TxRing, //

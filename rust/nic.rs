@@ -15,6 +15,7 @@
 //! allocates, locks or calls through a pointer per frame where C does not.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod bound;
 pub mod devlink;
 pub mod dma;
 pub mod irq;

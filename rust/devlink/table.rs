@@ -20,7 +20,8 @@ use kernel::{
     error::from_result,
     fmt,
     prelude::*,
-    str::as_char_ptr_in_const_context, //
+    str::as_char_ptr_in_const_context,
+    sync::atomic::Acquire, //
 };
 use nic_bindings as raw;
 
@@ -247,7 +248,7 @@ impl<D: Ops> Tables<D> {
             .devlink()?
             .reporters
             .iter()
-            .position(|r| *r == reporter)?;
+            .position(|r| r.load(Acquire) == reporter)?;
         Some((dev, index))
     }
 

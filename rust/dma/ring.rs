@@ -261,7 +261,7 @@ impl Ring {
 #[inline(always)]
 pub(crate) fn read_barrier() {
     #[cfg(CONFIG_X86_64)]
-    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Acquire);
+    crate::sync::barrier();
     #[cfg(not(CONFIG_X86_64))]
     // SAFETY: No requirements.
     unsafe {

@@ -79,25 +79,26 @@ void nic_netif_tx_disable(struct net_device *netdev);
 void nic_eth_hw_addr_set(struct net_device *netdev, const u8 *addr);
 void nic_address_changed(struct net_device *netdev);
 void nic_set_perm_addr(struct net_device *netdev, const u8 *addr);
+void nic_no_shared_skbs(struct net_device *netdev);
+struct netdev_queue *nic_tx_queue(struct net_device *netdev, unsigned int queue);
 void nic_dev_priv_flags_unicast(struct net_device *netdev);
 unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN], unsigned int max);
 void nic_tx_lock(struct net_device *netdev, unsigned int queue);
 void nic_tx_unlock(struct net_device *netdev, unsigned int queue);
 bool nic_tx_owned(struct net_device *netdev, u16 queue);
 void nic_count_tx_dropped(struct net_device *netdev);
-bool nic_tx_sent(struct net_device *netdev, unsigned int queue, unsigned int bytes);
-bool nic_tx_stop(struct net_device *netdev, unsigned int queue);
-void nic_tx_start(struct net_device *netdev, unsigned int queue);
-bool nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes, bool room);
+bool nic_txq_sent(struct netdev_queue *txq, unsigned int bytes);
+void nic_txq_stop(struct netdev_queue *txq);
+void nic_txq_start(struct netdev_queue *txq);
+bool nic_txq_completed(struct netdev_queue *txq, unsigned int packets, unsigned int bytes, bool room);
+void nic_txq_reset(struct netdev_queue *txq);
 int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu);
-void nic_tx_reset(struct net_device *netdev, unsigned int queue);
 void nic_init_delayed_work(struct delayed_work *work, work_func_t func);
 void nic_schedule_work(struct delayed_work *work, unsigned int delay_ms);
 void nic_report_leak(struct net_device *netdev);
 int nic_send_frame(struct net_device *netdev, const void *frame, unsigned int len);
 unsigned int nic_num_online_cpus(void);
-void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, unsigned int queue,
-				  bool rx, bool tx);
+void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, unsigned int queue);
 
 /* skb.c */
 /* Flags of a received frame. */
@@ -177,7 +178,6 @@ struct nic_tso {
 int nic_tso_prepare(struct sk_buff *skb, struct nic_tso *tso);
 bool nic_skb_csum_is_sctp(struct sk_buff *skb);
 u16 nic_vlan_get_protocol(struct sk_buff *skb);
-u8 nic_skb_l4_proto(struct sk_buff *skb);
 int nic_skb_put_padto(struct sk_buff *skb, unsigned int len);
 
 /* page_pool.c */

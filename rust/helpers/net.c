@@ -93,6 +93,12 @@ void nic_set_perm_addr(struct net_device *netdev, const u8 *addr)
 	ether_addr_copy(netdev->perm_addr, addr);
 }
 
+/* No pktgen frames that are in the ring several times: who owns a frame may write to it. */
+void nic_no_shared_skbs(struct net_device *netdev)
+{
+	netdev->priv_flags &= ~IFF_TX_SKB_SHARING;
+}
+
 void nic_dev_priv_flags_unicast(struct net_device *netdev)
 {
 	netdev->priv_flags |= IFF_UNICAST_FLT;
@@ -135,41 +141,47 @@ void nic_count_tx_dropped(struct net_device *netdev)
 	dev_core_stats_tx_dropped_inc(netdev);
 }
 
+struct netdev_queue *nic_tx_queue(struct net_device *netdev, unsigned int queue)
+{
+	return queue < netdev->num_tx_queues ? netdev_get_tx_queue(netdev, queue) : NULL;
+}
+
 /* Returns whether the doorbell must be rung now. */
-bool nic_tx_sent(struct net_device *netdev, unsigned int queue, unsigned int bytes)
+bool nic_txq_sent(struct netdev_queue *txq, unsigned int bytes)
 {
-	return __netdev_tx_sent_queue(netdev_get_tx_queue(netdev, queue), bytes, netdev_xmit_more());
+	return __netdev_tx_sent_queue(txq, bytes, netdev_xmit_more());
 }
 
-bool nic_tx_stop(struct net_device *netdev, unsigned int queue)
+void nic_txq_stop(struct netdev_queue *txq)
 {
-	netif_tx_stop_queue(netdev_get_tx_queue(netdev, queue));
-	/* Pairs with the barrier in nic_tx_completed(): stop, then look at the free descriptors again. */
+	netif_tx_stop_queue(txq);
+	/* Pairs with the barrier in nic_txq_completed(): stop, then look at the free descriptors again. */
 	smp_mb();
-
-	return true;
 }
 
-void nic_tx_start(struct net_device *netdev, unsigned int queue)
+void nic_txq_start(struct netdev_queue *txq)
 {
-	netif_tx_start_queue(netdev_get_tx_queue(netdev, queue));
+	netif_tx_start_queue(txq);
 }
 
 /*
  * Accounts for what is done, and wakes the queue if it was stopped and there is room now; after the descriptors were freed.
  * Returns whether it did.
  */
-bool nic_tx_completed(struct net_device *netdev, unsigned int queue, unsigned int packets, unsigned int bytes, bool room)
+bool nic_txq_completed(struct netdev_queue *txq, unsigned int packets, unsigned int bytes, bool room)
 {
-	struct netdev_queue *txq = netdev_get_tx_queue(netdev, queue);
-
 	/* With a barrier: whoever stops the queue after this sees the new next_to_clean. */
 	netdev_txq_completed_mb(txq, packets, bytes);
-	if (likely(!netif_tx_queue_stopped(txq)) || !room || !netif_carrier_ok(netdev))
+	if (likely(!netif_tx_queue_stopped(txq)) || !room || !netif_carrier_ok(txq->dev))
 		return false;
 	netif_tx_wake_queue(txq);
 
 	return true;
+}
+
+void nic_txq_reset(struct netdev_queue *txq)
+{
+	netdev_tx_reset_queue(txq);
 }
 
 int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu)
@@ -178,11 +190,6 @@ int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu)
 		return -EINVAL;
 
 	return netif_set_xps_queue(netdev, cpumask_of(cpu), queue);
-}
-
-void nic_tx_reset(struct net_device *netdev, unsigned int queue)
-{
-	netdev_tx_reset_queue(netdev_get_tx_queue(netdev, queue));
 }
 
 void nic_init_delayed_work(struct delayed_work *work, work_func_t func)
@@ -240,12 +247,11 @@ unsigned int nic_num_online_cpus(void)
 	return num_online_cpus();
 }
 
-/* Tells the core which queues a NAPI instance serves (netdev-genl). */
-void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, unsigned int queue,
-				  bool rx, bool tx)
+/* Tells the core which queues a NAPI instance serves (netdev-genl); NULL for none. */
+void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, unsigned int queue)
 {
-	if (rx)
+	if (queue < netdev->num_rx_queues)
 		netif_queue_set_napi(netdev, queue, NETDEV_QUEUE_TYPE_RX, napi);
-	if (tx)
+	if (queue < netdev->num_tx_queues)
 		netif_queue_set_napi(netdev, queue, NETDEV_QUEUE_TYPE_TX, napi);
 }

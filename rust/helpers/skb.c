@@ -164,9 +164,12 @@ int nic_tso_prepare(struct sk_buff *skb, struct nic_tso *tso)
 		struct udphdr *udp;
 		unsigned char *hdr;
 	} l4;
+	unsigned int l4_len;
 	u32 paylen;
 	int err;
 
+	if (!skb_is_gso(skb) || skb->ip_summed != CHECKSUM_PARTIAL)
+		return -EINVAL;
 	err = skb_cow_head(skb, 0);
 	if (err < 0)
 		return err;
@@ -176,12 +179,20 @@ int nic_tso_prepare(struct sk_buff *skb, struct nic_tso *tso)
 	else
 		ip.hdr = skb_network_header(skb);
 	l4.hdr = skb_checksum_start(skb);
+	tso->udp = !!(skb_shinfo(skb)->gso_type & SKB_GSO_UDP_L4);
+	l4_len = tso->udp ? sizeof(*l4.udp) : sizeof(*l4.tcp);
+	/* What is written below is in the linear part, whoever made the frame. */
+	if (ip.hdr < skb->data || l4.hdr < ip.hdr + sizeof(*ip.v4) ||
+	    l4.hdr + l4_len > skb_tail_pointer(skb))
+		return -EINVAL;
 
 	tso->ipv4 = ip.v4->version == 4;
 	if (tso->ipv4) {
 		unsigned char *trans_start = ip.hdr + (ip.v4->ihl * 4);
 		int len = l4.hdr - trans_start;
 
+		if (len < 0)
+			return -EINVAL;
 		/* The device adds what it computes for the outer header, so give it the reverse of the rest. */
 		ip.v4->check = (skb_shinfo(skb)->gso_type & SKB_GSO_PARTIAL) ?
 			csum_fold(csum_partial(trans_start, len, 0)) : 0;
@@ -193,7 +204,6 @@ int nic_tso_prepare(struct sk_buff *skb, struct nic_tso *tso)
 	tso->l3_offset = ip.hdr - skb->data;
 	tso->l4_offset = l4.hdr - skb->data;
 	paylen = skb->len - tso->l4_offset;
-	tso->udp = !!(skb_shinfo(skb)->gso_type & SKB_GSO_UDP_L4);
 	if (tso->udp) {
 		tso->hdr_len = sizeof(*l4.udp) + tso->l4_offset;
 		csum_replace_by_diff(&l4.udp->check, (__force __wsum)htonl(paylen));
@@ -215,19 +225,6 @@ bool nic_skb_csum_is_sctp(struct sk_buff *skb)
 u16 nic_vlan_get_protocol(struct sk_buff *skb)
 {
 	return ntohs(vlan_get_protocol(skb));
-}
-
-/* Transport protocol of an IPv4 or IPv6 frame without extension headers; 0 if it is neither. */
-u8 nic_skb_l4_proto(struct sk_buff *skb)
-{
-	switch (vlan_get_protocol(skb)) {
-	case htons(ETH_P_IP):
-		return ip_hdr(skb)->protocol;
-	case htons(ETH_P_IPV6):
-		return ipv6_hdr(skb)->nexthdr;
-	default:
-		return 0;
-	}
 }
 
 /* Frees the skb on failure, like skb_put_padto(). */

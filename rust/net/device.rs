@@ -2,15 +2,20 @@
 //! `struct net_device` and its registration.
 
 use super::{
+    ethtool::StringSet,
     ops::{
         Driver,
         Ops, //
     },
     MacAddr, //
 };
-use crate::irq::{
-    Requested,
-    Vectors, //
+use crate::{
+    bound::Held,
+    devlink,
+    irq::{
+        Requested,
+        Vectors, //
+    },
 };
 use core::{
     cell::UnsafeCell,
@@ -33,10 +38,12 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
-        Arc, //
+        Arc,
+        SetOnce, //
     },
     types::Opaque, //
 };
@@ -82,28 +89,39 @@ impl Drop for RtnlGuard {
 }
 
 /// What lies behind `netdev_priv()`.
+///
+/// # Invariants
+///
+/// `tx` has `num_tx` entries, each of which is null or from `KBox::into_raw`. `parent` is bound while
+/// this exists, which `held` sees to.
 #[repr(C)]
 struct Private<D: Driver> {
-    /// One pointer per transmit queue, each protected by the lock of its queue; null, or from `KBox::into_raw`.
+    /// One pointer per transmit queue, each protected by the lock of its queue.
     tx: *mut *mut D::TxQueue,
     num_tx: u32,
     netdev: *mut raw::net_device,
     parent: *mut bindings::device,
     refs: Option<Arc<Refs>>,
     service: UnsafeCell<raw::delayed_work>,
-    /// Null, or the devlink instance's; changed only while the device is not registered.
-    devlink: *const crate::devlink::Handle,
+    devlink: SetOnce<Arc<devlink::Handle>>,
+    /// How many strings of each set the core was told of last, under RTNL.
+    strings: [Atomic<i32>; 3],
+    held: MaybeUninit<Held>,
     data: MaybeUninit<D>,
 }
 
 /// Counts [`DevRef`]s, in memory of its own so that a late one can still be dropped.
-struct Refs(Atomic<i32>);
+struct Refs {
+    count: Atomic<i32>,
+    /// By transmit queue: whether a ring accounts to its byte limit.
+    claimed: KVec<Atomic<bool>>,
+}
 
 /// A network device of driver `D`.
 ///
 /// # Invariants
 ///
-/// Allocated by [`Registration::new`], so that `Private<D>` is behind `netdev_priv()`, with `data` initialised.
+/// Allocated by [`Unregistered::new`], so that `Private<D>` is behind `netdev_priv()`, with `data` initialised.
 #[repr(transparent)]
 pub struct Device<D: Driver>(Opaque<raw::net_device>, PhantomData<D>);
 
@@ -145,32 +163,58 @@ impl<D: Driver> Device<D> {
 
     /// The device on the bus, which is bound while its network device exists.
     pub fn parent(&self) -> &device::Device<Bound> {
-        // SAFETY: `Registration::new` got a bound device, and the private data of its driver, which holds the
-        // registration, is dropped before it is unbound.
+        // SAFETY: `Owned::new` got a bound device, and the private data keeps it bound.
         unsafe { device::Device::<device::Normal>::from_raw((*self.private()).parent).as_bound() }
     }
 
     pub(crate) fn parent_raw(&self) -> *mut bindings::device {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant there is a `Private<D>`; `parent` is never changed.
         unsafe { (*self.private()).parent }
     }
 
     /// The devlink instance, if the device was registered through one.
-    pub(crate) fn devlink(&self) -> Option<&crate::devlink::Handle> {
-        // SAFETY: By the type invariant; the instance outlives the registration of the device.
-        unsafe { (*self.private()).devlink.as_ref() }
+    pub(crate) fn devlink(&self) -> Option<&devlink::Handle> {
+        // SAFETY: By the type invariant there is a `Private<D>`, and only shared references to this
+        // field are given out.
+        let devlink = unsafe { &(*self.private()).devlink };
+        devlink.as_ref().map(|handle| &**handle)
     }
 
     pub(super) fn get_ref(&self) -> DevRef {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant there is a `Private<D>`; the field is not changed before the
+        // device is freed.
         let refs = unsafe { (*self.private()).refs.clone() };
         if let Some(refs) = &refs {
-            refs.0.fetch_add(1, Relaxed);
+            refs.count.fetch_add(1, Relaxed);
         }
         DevRef {
             netdev: self.as_raw(),
             refs,
         }
+    }
+
+    /// How many strings of `set` the core was told of last.
+    pub(super) fn told_strings(&self, set: StringSet) -> &Atomic<i32> {
+        // SAFETY: By the type invariant there is a `Private<D>`, and only shared references to this
+        // field are given out.
+        let [test, stats, flags] = unsafe { &(*self.private()).strings };
+        match set {
+            StringSet::Test => test,
+            StringSet::Stats => stats,
+            StringSet::PrivFlags => flags,
+        }
+    }
+
+    /// Transmit queues that the device was allocated with.
+    fn num_tx(&self) -> u32 {
+        // SAFETY: By the type invariant there is a `Private<D>`; the field is never changed.
+        unsafe { (*self.private()).num_tx }
+    }
+
+    /// Receive queues that the device was allocated with.
+    pub(super) fn num_rx(&self) -> u32 {
+        // SAFETY: A valid device; the field is never changed.
+        unsafe { (*self.as_raw()).num_rx_queues }
     }
 
     /// # Safety
@@ -191,7 +235,7 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// A counted reference. It must be gone when [`Registration`] is dropped.
+    /// A counted reference. It is to be gone when [`Registration`] is dropped, see [`DevRef`].
     pub fn handle(&self) -> Handle<D> {
         Handle {
             dev: self.get_ref(),
@@ -210,8 +254,7 @@ impl<D: Driver> Device<D> {
     /// Runs `f` on transmit queue `index` under its lock. `None` if there is no such queue.
     pub fn with_tx_queue<R>(&self, index: u32, f: impl FnOnce(&mut D::TxQueue) -> R) -> Option<R> {
         let index16 = u16::try_from(index).ok()?;
-        // SAFETY: By the type invariant.
-        if index >= unsafe { (*self.private()).num_tx } {
+        if index >= self.num_tx() {
             return None;
         }
         // SAFETY: The queue exists.
@@ -232,8 +275,7 @@ impl<D: Driver> Device<D> {
         queue: Option<KBox<D::TxQueue>>,
     ) -> Option<KBox<D::TxQueue>> {
         let p = self.private();
-        // SAFETY: By the type invariant.
-        if index >= unsafe { (*p).num_tx } {
+        if index >= self.num_tx() {
             return queue;
         }
         let new = queue.map_or(core::ptr::null_mut(), KBox::into_raw);
@@ -252,7 +294,7 @@ impl<D: Driver> Device<D> {
     ///
     /// From any context.
     pub fn schedule_service(&self, delay_ms: u32) {
-        // SAFETY: Initialised in `Registration::new`.
+        // SAFETY: `Owned::new` has initialised the work, and `Owned::drop` waits for it.
         unsafe { raw::nic_schedule_work((*self.private()).service.get(), delay_ms) };
     }
 
@@ -285,15 +327,15 @@ impl<D: Driver> Device<D> {
     /// Features that are switched on, see [`super::features`].
     #[inline]
     pub fn features(&self) -> u64 {
-        // SAFETY: A plain read; the core writes it under RTNL, and the drivers in C read it likewise.
-        unsafe { (*self.as_raw()).features }
+        // SAFETY: A valid field. The core writes it under RTNL meanwhile, as a whole; `READ_ONCE()`.
+        unsafe { (&raw const (*self.as_raw()).features).read_volatile() }
     }
 
     /// `IFF_*`.
     #[inline]
     pub fn flags(&self) -> u32 {
-        // SAFETY: As above.
-        unsafe { (*self.as_raw()).flags }
+        // SAFETY: A valid field. The core writes it with `WRITE_ONCE()`; this is `READ_ONCE()`.
+        unsafe { (&raw const (*self.as_raw()).flags).read_volatile() }
     }
 
     /// Whether everything is to be received.
@@ -308,8 +350,8 @@ impl<D: Driver> Device<D> {
 
     /// MTU in bytes.
     pub fn mtu(&self) -> u32 {
-        // SAFETY: As above.
-        unsafe { (*self.as_raw()).mtu }
+        // SAFETY: A valid field. The core writes it with `WRITE_ONCE()`; this is `READ_ONCE()`.
+        unsafe { (&raw const (*self.as_raw()).mtu).read_volatile() }
     }
 
     /// Sets the MTU that the core knows, where it is not the core that changes it.
@@ -318,11 +360,15 @@ impl<D: Driver> Device<D> {
         unsafe { (&raw mut (*self.as_raw()).mtu).write_volatile(mtu) };
     }
 
-    /// The address.
+    /// The address. Without RTNL it may be half of one and half of the next, while it changes.
     pub fn address(&self) -> MacAddr {
         let mut addr = [0; 6];
-        // SAFETY: `dev_addr` points to at least 32 bytes.
-        unsafe { core::ptr::copy_nonoverlapping((*self.as_raw()).dev_addr, addr.as_mut_ptr(), 6) };
+        // SAFETY: A valid field, of a device that was allocated with an address.
+        let from = unsafe { (&raw const (*self.as_raw()).dev_addr).read_volatile() };
+        for (i, byte) in addr.iter_mut().enumerate() {
+            // SAFETY: `dev_addr` points to at least 32 bytes, which live as long as the device.
+            *byte = unsafe { from.add(i).read_volatile() };
+        }
         addr
     }
 
@@ -340,23 +386,16 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_address_changed(self.as_raw()) };
     }
 
-    /// Sets the permanent address.
-    pub fn set_perm_address(&self, _rtnl: &Rtnl, addr: &MacAddr) {
-        // SAFETY: RTNL is held.
-        unsafe { raw::nic_set_perm_addr(self.as_raw(), addr.as_ptr()) };
-    }
-
     /// Interface name, such as `eth0`; a copy, since it can be changed.
     pub fn name(&self) -> Name {
         let mut name = [0u8; 16];
-        // SAFETY: `name` is an array of 16 bytes.
-        unsafe {
-            core::ptr::copy_nonoverlapping(
-                (&raw const (*self.as_raw()).name).cast::<u8>(),
-                name.as_mut_ptr(),
-                15,
-            )
-        };
+        // SAFETY: A valid field.
+        let from = unsafe { &raw const (*self.as_raw()).name }.cast::<u8>();
+        // The last one stays the closing 0, whatever the name is changed to meanwhile.
+        for (i, byte) in name.iter_mut().enumerate().take(15) {
+            // SAFETY: The name is an array of 16 bytes.
+            *byte = unsafe { from.add(i).read_volatile() };
+        }
         Name(name)
     }
 
@@ -424,11 +463,11 @@ impl<D: Driver> Device<D> {
 
     /// How many transmit and receive queues are used.
     pub fn real_num_queues(&self) -> (u32, u32) {
-        // SAFETY: Plain reads; the core writes them under RTNL, and the drivers in C read them likewise.
+        // SAFETY: Valid fields. The core writes them under RTNL, each as a whole.
         unsafe {
             (
-                (*self.as_raw()).real_num_tx_queues,
-                (*self.as_raw()).real_num_rx_queues,
+                (&raw const (*self.as_raw()).real_num_tx_queues).read_volatile(),
+                (&raw const (*self.as_raw()).real_num_rx_queues).read_volatile(),
             )
         }
     }
@@ -445,55 +484,6 @@ impl<D: Driver> Device<D> {
         let queue = u16::try_from(queue)?;
         // SAFETY: A valid device; C checks the queue and the CPU.
         to_result(unsafe { raw::nic_set_xps_queue(self.as_raw(), queue, cpu) })
-    }
-
-    /// Computes the features anew, after what [`Driver::fix_features`] depends on has changed.
-    pub fn update_features(&self, _rtnl: &Rtnl) {
-        // SAFETY: RTNL is held.
-        unsafe { raw::netdev_update_features(self.as_raw()) }
-    }
-
-    /// Stops transmit queue `queue`. The caller must then look again whether there is room, and if so
-    /// [`Device::tx_start`] it.
-    #[inline(never)]
-    #[cold]
-    pub fn tx_stop(&self, queue: u32) {
-        // SAFETY: A valid device; called from `start_xmit` for one of its queues.
-        unsafe { raw::nic_tx_stop(self.as_raw(), queue) };
-    }
-
-    /// Lets transmit queue `queue` go on.
-    pub fn tx_start(&self, queue: u32) {
-        // SAFETY: As above.
-        unsafe { raw::nic_tx_start(self.as_raw(), queue) }
-    }
-
-    /// Accounts `bytes` for the queue's byte limit. Returns whether the doorbell must be rung now, because no further
-    /// frame follows at once.
-    #[inline]
-    pub fn tx_sent(&self, queue: u32, bytes: u32) -> bool {
-        // SAFETY: As above.
-        unsafe { raw::nic_tx_sent(self.as_raw(), queue, bytes) }
-    }
-
-    /// Returns `bytes` of `packets` completed frames to the byte limit of transmit queue `queue`, and wakes it if it is stopped,
-    /// there is `room` in its ring, and the link is up; returns whether it did.
-    #[inline]
-    pub fn tx_completed(&self, queue: u32, packets: u32, bytes: u32, room: bool) -> bool {
-        // SAFETY: A valid device and queue.
-        unsafe { raw::nic_tx_completed(self.as_raw(), queue, packets, bytes, room) }
-    }
-
-    /// Forgets what the byte limit counts, after a ring was emptied.
-    pub fn tx_reset(&self, queue: u32) {
-        // SAFETY: A valid device and queue.
-        unsafe { raw::nic_tx_reset(self.as_raw(), queue) }
-    }
-
-    /// Sends a gratuitous announcement of the interface's addresses (`NETDEV_NOTIFY_PEERS`).
-    pub fn notify_peers(&self) {
-        // SAFETY: A valid device; takes RTNL itself.
-        unsafe { raw::netdev_notify_peers(self.as_raw()) }
     }
 }
 
@@ -520,8 +510,13 @@ impl kernel::fmt::Display for Name {
 
 /// A pointer to a network device whose memory stays while it exists.
 ///
-/// Kept by what calls back, NAPI instances and interrupts, which a driver gives up in [`Driver::stop`] at the latest.
-/// [`Registration`] leaks the device with a message if one is left.
+/// Kept by what calls back, NAPI instances, rings and interrupts, which a driver gives up in
+/// [`Driver::stop`] at the latest. If one is left [`Registration`] leaves the device where it is,
+/// with a message, and the device on the bus stays bound.
+///
+/// # Invariants
+///
+/// `netdev` upholds the invariant of [`Device`], and `refs` is its counter and counts this.
 pub struct DevRef {
     netdev: *mut raw::net_device,
     refs: Option<Arc<Refs>>,
@@ -537,13 +532,39 @@ impl DevRef {
     pub(crate) fn as_raw(&self) -> *mut raw::net_device {
         self.netdev
     }
+
+    /// Claims transmit queue `index` for a ring that accounts to its byte limit; there is one at a
+    /// time.
+    pub(super) fn claim_tx(&self, index: u32) -> Result<NonNull<raw::netdev_queue>> {
+        let claimed = self
+            .refs
+            .as_ref()
+            .ok_or(EINVAL)?
+            .claimed
+            .get(index as usize);
+        if claimed.ok_or(EINVAL)?.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        // SAFETY: There are as many queues as flags.
+        let queue = unsafe { raw::nic_tx_queue(self.netdev, index) };
+        NonNull::new(queue).ok_or(EINVAL)
+    }
+
+    /// Undoes [`DevRef::claim_tx`].
+    pub(super) fn release_tx(&self, index: u32) {
+        if let Some(refs) = &self.refs {
+            if let Some(claimed) = refs.claimed.get(index as usize) {
+                claimed.xchg(false, Full);
+            }
+        }
+    }
 }
 
 impl Drop for DevRef {
     fn drop(&mut self) {
         if let Some(refs) = &self.refs {
             // What was done by it is done before it is gone.
-            refs.0.fetch_sub(1, Release);
+            refs.count.fetch_sub(1, Release);
         }
     }
 }
@@ -558,7 +579,8 @@ impl<D: Driver> Deref for Handle<D> {
     type Target = Device<D>;
 
     fn deref(&self) -> &Device<D> {
-        // SAFETY: A counted reference keeps the device's memory and data, see `Registration::drop`.
+        // SAFETY: By the invariant of `DevRef`, which `Device::handle` took from a device of this
+        // driver; `Owned::drop` keeps memory and data as long as one is counted.
         unsafe { Device::from_raw(self.dev.as_raw()) }
     }
 }
@@ -618,27 +640,83 @@ pub struct Setup {
     pub dev_port: u16,
 }
 
-/// A network device that this owns, registered or not yet. Unregistered and freed when it is dropped.
+/// A network device that this owns, registered or not yet. Unregistered and freed when it is
+/// dropped.
 ///
 /// # Invariants
 ///
-/// `netdev` upholds the invariant of [`Device<D>`].
-pub struct Registration<D: Driver> {
+/// `netdev` upholds the invariant of [`Device<D>`]; it is registered if and only if `registered` is
+/// true.
+pub(crate) struct Owned<D: Driver> {
     netdev: NonNull<raw::net_device>,
     registered: bool,
     _p: PhantomData<D>,
 }
 
 // SAFETY: Can be unregistered by any thread, and `D` is `Send`.
-unsafe impl<D: Driver> Send for Registration<D> {}
-// SAFETY: Shared references give access to `Device<D>` only.
-unsafe impl<D: Driver> Sync for Registration<D> {}
+unsafe impl<D: Driver> Send for Owned<D> {}
+// SAFETY: Shared references give access to `Device<D>` only, which is `Sync`.
+unsafe impl<D: Driver> Sync for Owned<D> {}
 
-impl<D: Driver> Registration<D> {
+/// A network device that is being set up. Freed when it is dropped.
+pub struct Unregistered<D: Driver>(Owned<D>);
+
+/// A registered network device. Unregistered and freed when it is dropped.
+pub struct Registration<D: Driver>(Owned<D>);
+
+impl<D: Driver> Unregistered<D> {
     /// Allocates a device with up to `tx` and `rx` queues below `parent`.
     ///
     /// `data` initialises the driver's data in place.
     pub fn new<E>(
+        parent: &device::Device<Bound>,
+        tx: u32,
+        rx: u32,
+        data: impl PinInit<D, E>,
+    ) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        Owned::new(parent, tx, rx, data).map(Self)
+    }
+
+    /// Sets properties.
+    pub fn setup(&mut self, s: &Setup) {
+        self.0.setup(s)
+    }
+
+    /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
+    pub fn register(mut self) -> Result<Registration<D>> {
+        self.0.register()?;
+        Ok(Registration(self.0))
+    }
+
+    /// What a registration with more to it starts from.
+    pub(crate) fn into_inner(self) -> Owned<D> {
+        self.0
+    }
+}
+
+impl<D: Driver> Deref for Unregistered<D> {
+    type Target = Device<D>;
+
+    #[inline]
+    fn deref(&self) -> &Device<D> {
+        &self.0
+    }
+}
+
+impl<D: Driver> Deref for Registration<D> {
+    type Target = Device<D>;
+
+    #[inline]
+    fn deref(&self) -> &Device<D> {
+        &self.0
+    }
+}
+
+impl<D: Driver> Owned<D> {
+    fn new<E>(
         parent: &device::Device<Bound>,
         tx: u32,
         rx: u32,
@@ -653,7 +731,13 @@ impl<D: Driver> Registration<D> {
         for _ in 0..tx {
             queues.push(core::ptr::null_mut(), GFP_KERNEL)?;
         }
-        let refs = Arc::new(Refs(Atomic::new(0)), GFP_KERNEL)?;
+        let mut claimed = KVec::with_capacity(tx as usize, GFP_KERNEL)?;
+        for _ in 0..tx {
+            claimed.push(Atomic::new(false), GFP_KERNEL)?;
+        }
+        let count = Atomic::new(0);
+        let refs = Arc::new(Refs { count, claimed }, GFP_KERNEL)?;
+        let held = Held::new(parent)?;
         // SAFETY: No requirements.
         let netdev = unsafe { raw::alloc_etherdev_mqs(size, tx, rx) };
         let netdev = NonNull::new(netdev).ok_or(ENOMEM)?;
@@ -670,6 +754,10 @@ impl<D: Driver> Registration<D> {
             (&raw mut (*p).netdev).write(netdev.as_ptr());
             (&raw mut (*p).parent).write(parent);
             (&raw mut (*p).refs).write(Some(refs));
+            (&raw mut (*p).devlink).write(SetOnce::new());
+            (&raw mut (*p).strings).write([const { Atomic::new(0) }; 3]);
+            (&raw mut (*p).held).write(MaybeUninit::new(held));
+            raw::nic_no_shared_skbs(netdev.as_ptr());
             raw::nic_init_delayed_work((*p).service.get(), Some(service_callback::<D>));
             if let Err(e) = pin_init::raw_try_init((*p).data.as_mut_ptr(), data) {
                 Self::free(netdev);
@@ -706,14 +794,16 @@ impl<D: Driver> Registration<D> {
             }
             drop(KVec::from_raw_parts((*p).tx, 0, (*p).num_tx as usize));
             drop((*p).refs.take());
+            core::ptr::drop_in_place(&raw mut (*p).devlink);
+            let held = (*p).held.assume_init_read();
             raw::free_netdev(netdev.as_ptr());
+            drop(held);
         }
     }
 
-    /// Sets properties; before [`Registration::register`].
-    pub fn setup(&mut self, s: &Setup) {
+    fn setup(&mut self, s: &Setup) {
         let dev = self.netdev.as_ptr();
-        // SAFETY: Not registered, so nobody else looks at it.
+        // SAFETY: Not registered, since `Unregistered` calls this, so the core does not look at it.
         unsafe {
             (*dev).features = s.features;
             (*dev).hw_features = s.hw_features;
@@ -734,19 +824,20 @@ impl<D: Driver> Registration<D> {
         }
     }
 
-    /// Links the device to its devlink instance, which must unlink it before it goes.
-    pub(crate) fn set_devlink(&mut self, handle: Option<&crate::devlink::Handle>) {
-        // SAFETY: By the type invariant; not registered, so nobody reads it.
-        unsafe {
-            (*self.private()).devlink = handle.map_or(core::ptr::null(), core::ptr::from_ref)
-        };
+    /// Links the device to its devlink instance, once.
+    pub(crate) fn set_devlink(&mut self, handle: Arc<devlink::Handle>) {
+        // SAFETY: By the type invariant there is a `Private<D>`.
+        unsafe { &(*self.private()).devlink }.populate(handle);
     }
 
-    /// Registers the device as `eth%d`. Its link is down. Callbacks may be made from now on.
-    pub fn register(&mut self) -> Result {
+    /// Registers the device, if it is not.
+    pub(crate) fn register(&mut self) -> Result {
+        if self.registered {
+            return Err(EBUSY);
+        }
         // Before anybody can open it: a driver that finds the link up says so once.
         self.carrier_off();
-        // SAFETY: Set up completely; not registered.
+        // SAFETY: By the type invariant it is not registered, and its fields were set by `new`.
         to_result(unsafe { raw::register_netdev(self.netdev.as_ptr()) })?;
         self.registered = true;
         Ok(())
@@ -755,47 +846,55 @@ impl<D: Driver> Registration<D> {
     /// Ends the service: it does not run any more, and [`Device::schedule_service`] does nothing.
     /// Idempotent.
     pub(crate) fn stop_service(&mut self) {
-        // SAFETY: Initialised.
+        // SAFETY: `new` has initialised the work.
         unsafe { raw::disable_delayed_work_sync((*self.private()).service.get()) };
     }
 
     /// Unregisters the device, while its data still exists. Idempotent.
-    pub fn unregister(&mut self) {
+    pub(crate) fn unregister(&mut self) {
         self.stop_service();
         if core::mem::take(&mut self.registered) {
-            // SAFETY: Registered.
+            // SAFETY: By the type invariant it is registered.
             unsafe { raw::unregister_netdev(self.netdev.as_ptr()) };
         }
     }
 }
 
-impl<D: Driver> Deref for Registration<D> {
+impl<D: Driver> Deref for Owned<D> {
     type Target = Device<D>;
 
     #[inline]
     fn deref(&self) -> &Device<D> {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant, for as long as this is borrowed.
         unsafe { Device::from_raw(self.netdev.as_ptr()) }
     }
 }
 
-impl<D: Driver> Drop for Registration<D> {
+impl<D: Driver> Drop for Owned<D> {
     fn drop(&mut self) {
         self.unregister();
-        // SAFETY: By the type invariant.
-        let refs = unsafe { (*self.private()).refs.as_ref().map(|r| r.0.load(Acquire)) };
+        // Rings count as users.
+        for i in 0..self.num_tx() {
+            drop(self.set_tx_queue(i, None));
+        }
+        // SAFETY: By the type invariant there is a `Private<D>`, whose `refs` is not changed before
+        // `free`.
+        let refs = unsafe {
+            (*self.private())
+                .refs
+                .as_ref()
+                .map(|r| r.count.load(Acquire))
+        };
         if refs.is_some_and(|n| n != 0) {
-            // A NAPI instance or an interrupt that outlives `Driver::stop` may still call back: keep all it can see.
+            // A NAPI instance, a ring or an interrupt that outlives `Driver::stop` may still call
+            // back: keep all it can see. What is kept holds up the unbinding, and so the module.
             // SAFETY: A valid device.
             unsafe { raw::nic_report_leak(self.netdev.as_ptr()) };
             return;
         }
-        // SAFETY: Not registered, the service does not run: no callback is made any more. Transmit queues first, since
-        // they may refer to the data; `free` finds them gone.
+        // SAFETY: Not registered, the service does not run: no callback is made any more. The
+        // transmit queues, which may refer to the data, are gone.
         unsafe {
-            for i in 0..(*self.private()).num_tx {
-                drop(self.set_tx_queue(i, None));
-            }
             core::ptr::drop_in_place((*self.private()).data.as_mut_ptr());
             Self::free(self.netdev);
         }

@@ -190,17 +190,11 @@ pub trait Ops: Driver {
         0
     }
 
-    /// Entries of the RSS table.
-    fn rxfh_indir_size(dev: &Device<Self>) -> u32 {
-        let _ = dev;
-        0
-    }
+    /// Entries of the RSS table. The core allocates for it what it is told once.
+    const RXFH_INDIR_SIZE: u32 = 0;
 
-    /// Bytes of the RSS key.
-    fn rxfh_key_size(dev: &Device<Self>) -> u32 {
-        let _ = dev;
-        0
-    }
+    /// Bytes of the RSS key, likewise.
+    const RXFH_KEY_SIZE: u32 = 0;
 
     /// Reads RSS table and key, those that are asked for. The hash is Toeplitz.
     fn get_rxfh(

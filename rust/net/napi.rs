@@ -2,29 +2,27 @@
 //! NAPI.
 
 use super::{
-    device::DevRef,
-    Device,
-    Driver,
-    Rtnl, //
+    device::{
+        DevRef,
+        Device,
+        Rtnl, //
+    },
+    ops::Driver,
+    page_pool::Pools, //
 };
 use crate::irq::{
     Requested,
     Vectors, //
 };
-use core::{
-    cell::UnsafeCell,
-    ffi::c_void,
-    marker::{
-        PhantomData,
-        PhantomPinned, //
-    },
-    mem::offset_of,
-};
+use core::{cell::UnsafeCell, ffi::c_void, marker::PhantomData, mem::offset_of};
 use kernel::{
     irq::IrqReturn,
     prelude::*,
     str::CString,
-    sync::Arc,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     types::Opaque, //
 };
 use nic_bindings as raw;
@@ -73,7 +71,11 @@ pub trait Unmask: Send + Sync {
 }
 
 /// A NAPI instance that this CPU polls, in a softirq or a thread of its own that has bottom halves
-/// off.
+/// off, so in an RCU read-side critical section.
+///
+/// # Invariants
+///
+/// A reference to it exists during a poll of this CPU only, and only with a budget.
 #[repr(transparent)]
 pub struct NapiRef(Opaque<raw::napi_struct>, PhantomData<*mut ()>);
 
@@ -85,12 +87,50 @@ impl NapiRef {
 }
 
 /// A NAPI instance that is being set up, and not polled yet.
-#[repr(transparent)]
-pub struct NapiSetup(Opaque<raw::napi_struct>, PhantomData<*mut ()>);
+pub struct NapiSetup {
+    pub(super) instance: Arc<Instance>,
+    pub(super) netdev: *mut raw::net_device,
+}
 
-impl NapiSetup {
-    pub(crate) fn as_raw(&self) -> *mut raw::napi_struct {
-        self.0.get()
+/// A NAPI instance that is disabled, and stays so while this is borrowed.
+///
+/// # Invariants
+///
+/// Borrowed from a [`Napi`] that is not enabled and that is borrowed exclusively.
+#[repr(transparent)]
+pub struct NapiIdle(Instance);
+
+impl NapiIdle {
+    pub(super) fn as_raw(&self) -> *mut raw::napi_struct {
+        self.0.as_raw()
+    }
+}
+
+/// What belongs to an instance and may outlive it: C's part, which a page pool points to.
+///
+/// # Invariants
+///
+/// `napi` is initialised by `netif_napi_add()` before anybody else sees this. `owner` is the
+/// [`Inner`] that it belongs to until a grace period after the last poll.
+#[pin_data]
+pub(super) struct Instance {
+    #[pin]
+    napi: Opaque<raw::napi_struct>,
+    owner: UnsafeCell<*const c_void>,
+    /// Pools that were given up while the instance could be polled, and whether it can.
+    #[pin]
+    pub(super) pools: Mutex<Pools>,
+}
+
+// SAFETY: `owner` is changed before and after polls only; the others may be used from any thread.
+unsafe impl Send for Instance {}
+// SAFETY: Shared references give the pointer for C, and what is behind a lock.
+unsafe impl Sync for Instance {}
+
+impl Instance {
+    #[inline]
+    pub(super) fn as_raw(&self) -> *mut raw::napi_struct {
+        self.napi.get()
     }
 }
 
@@ -100,7 +140,8 @@ impl NapiSetup {
 ///
 /// # Invariants
 ///
-/// `inner.napi` is added to `inner.dev`, and enabled if and only if `enabled` is true.
+/// `inner.instance` is added to `inner.dev`, and enabled if and only if `enabled` is true. `queues`
+/// are those that C knows it by.
 ///
 /// # Examples
 ///
@@ -113,8 +154,9 @@ impl NapiSetup {
 /// if let Some(vector) = napi.data_mut() { vector.reset(); }
 /// ```
 pub struct Napi<P: Poll> {
-    inner: Pin<KBox<Inner<P>>>,
+    inner: KBox<Inner<P>>,
     requested: Option<Requested>,
+    queues: Option<u32>,
     enabled: bool,
 }
 
@@ -126,11 +168,10 @@ pub struct Napi<P: Poll> {
 /// is enabled, else the [`Napi`]. It is `Some` from `Napi::new` on. All else may be used by a poll
 /// that has given the instance back, until the grace period of `netif_napi_del()` is over.
 struct Inner<P: Poll> {
-    napi: Opaque<raw::napi_struct>,
+    instance: Arc<Instance>,
     data: UnsafeCell<Option<P>>,
     irq: P::Irq,
     dev: DevRef,
-    _pin: PhantomPinned,
 }
 
 // SAFETY: `Inner` can be torn down by any thread: `P` and its interrupt are `Send`.
@@ -150,28 +191,39 @@ impl<P: Poll> Napi<P> {
         irq: P::Irq,
         data: impl FnOnce(&NapiSetup) -> Result<P>,
     ) -> Result<Self> {
-        let inner = KBox::pin(
-            Inner {
+        let instance = Arc::pin_init(
+            pin_init!(Instance {
                 napi: Opaque::zeroed(),
-                data: UnsafeCell::new(None),
-                irq,
-                dev: dev.get_ref(),
-                _pin: PhantomPinned,
-            },
+                owner: UnsafeCell::new(core::ptr::null()),
+                pools <- Pools::new(),
+            }),
             GFP_KERNEL,
         )?;
+        let inner = Inner {
+            instance: instance.clone(),
+            data: UnsafeCell::new(None),
+            irq,
+            dev: dev.get_ref(),
+        };
+        let inner = KBox::new(inner, GFP_KERNEL)?;
+        // SAFETY: Nobody else sees the instance yet.
+        unsafe { *instance.owner.get() = core::ptr::from_ref::<Inner<P>>(&inner).cast() };
         let poll = Some(poll_callback::<P> as unsafe extern "C" fn(_, _) -> _);
-        // SAFETY: `napi` is pinned and removed again before it is freed. The callback gets at `Inner` through it. C checks
-        // the index; two instances of one would share settings, no more.
-        unsafe { raw::nic_netif_napi_add(dev.as_raw(), inner.napi.get(), poll, index) };
+        // SAFETY: The instance does not move, and is removed again before it is freed. The callback gets at `Inner`
+        // through it. C checks the index; two instances of one would share settings, no more.
+        unsafe { raw::nic_netif_napi_add(dev.as_raw(), instance.as_raw(), poll, index) };
         // INVARIANT: Just added. From here on `Drop` removes it.
         let this = Self {
             inner,
             requested: None,
+            queues: None,
             enabled: false,
         };
-        // SAFETY: `NapiSetup` is a transparent wrapper; the instance is pinned.
-        let p = data(unsafe { &*this.inner.napi.get().cast::<NapiSetup>() })?;
+        let setup = NapiSetup {
+            instance,
+            netdev: dev.as_raw(),
+        };
+        let p = data(&setup)?;
         // SAFETY: Disabled, so the data is ours.
         unsafe { *this.inner.data.get() = Some(p) };
         Ok(this)
@@ -181,8 +233,9 @@ impl<P: Poll> Napi<P> {
     pub fn enable(&mut self) {
         if !self.enabled {
             self.enabled = true;
-            // SAFETY: Added and disabled.
-            unsafe { raw::napi_enable(self.inner.napi.get()) };
+            self.inner.instance.pools.lock().polled();
+            // SAFETY: Added, and disabled by the type invariant.
+            unsafe { raw::napi_enable(self.as_raw()) };
         }
     }
 
@@ -192,10 +245,16 @@ impl<P: Poll> Napi<P> {
     /// on.
     pub fn disable(&mut self) {
         if self.enabled {
-            // SAFETY: Added and enabled.
-            unsafe { raw::napi_disable(self.inner.napi.get()) };
+            // SAFETY: Added, and enabled by the type invariant.
+            unsafe { raw::napi_disable(self.as_raw()) };
             self.enabled = false;
+            // SAFETY: Nobody polls the instance, nor will before `enable`.
+            unsafe { self.inner.instance.pools.lock().idle() };
         }
+    }
+
+    fn as_raw(&self) -> *mut raw::napi_struct {
+        self.inner.instance.as_raw()
     }
 
     /// What it polls, if it is disabled.
@@ -203,15 +262,18 @@ impl<P: Poll> Napi<P> {
         Some(self.parts_mut()?.0)
     }
 
-    /// The same with its interrupt.
-    pub fn parts_mut(&mut self) -> Option<(&mut P, &P::Irq)> {
+    /// The same with its interrupt, and a proof for its rings that it is disabled.
+    pub fn parts_mut(&mut self) -> Option<(&mut P, &P::Irq, &NapiIdle)> {
         if self.enabled {
             return None;
         }
         // SAFETY: Disabled, so no poll owns the instance; one that did ended its borrow of the data
         // before it gave it back.
         let data = unsafe { &mut *self.inner.data.get() };
-        Some((data.as_mut()?, &self.inner.irq))
+        // SAFETY: A transparent wrapper.
+        // INVARIANT: Not enabled, which takes `&mut self`.
+        let idle = unsafe { &*core::ptr::from_ref::<Instance>(&self.inner.instance).cast() };
+        Some((data.as_mut()?, &self.inner.irq, idle))
     }
 
     /// Its interrupt.
@@ -222,13 +284,13 @@ impl<P: Poll> Napi<P> {
     /// Schedules a poll, as an interrupt would.
     pub fn schedule(&self) {
         // SAFETY: Added. The core ignores it while the instance is disabled.
-        unsafe { raw::nic_napi_schedule(self.inner.napi.get()) }
+        unsafe { raw::nic_napi_schedule(self.as_raw()) }
     }
 
     /// Requests vector `index` for this instance alone. The handler is C's and only schedules the poll: the device must
     /// mask the vector by itself, as the 82599 does by EIAM.
     pub fn request_irq(&mut self, vectors: &Arc<Vectors>, index: u32, name: CString) -> Result {
-        let napi = self.inner.napi.get();
+        let napi = self.as_raw();
         // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the interrupt first.
         let irq = unsafe {
             let handler = raw::nic_napi_irq;
@@ -249,7 +311,7 @@ impl<P: Poll> Napi<P> {
         name: CString,
         shared: bool,
     ) -> Result {
-        let napi = self.inner.napi.get();
+        let napi = self.as_raw();
         // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the interrupt first.
         let irq = unsafe {
             let handler = only_irq_callback::<P>;
@@ -266,7 +328,7 @@ impl<P: Poll> Napi<P> {
     pub fn free_irq(&mut self) {
         if self.requested.take().is_some() {
             // SAFETY: Added.
-            unsafe { raw::nic_napi_clear_irq(self.inner.napi.get()) };
+            unsafe { raw::nic_napi_clear_irq(self.as_raw()) };
         }
     }
 
@@ -277,27 +339,22 @@ impl<P: Poll> Napi<P> {
         }
     }
 
-    /// Tells user space, by netdev-genl, that this instance serves receive queue `rx` and transmit queue `tx`.
-    pub fn set_queues(&self, _rtnl: &Rtnl, rx: Option<u32>, tx: Option<u32>) {
-        let (dev, napi) = (self.inner.dev.as_raw(), self.inner.napi.get());
-        for (queue, is_rx) in [(rx, true), (tx, false)] {
-            if let Some(queue) = queue {
-                // SAFETY: Both are valid and RTNL is held.
-                unsafe { raw::nic_queue_set_napi(dev, napi, queue, is_rx, !is_rx) };
-            }
-        }
+    /// Tells user space, by netdev-genl, that this instance serves receive and transmit queue
+    /// `queue`; nothing for a queue that the device does not have.
+    pub fn set_queues(&mut self, rtnl: &Rtnl, queue: u32) {
+        self.clear_queues(rtnl);
+        // SAFETY: The device is valid and RTNL is held; C checks the queue. The instance lives until
+        // `clear_queues`, see `Drop`.
+        unsafe { raw::nic_queue_set_napi(self.inner.dev.as_raw(), self.as_raw(), queue) };
+        self.queues = Some(queue);
     }
 
     /// Undoes [`Napi::set_queues`].
-    pub fn clear_queues(&self, _rtnl: &Rtnl, rx: Option<u32>, tx: Option<u32>) {
-        let dev = self.inner.dev.as_raw();
-        for (queue, is_rx) in [(rx, true), (tx, false)] {
-            if let Some(queue) = queue {
-                // SAFETY: `dev` is valid and RTNL is held.
-                unsafe {
-                    raw::nic_queue_set_napi(dev, core::ptr::null_mut(), queue, is_rx, !is_rx)
-                };
-            }
+    pub fn clear_queues(&mut self, _rtnl: &Rtnl) {
+        if let Some(queue) = self.queues.take() {
+            let (dev, none) = (self.inner.dev.as_raw(), core::ptr::null_mut());
+            // SAFETY: The device is valid and RTNL is held; C checks the queue.
+            unsafe { raw::nic_queue_set_napi(dev, none, queue) };
         }
     }
 }
@@ -307,12 +364,16 @@ impl<P: Poll> Drop for Napi<P> {
         self.free_irq();
         self.disable();
         // A page pool in the data wants to see its instance, disabled.
-        // SAFETY: As for `data_mut`.
+        // SAFETY: Disabled, so the data is ours.
         unsafe { *self.inner.data.get() = None };
         // Returns after a grace period, which a poll that is still switching the interrupt on
         // delays: `inner` goes after it.
         // SAFETY: Added in `new`, and disabled.
-        unsafe { raw::nic_netif_napi_del(self.inner.napi.get()) };
+        unsafe { raw::nic_netif_napi_del(self.as_raw()) };
+        if self.queues.is_some() {
+            // Without RTNL nothing can be done about what C knows, so what it looks at stays.
+            core::mem::forget(self.inner.instance.clone());
+        }
     }
 }
 
@@ -329,26 +390,25 @@ extern "C" fn only_irq_callback<P: Poll>(irq: c_int, napi: *mut c_void) -> raw::
 
 extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int) -> c_int {
     const { assert!(size_of::<Opaque<raw::napi_struct>>() == size_of::<raw::napi_struct>()) };
-    // SAFETY: `napi` is embedded in an `Inner<P>`, see `Napi::new`.
-    let inner = unsafe { napi.byte_sub(offset_of!(Inner<P>, napi)).cast::<Inner<P>>() };
-    // SAFETY: `Napi::drop` keeps all of `Inner` but the data until a grace period after the last
-    // poll.
-    let (dev, irq) = unsafe {
-        (
-            // `Napi::new` took the reference from a device of this driver, which counts it.
-            Device::from_raw((*inner).dev.as_raw()),
-            &(*inner).irq,
-        )
+    // SAFETY: `napi` is embedded in an `Instance`, see `Napi::new`, and `Napi::drop` keeps all of
+    // its owner but the data until a grace period after the last poll.
+    let inner = unsafe {
+        let instance = napi.byte_sub(offset_of!(Instance, napi)).cast::<Instance>();
+        (*(*instance).owner.get()).cast::<Inner<P>>()
     };
+    // SAFETY: `inner` is valid, see above. `Napi::new` took the reference from a device of this
+    // driver, which counts it.
+    let (dev, irq) = unsafe { (Device::from_raw((*inner).dev.as_raw()), &(*inner).irq) };
     let polled = {
         // SAFETY: NAPI lends an instance to one poll at a time, and `Napi` gives nothing out while
         // that can happen. The borrow ends before the instance is given back below.
-        let data = unsafe { &mut *UnsafeCell::raw_get(&raw const (*inner).data) };
+        let data = unsafe { &mut *(*inner).data.get() };
         // Enabled, so there is data.
         let Some(data) = data else { return 0 };
         match u32::try_from(budget) {
             Ok(budget @ 1..) => {
-                // SAFETY: `NapiRef` is a transparent wrapper; this CPU polls.
+                // SAFETY: `NapiRef` is a transparent wrapper.
+                // INVARIANT: This CPU polls, with a budget.
                 let napi = unsafe { &*napi.cast::<NapiRef>() };
                 data.poll(dev, irq, napi, budget)
             }

@@ -518,8 +518,12 @@ impl<D: Driver> Ops<D> {
             if flags & !raw::RUST_CONST_HELPER_XDP_XMIT_FLUSH != 0 {
                 return Err(EINVAL);
             }
-            D::xdp_xmit(dev, &mut frames, flags != 0)?;
-            Ok(c_int::try_from(frames.taken())?)
+            let result = D::xdp_xmit(dev, &mut frames, flags != 0);
+            // Of an error the core believes that nothing was taken.
+            match frames.taken() {
+                0 => result.map(|()| 0),
+                n => Ok(c_int::try_from(n)?),
+            }
         })
     }
 

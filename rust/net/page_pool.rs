@@ -4,23 +4,37 @@
 //! C header: [`include/net/page_pool/types.h`](srctree/include/net/page_pool/types.h)
 
 use super::{
-    napi::NapiSetup,
-    skb::RxMeta,
-    xdp::ProgRef,
-    Device,
-    Driver, //
+    device::{
+        DevRef,
+        Device, //
+    },
+    napi::{
+        Instance,
+        NapiSetup, //
+    },
+    ops::Driver,
+    skb::Place,
+    xdp::ProgRef, //
 };
-use core::ptr::NonNull;
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
 use kernel::{
     dma::DmaAddress,
     error::to_result,
+    new_mutex,
     prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     types::Opaque, //
 };
 use nic_bindings as raw;
 
 /// Bytes behind the buffer that `struct skb_shared_info` takes.
-pub const RX_TAILROOM: u32 = raw::RUST_CONST_HELPER_SKB_TAILROOM;
+const RX_TAILROOM: u32 = raw::RUST_CONST_HELPER_SKB_TAILROOM;
 
 /// A pool of pages that are mapped for one device and refilled in the context of one NAPI instance.
 ///
@@ -29,18 +43,98 @@ pub const RX_TAILROOM: u32 = raw::RUST_CONST_HELPER_SKB_TAILROOM;
 ///
 /// # Invariants
 ///
-/// `from.pool` is a page pool that this object created and has not destroyed. `from.spare` is empty or owns a reference.
-pub struct PagePool {
+/// `from.pool` is the page pool of `rest`, whose instance is `instance`. `from.spare` is empty or
+/// owns a reference.
+pub(super) struct PagePool {
     from: raw::nic_rx_pool,
-    /// Registered with the pool as its memory model. In a box of its own since C keeps a pointer.
-    xdp: KBox<Opaque<raw::nic_xdp>>,
+    rest: ManuallyDrop<KBox<Rest>>,
+    instance: Arc<Instance>,
     /// What is the same in all frames.
-    pub(super) meta: RxMeta,
+    pub(super) place: Place,
     pub(super) len: u16,
 }
 
-// SAFETY: A pool may be used from one context at a time, of any thread; the methods that allocate need `&mut`.
+// SAFETY: It may go to another thread. What C keeps without a lock belongs to the poll of the
+// instance, or to whoever has disabled it: `fill` and `run_xdp` want that, and `drop` leaves it to
+// who does.
 unsafe impl Send for PagePool {}
+
+/// What C keeps of a pool, which goes when its instance is not polled.
+///
+/// # Invariants
+///
+/// `pool` is a page pool that was created for this and is not destroyed. If `registered` is true
+/// `xdp` is registered with it as its memory model, for a queue of `_dev`.
+struct Rest {
+    pool: NonNull<raw::page_pool>,
+    xdp: Opaque<raw::nic_xdp>,
+    registered: bool,
+    _dev: DevRef,
+    next: Option<KBox<Rest>>,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant. The registration is a user of the pool of its own, so both
+        // are released. Pages that are still in the stack keep the C object alive.
+        unsafe {
+            if self.registered {
+                raw::nic_xdp_rxq_unreg(self.xdp.get());
+            }
+            raw::page_pool_destroy(self.pool.as_ptr());
+        }
+    }
+}
+
+/// The pools of an instance that have been given up.
+///
+/// `page_pool_destroy()` wants to be called while the instance is not polled: a poll, and who frees
+/// frames on its CPU, use a cache without a lock.
+pub(super) struct Pools {
+    polled: bool,
+    given_up: Option<KBox<Rest>>,
+}
+
+// SAFETY: A pool can be destroyed by any thread.
+unsafe impl Send for Pools {}
+
+impl Pools {
+    /// Of an instance that is not polled.
+    pub(super) fn new() -> impl PinInit<Mutex<Self>> {
+        new_mutex!(
+            Self {
+                polled: false,
+                given_up: None,
+            },
+            "nic::net::pools"
+        )
+    }
+
+    /// The instance can be polled from now on.
+    pub(super) fn polled(&mut self) {
+        self.polled = true;
+    }
+
+    /// It cannot any more.
+    ///
+    /// # Safety
+    ///
+    /// Nobody polls the instance.
+    pub(super) unsafe fn idle(&mut self) {
+        self.polled = false;
+        let mut next = self.given_up.take();
+        while let Some(mut rest) = next {
+            next = rest.next.take();
+        }
+    }
+
+    fn give_up(&mut self, mut rest: KBox<Rest>) {
+        if self.polled {
+            rest.next = self.given_up.take();
+            self.given_up = Some(rest);
+        }
+    }
+}
 
 impl PagePool {
     /// Creates a pool of buffers, of which the device may write `len` bytes after `headroom`.
@@ -49,8 +143,9 @@ impl PagePool {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if a buffer with its `skb_shared_info` does not fit into a page.
-    pub fn new<D: Driver>(
+    /// `EINVAL` if a buffer with its `skb_shared_info` does not fit into a page, if the device has
+    /// no such queue, or if `napi` is another device's.
+    pub(super) fn new<D: Driver>(
         dev: &Device<D>,
         napi: &NapiSetup,
         queue: u32,
@@ -63,17 +158,19 @@ impl PagePool {
             .wrapping_add(RX_TAILROOM);
         // How many buffers a page holds.
         let share = PAGE.checked_div(used).unwrap_or(0).min(2);
-        if share == 0 {
+        if share == 0 || napi.netdev != dev.as_raw() || queue >= dev.num_rx() {
             return Err(EINVAL);
         }
+        let index = u16::try_from(queue)?;
         let truesize = u16::try_from(PAGE / share)?;
         // From the first frame of a page to the end of the last.
         let synced = (PAGE - PAGE / share).wrapping_add(len.into());
-        // SAFETY: The device is bound while its netdev exists; `napi` belongs to `dev`.
+        // SAFETY: The device is bound while its netdev exists; `napi` belongs to `dev`, and stays at
+        // least as long as the pool.
         let pool = unsafe {
             raw::nic_page_pool_create(
                 dev.parent_raw(),
-                napi.as_raw(),
+                napi.instance.as_raw(),
                 dev.as_raw(),
                 queue,
                 size.div_ceil(share),
@@ -83,29 +180,26 @@ impl PagePool {
         };
         let pool = kernel::error::from_err_ptr(pool)?;
         let pool = NonNull::new(pool).ok_or(ENOMEM)?;
-        let registered = KBox::new(Opaque::zeroed(), GFP_KERNEL)
-            .map_err(Error::from)
-            .and_then(|xdp| {
-                // SAFETY: All are valid; a box does not move. If this fails nothing is registered.
-                to_result(unsafe {
-                    raw::nic_xdp_rxq_reg(xdp.get(), dev.as_raw(), queue, pool.as_ptr())
-                })?;
-                // SAFETY: Nobody else has it.
-                unsafe {
-                    (*xdp.get()).headroom = headroom.into();
-                    (*xdp.get()).truesize = truesize.into();
-                }
-                Ok(xdp)
-            });
-        let xdp = match registered {
-            Ok(xdp) => xdp,
-            Err(e) => {
-                // SAFETY: Just created.
-                unsafe { raw::page_pool_destroy(pool.as_ptr()) };
-                return Err(e);
-            }
+        // INVARIANT: Just created, not registered.
+        let rest = Rest {
+            pool,
+            xdp: Opaque::zeroed(),
+            registered: false,
+            _dev: dev.get_ref(),
+            next: None,
         };
-        // INVARIANT: Just created.
+        let mut rest = KBox::new(rest, GFP_KERNEL)?;
+        // SAFETY: All are valid; a box does not move. If this fails nothing is registered.
+        to_result(unsafe {
+            raw::nic_xdp_rxq_reg(rest.xdp.get(), dev.as_raw(), queue, pool.as_ptr())
+        })?;
+        // SAFETY: Nobody else has it.
+        unsafe {
+            (*rest.xdp.get()).headroom = headroom.into();
+            (*rest.xdp.get()).truesize = truesize.into();
+        }
+        // INVARIANT: It is now.
+        rest.registered = true;
         Ok(Self {
             from: raw::nic_rx_pool {
                 pool: pool.as_ptr(),
@@ -113,11 +207,17 @@ impl PagePool {
                 truesize,
                 ..Default::default()
             },
-            xdp,
-            // CAST: The device has fewer queues than that.
-            meta: RxMeta::new(queue as u16, headroom, truesize),
+            rest: ManuallyDrop::new(rest),
+            instance: napi.instance.clone(),
+            place: Place::new(index, headroom, truesize),
             len,
         })
+    }
+
+    /// The instance that it belongs to.
+    #[inline]
+    pub(super) fn napi(&self) -> *mut raw::napi_struct {
+        self.instance.as_raw()
     }
 
     #[inline]
@@ -127,11 +227,15 @@ impl PagePool {
 
     /// Puts buffers, mapped and ready to be posted, into the first of `slots`, up to one that has a buffer. Returns how many:
     /// fewer than that if there is no memory.
+    ///
+    /// # Safety
+    ///
+    /// This is a poll of the pool's instance, or the instance is disabled by the caller.
     #[inline]
-    pub(super) fn fill(&mut self, slots: &mut [RxSlot]) -> usize {
+    pub(super) unsafe fn fill(&mut self, slots: &mut [RxSlot]) -> usize {
         // CAST: A slot is a transparent wrapper; a ring has fewer than 2^32.
         let (bufs, n) = (slots.as_mut_ptr().cast(), slots.len() as u32);
-        // SAFETY: By the type invariant; `&mut self` is what keeps this in one context. C writes to empty slots only.
+        // SAFETY: By the type invariant and the safety requirement. C writes to empty slots only.
         let filled = unsafe { raw::nic_rx_pool_fill(&mut self.from, bufs, n) };
         // CAST: Not more than there are slots.
         filled as usize
@@ -141,8 +245,8 @@ impl PagePool {
     ///
     /// # Safety
     ///
-    /// `buf` is a buffer of this pool. This is a NAPI poll, so a read-side critical section that the program outlives.
-    /// `out` can be written to.
+    /// `buf` is a buffer of this pool. This is a poll of the pool's instance, so a read-side
+    /// critical section that the program outlives. `out` can be written to.
     #[inline]
     pub(super) unsafe fn run_xdp(
         &mut self,
@@ -152,11 +256,11 @@ impl PagePool {
         out: *mut raw::nic_xdp_out,
     ) -> raw::nic_xdp_verdict {
         // SAFETY: By the safety requirements; the box is registered.
-        unsafe { raw::nic_xdp_run(prog.as_raw(), self.xdp.get(), buf, len, out) }
+        unsafe { raw::nic_xdp_run(prog.as_raw(), self.rest.xdp.get(), buf, len, out) }
     }
 
     /// Bytes that the device may write into each buffer.
-    pub fn buf_len(&self) -> u32 {
+    pub(super) fn buf_len(&self) -> u32 {
         self.len.into()
     }
 }
@@ -164,12 +268,9 @@ impl PagePool {
 impl Drop for PagePool {
     fn drop(&mut self) {
         drop(RxSlot(self.from.spare));
-        // SAFETY: By the type invariant. The registration is a user of the pool of its own, so both are released. Pages
-        // that are still in the stack keep the C object alive.
-        unsafe {
-            raw::nic_xdp_rxq_unreg(self.xdp.get());
-            raw::page_pool_destroy(self.from.pool);
-        }
+        // SAFETY: Not used again.
+        let rest = unsafe { ManuallyDrop::take(&mut self.rest) };
+        self.instance.pools.lock().give_up(rest);
     }
 }
 
@@ -181,18 +282,12 @@ impl Drop for PagePool {
 /// # Invariants
 ///
 /// Owns one reference to the page of a page pool in which `va` lies.
-pub struct RxBuf(raw::nic_rx_buf);
+pub(super) struct RxBuf(raw::nic_rx_buf);
 
 // SAFETY: A page reference does not belong to a thread.
 unsafe impl Send for RxBuf {}
 
 impl RxBuf {
-    /// Where the device writes the frame to.
-    #[inline]
-    pub fn dma_address(&self) -> DmaAddress {
-        self.0.dma
-    }
-
     #[inline]
     pub(super) fn as_raw(&self) -> raw::nic_rx_buf {
         self.0
@@ -207,7 +302,7 @@ impl RxBuf {
 
 impl Drop for RxBuf {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant it owns the reference that C gives up.
         unsafe { raw::nic_rx_buf_put(self.0) };
     }
 }
@@ -220,7 +315,7 @@ impl Drop for RxBuf {
 #[repr(transparent)]
 pub(super) struct RxSlot(raw::nic_rx_buf);
 
-// SAFETY: As for `RxBuf`.
+// SAFETY: What it owns, if anything, is a page reference, which does not belong to a thread.
 unsafe impl Send for RxSlot {}
 
 impl RxSlot {

@@ -5,32 +5,37 @@
 //! they come. What happens to a frame is one call of C, from the buffer to the stack.
 
 use super::{
+    device::Device,
     napi::{
+        NapiIdle,
         NapiRef,
         NapiSetup, //
     },
+    ops::Driver,
     page_pool::{
         PagePool,
         RxBuf,
         RxSlot, //
     },
     skb::{
-        RxMeta,
-        SkBuff, //
+        Partial,
+        Place,
+        RxMeta, //
     },
     xdp::{
         ProgRef,
         XdpFrame, //
     },
-    Device,
-    Driver, //
 };
 use crate::dma::{
     read_barrier,
     Descriptor,
     Ring, //
 };
-use core::ptr::NonNull;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
 use kernel::{
     dma::DmaAddress,
     prelude::*, //
@@ -61,7 +66,7 @@ impl Received {
 
 /// What an XDP program wants done with a frame.
 pub enum Verdict {
-    /// Up to the stack, by [`RxRing::receive_passed`].
+    /// Up to the stack, by [`RxPoll::receive_passed`].
     Pass(Passed),
     /// It is gone.
     Drop,
@@ -72,9 +77,24 @@ pub enum Verdict {
 }
 
 /// A received frame that an XDP program has passed, where it may have moved the start and the end.
+///
+/// # Invariants
+///
+/// `place` and `len` say where it lies in `buf`.
 pub struct Passed {
     buf: RxBuf,
-    at: raw::nic_xdp_out,
+    place: Place,
+    len: u16,
+}
+
+/// How a device says in the second quad word of a descriptor, in CPU order, what it has done.
+pub trait WriteBack {
+    /// Bits that are set when the device is done with a buffer.
+    const DONE: u64;
+    /// Bits that are set in the last buffer of a frame.
+    const LAST: u64;
+    /// Bits of which one is set in the last buffer of a bad frame.
+    const ERRORS: u64;
 }
 
 /// A receive ring.
@@ -84,7 +104,8 @@ pub struct Passed {
 ///
 /// # Invariants
 ///
-/// `desc` and `bufs` have the same length, not 0, and both indices are below it.
+/// `desc` and `bufs` have the same length, not 0, and both indices are below it. The buffers are of
+/// `pool`.
 pub struct RxRing {
     desc: Ring,
     bufs: KVVec<RxSlot>,
@@ -180,8 +201,12 @@ impl RxRing {
     /// Posts a buffer in each free descriptor, as `make` writes it from its index, the buffer's address, and whether it is
     /// another buffer than the last one there. Returns how many, and whether there was memory for all. If any, the caller
     /// rings the doorbell with [`RxRing::next_to_use`].
+    ///
+    /// # Safety
+    ///
+    /// This is a poll of the ring's instance, or the caller has disabled it.
     #[inline]
-    pub fn fill<D: Descriptor>(
+    unsafe fn fill<D: Descriptor>(
         &mut self,
         mut make: impl FnMut(u32, DmaAddress, bool) -> D,
     ) -> (u32, bool) {
@@ -203,7 +228,8 @@ impl RxRing {
             let Some(slots) = self.bufs.get_mut(i as usize..end as usize) else {
                 break;
             };
-            let filled = self.pool.fill(slots);
+            // SAFETY: By the safety requirement.
+            let filled = unsafe { self.pool.fill(slots) };
             let filled = slots.get(..filled).unwrap_or_default();
             if filled.is_empty() {
                 break;
@@ -231,40 +257,45 @@ impl RxRing {
 
     /// The second quad word of the descriptor at `next_to_clean`.
     #[inline]
-    pub fn status(&self) -> u64 {
+    fn status(&self) -> u64 {
         // SAFETY: By the type invariant.
         unsafe { self.desc.status_unchecked(self.next_to_clean) }
     }
 
-    /// The first quad word of it, to be read after the second.
-    #[inline]
-    pub fn first(&self) -> u64 {
-        // SAFETY: By the type invariant.
-        unsafe { self.desc.first_unchecked(self.next_to_clean) }
-    }
-
-    /// How many descriptors from `next_to_clean` on make a whole frame, by what `is_done` and `is_last` say of the second
-    /// quad word of each; `None` if it is not there yet.
-    pub fn frame_len(
-        &self,
-        is_done: impl Fn(u64) -> bool,
-        is_last: impl Fn(u64) -> bool,
-    ) -> Option<u32> {
+    /// How many descriptors from `next_to_clean` on make a whole frame; `None` if it is not there
+    /// yet.
+    pub fn frame_len<W: WriteBack>(&self) -> Option<u32> {
         let mut i = self.next_to_clean;
         for n in 1..self.desc.len() {
             if i == self.next_to_use {
                 return None;
             }
             let status = self.desc.status(i);
-            if !is_done(status) {
+            if status & W::DONE != W::DONE {
                 return None;
             }
-            if is_last(status) {
+            if status & W::LAST == W::LAST {
                 return Some(n);
             }
             i = self.after(i);
         }
         None
+    }
+
+    /// The ring for the poll of its instance; `None` if `napi` is another one.
+    #[inline]
+    pub fn poll<'a>(&'a mut self, napi: &'a NapiRef) -> Option<RxPoll<'a>> {
+        // INVARIANT: Just looked.
+        (self.pool.napi() == napi.as_raw()).then_some(RxPoll { ring: self, napi })
+    }
+
+    /// The ring while its instance is disabled; `None` if `napi` is another one.
+    pub fn idle<'a>(&'a mut self, napi: &'a NapiIdle) -> Option<RxIdle<'a>> {
+        // INVARIANT: Just looked.
+        (self.pool.napi() == napi.as_raw()).then_some(RxIdle {
+            ring: self,
+            _napi: napi,
+        })
     }
 
     /// Goes on to the next descriptor; returns the slot of this one.
@@ -275,148 +306,17 @@ impl RxRing {
         self.slot(i)
     }
 
-    /// What is known of every frame.
+    /// A frame, or part of one, of `len` bytes, with what is known of it.
     #[inline]
-    pub fn meta(&self) -> RxMeta {
-        self.pool.meta
-    }
-
-    /// `meta` of a frame, or part of one, of `len` bytes.
-    #[inline]
-    fn with_len(&self, meta: RxMeta, len: u32) -> raw::nic_rx_meta {
+    fn frame(&self, len: u32, meta: RxMeta) -> raw::nic_rx_meta {
         // CAST: Not more than what the buffer holds.
-        meta.len(len.min(self.pool.len.into()) as u16).0
+        let len = len.min(self.pool.len.into()) as u16;
+        self.pool.place.frame(len, meta)
     }
 
     /// Whether descriptor `i` has a buffer, posted or to be posted again; false outside the ring.
     pub fn has_buffer(&self, i: u32) -> bool {
         self.bufs.get(i as usize).is_some_and(RxSlot::is_some)
-    }
-
-    /// Gives up a frame, or a part of one: its buffer stays in the ring.
-    pub fn skip(&mut self) {
-        let len = self.pool.buf_len();
-        let pool = self.pool.as_raw();
-        let Some(buf) = self.advance().get() else {
-            return;
-        };
-        // SAFETY: The buffer belongs to the pool.
-        unsafe { raw::nic_rx_buf_reuse(pool, buf, len) };
-    }
-
-    /// Hands the frame of `len` bytes in the one buffer at `next_to_clean` to the stack, with what the device found out.
-    ///
-    /// Synchronises and marks, then wraps the page: no copy. Without memory for that the buffer stays in the ring.
-    #[inline]
-    pub fn receive(&mut self, napi: &NapiRef, len: u32, meta: RxMeta) -> Received {
-        let (pool, meta) = (self.pool.as_raw(), self.with_len(meta, len));
-        let slot = self.advance();
-        let Some(buf) = slot.take() else {
-            return Received::Lost;
-        };
-        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of the pool; `napi` is
-        // being polled by this CPU.
-        let result = unsafe { raw::nic_rx_frame(napi.as_raw(), pool, buf.as_raw(), meta) };
-        if result == raw::nic_rx_result_NIC_RX_NOMEM {
-            slot.put(buf);
-        } else {
-            buf.forget();
-        }
-        Received::from_raw(result)
-    }
-
-    /// The first buffer of a frame that spans several, at `next_to_clean`. `None` if there is no memory.
-    pub fn begin(&mut self, len: u32) -> Option<SkBuff> {
-        let (pool, meta) = (self.pool.as_raw(), self.with_len(self.meta(), len));
-        let slot = self.advance();
-        // SAFETY: As for `receive`.
-        let skb = NonNull::new(unsafe { raw::nic_rx_build(pool, slot.get()?, meta) })?;
-        slot.take()?.forget();
-        // SAFETY: Ownership of the new skb, which has taken over the buffer.
-        Some(unsafe { SkBuff::from_raw(skb) })
-    }
-
-    /// A further buffer of it. False if the frame has no room for another fragment, or there is no buffer.
-    pub fn append(&mut self, skb: &mut SkBuff, len: u32) -> bool {
-        let (pool, meta) = (self.pool.as_raw(), self.with_len(self.meta(), len));
-        let slot = self.advance();
-        let Some(buf) = slot.get() else {
-            return false;
-        };
-        // SAFETY: As for `receive`.
-        let done = unsafe { raw::nic_rx_add_frag(skb.raw_ptr(), pool, buf, meta) };
-        if done {
-            if let Some(buf) = slot.take() {
-                buf.forget();
-            }
-        }
-        done
-    }
-
-    /// Runs an XDP program on the frame of `len` bytes in the one buffer at `next_to_clean`.
-    ///
-    /// Synchronises and marks it first. `_napi` is the poll in which this happens.
-    #[inline]
-    pub fn run_xdp(&mut self, _napi: &NapiRef, prog: ProgRef<'_>, len: u32) -> Verdict {
-        // The frame is read after the status that says that it is there.
-        read_barrier();
-        let i = self.next_to_clean;
-        let Some(buf) = self.advance().get() else {
-            return Verdict::Drop;
-        };
-        let len = len.min(self.pool.buf_len());
-        let mut out = core::mem::MaybeUninit::<raw::nic_xdp_out>::uninit();
-        // SAFETY: The buffer belongs to the pool; in a poll. C writes to `out` only.
-        let verdict = unsafe { self.pool.run_xdp(prog, buf, len, out.as_mut_ptr()) };
-        if verdict == raw::nic_xdp_verdict_NIC_XDP_DROP {
-            // The buffer stays.
-            return Verdict::Drop;
-        }
-        let Some(buf) = self.slot(i).take() else {
-            return Verdict::Drop;
-        };
-        match verdict {
-            raw::nic_xdp_verdict_NIC_XDP_PASS => Verdict::Pass(Passed {
-                buf,
-                at: raw::nic_xdp_out {
-                    // SAFETY: Written by C for this verdict.
-                    headroom: unsafe { (*out.as_ptr()).headroom },
-                    // SAFETY: As above.
-                    len: unsafe { (*out.as_ptr()).len },
-                    // SAFETY: As above.
-                    metasize: unsafe { (*out.as_ptr()).metasize },
-                    frame: core::ptr::null_mut(),
-                },
-            }),
-            raw::nic_xdp_verdict_NIC_XDP_TX => {
-                buf.forget();
-                // SAFETY: Written by C for this verdict.
-                match NonNull::new(unsafe { (*out.as_ptr()).frame }) {
-                    // SAFETY: C passes the ownership of the frame.
-                    Some(frame) => Verdict::Tx(unsafe { XdpFrame::from_raw(frame) }),
-                    None => Verdict::Drop,
-                }
-            }
-            _ => {
-                buf.forget();
-                Verdict::Redirect
-            }
-        }
-    }
-
-    /// Hands a frame that a program has passed to the stack.
-    pub fn receive_passed(&mut self, napi: &NapiRef, passed: Passed, meta: RxMeta) -> Received {
-        let Passed { buf, at } = passed;
-        // CAST: Less than a page; metadata has at most 255 bytes.
-        let meta = meta
-            .moved(at.headroom as u16, at.metasize as u8)
-            .len(at.len as u16);
-        // SAFETY: As for `receive`; C has kept the frame inside the buffer.
-        let result = unsafe { raw::nic_rx_passed(napi.as_raw(), buf.as_raw(), meta.0) };
-        if result != raw::nic_rx_result_NIC_RX_NOMEM {
-            buf.forget();
-        }
-        Received::from_raw(result)
     }
 
     /// Moves the posted buffers to the front of the ring, for a device that lost its place in it, and calls `write` with the
@@ -436,5 +336,259 @@ impl RxRing {
         // INVARIANT: Fewer than there are descriptors.
         self.next_to_use = posted;
         posted
+    }
+}
+
+/// A receive ring whose instance is disabled.
+///
+/// # Invariants
+///
+/// The instance of the ring's pool is disabled.
+pub struct RxIdle<'a> {
+    ring: &'a mut RxRing,
+    _napi: &'a NapiIdle,
+}
+
+/// A receive ring in the poll of its instance.
+///
+/// # Invariants
+///
+/// `napi` is the instance of the ring's pool.
+pub struct RxPoll<'a> {
+    ring: &'a mut RxRing,
+    napi: &'a NapiRef,
+}
+
+/// What [`RxPoll::look`] finds.
+pub enum Next<'a> {
+    /// The device is not done with the next buffer.
+    None,
+    /// A good frame in one buffer, or the last of several.
+    Whole(Done<'a>),
+    /// A buffer of a frame that has more of them, or is bad.
+    Other(Done<'a>),
+}
+
+/// A buffer that the device is done with, the next in the ring. If nothing is done with it, it is
+/// the next again.
+pub struct Done<'a> {
+    ring: &'a mut RxRing,
+    napi: &'a NapiRef,
+    status: u64,
+}
+
+impl Deref for RxIdle<'_> {
+    type Target = RxRing;
+
+    #[inline]
+    fn deref(&self) -> &RxRing {
+        self.ring
+    }
+}
+
+impl Deref for RxPoll<'_> {
+    type Target = RxRing;
+
+    #[inline]
+    fn deref(&self) -> &RxRing {
+        self.ring
+    }
+}
+
+/// A ring to which buffers can be posted.
+pub trait Fill: Deref<Target = RxRing> {
+    /// Posts a buffer in each free descriptor, as `make` writes it from its index, the buffer's
+    /// address, and whether it is another buffer than the last one there. Returns how many, and
+    /// whether there was memory for all. If any, the caller rings the doorbell with
+    /// [`RxRing::next_to_use`].
+    fn fill<D: Descriptor>(&mut self, make: impl FnMut(u32, DmaAddress, bool) -> D) -> (u32, bool);
+}
+
+impl Fill for RxIdle<'_> {
+    #[inline]
+    fn fill<D: Descriptor>(&mut self, make: impl FnMut(u32, DmaAddress, bool) -> D) -> (u32, bool) {
+        // SAFETY: By the type invariant.
+        unsafe { self.ring.fill(make) }
+    }
+}
+
+impl Fill for RxPoll<'_> {
+    #[inline]
+    fn fill<D: Descriptor>(&mut self, make: impl FnMut(u32, DmaAddress, bool) -> D) -> (u32, bool) {
+        // SAFETY: By the type invariant.
+        unsafe { self.ring.fill(make) }
+    }
+}
+
+impl RxPoll<'_> {
+    /// Looks at the next descriptor.
+    #[inline(always)]
+    pub fn look<W: WriteBack>(&mut self) -> Next<'_> {
+        let status = self.ring.status();
+        // One look for what nearly all are.
+        let whole = status & (W::DONE | W::LAST | W::ERRORS) == W::DONE | W::LAST;
+        if !whole && status & W::DONE != W::DONE {
+            return Next::None;
+        }
+        let done = Done {
+            ring: self.ring,
+            napi: self.napi,
+            status,
+        };
+        if whole {
+            Next::Whole(done)
+        } else {
+            Next::Other(done)
+        }
+    }
+
+    /// Hands a frame that a program has passed to the stack.
+    pub fn receive_passed(&mut self, passed: Passed, meta: RxMeta) -> Received {
+        let Passed { buf, place, len } = passed;
+        let meta = place.frame(len, meta);
+        // SAFETY: This CPU polls the instance. By its invariant the frame lies inside the buffer.
+        let result = unsafe { raw::nic_rx_passed(self.napi.as_raw(), buf.as_raw(), meta) };
+        if result != raw::nic_rx_result_NIC_RX_NOMEM {
+            buf.forget();
+        }
+        Received::from_raw(result)
+    }
+
+    /// Hands a frame of several buffers to the stack, with what the device found out about it.
+    pub fn receive_partial(&mut self, frame: Partial, meta: RxMeta) -> Received {
+        let meta = self.ring.frame(0, meta);
+        // SAFETY: Ownership passes to C; this CPU polls the instance.
+        Received::from_raw(unsafe {
+            raw::nic_rx_receive(self.napi.as_raw(), frame.into_raw(), meta)
+        })
+    }
+}
+
+impl Done<'_> {
+    /// The second quad word of its descriptor, in CPU order.
+    #[inline]
+    pub fn status(&self) -> u64 {
+        self.status
+    }
+
+    /// The first quad word of it.
+    #[inline]
+    pub fn first(&self) -> u64 {
+        // SAFETY: By the invariant of the ring.
+        unsafe { self.ring.desc.first_unchecked(self.ring.next_to_clean) }
+    }
+
+    /// Gives up the frame, or the part of one: the buffer stays in the ring.
+    pub fn skip(self) {
+        let len = self.ring.pool.buf_len();
+        let pool = self.ring.pool.as_raw();
+        let Some(buf) = self.ring.advance().get() else {
+            return;
+        };
+        // SAFETY: The buffer belongs to the pool.
+        unsafe { raw::nic_rx_buf_reuse(pool, buf, len) };
+    }
+
+    /// Hands the frame of `len` bytes in this one buffer to the stack, with what the device found
+    /// out.
+    ///
+    /// Synchronises and marks, then wraps the page: no copy. Without memory for that the buffer stays in the ring.
+    #[inline]
+    pub fn receive(self, len: u32, meta: RxMeta) -> Received {
+        let (pool, meta) = (self.ring.pool.as_raw(), self.ring.frame(len, meta));
+        let slot = self.ring.advance();
+        let Some(buf) = slot.take() else {
+            return Received::Lost;
+        };
+        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of the pool; this CPU
+        // polls the pool's instance.
+        let result = unsafe { raw::nic_rx_frame(self.napi.as_raw(), pool, buf.as_raw(), meta) };
+        if result == raw::nic_rx_result_NIC_RX_NOMEM {
+            slot.put(buf);
+        } else {
+            buf.forget();
+        }
+        Received::from_raw(result)
+    }
+
+    /// The first buffer of a frame that spans several. `None` if there is no memory.
+    pub fn begin(self, len: u32) -> Option<Partial> {
+        let (pool, meta) = (self.ring.pool.as_raw(), self.ring.frame(len, RxMeta::new()));
+        let slot = self.ring.advance();
+        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of the pool.
+        let skb = NonNull::new(unsafe { raw::nic_rx_build(pool, slot.get()?, meta) })?;
+        slot.take()?.forget();
+        // SAFETY: Ownership of the new skb, which has taken over the buffer and is marked.
+        Some(unsafe { Partial::from_raw(skb) })
+    }
+
+    /// A further buffer of it. False if the frame has no room for another fragment, or there is no buffer.
+    pub fn append(self, frame: &mut Partial, len: u32) -> bool {
+        let (pool, meta) = (self.ring.pool.as_raw(), self.ring.frame(len, RxMeta::new()));
+        let slot = self.ring.advance();
+        let Some(buf) = slot.get() else {
+            return false;
+        };
+        // SAFETY: The buffer belongs to the pool, and by its invariant the skb takes such.
+        let done = unsafe { raw::nic_rx_add_frag(frame.raw_ptr(), pool, buf, meta) };
+        if done {
+            if let Some(buf) = slot.take() {
+                buf.forget();
+            }
+        }
+        done
+    }
+
+    /// Runs an XDP program on the frame of `len` bytes in this one buffer.
+    ///
+    /// Synchronises and marks it first.
+    #[inline]
+    pub fn run_xdp(self, prog: ProgRef<'_>, len: u32) -> Verdict {
+        // The frame is read after the status that says that it is there.
+        read_barrier();
+        let i = self.ring.next_to_clean;
+        let Some(buf) = self.ring.advance().get() else {
+            return Verdict::Drop;
+        };
+        let len = len.min(self.ring.pool.buf_len());
+        let mut out = core::mem::MaybeUninit::<raw::nic_xdp_out>::uninit();
+        // SAFETY: The buffer belongs to the pool; in a poll of its instance. C writes to `out` only.
+        let verdict = unsafe { self.ring.pool.run_xdp(prog, buf, len, out.as_mut_ptr()) };
+        if verdict == raw::nic_xdp_verdict_NIC_XDP_DROP {
+            // The buffer stays.
+            return Verdict::Drop;
+        }
+        let Some(buf) = self.ring.slot(i).take() else {
+            return Verdict::Drop;
+        };
+        match verdict {
+            raw::nic_xdp_verdict_NIC_XDP_PASS => {
+                // SAFETY: C has written these for this verdict.
+                let (headroom, len, metasize) = unsafe {
+                    let out = out.as_ptr();
+                    ((*out).headroom, (*out).len, (*out).metasize)
+                };
+                // CAST: Less than a page; metadata has at most 255 bytes.
+                // INVARIANT: The program has left the frame inside the buffer.
+                Verdict::Pass(Passed {
+                    buf,
+                    place: self.ring.pool.place.moved(headroom as u16, metasize as u8),
+                    len: len as u16,
+                })
+            }
+            raw::nic_xdp_verdict_NIC_XDP_TX => {
+                buf.forget();
+                // SAFETY: Written by C for this verdict.
+                match NonNull::new(unsafe { (*out.as_ptr()).frame }) {
+                    // SAFETY: C passes the ownership of the frame.
+                    Some(frame) => Verdict::Tx(unsafe { XdpFrame::from_raw(frame) }),
+                    None => Verdict::Drop,
+                }
+            }
+            _ => {
+                buf.forget();
+                Verdict::Redirect
+            }
+        }
     }
 }

@@ -3,10 +3,6 @@
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
-use super::{
-    napi::NapiRef,
-    rx::Received, //
-};
 use core::{
     marker::PhantomData,
     ops::Deref,
@@ -14,7 +10,8 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    types::Opaque, //
 };
 use nic_bindings as raw;
 
@@ -45,8 +42,13 @@ impl DropReason {
 }
 
 /// A borrowed socket buffer.
+///
+/// # Invariants
+///
+/// A valid skb, of which what is read here is not written by others meanwhile; its reference counts
+/// may be.
 #[repr(transparent)]
-pub struct SkbRef(raw::sk_buff, PhantomData<*mut ()>);
+pub struct SkbRef(Opaque<raw::sk_buff>, PhantomData<*mut ()>);
 
 /// EtherTypes of VLAN tags.
 const ETH_P_8021Q: u16 = raw::ETH_P_8021Q as u16;
@@ -63,7 +65,7 @@ impl SkbRef {
 
     #[inline]
     fn raw(&self) -> *const raw::sk_buff {
-        &raw const self.0
+        self.0.get()
     }
 
     /// Reads a 16-bit field at a byte offset that C computed.
@@ -74,14 +76,11 @@ impl SkbRef {
     }
 
     #[inline]
-    fn shinfo(&self) -> &raw::skb_shared_info {
+    fn shinfo(&self) -> *const raw::skb_shared_info {
         // SAFETY: A valid skb has its shared info at `end`, which is an offset from `head` on 64-bit machines.
         unsafe {
-            &*self
-                .0
-                .head
-                .add(self.0.end as usize)
-                .cast::<raw::skb_shared_info>()
+            let skb = self.raw();
+            (*skb).head.add((*skb).end as usize).cast()
         }
     }
 
@@ -89,40 +88,44 @@ impl SkbRef {
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "a frame has a header")]
     pub fn len(&self) -> u32 {
-        self.0.len
+        // SAFETY: By the type invariant.
+        unsafe { (*self.raw()).len }
     }
 
     /// Bytes of the linear part.
     #[inline]
     pub fn headlen(&self) -> u32 {
-        self.0.len.wrapping_sub(self.0.data_len)
+        // SAFETY: By the type invariant.
+        unsafe { (*self.raw()).len.wrapping_sub((*self.raw()).data_len) }
     }
 
     /// Number of page fragments.
     #[inline]
     pub fn nr_frags(&self) -> u32 {
-        u32::from(self.shinfo().nr_frags)
+        // SAFETY: By the type invariant.
+        u32::from(unsafe { (*self.shinfo()).nr_frags })
     }
 
     /// The linear part.
     #[inline]
     pub fn head(&self) -> &[u8] {
         // SAFETY: The linear part of a valid skb is initialised memory.
-        unsafe { core::slice::from_raw_parts(self.0.data, self.headlen() as usize) }
+        unsafe { core::slice::from_raw_parts((*self.raw()).data, self.headlen() as usize) }
     }
 
     /// Transmit queue that the core has chosen.
     #[inline]
     pub fn queue_mapping(&self) -> u16 {
-        self.0.queue_mapping
+        // SAFETY: By the type invariant.
+        unsafe { (*self.raw()).queue_mapping }
     }
 
     /// Whether the device is asked to fill in a checksum (`CHECKSUM_PARTIAL`).
     #[inline]
     pub fn csum_partial(&self) -> bool {
-        // SAFETY: `headers` is the only view of these bytes that is used here.
-        let h = unsafe { self.0.__bindgen_anon_4.headers.as_ref() };
-        u32::from(h.ip_summed()) == raw::CHECKSUM_PARTIAL
+        // SAFETY: By the type invariant; these bytes are read by this view only.
+        let headers = unsafe { (*self.raw()).__bindgen_anon_4.headers.as_ref() };
+        u32::from(headers.ip_summed()) == raw::CHECKSUM_PARTIAL
     }
 
     /// Bytes from the start of the frame to where the checksum starts.
@@ -140,7 +143,8 @@ impl SkbRef {
     #[inline]
     fn headroom(&self) -> u32 {
         // CAST: Smaller than the buffer.
-        (self.0.data as usize).wrapping_sub(self.0.head as usize) as u32
+        // SAFETY: By the type invariant.
+        unsafe { ((*self.raw()).data as usize).wrapping_sub((*self.raw()).head as usize) as u32 }
     }
 
     /// Bytes from the start of the frame to the network header.
@@ -169,12 +173,6 @@ impl SkbRef {
         }
     }
 
-    /// IP protocol number, 0 if the frame is neither IPv4 nor IPv6.
-    pub fn l4_proto(&self) -> u8 {
-        // SAFETY: As above.
-        unsafe { raw::nic_skb_l4_proto(self.raw().cast_mut()) }
-    }
-
     /// VLAN tag that the device is asked to insert.
     #[inline]
     pub fn vlan_tag(&self) -> Option<u16> {
@@ -191,19 +189,8 @@ impl SkbRef {
     /// Whether the frame is to be segmented.
     #[inline]
     pub fn is_gso(&self) -> bool {
-        self.shinfo().gso_size != 0
-    }
-
-    /// Bytes of payload in each segment.
-    #[inline]
-    pub fn gso_size(&self) -> u16 {
-        self.shinfo().gso_size
-    }
-
-    /// Number of segments, as the stack counts them.
-    #[inline]
-    pub fn gso_segs(&self) -> u16 {
-        self.shinfo().gso_segs
+        // SAFETY: By the type invariant.
+        (unsafe { (*self.shinfo()).gso_size }) != 0
     }
 
     /// Whether the checksum asked for is that of SCTP and not of a protocol that stores it at the same offset.
@@ -215,9 +202,9 @@ impl SkbRef {
     /// Whether the frame is encapsulated, so that the inner headers are meant.
     #[inline]
     pub fn encapsulation(&self) -> bool {
-        // SAFETY: `headers` is the only view of these bytes that is used here.
-        let h = unsafe { self.0.__bindgen_anon_4.headers.as_ref() };
-        h.encapsulation() != 0
+        // SAFETY: By the type invariant; these bytes are read by this view only.
+        let headers = unsafe { (*self.raw()).__bindgen_anon_4.headers.as_ref() };
+        headers.encapsulation() != 0
     }
 }
 
@@ -226,10 +213,15 @@ pub type Tso = raw::nic_tso;
 
 /// An owned socket buffer.
 ///
-/// It must go somewhere: to the stack ([`SkBuff::receive`]), to the device
-/// ([`TxProducer::send`](super::TxProducer::send)), or be dropped with a reason ([`SkBuff::free`]). To let it fall out
+/// It must go somewhere: to the device
+/// ([`TxProducer::send`](super::TxProducer::send)), back to the core, or be dropped with a reason ([`SkBuff::free`]). To let it fall out
 /// of scope is an error when the module is linked.
-#[must_use = "a socket buffer is sent, received or freed with a reason"]
+///
+/// # Invariants
+///
+/// Owns the only reference to a valid skb: the core does not send shared ones on a device that does
+/// not say that it may (`IFF_TX_SKB_SHARING`).
+#[must_use = "a socket buffer is sent or freed with a reason"]
 pub struct SkBuff(NonNull<raw::sk_buff>);
 
 // SAFETY: A socket buffer does not belong to a thread.
@@ -279,42 +271,41 @@ impl SkBuff {
         unsafe { raw::nic_kfree_skb_any(self.into_raw().as_ptr(), reason.0) }
     }
 
-    /// Hands a received frame to the stack, with what the device found out about it.
-    #[inline]
-    pub fn receive(self, napi: &NapiRef, meta: &RxMeta) -> Received {
-        // SAFETY: Ownership passes to C; `napi` is being polled by this CPU.
-        Received::from_raw(unsafe {
-            raw::nic_rx_receive(napi.as_raw(), self.into_raw().as_ptr(), meta.0)
-        })
-    }
-
-    /// Prepares the headers of a GSO frame for hardware that fills in lengths and checksums of each segment.
+    /// Prepares the headers of a GSO frame for hardware that fills in lengths and checksums of each
+    /// segment.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the frame is not to be segmented, without [`SkbRef::csum_partial`], or if its
+    /// headers are not in the linear part.
     pub fn tso_prepare(&mut self) -> Result<Tso> {
         let mut tso = Tso::default();
-        // SAFETY: `self` is an owned skb with `CHECKSUM_PARTIAL`, or C finds nonsense in its own buffer only.
+        // SAFETY: By the type invariant. C looks whether the headers are there.
         to_result(unsafe { raw::nic_tso_prepare(self.raw_ptr(), &mut tso) })?;
         Ok(tso)
     }
 
     /// Computes the checksum in software (`skb_checksum_help`).
     pub fn checksum_help(&mut self) -> Result {
-        // SAFETY: `self` is an owned skb.
+        // SAFETY: By the type invariant.
         to_result(unsafe { raw::skb_checksum_help(self.raw_ptr()) })
     }
 
-    /// Pads the frame with zeros to `len` bytes. `None` if there was no memory, and then the frame is gone.
+    /// Pads the frame with zeros to `LEN` bytes, at most those of the shortest Ethernet frame.
+    /// `None` if there was no memory, and then the frame is gone.
     #[inline]
-    pub fn pad_to(self, len: u32) -> Option<Self> {
-        if self.len() >= len {
+    pub fn pad_to<const LEN: u32>(self) -> Option<Self> {
+        const { assert!(LEN <= 60) };
+        if self.len() >= LEN {
             return Some(self);
         }
-        self.pad(len)
+        self.pad(LEN)
     }
 
     #[cold]
     fn pad(self, len: u32) -> Option<Self> {
         let skb = self.into_raw();
-        // SAFETY: `skb` is owned; on failure C has freed it.
+        // SAFETY: By the type invariant it is ours alone; on failure C has freed it.
         if unsafe { raw::nic_skb_put_padto(skb.as_ptr(), len) } != 0 {
             return None;
         }
@@ -322,45 +313,57 @@ impl SkBuff {
     }
 }
 
-/// A place for the frame that a receive queue is in the middle of.
-#[derive(Default)]
-pub struct SkbSlot(Option<NonNull<raw::sk_buff>>);
+/// A received frame of several buffers that is being put together. Dropping it frees it.
+///
+/// # Invariants
+///
+/// Owns the only reference to an skb that was made around a buffer of a page pool, and is marked for
+/// its recycling.
+pub struct Partial(NonNull<raw::sk_buff>);
 
 // SAFETY: A socket buffer does not belong to a thread.
-unsafe impl Send for SkbSlot {}
+unsafe impl Send for Partial {}
 
-impl SkbSlot {
-    /// Empty.
-    pub const fn new() -> Self {
-        Self(None)
+impl Partial {
+    /// # Safety
+    ///
+    /// `skb` upholds the type invariant.
+    #[inline]
+    pub(super) unsafe fn from_raw(skb: NonNull<raw::sk_buff>) -> Self {
+        Self(skb)
     }
 
-    /// Takes the frame out.
+    /// Gives up the ownership.
     #[inline]
-    pub fn take(&mut self) -> Option<SkBuff> {
-        self.0.take().map(SkBuff)
+    pub(super) fn into_raw(self) -> *mut raw::sk_buff {
+        core::mem::ManuallyDrop::new(self).0.as_ptr()
     }
 
-    /// Puts a frame in; one that was there is dropped.
     #[inline]
-    pub fn put(&mut self, skb: SkBuff) {
-        if let Some(old) = self.0.replace(skb.into_raw()) {
-            SkBuff(old).free(DropReason::DEV_READY);
-        }
+    pub(super) fn raw_ptr(&self) -> *mut raw::sk_buff {
+        self.0.as_ptr()
     }
 
-    /// Whether there is a frame.
+    /// Bytes so far.
     #[inline]
-    pub fn is_some(&self) -> bool {
-        self.0.is_some()
+    #[expect(clippy::len_without_is_empty, reason = "a frame has a header")]
+    pub fn len(&self) -> u32 {
+        // SAFETY: By the type invariant.
+        unsafe { (*self.0.as_ptr()).len }
+    }
+
+    /// Drops the frame, in any context.
+    pub fn free(self, reason: DropReason) {
+        // SAFETY: Ownership passes to C.
+        unsafe { raw::nic_kfree_skb_any(self.into_raw(), reason.0) }
     }
 }
 
-impl Drop for SkbSlot {
+impl Drop for Partial {
     fn drop(&mut self) {
-        if let Some(skb) = self.take() {
-            skb.free(DropReason::DEV_READY);
-        }
+        let reason = DropReason::DEV_READY;
+        // SAFETY: By the type invariant, and it is not used again.
+        unsafe { raw::nic_kfree_skb_any(self.0.as_ptr(), reason.0) }
     }
 }
 
@@ -376,18 +379,53 @@ pub enum HashType {
     L4 = raw::NIC_RX_HASH_L4 as u8,
 }
 
-/// What the device found out about a received frame, beyond what [`super::RxRing::meta`] knows.
+/// Where a frame lies in a buffer of a ring, and the ring's queue: what the ring knows and nobody
+/// else has a say in. The words as in [`RxMeta`].
 #[derive(Clone, Copy)]
-#[repr(transparent)]
-pub struct RxMeta(pub(super) raw::nic_rx_meta);
+pub(super) struct Place(raw::nic_rx_meta);
 
-impl RxMeta {
+impl Place {
     /// Of a frame that begins `headroom` bytes after the start of a buffer of `truesize` bytes, received on `queue`.
     pub(super) fn new(queue: u16, headroom: u16, truesize: u16) -> Self {
         Self(raw::nic_rx_meta {
             tags: u64::from(queue) << 48,
             place: u64::from(headroom) | u64::from(truesize) << 32,
         })
+    }
+
+    /// An XDP program has left it `headroom` bytes after the start, behind `metasize` bytes of metadata.
+    #[inline]
+    pub(super) fn moved(mut self, headroom: u16, metasize: u8) -> Self {
+        self.0.place &= !0xFFFF;
+        self.0.place |= u64::from(headroom) | u64::from(metasize) << 48;
+        self
+    }
+
+    /// A frame of `len` bytes here, with what the device found out.
+    #[inline]
+    pub(super) fn frame(self, len: u16, meta: RxMeta) -> raw::nic_rx_meta {
+        raw::nic_rx_meta {
+            tags: self.0.tags | meta.0.tags,
+            place: self.0.place | meta.0.place | u64::from(len) << 16,
+        }
+    }
+}
+
+/// What the device found out about a received frame.
+///
+/// # Invariants
+///
+/// Only the hash and the tag of `tags` and the flags of `place` are not 0.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct RxMeta(raw::nic_rx_meta);
+
+impl RxMeta {
+    /// Nothing.
+    #[inline]
+    #[expect(clippy::new_without_default, reason = "there is one way to start")]
+    pub const fn new() -> Self {
+        Self(raw::nic_rx_meta { tags: 0, place: 0 })
     }
 
     #[inline]
@@ -397,21 +435,6 @@ impl RxMeta {
             tags,
             place: place | u64::from(flag) << 56,
         })
-    }
-
-    /// `len` bytes long; once.
-    #[inline]
-    pub(super) fn len(mut self, len: u16) -> Self {
-        self.0.place |= u64::from(len) << 16;
-        self
-    }
-
-    /// An XDP program has left it `headroom` bytes after the start, behind `metasize` bytes of metadata.
-    #[inline]
-    pub(super) fn moved(mut self, headroom: u16, metasize: u8) -> Self {
-        self.0.place &= !0xFFFF;
-        self.0.place |= u64::from(headroom) | u64::from(metasize) << 48;
-        self
     }
 
     /// RSS hash.

@@ -6,21 +6,29 @@
 //! it (the mapping, the frame) are the producer's while outside `next_to_clean..next_to_use`, the consumer's inside.
 
 use super::{
+    device::{
+        DevRef,
+        Device, //
+    },
     napi::NapiRef,
-    skb::SkBuff,
+    ops::Driver,
+    skb::{
+        DropReason,
+        SkBuff, //
+    },
     xdp::XdpFrame, //
 };
-use crate::dma::{
-    Descriptor,
-    Ring, //
+use crate::{
+    bound::Held,
+    dma::{
+        Descriptor,
+        Ring, //
+    },
+    sync::Once, //
 };
 use core::{
     cell::UnsafeCell,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicU32,
-        Ordering, //
-    },
+    ptr::NonNull, //
 };
 use kernel::{
     bindings,
@@ -32,6 +40,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::Atomic,
         Arc, //
     },
 };
@@ -95,26 +104,94 @@ const EMPTY: Slot = Slot {
 ///
 /// # Invariants
 ///
-/// The slots `next_to_clean..next_to_use` are accessed by the consumer only, the others by the producer only.
+/// The slots `next_to_clean..next_to_use` are accessed by the consumer only, the others by the
+/// producer only. All frames in the former are accounted to `queue`, if there is one, and frames go
+/// out of them only with what takes them off its account.
 pub struct TxRing {
     desc: Ring,
     slots: KVVec<UnsafeCell<Slot>>,
     dev: ARef<device::Device>,
-    // `core::sync::atomic` and not `kernel::sync::atomic`, which would call a C helper for each access. An acquire load
-    // and a release store are all that is used, and they are the kernel's `smp_load_acquire()` and `smp_store_release()`.
-    next_to_use: AtomicU32,
-    next_to_clean: AtomicU32,
+    next_to_use: Atomic<u32>,
+    next_to_clean: Atomic<u32>,
+    queue: Option<Queue>,
+    _held: Held,
+}
+
+/// The queue of the stack that a ring serves.
+///
+/// # Invariants
+///
+/// `txq` is queue `index` of `dev`, and is claimed by this.
+struct Queue {
+    txq: NonNull<raw::netdev_queue>,
+    index: u32,
+    dev: DevRef,
+    /// Descriptors that any frame finds while the queue is not stopped.
+    reserve: u32,
+}
+
+impl Queue {
+    /// Accounts for frames that were sent. `room` descriptors are free.
+    #[inline]
+    fn completed(&self, cleaned: &Cleaned, room: u32) -> bool {
+        let room = room >= self.reserve.saturating_mul(2);
+        // SAFETY: By the type invariant. The frames were in the ring, so they are on the account.
+        unsafe { raw::nic_txq_completed(self.txq.as_ptr(), cleaned.packets, cleaned.bytes, room) }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // What was not sent is on the account still.
+        // SAFETY: By the type invariant; the ring is gone, so nobody accounts.
+        unsafe { raw::nic_txq_reset(self.txq.as_ptr()) };
+        self.dev.release_tx(self.index);
+    }
 }
 
 // SAFETY: The slots are shared by the rule of the type invariant; frames and mappings do not belong to a thread.
 unsafe impl Send for TxRing {}
-// SAFETY: As above.
+// SAFETY: By the type invariant each slot has one owner; C's functions for the queue may be called
+// by one producer and one consumer at a time, which exist once.
 unsafe impl Sync for TxRing {}
 
 impl TxRing {
-    /// Allocates a ring of `len` descriptors, and its two ends.
+    /// Allocates a ring of `len` descriptors that serves no queue of the stack, and its two ends.
     #[expect(clippy::new_ret_no_self, reason = "a ring exists by its two ends only")]
     pub fn new(dev: &device::Device<Bound>, len: u32) -> Result<(TxProducer, TxConsumer)> {
+        Self::make(dev, len, None)
+    }
+
+    /// The same for transmit queue `index` of `dev`, whose byte limit counts what is in the ring.
+    /// The queue is stopped when fewer than `reserve` descriptors are free, as many as a frame takes
+    /// at most, and goes on when there are twice as many.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no such queue, `EBUSY` if it has a ring already.
+    pub fn of_queue<D: Driver>(
+        dev: &Device<D>,
+        index: u32,
+        len: u32,
+        reserve: u32,
+    ) -> Result<(TxProducer, TxConsumer)> {
+        let dev_ref = dev.get_ref();
+        let txq = dev_ref.claim_tx(index)?;
+        // INVARIANT: Just claimed.
+        let queue = Queue {
+            txq,
+            index,
+            dev: dev_ref,
+            reserve,
+        };
+        Self::make(dev.parent(), len, Some(queue))
+    }
+
+    fn make(
+        dev: &device::Device<Bound>,
+        len: u32,
+        queue: Option<Queue>,
+    ) -> Result<(TxProducer, TxConsumer)> {
         let n = usize::try_from(len)?;
         let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;
         for _ in 0..n {
@@ -125,8 +202,10 @@ impl TxRing {
                 desc: Ring::new(dev, len)?,
                 slots,
                 dev: ARef::from(&**dev),
-                next_to_use: AtomicU32::new(0),
-                next_to_clean: AtomicU32::new(0),
+                next_to_use: Atomic::new(0),
+                next_to_clean: Atomic::new(0),
+                queue,
+                _held: Held::new(dev)?,
             },
             GFP_KERNEL,
         )?;
@@ -134,6 +213,7 @@ impl TxRing {
             TxProducer {
                 ring: ring.clone(),
                 cursor: 0,
+                unsent: 0,
             },
             TxConsumer { ring },
         ))
@@ -149,11 +229,6 @@ impl TxRing {
     #[expect(clippy::len_without_is_empty, reason = "a ring is never empty")]
     pub fn len(&self) -> u32 {
         self.desc.len()
-    }
-
-    /// Size in bytes.
-    pub fn size(&self) -> u32 {
-        self.desc.size()
     }
 
     #[inline]
@@ -262,21 +337,28 @@ impl TxRing {
     /// First descriptor that the producer will fill next.
     #[inline]
     pub fn next_to_use(&self) -> u32 {
-        self.next_to_use.load(Ordering::Acquire)
+        self.next_to_use.read_acquire()
     }
 
     /// First descriptor that is not known to be done.
     #[inline]
     pub fn next_to_clean(&self) -> u32 {
-        self.next_to_clean.load(Ordering::Acquire)
+        self.next_to_clean.read_acquire()
     }
 
-    /// Descriptors that the producer can fill; one is always left, so that a full ring is not an empty one.
+    /// Descriptors that can be filled from `ntu` on; one is always left, so that a full ring is not
+    /// an empty one.
     #[inline]
-    pub fn unused(&self) -> u32 {
-        let (ntc, ntu) = (self.next_to_clean(), self.next_to_use());
+    fn unused_from(&self, ntu: u32) -> u32 {
+        let ntc = self.next_to_clean();
         let n = if ntc > ntu { 0 } else { self.len() };
         n.wrapping_add(ntc).wrapping_sub(ntu).wrapping_sub(1)
+    }
+
+    /// Descriptors that are free.
+    #[inline]
+    fn unused(&self) -> u32 {
+        self.unused_from(self.next_to_use())
     }
 }
 
@@ -294,7 +376,7 @@ impl Drop for TxRing {
             match slot.frame {
                 Frame::Skb(skb) => {
                     // SAFETY: The ring owns the frame.
-                    unsafe { SkBuff::from_raw(skb) }.free(super::DropReason::DEV_READY)
+                    unsafe { SkBuff::from_raw(skb) }.free(DropReason::DEV_READY)
                 }
                 // SAFETY: The ring owns the frame.
                 frame => unsafe { frame.consume(0) },
@@ -305,10 +387,24 @@ impl Drop for TxRing {
 }
 
 /// The end of a ring that `start_xmit` fills.
+///
+/// # Invariants
+///
+/// `cursor` is an index of the ring. Frames in `next_to_use..cursor`, of `unsent` bytes, are not the
+/// consumer's yet; they are published by [`TxProducer::publish`].
 pub struct TxProducer {
     ring: Arc<TxRing>,
-    /// Equal to `next_to_use` between calls.
     cursor: u32,
+    unsent: u32,
+}
+
+/// A frame was put into a ring.
+#[must_use = "the device is to be told"]
+pub struct Sent {
+    /// The doorbell is to be rung now, since no further frame follows at once.
+    pub doorbell: bool,
+    /// The queue was stopped, and went on since there is room after all.
+    pub restarted: bool,
 }
 
 impl TxProducer {
@@ -318,11 +414,59 @@ impl TxProducer {
         &self.ring
     }
 
+    /// Descriptors that can be filled.
+    #[inline]
+    pub fn unused(&self) -> u32 {
+        self.ring.unused_from(self.cursor)
+    }
+
+    /// Stops the queue; if there are `needed` descriptors now goes on and returns true
+    /// (`netif_txq_maybe_stop`). The poll that frees descriptors lets the queue go on.
+    #[cold]
+    #[inline(never)]
+    pub fn make_room(&mut self, needed: u32) -> bool {
+        let Some(queue) = &self.ring.queue else {
+            return self.unused() >= needed;
+        };
+        // SAFETY: By the invariant of `Queue`.
+        unsafe { raw::nic_txq_stop(queue.txq.as_ptr()) };
+        if self.unused() < needed {
+            return false;
+        }
+        // SAFETY: By the invariant of `Queue`.
+        unsafe { raw::nic_txq_start(queue.txq.as_ptr()) };
+        true
+    }
+
+    /// Makes all frames up to the cursor the consumer's. Returns whether the doorbell is to be rung
+    /// now.
+    #[inline]
+    fn publish(&mut self) -> bool {
+        let bytes = core::mem::take(&mut self.unsent);
+        // On the account before the consumer can take it off.
+        let doorbell = match &self.ring.queue {
+            // SAFETY: By the invariant of `Queue`; there is one producer.
+            Some(queue) => unsafe { raw::nic_txq_sent(queue.txq.as_ptr(), bytes) },
+            None => true,
+        };
+        // Everything before is visible to the consumer before the slots are its.
+        self.ring.next_to_use.write_release(self.cursor);
+        doorbell
+    }
+
+    /// Ends a batch that the driver has not ended.
+    fn settle(&mut self) {
+        if self.cursor != self.ring.next_to_use() {
+            self.publish();
+        }
+    }
+
     /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make` from address, length and
-    /// whether it is the last. A piece longer than `max` bytes is split. Returns how many descriptors it took.
+    /// whether it is the last. A piece longer than `max` bytes is split. If the longest frame has no
+    /// room after that the queue is stopped.
     ///
     /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller rings the
-    /// doorbell with [`TxRing::next_to_use`] afterwards.
+    /// doorbell with [`TxRing::next_to_use`] afterwards, if it is told so.
     ///
     /// # Errors
     ///
@@ -337,8 +481,9 @@ impl TxProducer {
         segs: u16,
         max: u32,
         mut make: impl FnMut(DmaAddress, u32, bool) -> D,
-    ) -> core::result::Result<u32, SkBuff> {
+    ) -> core::result::Result<Sent, SkBuff> {
         let ring = &*self.ring;
+        let room = self.unused();
         let (nr_frags, mut len) = (skb.nr_frags(), skb.headlen());
         // What it takes at most: a context, the linear part and each fragment, and one more for
         // each `max` bytes of all.
@@ -348,7 +493,7 @@ impl TxProducer {
                     .saturating_add(1)
                     .saturating_add(nr_frags)
                     .saturating_add(split)
-                    <= ring.unused() => {}
+                    <= room => {}
             _ => return Err(skb),
         }
         // SAFETY: A valid device and frame.
@@ -374,14 +519,14 @@ impl TxProducer {
                 slot.len = len;
             }
             while len > max {
-                // SAFETY: As for the cursor.
+                // SAFETY: `next` stays in the ring.
                 unsafe { ring.desc.write_unchecked(i, make(addr, max, false)) };
                 addr = addr.wrapping_add(DmaAddress::from(max));
                 len -= max;
                 i = ring.next(i);
                 used = used.wrapping_add(1);
             }
-            // SAFETY: As above.
+            // SAFETY: `next` stays in the ring.
             unsafe {
                 ring.desc
                     .write_unchecked(i, make(addr, len, frag == nr_frags))
@@ -406,22 +551,27 @@ impl TxProducer {
             i = ring.next(i);
             used = used.wrapping_add(1);
         };
-        // SAFETY: As above.
+        // SAFETY: The slot is the producer's, as all of the frame's.
         let head = unsafe { &mut *ring.slot(first) };
         head.frame = Frame::Skb(skb.into_raw());
         head.eop = last;
         head.bytes = wire_bytes;
         head.segs = segs;
+        // Stopped in time for the longest frame, so that no frame meets a full ring; and before the
+        // stack is asked about the doorbell, which a stopped queue wants rung.
+        let reserve = ring.queue.as_ref().map_or(0, |q| q.reserve);
         self.cursor = ring.next(last);
-        // Everything above is visible to the consumer before the slots are its.
-        ring.next_to_use.store(self.cursor, Ordering::Release);
-        Ok(used)
+        let restarted = room < used.wrapping_add(reserve) && self.make_room(reserve);
+        self.unsent = self.unsent.wrapping_add(wire_bytes);
+        let doorbell = self.publish();
+        Ok(Sent {
+            doorbell,
+            restarted,
+        })
     }
-}
 
-impl TxProducer {
     /// Puts a frame without socket buffer into the ring: `ctx`, if there is one, then one data descriptor made by `make`
-    /// from address and length. The rest as for [`TxProducer::send`].
+    /// from address and length. The consumer gets it by [`TxProducer::flush`].
     ///
     /// # Errors
     ///
@@ -433,7 +583,7 @@ impl TxProducer {
         make: impl FnOnce(DmaAddress, u32) -> D,
     ) -> core::result::Result<(), XdpFrame> {
         let ring = &*self.ring;
-        if ring.unused() < 1 + u32::from(ctx.is_some()) {
+        if self.unused() < 1 + u32::from(ctx.is_some()) {
             return Err(frame);
         }
         let (dev, len) = (ring.dev_raw(), frame.len());
@@ -451,7 +601,7 @@ impl TxProducer {
             unsafe { ring.desc.write_unchecked(i, ctx) };
             i = ring.next(i);
         }
-        // SAFETY: As above.
+        // SAFETY: The cursor is in the ring, and `next` stays in it.
         unsafe { ring.desc.write_unchecked(i, make(addr, len)) };
         // SAFETY: The slots are the producer's, since there is room.
         unsafe {
@@ -465,16 +615,28 @@ impl TxProducer {
             head.segs = 1;
         }
         self.cursor = ring.next(i);
-        ring.next_to_use.store(self.cursor, Ordering::Release);
+        self.unsent = self.unsent.wrapping_add(len);
         Ok(())
+    }
+
+    /// Ends a batch of [`TxProducer::send_xdp`]. Returns whether the doorbell is to be rung now,
+    /// with [`TxRing::next_to_use`].
+    #[inline]
+    pub fn flush(&mut self) -> bool {
+        self.publish()
     }
 }
 
-/// What was taken out of a ring and freed. It is to be accounted for, by
-/// [`Device::tx_completed`](super::Device::tx_completed) for a queue of the stack: else its byte
-/// limit takes the frames for being in flight for ever.
+impl Drop for TxProducer {
+    fn drop(&mut self) {
+        // What is left is freed with the ring.
+        self.settle();
+    }
+}
+
+/// What was taken out of a ring and freed.
 #[derive(Clone, Copy, Default)]
-#[must_use = "what was sent is accounted for"]
+#[must_use = "what was sent is counted"]
 pub struct Cleaned {
     /// Frames, each segment of a GSO frame counted.
     pub packets: u32,
@@ -482,6 +644,8 @@ pub struct Cleaned {
     pub bytes: u32,
     /// Whether nothing more was found, rather than the budget spent.
     pub done: bool,
+    /// Whether the queue was stopped and goes on.
+    pub woken: bool,
 }
 
 /// The end of a ring that a NAPI poll empties.
@@ -522,7 +686,7 @@ impl TxConsumer {
         let napi_budget = i32::from(napi.is_some());
         let ring = &*self.ring;
         let end = ring.next_to_use();
-        let mut i = ring.next_to_clean.load(Ordering::Relaxed);
+        let mut i = ring.next_to_clean.read_once();
         let mut r = Cleaned::default();
         if i == end {
             r.done = true;
@@ -555,7 +719,12 @@ impl TxConsumer {
             left -= 1;
         }
         // What was read from the slots was read before they are the producer's.
-        ring.next_to_clean.store(i, Ordering::Release);
+        ring.next_to_clean.write_release(i);
+        if r.packets != 0 {
+            if let Some(queue) = &ring.queue {
+                r.woken = queue.completed(&r, ring.unused());
+            }
+        }
         r
     }
 
@@ -585,6 +754,7 @@ impl TxConsumer {
                 to + len - from
             }
         };
+        producer.settle();
         let end = ring.next_to_use();
         let mut start = ring.next_to_clean();
         let done = distance(start, head);
@@ -606,12 +776,13 @@ impl TxConsumer {
             left -= frame;
             r.bytes = r.bytes.wrapping_add(slot.bytes);
             r.packets = r.packets.wrapping_add(u32::from(slot.segs));
-            // SAFETY: As above. 0 is "not from a NAPI poll".
+            // SAFETY: A frame that was sent starts here, and the slot is this function's. 0 is "not
+            // from a NAPI poll".
             start = unsafe { ring.free_frame(start, 0, true) };
         }
 
         ring.desc.rotate_left(start);
-        // SAFETY: As above; `slots` has `len` elements, and `UnsafeCell` is transparent.
+        // SAFETY: Both ends are borrowed exclusively; `slots` has `len` elements, and `UnsafeCell` is transparent.
         let slots = unsafe {
             core::slice::from_raw_parts_mut(
                 ring.slots.as_ptr().cast_mut().cast::<Slot>(),
@@ -628,8 +799,12 @@ impl TxConsumer {
             }
         }
         producer.cursor = pending;
-        ring.next_to_clean.store(0, Ordering::Release);
-        ring.next_to_use.store(pending, Ordering::Release);
+        ring.next_to_clean.write_release(0);
+        ring.next_to_use.write_release(pending);
+        if let Some(queue) = &ring.queue {
+            // Not woken: the caller has stopped the queue.
+            queue.completed(&r, 0);
+        }
         Ok(r)
     }
 }

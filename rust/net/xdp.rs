@@ -4,16 +4,21 @@
 //! C header: [`include/net/xdp.h`](srctree/include/net/xdp.h)
 
 use super::{
-    Device,
-    Driver, //
+    device::{
+        Device,
+        Rtnl, //
+    },
+    napi::NapiRef,
+    ops::Driver, //
 };
 use core::{
     marker::PhantomData,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicPtr,
-        Ordering, //
-    },
+    ptr::NonNull, //
+};
+use kernel::sync::atomic::{
+    Atomic,
+    Full,
+    Relaxed, //
 };
 use nic_bindings as raw;
 
@@ -22,7 +27,7 @@ pub struct Prog(NonNull<raw::bpf_prog>);
 
 // SAFETY: Programs are reference counted and immutable.
 unsafe impl Send for Prog {}
-// SAFETY: As above.
+// SAFETY: A shared reference gives nothing.
 unsafe impl Sync for Prog {}
 
 impl Prog {
@@ -42,6 +47,10 @@ impl Drop for Prog {
 }
 
 /// A program borrowed for one NAPI poll.
+///
+/// # Invariants
+///
+/// Valid for the poll that is borrowed: programs are freed after a grace period.
 #[derive(Clone, Copy)]
 pub struct ProgRef<'a>(NonNull<raw::bpf_prog>, PhantomData<(&'a (), *mut ())>);
 
@@ -53,13 +62,16 @@ impl ProgRef<'_> {
 }
 
 /// The program of a device, replaceable while polls run.
-#[derive(Default)]
-pub struct ProgSlot(AtomicPtr<raw::bpf_prog>);
+///
+/// # Invariants
+///
+/// Null, or owns a reference to a program.
+pub struct ProgSlot(Atomic<*mut raw::bpf_prog>);
 
 impl ProgSlot {
     /// No program.
     pub const fn new() -> Self {
-        Self(AtomicPtr::new(core::ptr::null_mut()))
+        Self(Atomic::new(core::ptr::null_mut()))
     }
 
     /// Puts in a program, or none; returns what was there, whose drop waits for nobody: C frees it after a grace period,
@@ -68,19 +80,27 @@ impl ProgSlot {
         let new = prog.map_or(core::ptr::null_mut(), |p| {
             core::mem::ManuallyDrop::new(p).0.as_ptr()
         });
-        NonNull::new(self.0.swap(new, Ordering::AcqRel)).map(Prog)
+        NonNull::new(self.0.xchg(new, Full)).map(Prog)
     }
 
     /// Whether there is a program.
     pub fn is_some(&self) -> bool {
-        !self.0.load(Ordering::Relaxed).is_null()
+        !self.0.load(Relaxed).is_null()
     }
 
     /// The program, for the poll that `_napi` is a proof of.
     #[inline]
-    pub fn get<'a>(&self, _napi: &'a super::NapiRef) -> Option<ProgRef<'a>> {
-        // Acquire is free on x86 and makes the program's contents visible elsewhere.
-        NonNull::new(self.0.load(Ordering::Acquire)).map(|p| ProgRef(p, PhantomData))
+    pub fn get<'a>(&self, _napi: &'a NapiRef) -> Option<ProgRef<'a>> {
+        // SAFETY: A valid word. `rcu_dereference()`: what is read by the pointer was written before
+        // the pointer, since the one depends on the other.
+        let prog = unsafe { self.0.as_ptr().read_volatile() };
+        NonNull::new(prog).map(|p| ProgRef(p, PhantomData))
+    }
+}
+
+impl Default for ProgSlot {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -93,6 +113,10 @@ impl Drop for ProgSlot {
 /// An owned frame without socket buffer.
 ///
 /// Dropping it returns its memory.
+///
+/// # Invariants
+///
+/// Owns a valid frame.
 pub struct XdpFrame(NonNull<raw::xdp_frame>);
 
 // SAFETY: A frame does not belong to a thread.
@@ -135,32 +159,51 @@ impl Drop for XdpFrame {
 }
 
 /// Frames that another device redirected to this one, see [`Driver::xdp_xmit`].
+///
+/// # Invariants
+///
+/// Those from `taken` on are the core's; all are valid. This CPU is in a softirq.
 pub struct XdpFrames<'a> {
     frames: &'a [*mut raw::xdp_frame],
     taken: usize,
+    _cpu: PhantomData<*mut ()>,
 }
 
 impl<'a> XdpFrames<'a> {
     /// # Safety
     ///
-    /// All are valid frames whose ownership goes to whoever takes them.
+    /// All are valid frames whose ownership goes to whoever takes them, in a softirq.
     pub(super) unsafe fn new(frames: &'a [*mut raw::xdp_frame]) -> Self {
-        Self { frames, taken: 0 }
+        Self {
+            frames,
+            taken: 0,
+            _cpu: PhantomData,
+        }
     }
 
-    /// Takes the next frame. One that could not be sent is put back with [`XdpFrames::refuse`], which ends the batch: what
-    /// is not taken stays with the core.
-    pub fn take(&mut self) -> Option<XdpFrame> {
-        let frame = NonNull::new(*self.frames.get(self.taken)?)?;
-        self.taken += 1;
-        // SAFETY: By the safety requirement of `new`; each is taken once.
-        Some(unsafe { XdpFrame::from_raw(frame) })
+    /// Passes one frame after the other to `send`, until one comes back: that one and what follows
+    /// stays with the core.
+    #[inline]
+    pub fn send_each(&mut self, mut send: impl FnMut(XdpFrame) -> Result<(), XdpFrame>) {
+        while let Some(frame) = self.frames.get(self.taken).and_then(|f| NonNull::new(*f)) {
+            self.taken += 1;
+            // SAFETY: By the type invariant; each is taken once.
+            if let Err(back) = send(unsafe { XdpFrame::from_raw(frame) }) {
+                // Another one is no more the core's than it was, and goes.
+                if back.0 == frame {
+                    back.into_raw();
+                    self.taken -= 1;
+                }
+                return;
+            }
+        }
     }
 
-    /// Gives back the frame that was taken last.
-    pub fn refuse(&mut self, frame: XdpFrame) {
-        frame.into_raw();
-        self.taken = self.taken.saturating_sub(1);
+    /// Number of this CPU.
+    pub fn cpu(&self) -> u32 {
+        // CAST: Never negative.
+        // SAFETY: By the type invariant the task does not move.
+        unsafe { raw::nic_smp_processor_id() as u32 }
     }
 
     pub(super) fn taken(&self) -> usize {
@@ -169,21 +212,14 @@ impl<'a> XdpFrames<'a> {
 }
 
 /// Ends a poll in which a frame was redirected (`xdp_do_flush`).
-pub fn flush(_napi: &super::NapiRef) {
+pub fn flush(_napi: &NapiRef) {
     // SAFETY: In a NAPI poll.
     unsafe { raw::xdp_do_flush() }
 }
 
-/// Number of the CPU that this poll, or [`Driver::xdp_xmit`], runs on.
-pub fn this_cpu() -> u32 {
-    // CAST: Never negative.
-    // SAFETY: No requirements.
-    unsafe { raw::nic_smp_processor_id() as u32 }
-}
-
 impl<D: Driver> Device<D> {
     /// Says whether other devices may redirect to this one now.
-    pub fn set_redirect_target(&self, _rtnl: &super::Rtnl, on: bool) {
+    pub fn set_redirect_target(&self, _rtnl: &Rtnl, on: bool) {
         // SAFETY: RTNL is held.
         unsafe { raw::nic_xdp_features_set_redirect_target(self.as_raw(), on) }
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Enabling a device, and memory BARs that own their mapping.
 //!
-//! `kernel::pci::Bar` borrows the bound device, so it cannot live in the private data of a net_device, whose callbacks
-//! know no such lifetime. [`Bar`] owns the mapping and a reference to the device instead. An access after the driver was
-//! unbound would still be an access to a valid mapping; it cannot happen, since the private data that holds the `Bar` is
-//! gone by then.
+//! `kernel::pci::Bar` borrows the bound device, so it cannot live in the private data of a
+//! net_device, whose callbacks know no such lifetime. [`Bar`] owns the mapping instead, and keeps
+//! the device bound: what is not dropped with the driver's private data holds up the unbinding.
 
 use super::as_raw;
+use crate::bound::Held;
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -32,20 +32,33 @@ use nic_bindings as raw;
 /// A device that is enabled, whose regions are claimed, which may do DMA and whose configuration space is saved.
 ///
 /// Dropping it releases the regions and disables the device.
+///
+/// # Invariants
+///
+/// The regions of `pdev` are claimed by this object. It is enabled once by it, unless `off` is true.
 pub struct Enabled {
     pdev: ARef<Device>,
+    _held: Held,
     /// Disabled for a while: error recovery may come to no end, and sleep or removal may follow it.
     off: Atomic<bool>,
 }
 
 impl Enabled {
-    /// Enables the device's memory and bus mastering and sets its DMA mask; the steps in the order of the C drivers.
+    /// Enables the device's memory and bus mastering and sets its DMA mask; the steps in the order
+    /// of the C drivers. The first that a driver does with a device.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` the second time since the device was bound: the mask must not change under mappings.
     pub fn new(pdev: &Device<Core<'_>>, name: &'static CStr, mask: DmaMask) -> Result<Self> {
+        let held = Held::new(pdev.as_ref())?;
+        if !held.enable_once() {
+            return Err(EBUSY);
+        }
         pdev.enable_device_mem()?;
-        // From here on dropping `this` undoes everything.
         let ptr = as_raw(pdev);
-        // SAFETY: A driver sets its mask in probe, when no mapping of the device exists that could be made
-        // concurrently: mappings need memory or rings that are allocated later.
+        // SAFETY: The device was just bound, since this is done once: what maps memory for it gets
+        // a device that may do DMA from here.
         if let Err(e) = unsafe { pdev.dma_set_mask_and_coherent(mask) } {
             dev_err!(pdev, "No usable DMA configuration, aborting\n");
             // SAFETY: `ptr` is a valid device, enabled above.
@@ -56,16 +69,19 @@ impl Enabled {
         let claimed = unsafe { raw::pci_request_regions(ptr, name.as_char_ptr().cast()) };
         if let Err(e) = to_result(claimed) {
             dev_err!(pdev, "pci_request_regions failed\n");
-            // SAFETY: As above.
+            // SAFETY: `ptr` is a valid device, enabled above.
             unsafe { bindings::pci_disable_device(ptr) };
             return Err(e);
         }
         pdev.set_master();
-        // SAFETY: As above. The result only tells whether a capability had no save buffer.
+        // SAFETY: A valid device, locked by this callback. The result only tells whether a
+        // capability had no save buffer.
         unsafe { bindings::pci_save_state(ptr) };
 
+        // INVARIANT: Enabled and claimed above.
         Ok(Self {
             pdev: ARef::from(&**pdev),
+            _held: held,
             off: Atomic::new(false),
         })
     }
@@ -102,10 +118,10 @@ impl Enabled {
 impl Drop for Enabled {
     fn drop(&mut self) {
         let ptr = as_raw(&*self.pdev);
-        // SAFETY: `new` claimed the regions.
+        // SAFETY: By the type invariant. The device is still bound to the driver that claimed them.
         unsafe { raw::pci_release_regions(ptr) };
         if !self.off.load(Relaxed) {
-            // SAFETY: Enabled once, by `new` or `reenable`.
+            // SAFETY: By the type invariant.
             unsafe { bindings::pci_disable_device(ptr) };
         }
     }
@@ -120,12 +136,12 @@ pub struct Bar {
     base: NonNull<u8>,
     len: usize,
     last: usize,
-    pdev: ARef<Device>,
+    _held: Held,
 }
 
 // SAFETY: The mapping is global and registers can be accessed from any context.
 unsafe impl Send for Bar {}
-// SAFETY: As above; each access is one instruction.
+// SAFETY: Each access is one instruction, which the bus orders.
 unsafe impl Sync for Bar {}
 
 impl Bar {
@@ -136,6 +152,7 @@ impl Bar {
             return Err(ENODEV);
         }
         let last = len.checked_sub(4).ok_or(ENODEV)?;
+        let held = Held::new(pdev.as_ref())?;
         // SAFETY: `pdev` is valid and `resource_len` has checked the index.
         let base = unsafe { raw::nic_pci_ioremap_bar(as_raw(pdev), c_int::try_from(index)?) };
         // INVARIANT: The mapping covers the whole BAR.
@@ -143,7 +160,7 @@ impl Bar {
             base: NonNull::new(base.cast()).ok_or(EIO)?,
             len,
             last,
-            pdev: ARef::from(&**pdev),
+            _held: held,
         })
     }
 
@@ -151,11 +168,6 @@ impl Bar {
     #[inline]
     pub fn size(&self) -> usize {
         self.len
-    }
-
-    /// The device.
-    pub fn device(&self) -> &Device {
-        &self.pdev
     }
 
     #[inline]

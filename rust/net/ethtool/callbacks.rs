@@ -5,8 +5,8 @@ use super::{
     super::{
         device::{
             Device,
-            Registration,
-            Rtnl, //
+            Rtnl,
+            Unregistered, //
         },
         ops::Table, //
     },
@@ -16,17 +16,18 @@ use super::{
 use core::marker::PhantomData;
 use kernel::{
     error::from_result,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::Relaxed, //
 };
 use nic_bindings as raw;
 
 /// `struct ethtool_ops` of a driver.
 struct EthtoolOps<D: Ops>(PhantomData<D>);
 
-impl<D: Ops> Registration<D> {
-    /// Lets `ethtool` reach [`Ops`]; before [`Registration::register`].
+impl<D: Ops> Unregistered<D> {
+    /// Lets `ethtool` reach [`Ops`].
     pub fn set_ethtool(&mut self) {
-        // SAFETY: Not registered yet; the table is static.
+        // SAFETY: Not registered, so the core does not look at it; the table is static.
         unsafe { (*self.as_raw()).ethtool_ops = &raw const EthtoolOps::<D>::TABLE.0 };
     }
 }
@@ -370,20 +371,22 @@ impl<D: Ops> EthtoolOps<D> {
                 .ok()
                 .and_then(StringSet::from_raw)
                 .ok_or(EOPNOTSUPP)?;
-            let n = D::sset_count(dev, set).ok_or(EOPNOTSUPP)?;
-            Ok(c_int::try_from(n)?)
+            let n = c_int::try_from(D::sset_count(dev, set).ok_or(EOPNOTSUPP)?)?;
+            // What C allocates next has that size, whatever the driver says later.
+            dev.told_strings(set).store(n, Relaxed);
+            Ok(n)
         })
     }
 
     extern "C" fn get_strings(dev: *mut raw::net_device, set: u32, out: *mut u8) {
         // SAFETY: The core makes this callback under RTNL, with a buffer for as many strings as `get_sset_count` said
-        // under the same lock.
+        // last, under the same lock.
         unsafe {
             let (dev, _) = locked::<D>(dev);
             let Some(set) = StringSet::from_raw(set) else {
                 return;
             };
-            let n = D::sset_count(dev, set).unwrap_or(0);
+            let n = usize::try_from(dev.told_strings(set).load(Relaxed)).unwrap_or(0);
             if let Some(out) = slice(out.cast::<[u8; GSTRING_LEN]>(), n) {
                 D::strings(dev, set, &mut Strings { out, next: 0 });
             }
@@ -420,8 +423,7 @@ impl<D: Ops> EthtoolOps<D> {
         dev: *mut raw::net_device,
         state: raw::ethtool_phys_id_state,
     ) -> c_int {
-        // SAFETY: The core makes this callback under RTNL for the first state; for the others it holds the device's own
-        // guard against a second caller, and the light is all that is touched.
+        // SAFETY: The core makes this callback under RTNL.
         let (dev, rtnl) = unsafe { locked::<D>(dev) };
         let state = match state {
             raw::ethtool_phys_id_state_ETHTOOL_ID_ACTIVE => PhysId::Active,
@@ -445,25 +447,21 @@ impl<D: Ops> EthtoolOps<D> {
         D::rx_ring_count(dev)
     }
 
-    extern "C" fn get_rxfh_indir_size(dev: *mut raw::net_device) -> u32 {
-        // SAFETY: The core makes this callback under RTNL.
-        let (dev, _) = unsafe { locked::<D>(dev) };
-        D::rxfh_indir_size(dev)
+    extern "C" fn get_rxfh_indir_size(_dev: *mut raw::net_device) -> u32 {
+        D::RXFH_INDIR_SIZE
     }
 
-    extern "C" fn get_rxfh_key_size(dev: *mut raw::net_device) -> u32 {
-        // SAFETY: The core makes this callback under RTNL.
-        let (dev, _) = unsafe { locked::<D>(dev) };
-        D::rxfh_key_size(dev)
+    extern "C" fn get_rxfh_key_size(_dev: *mut raw::net_device) -> u32 {
+        D::RXFH_KEY_SIZE
     }
 
     extern "C" fn get_rxfh(dev: *mut raw::net_device, p: *mut raw::ethtool_rxfh_param) -> c_int {
-        // SAFETY: The core makes this callback under RTNL; table and key have the sizes that the driver named.
+        // SAFETY: The core makes this callback under RTNL; table and key are null or have the sizes that the two callbacks above tell.
         unsafe {
             let (dev, rtnl) = locked::<D>(dev);
             (*p).hfunc = raw::RUST_CONST_HELPER_ETH_RSS_HASH_TOP;
-            let indir = slice((*p).indir, D::rxfh_indir_size(dev) as usize);
-            let key = slice((*p).key, D::rxfh_key_size(dev) as usize);
+            let indir = slice((*p).indir, D::RXFH_INDIR_SIZE as usize);
+            let key = slice((*p).key, D::RXFH_KEY_SIZE as usize);
             from_result(|| D::get_rxfh(dev, &rtnl, indir, key).map(|()| 0))
         }
     }
@@ -473,7 +471,7 @@ impl<D: Ops> EthtoolOps<D> {
         p: *mut raw::ethtool_rxfh_param,
         _extack: *mut raw::netlink_ext_ack,
     ) -> c_int {
-        // SAFETY: The core makes this callback under RTNL; table and key have the sizes that the driver named.
+        // SAFETY: The core makes this callback under RTNL; table and key are null or have the sizes that the two callbacks above tell.
         unsafe {
             let (dev, rtnl) = locked::<D>(dev);
             from_result(|| {
@@ -482,8 +480,8 @@ impl<D: Ops> EthtoolOps<D> {
                     return Err(EOPNOTSUPP);
                 }
                 let set = RxfhSet {
-                    indir: slice((*p).indir, D::rxfh_indir_size(dev) as usize).map(|s| &*s),
-                    key: slice((*p).key, D::rxfh_key_size(dev) as usize).map(|s| &*s),
+                    indir: slice((*p).indir, D::RXFH_INDIR_SIZE as usize).map(|s| &*s),
+                    key: slice((*p).key, D::RXFH_KEY_SIZE as usize).map(|s| &*s),
                 };
                 D::set_rxfh(dev, &rtnl, &set).map(|()| 0)
             })

@@ -8,10 +8,10 @@ use crate::{
     Adapter,
     MAX_QUEUES, //
 };
-use core::sync::atomic::Ordering;
 use kernel::{
     fmt,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::Relaxed, //
 };
 use libixgbe::{
     chain,
@@ -179,8 +179,8 @@ impl Adapter {
         let state = &mut *a.state.lock();
         ixgbe_service::update_stats(dev, state);
         let hw = &*state.hw_stats;
-        let timeouts = a.tx_timeout_count.load(Ordering::Relaxed);
-        let lsc = a.lsc_count.load(Ordering::Relaxed);
+        let timeouts = a.tx_timeout_count.load(Relaxed);
+        let lsc = a.lsc_count.load(Relaxed);
         [
             net.rx_packets,
             net.tx_packets,
@@ -320,11 +320,11 @@ impl Ops for Adapter {
     }
 
     fn get_msglevel(dev: &Device<Self>) -> u32 {
-        dev.data().msg_enable.load(Ordering::Relaxed)
+        dev.data().msg_enable.load(Relaxed)
     }
 
     fn set_msglevel(dev: &Device<Self>, level: u32) {
-        dev.data().msg_enable.store(level, Ordering::Relaxed);
+        dev.data().msg_enable.store(level, Relaxed);
     }
 
     fn get_ringparam(dev: &Device<Self>, _rtnl: &Rtnl) -> RingParam {
@@ -576,13 +576,8 @@ impl Ops for Adapter {
         rings.usable(&state)
     }
 
-    fn rxfh_indir_size(_dev: &Device<Self>) -> u32 {
-        RETA_SIZE as u32
-    }
-
-    fn rxfh_key_size(_dev: &Device<Self>) -> u32 {
-        RSS_KEY_SIZE as u32
-    }
+    const RXFH_INDIR_SIZE: u32 = RETA_SIZE as u32;
+    const RXFH_KEY_SIZE: u32 = RSS_KEY_SIZE as u32;
 
     fn get_rxfh(
         dev: &Device<Self>,

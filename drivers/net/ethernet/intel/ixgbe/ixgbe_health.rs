@@ -16,12 +16,12 @@ use crate::{
     Adapter,
     State, //
 };
-use core::sync::atomic::Ordering;
 use kernel::{
     device::Bound,
     pci,
     prelude::*,
     str::CString,
+    sync::atomic::Relaxed,
     time::{
         Delta,
         Instant,
@@ -336,7 +336,7 @@ pub(crate) fn bus_error_of_vf(pdev: &pci::Device<Bound>, dev: &net::Device<Adapt
 
 /// A transmit queue hung: reported, and recovered from as the administrator wants.
 pub(crate) fn tx_timeout(dev: &net::Device<Adapter>) {
-    let queue = dev.data().hung_queue.load(Ordering::Relaxed);
+    let queue = dev.data().hung_queue.load(Relaxed);
     dev_warn!(
         dev.parent(),
         "initiating reset due to tx timeout of queue {}\n",
@@ -369,8 +369,8 @@ pub(crate) fn dump(dev: &net::Device<Adapter>, reporter: usize, msg: &mut Fmsg) 
 
 fn dump_tx(dev: &net::Device<Adapter>, msg: &mut Fmsg) {
     let a = dev.data();
-    msg.u32(c"timeouts", a.tx_timeout_count.load(Ordering::Relaxed));
-    msg.u32(c"last_queue", a.hung_queue.load(Ordering::Relaxed));
+    msg.u32(c"timeouts", a.tx_timeout_count.load(Relaxed));
+    msg.u32(c"last_queue", a.hung_queue.load(Relaxed));
     let first = ixgbe_lib::Rings::first_queue(&a.state.lock());
     let queues = dev.real_num_queues().0;
     msg.array(c"queues", |msg| {

@@ -9,7 +9,8 @@ use crate::{
         RxQueue,
         TxQueue,
         Vector,
-        VectorIrq, //
+        VectorIrq,
+        DESC_NEEDED, //
     },
     ixgbe_xdp::{
         self,
@@ -235,9 +236,9 @@ fn allocate(
     rings.xdp_queues = if a.xdp_prog.is_some() { n } else { 0 };
     for (q, stats) in (0..n).zip(&a.ring_stats) {
         let regs = QueueRegs::pf(first.wrapping_add(q));
-        let (producer, consumer) = TxRing::new(dev.parent(), rings.tx_descs)?;
+        let (producer, consumer) = TxRing::of_queue(dev, q, rings.tx_descs, DESC_NEEDED)?;
         let cc = state.sw.pools.is_some();
-        let tx = TxQueue::new(&a.hw, producer, &regs, q, cc, stats.clone())?;
+        let tx = TxQueue::new(&a.hw, producer, &regs, cc, stats.clone())?;
         queues.push(KBox::new(tx, GFP_KERNEL)?, GFP_KERNEL)?;
         let (rx_descs, itr) = (rings.rx_descs, rings.itr);
         let xdp = if q < rings.xdp_queues {
@@ -357,7 +358,7 @@ fn configure(
     // By the pause of the last link; the next one may say otherwise, see `ixgbe_service`.
     let drop_en = ring::drops(state.sw.pools.is_some(), n, state.fc.current.tx);
     for (q, napi) in (0u32..).zip(&mut rings.napis) {
-        if let Some(v) = napi.data_mut() {
+        if let Some((v, _, idle)) = napi.parts_mut() {
             let regs = QueueRegs::pf(first.wrapping_add(q));
             if v.rx_setup(regs, layout.hw_len, strip, drop_en)
                 .enable(hw)
@@ -370,7 +371,7 @@ fn configure(
                 );
             }
             // A poll that finds the ring empty tries again.
-            v.rx_mut().post_all();
+            v.rx_mut().post_all(idle);
         }
     }
     state.mac.enable_rx(hw);
@@ -405,12 +406,11 @@ fn complete(
     }
 
     for (q, queue) in (0u32..).zip(queues) {
-        dev.tx_reset(q);
         drop(dev.set_tx_queue(q, Some(queue)));
     }
     for (q, napi) in (0u32..).zip(&mut rings.napis) {
         napi.enable();
-        napi.set_queues(rtnl, Some(q), Some(q));
+        napi.set_queues(rtnl, q);
     }
     if let Some(orig) = state.mac.orig_autoc {
         if let Err(e) = link::setup_link(hw, orig, state.advertised) {
@@ -449,10 +449,10 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
         ixgbe_migration::before_pf_reset(hw, state);
         stop_hw(dev, rings, state);
     }
-    for (q, napi) in (0u32..).zip(&mut rings.napis) {
+    for napi in &mut rings.napis {
         napi.synchronize_irq();
         napi.disable();
-        napi.clear_queues(rtnl, Some(q), Some(q));
+        napi.clear_queues(rtnl);
     }
     if let Some(other) = &rings.other {
         other.synchronize();

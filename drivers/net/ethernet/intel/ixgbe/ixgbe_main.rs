@@ -33,10 +33,6 @@ mod ixgbe_sriov;
 mod ixgbe_txrx;
 mod ixgbe_xdp;
 
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering, //
-};
 use ixgbe_common::{
     transactions_pending,
     Hw, //
@@ -55,6 +51,12 @@ use kernel::{
     pci,
     prelude::*,
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
@@ -110,12 +112,12 @@ use nic::{
         LinkStats,
         MacAddr,
         QueueStats,
-        Registration,
         Rtnl,
         Setup,
         SkBuff,
         SkbRef,
         TxResult,
+        Unregistered,
         VfConfig,
         VfStats, //
     },
@@ -127,7 +129,10 @@ use nic::{
         Enabled,
         ErsResult, //
     },
-    sync::SemLock,
+    sync::{
+        Once,
+        SemLock, //
+    },
 };
 
 const DRIVER_NAME: &CStr = c"ixgbe_rust";
@@ -195,31 +200,31 @@ pub(crate) struct Adapter {
     /// Counters of the port as the service task saw them last, for readers that cannot sleep.
     pub(crate) port_stats: PortStats,
     /// `EVENT_*` for the service task.
-    events: AtomicU32,
+    events: Atomic<u32>,
     /// Resets after a hang of transmission.
-    pub(crate) tx_timeout_count: AtomicU32,
+    pub(crate) tx_timeout_count: Atomic<u32>,
     /// Queue that hung last.
-    pub(crate) hung_queue: AtomicU32,
+    pub(crate) hung_queue: Atomic<u32>,
     /// Bus errors that were a VF's, of which recovery has not yet come to its end.
-    vf_errors: AtomicU32,
+    vf_errors: Atomic<u32>,
     /// Interrupts that announced a change of the link.
-    pub(crate) lsc_count: AtomicU32,
+    pub(crate) lsc_count: Atomic<u32>,
     /// Speed of the link in Mb/s, for the polls; 0 where there is none.
-    pub(crate) link_mbps: AtomicU32,
+    pub(crate) link_mbps: Atomic<u32>,
     /// `NETIF_MSG_*`.
-    pub(crate) msg_enable: AtomicU32,
+    pub(crate) msg_enable: Atomic<u32>,
 }
 
 impl Adapter {
     /// Has the service task look at `event` at once. From any context.
     pub(crate) fn raise(dev: &net::Device<Self>, event: u32) {
-        dev.data().events.fetch_or(event, Ordering::AcqRel);
+        dev.data().events.update(|e| e | event);
         dev.schedule_service(0);
     }
 
     /// Takes all events.
     pub(crate) fn take_events(&self) -> u32 {
-        self.events.swap(0, Ordering::AcqRel)
+        self.events.xchg(0, Full)
     }
 
     /// Counters of queue pair `queue`, or of all from the `first` that is not used.
@@ -238,7 +243,7 @@ impl Adapter {
 
     /// Whether there is one.
     pub(crate) fn has_events(&self) -> bool {
-        self.events.load(Ordering::Acquire) != 0
+        self.events.load(Acquire) != 0
     }
 }
 
@@ -365,7 +370,7 @@ impl nic::pci::Driver for IxgbeDriver {
         };
         let real_queues = rings.queues;
 
-        let mut netdev = Registration::new(
+        let mut netdev = Unregistered::new(
             pdev.as_ref(),
             MAX_QUEUES,
             MAX_QUEUES,
@@ -377,13 +382,13 @@ impl nic::pci::Driver for IxgbeDriver {
                 xdp_prog: ProgSlot::new(),
                 ring_stats,
                 port_stats: PortStats::default(),
-                events: AtomicU32::new(0),
-                tx_timeout_count: AtomicU32::new(0),
-                hung_queue: AtomicU32::new(0),
-                vf_errors: AtomicU32::new(0),
-                lsc_count: AtomicU32::new(0),
-                link_mbps: AtomicU32::new(0),
-                msg_enable: AtomicU32::new(DEFAULT_MSG_ENABLE),
+                events: Atomic::new(0),
+                tx_timeout_count: Atomic::new(0),
+                hung_queue: Atomic::new(0),
+                vf_errors: Atomic::new(0),
+                lsc_count: Atomic::new(0),
+                link_mbps: Atomic::new(0),
+                msg_enable: Atomic::new(DEFAULT_MSG_ENABLE),
             }? Error),
         )?;
         netdev.setup(&setup(addr));
@@ -428,7 +433,7 @@ impl nic::pci::Driver for IxgbeDriver {
     ) -> ErsResult {
         let dev = &*data.netdev;
         if pdev.num_vf() != 0 && ixgbe_health::bus_error_of_vf(pdev, dev) {
-            dev.data().vf_errors.fetch_add(1, Ordering::Relaxed);
+            dev.data().vf_errors.fetch_add(1, Relaxed);
             return ErsResult::Recovered;
         }
         if !dev.present() {
@@ -454,11 +459,7 @@ impl nic::pci::Driver for IxgbeDriver {
 
     fn error_resume(pdev: &pci::Device<Core<'_>>, data: Pin<&Self>) {
         let errors = &data.netdev.data().vf_errors;
-        let less = |n: u32| n.checked_sub(1);
-        if errors
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_ok()
-        {
+        if errors.update(|n| n.saturating_sub(1)) != 0 {
             dev_info!(pdev, "Resuming after VF err\n");
             return;
         }
@@ -585,8 +586,8 @@ impl net::Driver for Adapter {
     }
 
     #[inline]
-    fn start_xmit(dev: &net::Device<Self>, queue: &mut TxQueue, skb: SkBuff) -> TxResult {
-        queue.xmit(dev, skb)
+    fn start_xmit(_dev: &net::Device<Self>, queue: &mut TxQueue, skb: SkBuff) -> TxResult {
+        queue.xmit(skb)
     }
 
     fn features_check(_dev: &net::Device<Self>, skb: &SkbRef, features: u64) -> u64 {
@@ -636,8 +637,8 @@ impl net::Driver for Adapter {
 
     fn tx_timeout(dev: &net::Device<Self>, queue: u32) {
         let a = dev.data();
-        a.tx_timeout_count.fetch_add(1, Ordering::Relaxed);
-        a.hung_queue.store(queue, Ordering::Relaxed);
+        a.tx_timeout_count.fetch_add(1, Relaxed);
+        a.hung_queue.store(queue, Relaxed);
         Self::raise(dev, EVENT_TX_TIMEOUT);
     }
 
@@ -718,7 +719,7 @@ impl net::Driver for Adapter {
         if causes & regs::EICR_LSC != 0 {
             // Masked until the service task has looked.
             a.hw.write32(regs::EIMC, regs::EICR_LSC);
-            a.lsc_count.fetch_add(1, Ordering::Relaxed);
+            a.lsc_count.fetch_add(1, Relaxed);
             events |= EVENT_LINK;
         }
         if causes & regs::EICR_MAILBOX != 0 {

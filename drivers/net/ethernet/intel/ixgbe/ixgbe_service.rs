@@ -13,8 +13,10 @@ use crate::{
     EVENT_RESET,
     EVENT_TX_TIMEOUT, //
 };
-use core::sync::atomic::Ordering;
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 use libixgbe::{
     itr,
     link::{
@@ -152,7 +154,7 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
         return;
     }
     let was = core::mem::replace(&mut state.link, now);
-    a.link_mbps.store(now.mbps(), Ordering::Relaxed);
+    a.link_mbps.store(now.mbps(), Relaxed);
     if now.up {
         state.fc.enable(&a.hw);
         // Only now is it known whether the partner pauses.

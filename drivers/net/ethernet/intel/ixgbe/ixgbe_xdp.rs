@@ -113,7 +113,7 @@ impl XdpQueue {
     /// Tells the device of what was put in.
     #[inline]
     fn flush(&mut self) {
-        if core::mem::take(&mut self.pending) {
+        if core::mem::take(&mut self.pending) && self.producer.flush() {
             self.tail.ring(self.producer.ring().next_to_use());
         }
     }
@@ -175,13 +175,13 @@ pub(crate) fn xmit(
     flush: bool,
 ) -> Result {
     let (queues, _) = dev.real_num_queues();
-    let queue = xdp::this_cpu().checked_rem(queues).unwrap_or(0);
+    let queue = frames.cpu().checked_rem(queues).unwrap_or(0);
     let has_program = dev.data().xdp_prog.is_some();
     dev.with_tx_queue(queue, |queue| {
         if !has_program {
             return Err(ENXIO);
         }
-        queue.xmit_xdp(dev, frames, flush);
+        queue.xmit_xdp(frames, flush);
         Ok(())
     })
     .unwrap_or(Err(ENETDOWN))

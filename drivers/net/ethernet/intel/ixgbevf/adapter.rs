@@ -15,15 +15,11 @@ use crate::{
     },
     vector::Vector, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering, //
-};
 use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        aref::ARef,
+        atomic::Atomic,
         Arc,
         Mutex, //
     },
@@ -54,6 +50,7 @@ use nic::{
         MacAddr,
         Napi, //
     },
+    sync::Once, //
 };
 
 /// Most queues of each kind (`IXGBE_VF_MAX_TX_QUEUES`).
@@ -100,10 +97,13 @@ impl Vlans {
 }
 
 /// Requests to the service task, from any context.
-#[derive(Default)]
-pub(crate) struct Events(AtomicU32);
+pub(crate) struct Events(Atomic<u32>);
 
 impl Events {
+    const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
     /// The function is to be reset and set up again.
     pub(crate) const RESET: u32 = 1 << 0;
     /// The mailbox interrupt came.
@@ -113,12 +113,12 @@ impl Events {
 
     /// Asks for `event`.
     pub(crate) fn set(&self, event: u32) {
-        self.0.fetch_or(event, Ordering::Relaxed);
+        self.0.update(|e| e | event);
     }
 
     /// Takes `event` back; whether it was set.
     pub(crate) fn take(&self, event: u32) -> bool {
-        self.0.fetch_and(!event, Ordering::Relaxed) & event != 0
+        self.0.update(|e| e & !event) & event != 0
     }
 }
 
@@ -253,10 +253,9 @@ impl State {
 #[pin_data]
 pub(crate) struct Adapter {
     pub(crate) hw: Hw,
-    pub(crate) pdev: ARef<kernel::pci::Device>,
     pub(crate) events: Events,
     /// Bit of the mailbox vector, for its handler.
-    pub(crate) eims_other: AtomicU32,
+    pub(crate) eims_other: Atomic<u32>,
     pub(crate) vlans: Vlans,
     pub(crate) xdp_prog: ProgSlot,
     pub(crate) tx_stats: [TxStats; MAX_QUEUES],
@@ -272,16 +271,11 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    pub(crate) fn new(
-        hw: Hw,
-        pdev: ARef<kernel::pci::Device>,
-        state: State,
-    ) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(hw: Hw, state: State) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             hw,
-            pdev,
-            events: Events::default(),
-            eims_other: AtomicU32::new(0),
+            events: Events::new(),
+            eims_other: Atomic::new(0),
             vlans: Vlans::new(),
             xdp_prog: ProgSlot::new(),
             xdp_stats: Default::default(),

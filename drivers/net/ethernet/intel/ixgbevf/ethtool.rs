@@ -6,7 +6,10 @@ use crate::adapter::{
     State,
     ITR_DYNAMIC, //
 };
-use kernel::prelude::*;
+use kernel::{
+    device::Bound,
+    prelude::*, //
+};
 use libixgbe::{
     chain,
     mbx::{
@@ -185,7 +188,9 @@ impl Ops for Adapter {
         for (to, reg) in out.iter_mut().zip(all) {
             *to = hw.read32(reg);
         }
-        let pdev = &dev.data().pdev;
+        let Ok(pdev) = <&kernel::pci::Device<Bound>>::try_from(dev.parent()) else {
+            return 0;
+        };
         1 << 24 | u32::from(pdev.revision_id()) << 16 | u32::from(pdev.device_id())
     }
 
@@ -281,7 +286,7 @@ impl Ops for Adapter {
             for napi in up.napis.iter_mut() {
                 // The poll owns the vector's settings while it is enabled.
                 napi.disable();
-                if let Some((v, irq)) = napi.parts_mut() {
+                if let Some((v, irq, _)) = napi.parts_mut() {
                     v.set_moderation(irq, setting);
                 }
                 napi.enable();
@@ -439,13 +444,8 @@ impl Ops for Adapter {
         dev.data().state.lock().queues
     }
 
-    fn rxfh_indir_size(_dev: &Device<Self>) -> u32 {
-        RETA_SIZE as u32
-    }
-
-    fn rxfh_key_size(_dev: &Device<Self>) -> u32 {
-        RSS_KEY_SIZE as u32
-    }
+    const RXFH_INDIR_SIZE: u32 = RETA_SIZE as u32;
+    const RXFH_KEY_SIZE: u32 = RSS_KEY_SIZE as u32;
 
     fn get_rxfh(
         dev: &Device<Self>,

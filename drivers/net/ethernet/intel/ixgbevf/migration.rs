@@ -260,9 +260,10 @@ impl Adapter {
             let head = m.heads.get(i as usize).copied().unwrap_or(0) & 0xFFFF;
             frames = frames.wrapping_add(self.drain(i, napi, head, count)?);
             napi.disable();
+            let stats = self.rx_stats.get(i as usize);
             let enabled = napi
-                .data_mut()
-                .is_none_or(|v| v.rx.rearm(&self.hw, self.rx_stats.get(i as usize)));
+                .parts_mut()
+                .is_none_or(|(v, _, idle)| v.rx.rearm(&self.hw, idle, stats));
             napi.enable();
             if !enabled {
                 // As when the interface comes up: some parts confirm only with a link.
@@ -302,7 +303,7 @@ impl Adapter {
                         match sent {
                             Ok(sent) => {
                                 // Not woken here: all queues are, at the end.
-                                v.account_tx(dev, sent, false);
+                                v.account_tx(dev, sent);
                                 updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
                                 queue.tail.ring(v.tx.ring().next_to_use());
                             }

@@ -13,10 +13,10 @@ use crate::{
         TxQueue, //
     },
 };
-use core::sync::atomic::Ordering;
 use kernel::{
     irq::IrqReturn,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::Relaxed, //
 };
 use libixgbe::{
     chain,
@@ -191,9 +191,7 @@ impl Driver for Adapter {
         adapter.events.set(Events::MAILBOX);
         dev.schedule_service(0);
         // The vector was masked by its own interrupt (VTEIAM).
-        adapter
-            .hw
-            .write32(VTEIMS, adapter.eims_other.load(Ordering::Relaxed));
+        adapter.hw.write32(VTEIMS, adapter.eims_other.load(Relaxed));
         IrqReturn::Handled
     }
 }

@@ -23,10 +23,7 @@ use kernel::{
         Vendor, //
     },
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    },
+    sync::Arc,
     time::Instant,
 };
 use libixgbe::vf::{
@@ -41,7 +38,8 @@ use nic::{
         random_ether_addr,
         Registration,
         Rtnl,
-        Setup, //
+        Setup,
+        Unregistered, //
     },
     pci::{
         Bar,
@@ -160,11 +158,11 @@ impl Driver for Ixgbevf {
             tx_timeout_count: 0,
             migration: Migration::default(),
         };
-        let mut netdev = Registration::new(
+        let mut netdev = Unregistered::new(
             pdev.as_ref(),
             MAX_QUEUES,
             MAX_QUEUES,
-            Adapter::new(hw, ARef::from(&**pdev), state),
+            Adapter::new(hw, state),
         )?;
 
         let adapter = netdev.data();
@@ -179,14 +177,14 @@ impl Driver for Ixgbevf {
             st.mac = random_ether_addr();
         }
         let (queues, _) = adapter.usual_queues(&mut st);
-        adapter.alloc_vectors(&mut st, queues)?;
+        adapter.alloc_vectors(&netdev, &mut st, queues)?;
         st.hw_stats.rebase(&adapter.hw);
         let (mac, jumbo) = (st.mac, st.vf.api >= libixgbe::mbx::ApiVersion::V11);
         drop(st);
 
         netdev.setup(&setup(mac, jumbo));
         netdev.set_ethtool();
-        netdev.register()?;
+        let netdev = netdev.register()?;
         let [a, b, c, d, e, f] = mac;
         dev_info!(
             pdev,
@@ -260,7 +258,7 @@ impl Driver for Ixgbevf {
             let mut st = adapter.state.lock();
             let answered = adapter.reset(&mut st);
             let (queues, _) = adapter.usual_queues(&mut st);
-            adapter.alloc_vectors(&mut st, queues)?;
+            adapter.alloc_vectors(&data.netdev, &mut st, queues)?;
             answered
         };
         match data.restart() {

@@ -25,14 +25,20 @@ use nic::{
     net::{
         features,
         Device,
+        Done,
+        DropReason,
+        Fill,
         HashType,
+        NapiIdle,
         NapiRef,
         NapiSetup,
+        Next,
+        Partial,
         Received,
         RxMeta,
         RxRing,
-        SkbSlot,
-        Verdict, //
+        Verdict,
+        WriteBack, //
     },
     pci::Doorbell,
 };
@@ -63,7 +69,7 @@ pub(crate) struct RxQueue {
     pub(crate) index: u32,
     ring: RxRing,
     /// Start of a frame whose end has not come.
-    partial: SkbSlot,
+    partial: Option<Partial>,
     tail: Doorbell,
     /// DMA address of the buffer posted in each descriptor, 0 where there is none: write-back destroys it in the
     /// descriptor, and a migrating host wants to know which pages the device may have written.
@@ -81,6 +87,93 @@ fn descriptor(dma: u64) -> AdvRxRead {
     }
 }
 
+/// The second quad word of a receive descriptor that was written back (datasheet 7.1.6.2).
+struct AdvWriteBack;
+
+impl WriteBack for AdvWriteBack {
+    const DONE: u64 = RXD_STAT_DD as u64;
+    const LAST: u64 = RXD_STAT_EOP as u64;
+    const ERRORS: u64 = RXDADV_ERR_FRAME_ERR_MASK as u64;
+}
+
+/// Posts buffers to all free descriptors (`ixgbevf_alloc_rx_buffers`). Those that cannot be had are
+/// tried again later.
+#[inline]
+fn refill(ring: &mut impl Fill, shadow: Option<&Words>, tail: &Doorbell, stats: &RxStats) {
+    let (posted, ok) = ring.fill(|i, dma, new| {
+        // Before the device can write to it. One that stayed is listed still.
+        if let (Some(shadow), true) = (shadow, new) {
+            shadow.write(i, dma);
+        }
+        descriptor(dma)
+    });
+    if !ok {
+        stats.alloc_page_failed.inc();
+    }
+    if posted != 0 {
+        tail.ring(ring.next_to_use());
+        stats.alloc_page.add(posted.into());
+    }
+}
+
+/// The buffer of descriptor `i` has gone: its pages are marked.
+#[inline]
+fn taken(shadow: Option<&Words>, i: u32) {
+    if let Some(shadow) = shadow {
+        shadow.write(i, 0);
+    }
+}
+
+/// The same, unless the buffer has stayed for want of memory, and will be posted again.
+#[cold]
+fn taken_unless_kept(ring: &RxRing, shadow: Option<&Words>, i: u32) {
+    if !ring.has_buffer(i) {
+        taken(shadow, i);
+    }
+}
+
+/// Adds a part to the frame of several buffers that it belongs to; returns the frame if that was its
+/// last. With an XDP program attached the MTU keeps frames in one buffer; a longer one is none of
+/// its.
+fn gather(
+    partial: &mut Option<Partial>,
+    buffer: Done<'_>,
+    stats: &RxStats,
+    len: u32,
+    program: bool,
+) -> Option<Partial> {
+    let status = buffer.status();
+    let frame = match partial.take() {
+        None if program => {
+            buffer.skip();
+            None
+        }
+        None => buffer.begin(len),
+        Some(mut frame) => {
+            if buffer.append(&mut frame, len) {
+                Some(frame)
+            } else {
+                frame.free(DropReason::HDR_TRUNC);
+                None
+            }
+        }
+    };
+    let Some(frame) = frame else {
+        stats.alloc_buff_failed.inc();
+        return None;
+    };
+    if status & AdvWriteBack::LAST == 0 {
+        *partial = Some(frame);
+        return None;
+    }
+    if status & AdvWriteBack::ERRORS != 0 {
+        stats.dropped.inc();
+        frame.free(DropReason::NOT_SPECIFIED);
+        return None;
+    }
+    Some(frame)
+}
+
 impl RxQueue {
     pub(crate) fn new(
         dev: &Device<Adapter>,
@@ -96,7 +189,7 @@ impl RxQueue {
         Ok(Self {
             index,
             ring: RxRing::new(dev, napi, index, count, layout)?,
-            partial: SkbSlot::new(),
+            partial: None,
             tail,
             shadow: if migratable {
                 Some(Words::new(dev.parent(), count)?)
@@ -141,22 +234,10 @@ impl RxQueue {
         self.shadow.as_ref().map(Words::dma_address)
     }
 
-    /// Posts buffers to all free descriptors (`ixgbevf_alloc_rx_buffers`). Those that cannot be had are tried again later.
-    pub(crate) fn refill(&mut self, stats: &RxStats) {
-        let shadow = self.shadow.as_ref();
-        let (posted, ok) = self.ring.fill(|i, dma, new| {
-            // Before the device can write to it. One that stayed is listed still.
-            if let (Some(shadow), true) = (shadow, new) {
-                shadow.write(i, dma);
-            }
-            descriptor(dma)
-        });
-        if !ok {
-            stats.alloc_page_failed.inc();
-        }
-        if posted != 0 {
-            self.tail.ring(self.ring.next_to_use());
-            stats.alloc_page.add(posted.into());
+    /// Posts buffers to all free descriptors, while the queue is not polled.
+    pub(crate) fn refill(&mut self, napi: &NapiIdle, stats: &RxStats) {
+        if let Some(mut ring) = self.ring.idle(napi) {
+            refill(&mut ring, self.shadow.as_ref(), &self.tail, stats);
         }
     }
 
@@ -174,53 +255,74 @@ impl RxQueue {
             self.confirm(&dev.data().hw);
         }
         let wanted = dev.features();
-        let (mut packets, mut bytes) = (0u32, 0u32);
-        // Frames that are dropped cost time as well.
-        let mut work = 0;
-        let mut free = self.ring.unused();
-        while work < budget {
+        let mut done = Cleaned {
+            packets: 0,
+            bytes: 0,
+            work: 0,
+        };
+        let Self {
+            ring,
+            partial,
+            tail,
+            shadow,
+            ..
+        } = self;
+        let shadow = shadow.as_ref();
+        let Some(mut ring) = ring.poll(napi) else {
+            return done;
+        };
+        let mut free = ring.unused();
+        while done.work < budget {
             if free >= BUFFER_WRITE {
-                self.refill(stats);
-                free = self.ring.unused();
+                refill(&mut ring, shadow, tail, stats);
+                free = ring.unused();
             }
-            let i = self.ring.next_to_clean();
-            let status = self.ring.status();
-            // CAST: A quarter and the lower half of the word.
-            let (len, flags) = (u32::from((status >> 32) as u16), status as u32);
-            if len == 0 {
-                break;
-            }
+            let i = ring.next_to_clean();
+            let (buffer, whole) = match ring.look::<AdvWriteBack>() {
+                Next::None => break,
+                Next::Whole(buffer) => (buffer, true),
+                Next::Other(buffer) => (buffer, false),
+            };
+            let status = buffer.status();
+            // CAST: The third quarter of the word.
+            let len = u32::from((status >> 32) as u16);
             free = free.wrapping_add(1);
-            if flags & RXD_STAT_EOP == 0 || self.partial.is_some() {
-                let (delivered, n) = self.take_part(dev, napi, stats, wanted, status, xdp);
-                packets = packets.wrapping_add(delivered.into());
-                bytes = bytes.wrapping_add(n);
-                work += flags >> 1 & 1;
-                self.taken_unless_kept(i);
+            if !whole || partial.is_some() {
+                let last = status & AdvWriteBack::LAST != 0;
+                // Frames that are dropped cost time as well.
+                done.work += u32::from(last);
+                if last && partial.is_none() {
+                    stats.dropped.inc();
+                    buffer.skip();
+                    continue;
+                }
+                let first = buffer.first();
+                let frame = gather(partial, buffer, stats, len, xdp.prog.is_some());
+                if let Some(frame) = frame {
+                    done.bytes = done.bytes.wrapping_add(frame.len());
+                    let meta = meta(dev, stats, wanted, status, first);
+                    if ring.receive_partial(frame, meta) == Received::Delivered {
+                        done.packets = done.packets.wrapping_add(1);
+                    }
+                }
+                taken_unless_kept(&ring, shadow, i);
                 continue;
             }
-            work += 1;
-            if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 {
-                stats.dropped.inc();
-                self.ring.skip();
-                continue;
-            }
-            bytes = bytes.wrapping_add(len);
+            done.work += 1;
+            done.bytes = done.bytes.wrapping_add(len);
             let received = match xdp.prog {
                 None => {
-                    let first = self.ring.first();
-                    let meta = self.meta(dev, stats, wanted, status, first);
-                    self.ring.receive(napi, len, meta)
+                    let first = buffer.first();
+                    buffer.receive(len, meta(dev, stats, wanted, status, first))
                 }
-                Some(prog) => match self.ring.run_xdp(napi, prog, len) {
+                Some(prog) => match buffer.run_xdp(prog, len) {
                     Verdict::Pass(passed) => {
-                        let first = self.ring.desc().first(i);
-                        let meta = self.meta(dev, stats, wanted, status, first);
-                        self.ring.receive_passed(napi, passed, meta)
+                        let first = ring.desc().first(i);
+                        ring.receive_passed(passed, meta(dev, stats, wanted, status, first))
                     }
                     // The buffer stays, and what the shadow array says of it.
                     Verdict::Drop => {
-                        packets = packets.wrapping_add(1);
+                        done.packets = done.packets.wrapping_add(1);
                         continue;
                     }
                     Verdict::Tx(frame) => {
@@ -238,93 +340,27 @@ impl RxQueue {
             };
             match received {
                 Received::Delivered => {
-                    self.taken(i);
-                    packets = packets.wrapping_add(1);
+                    taken(shadow, i);
+                    done.packets = done.packets.wrapping_add(1);
                 }
-                Received::Pruned => self.taken(i),
+                Received::Pruned => taken(shadow, i),
                 Received::Lost => {
-                    self.taken_unless_kept(i);
+                    taken_unless_kept(&ring, shadow, i);
                     stats.alloc_buff_failed.inc();
                 }
             }
         }
-        Cleaned {
-            packets,
-            bytes,
-            work,
-        }
-    }
-
-    /// The buffer of descriptor `i` has gone: its pages are marked.
-    #[inline]
-    fn taken(&self, i: u32) {
-        if let Some(shadow) = &self.shadow {
-            shadow.write(i, 0);
-        }
-    }
-
-    /// The same, unless the buffer has stayed for want of memory, and will be posted again.
-    #[cold]
-    fn taken_unless_kept(&self, i: u32) {
-        if !self.ring.has_buffer(i) {
-            self.taken(i);
-        }
-    }
-
-    /// Takes a part of a frame that spans several buffers; whether one went up with it, and its bytes.
-    fn take_part(
-        &mut self,
-        dev: &Device<Adapter>,
-        napi: &NapiRef,
-        stats: &RxStats,
-        wanted: u64,
-        status: u64,
-        xdp: &Xdp<'_>,
-    ) -> (bool, u32) {
-        // CAST: A quarter and the lower half of the word.
-        let (len, flags) = (u32::from((status >> 32) as u16), status as u32);
-        let meta = self.meta(dev, stats, wanted, status, self.ring.first());
-        let skb = match self.partial.take() {
-            // With a program attached the MTU keeps frames in one buffer; a longer one is none of its.
-            None if xdp.prog.is_some() => {
-                self.ring.skip();
-                None
-            }
-            None => self.ring.begin(len),
-            Some(mut skb) => {
-                if self.ring.append(&mut skb, len) {
-                    Some(skb)
-                } else {
-                    skb.free(nic::net::DropReason::HDR_TRUNC);
-                    None
-                }
-            }
-        };
-        let Some(skb) = skb else {
-            stats.alloc_buff_failed.inc();
-            return (false, 0);
-        };
-        if flags & RXD_STAT_EOP == 0 {
-            self.partial.put(skb);
-            return (false, 0);
-        }
-        if flags & RXDADV_ERR_FRAME_ERR_MASK != 0 {
-            stats.dropped.inc();
-            skb.free(nic::net::DropReason::NOT_SPECIFIED);
-            return (false, 0);
-        }
-        let n = skb.len();
-        (skb.receive(napi, &meta) == Received::Delivered, n)
+        done
     }
 
     /// Moves the posted buffers to the front of the ring and enables the queue with its head at 0.
     ///
     /// The queue is disabled, and what was received has been taken. Whether the hardware confirms that it is enabled; its
     /// buffers are posted in any case, as when the interface comes up, since a full ring gets no other chance.
-    pub(crate) fn rearm(&mut self, hw: &Hw, stats: Option<&RxStats>) -> bool {
+    pub(crate) fn rearm(&mut self, hw: &Hw, napi: &NapiIdle, stats: Option<&RxStats>) -> bool {
         // The rest of a frame that was cut by the stop will not come.
-        if let Some(skb) = self.partial.take() {
-            skb.free(nic::net::DropReason::HDR_TRUNC);
+        if let Some(frame) = self.partial.take() {
+            frame.free(DropReason::HDR_TRUNC);
         }
         let shadow = self.shadow.as_ref();
         let posted = self.ring.rearm(|i, dma| {
@@ -337,7 +373,7 @@ impl RxQueue {
         self.tail.ring(posted);
         if let Some(stats) = stats {
             stats.next_to_clean.set(0);
-            self.refill(stats);
+            self.refill(napi, stats);
         }
         enabled
     }
@@ -346,44 +382,36 @@ impl RxQueue {
     pub(crate) fn next_to_clean(&self) -> u32 {
         self.ring.next_to_clean()
     }
+}
 
-    /// What the two words of a descriptor say about the frame (`ixgbevf_process_skb_fields`).
-    #[inline]
-    fn meta(
-        &self,
-        dev: &Device<Adapter>,
-        stats: &RxStats,
-        wanted: u64,
-        status: u64,
-        first: u64,
-    ) -> RxMeta {
-        // CAST: The VLAN tag is the highest quarter, the status the lower half.
-        let (vlan, status) = ((status >> 48) as u16, status as u32);
-        let mut meta = self.ring.meta().prune_own();
-        if wanted & features::RXHASH != 0 {
-            // CAST: The type is in the low bits, the hash is the upper half.
-            let (rss_type, hash) = (first as u32 & RXDADV_RSSTYPE_MASK, (first >> 32) as u32);
-            meta = match rss_type {
-                RXDADV_RSSTYPE_NONE => meta,
-                RXDADV_RSSTYPE_IPV4_TCP
-                | RXDADV_RSSTYPE_IPV6_TCP
-                | RXDADV_RSSTYPE_IPV4_UDP
-                | RXDADV_RSSTYPE_IPV6_UDP => meta.hash(hash, HashType::L4),
-                _ => meta.hash(hash, HashType::L3),
-            };
-        }
-        if wanted & features::RXCSUM != 0 {
-            let ip_bad =
-                status & (RXD_STAT_IPCS | RXDADV_ERR_IPE) == RXD_STAT_IPCS | RXDADV_ERR_IPE;
-            if ip_bad || status & RXD_STAT_L4CS != 0 && status & RXDADV_ERR_TCPE != 0 {
-                stats.csum_err.inc();
-            } else {
-                meta = meta.csum_ok(status & RXD_STAT_L4CS != 0);
-            }
-        }
-        if status & RXD_STAT_VP != 0 && dev.data().vlans.contains(vlan & RXD_VLAN_ID_MASK as u16) {
-            meta = meta.vlan(vlan);
-        }
-        meta
+/// What the two words of a descriptor say about the frame (`ixgbevf_process_skb_fields`).
+#[inline]
+fn meta(dev: &Device<Adapter>, stats: &RxStats, wanted: u64, status: u64, first: u64) -> RxMeta {
+    // CAST: The VLAN tag is the highest quarter, the status the lower half.
+    let (vlan, status) = ((status >> 48) as u16, status as u32);
+    let mut meta = RxMeta::new().prune_own();
+    if wanted & features::RXHASH != 0 {
+        // CAST: The type is in the low bits, the hash is the upper half.
+        let (rss_type, hash) = (first as u32 & RXDADV_RSSTYPE_MASK, (first >> 32) as u32);
+        meta = match rss_type {
+            RXDADV_RSSTYPE_NONE => meta,
+            RXDADV_RSSTYPE_IPV4_TCP
+            | RXDADV_RSSTYPE_IPV6_TCP
+            | RXDADV_RSSTYPE_IPV4_UDP
+            | RXDADV_RSSTYPE_IPV6_UDP => meta.hash(hash, HashType::L4),
+            _ => meta.hash(hash, HashType::L3),
+        };
     }
+    if wanted & features::RXCSUM != 0 {
+        let ip_bad = status & (RXD_STAT_IPCS | RXDADV_ERR_IPE) == RXD_STAT_IPCS | RXDADV_ERR_IPE;
+        if ip_bad || status & RXD_STAT_L4CS != 0 && status & RXDADV_ERR_TCPE != 0 {
+            stats.csum_err.inc();
+        } else {
+            meta = meta.csum_ok(status & RXD_STAT_L4CS != 0);
+        }
+    }
+    if status & RXD_STAT_VP != 0 && dev.data().vlans.contains(vlan & RXD_VLAN_ID_MASK as u16) {
+        meta = meta.vlan(vlan);
+    }
+    meta
 }

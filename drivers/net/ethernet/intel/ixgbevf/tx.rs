@@ -36,8 +36,6 @@ const MIN_FRAME: u32 = 17;
 /// Descriptors that any frame finds while the queue is not stopped. More than `DESC_NEEDED` in C,
 /// which takes a fragment for a page at most.
 pub(crate) const DESC_NEEDED: u32 = tx_descs_max(MAX_SKB_FRAGS);
-/// Free descriptors at which a stopped queue goes on (`TX_WAKE_THRESHOLD`).
-pub(crate) const WAKE_THRESHOLD: u32 = DESC_NEEDED * 2;
 /// Context that segmentation uses; other frames use 0 (`ixgbevf_tso`).
 const TSO_CONTEXT: u32 = 1;
 
@@ -149,7 +147,7 @@ impl TxQueue {
             }
         };
 
-        let Some(mut skb) = skb.pad_to(MIN_FRAME) else {
+        let Some(mut skb) = skb.pad_to::<MIN_FRAME>() else {
             count(|s| &s.dropped);
             return self.dropped();
         };
@@ -160,10 +158,12 @@ impl TxQueue {
         }
 
         let needed = tx_descs(skb.nr_frags(), skb.len());
-        let room = self.ring.ring().unused();
-        if room < needed && !self.reprieve(dev, needed) {
-            count(|s| &s.busy);
-            return TxResult::Busy(skb);
+        if self.ring.unused() < needed {
+            if !self.ring.make_room(needed) {
+                count(|s| &s.busy);
+                return TxResult::Busy(skb);
+            }
+            count(|s| &s.restart_queue);
         }
 
         let mut off = Offload {
@@ -218,8 +218,8 @@ impl TxQueue {
                 olinfo_status: core::mem::take(&mut olinfo).into(),
             },
         );
-        let used = match sent {
-            Ok(used) => used,
+        let sent = match sent {
+            Ok(sent) => sent,
             Err(skb) => {
                 count(|s| &s.dropped);
                 skb.free(DropReason::NOMEM);
@@ -227,11 +227,10 @@ impl TxQueue {
             }
         };
 
-        // Stop in time for the longest frame, so that no frame meets a full ring.
-        if room < used.wrapping_add(DESC_NEEDED) {
-            self.reprieve(dev, DESC_NEEDED);
+        if sent.restarted {
+            count(|s| &s.restart_queue);
         }
-        if dev.tx_sent(self.index, wire) {
+        if sent.doorbell {
             self.tail.ring(self.ring.ring().next_to_use());
         }
         TxResult::Done
@@ -243,20 +242,6 @@ impl TxQueue {
     fn dropped(&mut self) -> TxResult {
         self.tail.ring(self.ring.ring().next_to_use());
         TxResult::Done
-    }
-
-    /// Stops the queue; if the poll has made room meanwhile, goes on and returns true (`__ixgbevf_maybe_stop_tx`).
-    #[cold]
-    fn reprieve(&mut self, dev: &Device<Adapter>, needed: u32) -> bool {
-        dev.tx_stop(self.index);
-        if self.ring.ring().unused() < needed {
-            return false;
-        }
-        dev.tx_start(self.index);
-        if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
-            s.restart_queue.inc();
-        }
-        true
     }
 }
 

@@ -10,17 +10,20 @@ use crate::{
     },
     hw::Hw,
     rx::RxQueue,
-    tx::TxQueue,
+    tx::{
+        self,
+        TxQueue, //
+    },
     vector::{
         Vector,
         VectorIrq, //
     },
     xdp::XdpQueue, //
 };
-use core::sync::atomic::Ordering;
 use kernel::{
     prelude::*,
     str::CString,
+    sync::atomic::Relaxed,
     time::Instant, //
 };
 use libixgbe::{
@@ -136,9 +139,15 @@ impl Adapter {
 
     /// Allocates vectors: one per queue pair and one for the mailbox (`ixgbevf_set_interrupt_capability`). The VF has
     /// MSI-X only.
-    pub(crate) fn alloc_vectors(&self, st: &mut State, queues: u32) -> Result {
+    pub(crate) fn alloc_vectors(
+        &self,
+        dev: &Device<Adapter>,
+        st: &mut State,
+        queues: u32,
+    ) -> Result {
         st.vectors = None;
-        let vectors = Vectors::realloc(&self.pdev, 2, queues + 1, Kinds::MSIX)?;
+        let pdev = dev.parent().try_into()?;
+        let vectors = Vectors::alloc(pdev, 2, queues + 1, Kinds::MSIX)?;
         st.queues = queues.min(vectors.count() - 1);
         st.vectors = Some(vectors);
         Ok(())
@@ -285,7 +294,7 @@ impl Adapter {
         };
         let (queues, xdp_queues) = wanted.map_err(|_| EIO)?;
         if st.vectors.is_none() || queues != st.queues {
-            self.alloc_vectors(st, queues)?;
+            self.alloc_vectors(dev, st, queues)?;
         }
         st.xdp_queues = xdp_queues.min(st.queues);
         dev.set_real_num_queues(rtnl, st.queues, st.queues)?;
@@ -327,7 +336,7 @@ impl Adapter {
             }
             drop(dev.set_tx_queue(i, Some(txq)));
         }
-        self.eims_other.store(1 << other, Ordering::Relaxed);
+        self.eims_other.store(1 << other, Relaxed);
         let irq = dev.request_irq(
             &vectors,
             other,
@@ -356,7 +365,9 @@ impl Adapter {
         };
         for (i, napi) in (0..).zip(up.napis.iter_mut()) {
             napi.irq().write_eitr();
-            let Some(v) = napi.data_mut() else { continue };
+            let Some((v, _, idle)) = napi.parts_mut() else {
+                continue;
+            };
             if !enable_tx(hw, QueueRegs::vf(i), v.tx.ring()) {
                 dev_warn!(dev.parent(), "Could not enable Tx Queue {}\n", i);
             }
@@ -369,12 +380,12 @@ impl Adapter {
                 dev_warn!(dev.parent(), "Could not enable Rx Queue {}\n", i);
             }
             if let Some(stats) = self.rx_stats.get(i as usize) {
-                v.rx.refill(stats);
+                v.rx.refill(idle, stats);
             }
         }
         for (i, napi) in (0..).zip(up.napis.iter_mut()) {
             napi.enable();
-            napi.set_queues(rtnl, Some(i), Some(i));
+            napi.set_queues(rtnl, i);
         }
         hw.read32(VTEICR);
         vf::irq_enable(hw, up.eims);
@@ -400,7 +411,7 @@ impl Adapter {
             tx.next_to_clean.set(0);
             rx.next_to_clean.set(0);
         }
-        let (producer, consumer) = TxRing::new(dev.parent(), st.tx_ring_count)?;
+        let (producer, consumer) = TxRing::of_queue(dev, i, st.tx_ring_count, tx::DESC_NEEDED)?;
         let txq = KBox::new(
             TxQueue {
                 index: i,
@@ -464,10 +475,10 @@ impl Adapter {
         dev.tx_disable();
         vf::irq_disable(hw);
         drop(up.other.take());
-        for (i, napi) in (0..).zip(up.napis.iter_mut()) {
+        for napi in up.napis.iter_mut() {
             napi.synchronize_irq();
             napi.disable();
-            napi.clear_queues(rtnl, Some(i), Some(i));
+            napi.clear_queues(rtnl);
         }
         for i in 0..st.queues + st.xdp_queues {
             hw.write32(vftxdctl(i), TXDCTL_SWFLSH);
@@ -476,7 +487,6 @@ impl Adapter {
         self.reset(st);
         for i in 0..st.queues {
             drop(dev.set_tx_queue(i, None));
-            dev.tx_reset(i);
         }
         drop(up);
     }

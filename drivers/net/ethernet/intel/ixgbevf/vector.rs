@@ -8,20 +8,16 @@ use crate::{
     },
     hw::Hw,
     rx::RxQueue,
-    tx::{
-        is_done,
-        WAKE_THRESHOLD, //
-    },
+    tx::is_done,
     xdp::{
         Xdp,
         XdpQueue, //
     },
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering, //
+use kernel::{
+    prelude::*,
+    sync::atomic::Atomic, //
 };
-use kernel::prelude::*;
 use libixgbe::{
     itr::{
         ITR_100K,
@@ -46,6 +42,7 @@ use nic::{
         Unmask, //
     },
     pci::Doorbell,
+    sync::Once, //
 };
 
 /// Latency class that the traffic of one direction asks for (`enum latency_range`).
@@ -108,7 +105,7 @@ pub(crate) struct VectorIrq {
     eitr: Doorbell,
     /// What was written to it: least time between interrupts, in quarter microseconds. Changed by
     /// whoever owns the data of the instance.
-    itr: AtomicU32,
+    itr: Atomic<u32>,
 }
 
 impl VectorIrq {
@@ -118,7 +115,7 @@ impl VectorIrq {
             bit: 1u32.wrapping_shl(index),
             eims: hw.doorbell(VTEIMS)?,
             eitr: hw.doorbell(vteitr(index))?,
-            itr: AtomicU32::new(Self::first_itr(setting)),
+            itr: Atomic::new(Self::first_itr(setting)),
         })
     }
 
@@ -131,7 +128,7 @@ impl VectorIrq {
     }
 
     fn set_itr(&self, itr: u32) {
-        self.itr.store(itr, Ordering::Relaxed);
+        self.itr.write_once(itr);
         self.write_eitr();
     }
 
@@ -142,7 +139,7 @@ impl VectorIrq {
     /// the value from before until the next change; that is one class of traffic off at most.
     pub(crate) fn write_eitr(&self) {
         self.eitr
-            .ring(self.itr.load(Ordering::Relaxed) & MAX_EITR | EITR_CNT_WDIS);
+            .ring(self.itr.read_once() & MAX_EITR | EITR_CNT_WDIS);
     }
 }
 
@@ -192,25 +189,21 @@ impl Vector {
         irq.set_itr(VectorIrq::first_itr(setting));
     }
 
-    /// Accounts for frames of the stack that were sent and freed: the byte limit of the queue,
-    /// which goes on if it was stopped and `room` says that it may, and statistics. Whatever frees
-    /// frames of a running queue comes here.
-    pub(crate) fn account_tx(&mut self, dev: &Device<Adapter>, r: Cleaned, room: bool) {
-        let woken = dev.tx_completed(self.index, r.packets, r.bytes, room);
+    /// Counts frames of the stack that were sent and freed.
+    pub(crate) fn account_tx(&mut self, dev: &Device<Adapter>, r: Cleaned) {
         self.tx_load.bytes = self.tx_load.bytes.wrapping_add(r.bytes);
         self.tx_load.packets = self.tx_load.packets.wrapping_add(r.packets);
         if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
             s.packets.add(r.packets.into());
             s.bytes.add(r.bytes.into());
             s.next_to_clean.set(self.tx.ring().next_to_clean().into());
-            if woken {
+            if r.woken {
                 s.restart_queue.inc();
             }
         }
     }
 
-    /// The same for frames that an XDP program sent back. They are not the stack's, so no limit
-    /// counts them.
+    /// The same for frames that an XDP program sent back.
     pub(crate) fn account_xdp(&self, dev: &Device<Adapter>, r: Cleaned) {
         if let Some(s) = dev.data().xdp_stats.get(self.index as usize) {
             s.packets.add(r.packets.into());
@@ -225,8 +218,7 @@ impl Vector {
         let budget = self.tx.ring().len() / 2;
         let r = self.tx.clean(budget, napi, is_done);
         if r.packets != 0 {
-            let room = self.tx.ring().unused() >= WAKE_THRESHOLD;
-            self.account_tx(dev, r, room);
+            self.account_tx(dev, r);
         }
         let (Some(xdp), Some(napi)) = (&mut self.xdp, napi) else {
             return r.done;
@@ -238,7 +230,7 @@ impl Vector {
 
     /// Adapts the moderation to the traffic (`ixgbevf_set_itr`).
     fn adapt(&mut self, irq: &VectorIrq) {
-        let itr = irq.itr.load(Ordering::Relaxed);
+        let itr = irq.itr.read_once();
         self.tx_load.update(itr);
         self.rx_load.update(itr);
         let target = match self.rx_load.class.max(self.tx_load.class) {

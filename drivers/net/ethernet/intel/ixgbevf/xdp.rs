@@ -81,7 +81,7 @@ impl XdpQueue {
 
     /// Tells the device of what was put in.
     pub(crate) fn flush(&mut self) {
-        if core::mem::take(&mut self.pending) {
+        if core::mem::take(&mut self.pending) && self.producer.flush() {
             self.tail.ring(self.producer.ring().next_to_use());
         }
     }
