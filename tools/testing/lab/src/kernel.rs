@@ -401,7 +401,7 @@ pub(crate) fn modules_by(
 }
 
 /// Compiles the modules with what the kernel's maintainers ask for: W=1, clippy, and the crates'
-/// documentation. Warnings are errors.
+/// documentation. Warnings are errors. What `tools/testing/compile-fail` has must not compile.
 ///
 /// # Errors
 /// If there is one.
@@ -429,11 +429,17 @@ pub(crate) fn check_by(
         .arg(format!("KCFLAGS={c} -Werror"))
         .arg(format!("KRUSTFLAGS={rust} -Dwarnings"))
         // All that there is to say, not the first of it.
-        .args(["-k", "W=1", "CLIPPY=1", "IXGBE_RUSTDOC=1"])
+        .args([
+            "-k",
+            "W=1",
+            "CLIPPY=1",
+            "IXGBE_RUSTDOC=1",
+            "IXGBE_COMPILE_FAIL=1",
+        ])
         .args([&jobs(), "modules"]);
     run_logged(
         &format!(
-            "checking the modules for the {} kernel: W=1, clippy, rustdoc",
+            "checking the modules for the {} kernel: W=1, clippy, rustdoc, misuse",
             kernel.flavour.name()
         ),
         &cache.path(format!("logs/{name}.log")),
