@@ -352,7 +352,7 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn slot_reset_callback(pdev: *mut bindings::pci_dev) -> raw::pci_ers_result_t {
-        // SAFETY: As for `error_detected_callback`.
+        // SAFETY: report_slot_reset() holds the device lock and has checked that a driver is bound.
         unsafe {
             Self::with(pdev, |pdev, data| {
                 T::slot_reset(pdev, data) as raw::pci_ers_result_t
@@ -361,7 +361,7 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn error_resume_callback(pdev: *mut bindings::pci_dev) {
-        // SAFETY: As for `error_detected_callback`.
+        // SAFETY: report_resume() holds the device lock and has checked that a driver is bound.
         unsafe { Self::with(pdev, |pdev, data| T::error_resume(pdev, data)) }
     }
 
@@ -371,7 +371,7 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn reset_done_callback(pdev: *mut bindings::pci_dev) {
-        // SAFETY: As for `reset_prepare_callback`.
+        // SAFETY: pci_dev_restore() holds the device lock and has checked that a driver is bound.
         unsafe { Self::with(pdev, |pdev, data| T::reset_done(pdev, data)) }
     }
 
@@ -385,7 +385,7 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn resume_callback(dev: *mut bindings::device) -> c_int {
-        // SAFETY: As for `suspend_callback`.
+        // SAFETY: The PM core calls this for a device that it has suspended, with the device lock held.
         unsafe {
             Self::with(Self::from_device(dev), |pdev, data| {
                 from_result(|| T::resume(pdev, data).map(|()| 0))
@@ -438,37 +438,38 @@ pub trait DeviceExt {
 
 impl DeviceExt for Device<Core<'_>> {
     fn enable_sriov(&self, num: u32) -> Result {
-        // SAFETY: `self` is a valid device in a driver callback.
+        // SAFETY: A valid device, locked, so that nobody else enables or disables VFs.
         to_result(unsafe { bindings::pci_enable_sriov(as_raw(self), c_int::try_from(num)?) })
     }
 
     fn disable_sriov(&self) {
-        // SAFETY: As above.
+        // SAFETY: A valid device, locked, so that nobody else enables or disables VFs.
         unsafe { bindings::pci_disable_sriov(as_raw(self)) }
     }
 
     fn num_vf(&self) -> u32 {
-        // SAFETY: As above. Never negative.
+        // CAST: Never negative.
+        // SAFETY: A valid device, locked, so that the number does not change.
         unsafe { bindings::pci_num_vf(as_raw(self)) as u32 }
     }
 
     fn vfs_assigned(&self) -> bool {
-        // SAFETY: As above.
+        // SAFETY: A valid device; C holds references to the VFs that it looks at.
         unsafe { raw::nic_pci_vfs_assigned(as_raw(self)) != 0 }
     }
 
     fn set_totalvfs(&self, num: u16) -> Result {
-        // SAFETY: As above.
+        // SAFETY: A valid device, locked; C checks the number.
         to_result(unsafe { bindings::pci_sriov_set_totalvfs(as_raw(self), num) })
     }
 
     fn channel_offline(&self) -> bool {
-        // SAFETY: As above.
+        // SAFETY: A valid device, of which one word is read.
         unsafe { raw::nic_pci_channel_offline(as_raw(self)) }
     }
 
     fn is_present(&self) -> bool {
-        // SAFETY: As above.
+        // SAFETY: A valid device.
         unsafe { raw::nic_pci_device_is_present(as_raw(self)) }
     }
 }

@@ -18,7 +18,6 @@ use kernel::{
         },
         lock::{
             Backend,
-            Guard,
             Lock, //
         },
         Completion, //
@@ -42,9 +41,6 @@ use nic_bindings as raw;
 /// pin_init!(Data { state <- new_sem_lock!(State::new()) })
 /// ```
 pub type SemLock<T> = Lock<T, SemBackend>;
-
-/// The guard of a [`SemLock`].
-pub type SemGuard<'a, T> = Guard<'a, T, SemBackend>;
 
 /// The semaphore behind a [`SemLock`].
 pub struct SemBackend;

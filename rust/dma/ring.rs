@@ -47,12 +47,6 @@ pub struct Ring {
     mem: Coherent<[Raw]>,
 }
 
-// SAFETY: All accesses are volatile accesses to memory that is shared with a device anyway; a torn or stale value is a
-// case that the user of the ring has to handle for the device's sake already.
-unsafe impl Sync for Ring {}
-// SAFETY: The memory does not belong to a thread.
-unsafe impl Send for Ring {}
-
 impl Ring {
     /// Allocates `len` zeroed descriptors.
     pub fn new(dev: &Device<Bound>, len: u32) -> Result<Self> {
@@ -72,11 +66,6 @@ impl Ring {
     pub fn len(&self) -> u32 {
         // CAST: Allocated with a `u32`.
         self.mem.len() as u32
-    }
-
-    /// Size in bytes.
-    pub fn size(&self) -> u32 {
-        self.len().wrapping_mul(16)
     }
 
     #[inline]
@@ -206,15 +195,6 @@ impl Ring {
         u64::from_le(unsafe { base.add(index as usize).cast::<u64>().read_volatile() })
     }
 
-    /// Reads descriptor `index` as a `D`, the second quad word before the first.
-    #[inline]
-    pub fn read<D: Descriptor>(&self, index: u32) -> Option<D> {
-        const { assert!(size_of::<D>() == 16) };
-        let second = self.status(index);
-        let q = [self.first(index).to_le(), second.to_le()];
-        D::read_from_bytes(zerocopy::IntoBytes::as_bytes(&q)).ok()
-    }
-
     /// Zeroes the status of descriptor `index`, so that it does not look like a completed one.
     #[inline]
     pub fn clear_status(&self, index: u32) {
@@ -274,11 +254,6 @@ pub struct Words {
     mem: Coherent<[u64]>,
 }
 
-// SAFETY: As for `Ring`.
-unsafe impl Sync for Words {}
-// SAFETY: As for `Ring`.
-unsafe impl Send for Words {}
-
 impl Words {
     /// Allocates `len` zero words.
     pub fn new(dev: &Device<Bound>, len: u32) -> Result<Self> {
@@ -290,12 +265,6 @@ impl Words {
     /// Where the device finds the array.
     pub fn dma_address(&self) -> DmaAddress {
         self.mem.dma_address()
-    }
-
-    /// Number of words.
-    #[expect(clippy::len_without_is_empty, reason = "an array is never empty")]
-    pub fn len(&self) -> usize {
-        self.mem.len()
     }
 
     /// Writes word `index`; an index outside the array is ignored.

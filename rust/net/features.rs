@@ -42,5 +42,3 @@ features! {
 pub const XDP_BASIC: u32 = 1;
 /// XDP redirect to other devices (`NETDEV_XDP_ACT_REDIRECT`).
 pub const XDP_REDIRECT: u32 = 2;
-/// Other devices can redirect to this one (`NETDEV_XDP_ACT_NDO_XMIT`).
-pub const XDP_NDO_XMIT: u32 = 4;

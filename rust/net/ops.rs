@@ -429,7 +429,7 @@ impl<D: Driver> Ops<D> {
         index: c_int,
         stats: *mut raw::netdev_queue_stats_tx,
     ) {
-        // SAFETY: As above.
+        // SAFETY: The core makes this callback for a device of this driver, with structures to fill in.
         let (dev, stats) = unsafe { (Device::<D>::from_raw(dev), &mut *stats) };
         D::tx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX))).fill_tx(stats);
     }
@@ -439,7 +439,7 @@ impl<D: Driver> Ops<D> {
         rx: *mut raw::netdev_queue_stats_rx,
         tx: *mut raw::netdev_queue_stats_tx,
     ) {
-        // SAFETY: As above.
+        // SAFETY: The core makes this callback for a device of this driver, with structures to fill in.
         let (dev, rx, tx) = unsafe { (Device::<D>::from_raw(dev), &mut *rx, &mut *tx) };
         D::rx_queue_stats(dev, None).fill_rx(rx);
         D::tx_queue_stats(dev, None).fill_tx(tx);

@@ -27,16 +27,10 @@ impl DropReason {
     pub const NOT_SPECIFIED: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_NOT_SPECIFIED);
     /// Out of memory.
     pub const NOMEM: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_NOMEM);
-    /// The transmit ring is full.
-    pub const FULL_RING: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_FULL_RING);
     /// The device is not ready to transmit.
     pub const DEV_READY: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_DEV_READY);
     /// Headers do not make sense.
     pub const HDR_TRUNC: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_HDR_TRUNC);
-    /// The frame is too small.
-    pub const PKT_TOO_SMALL: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_PKT_TOO_SMALL);
-    /// The frame is not for this receiver.
-    pub const OTHERHOST: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_OTHERHOST);
     /// Segmentation failed.
     pub const SKB_GSO_SEG: Self = Self(raw::skb_drop_reason_SKB_DROP_REASON_SKB_GSO_SEG);
 }

@@ -225,23 +225,23 @@ pub struct Doorbell {
     _bar: Arc<Bar>,
 }
 
-// SAFETY: As for `Bar`.
+// SAFETY: A register can be accessed from any context, and the mapping stays.
 unsafe impl Send for Doorbell {}
-// SAFETY: As for `Bar`.
+// SAFETY: Each access is one instruction, which the bus orders.
 unsafe impl Sync for Doorbell {}
 
 impl Doorbell {
     /// Writes the register. Everything written to memory before is visible to the device first.
     #[inline]
     pub fn ring(&self, value: u32) {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant an aligned address of the mapping.
         unsafe { writel(self.addr, value) }
     }
 
     /// Reads the register back.
     #[inline]
     pub fn read(&self) -> u32 {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant an aligned address of the mapping.
         unsafe { readl(self.addr) }
     }
 }
@@ -277,7 +277,7 @@ unsafe fn readl(addr: NonNull<u8>) -> u32 {
 ///
 /// # Safety
 ///
-/// As for [`readl`].
+/// `addr` is a 4-byte aligned address of an I/O mapping.
 #[inline(always)]
 unsafe fn writel(addr: NonNull<u8>, value: u32) {
     #[cfg(CONFIG_X86_64)]

@@ -126,8 +126,6 @@ pub struct PauseParam {
 pub struct LinkModes(u128);
 
 impl LinkModes {
-    /// 1000baseT full duplex.
-    pub const T1000_FULL: Self = Self(1 << 5);
     /// Autonegotiation.
     pub const AUTONEG: Self = Self(1 << 6);
     /// Fibre.
@@ -138,22 +136,12 @@ impl LinkModes {
     pub const PAUSE: Self = Self(1 << 13);
     /// Asymmetric pause.
     pub const ASYM_PAUSE: Self = Self(1 << 14);
-    /// Backplane.
-    pub const BACKPLANE: Self = Self(1 << 16);
     /// 1000baseKX full duplex.
     pub const KX1000_FULL: Self = Self(1 << 17);
     /// 10000baseKX4 full duplex.
     pub const KX4_10000_FULL: Self = Self(1 << 18);
     /// 10000baseKR full duplex.
     pub const KR10000_FULL: Self = Self(1 << 19);
-    /// 1000baseX full duplex.
-    pub const X1000_FULL: Self = Self(1 << 41);
-    /// 10000baseCR full duplex.
-    pub const CR10000_FULL: Self = Self(1 << 42);
-    /// 10000baseSR full duplex.
-    pub const SR10000_FULL: Self = Self(1 << 43);
-    /// 10000baseLR full duplex.
-    pub const LR10000_FULL: Self = Self(1 << 44);
 
     /// None.
     pub const fn empty() -> Self {
