@@ -388,7 +388,7 @@ pub(crate) fn modules_by(
     let _lock = cache.lock(&name)?;
     make.arg(format!("M={}", tree.display()))
         .arg(format!("MO={}", out.display()))
-        .args([&jobs(), "modules"]);
+        .args(["IXGBE_NIC_TEST=1", &jobs(), "modules"]);
     run_logged(
         &format!(
             "building the modules for the {} kernel",
@@ -434,6 +434,7 @@ pub(crate) fn check_by(
             "W=1",
             "CLIPPY=1",
             "IXGBE_RUSTDOC=1",
+            "IXGBE_NIC_TEST=1",
             "IXGBE_COMPILE_FAIL=1",
         ])
         .args([&jobs(), "modules"]);
