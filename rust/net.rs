@@ -11,41 +11,43 @@
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
+mod callbacks;
+mod dev_ref;
 mod device;
 pub mod ethtool;
 pub mod features;
+mod instance;
 mod napi;
 mod ops;
 mod page_pool;
+mod registration;
+mod rtnl;
 mod rx;
 mod skb;
 mod stats;
 mod tx;
 pub mod xdp;
 
-pub(crate) use self::device::Owned;
+pub use self::dev_ref::DevRef;
 pub use self::device::{
-    DevRef,
-    Device,
     Handle,
     Interrupt,
-    Registration,
-    Rtnl,
-    RtnlGuard,
-    Setup,
-    Unregistered, //
+    Name, //
+};
+pub use self::instance::{
+    NapiIdle,
+    NapiRef,
+    NapiSetup, //
 };
 pub use self::napi::{
     Napi,
-    NapiIdle,
-    NapiRef,
-    NapiSetup,
     Poll,
     Polled,
     Unmask, //
 };
 pub use self::ops::{
     AddrLists,
+    Device,
     Driver,
     HwAddrs,
     LinkStats,
@@ -53,6 +55,16 @@ pub use self::ops::{
     TxResult,
     VfConfig,
     VfStats, //
+};
+pub(crate) use self::registration::Owned;
+pub use self::registration::{
+    Registration,
+    Setup,
+    Unregistered, //
+};
+pub use self::rtnl::{
+    Rtnl,
+    RtnlGuard, //
 };
 pub use self::rx::{
     Done,

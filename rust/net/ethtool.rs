@@ -25,11 +25,11 @@ pub use types::{
 };
 
 use super::{
-    device::{
+    ops::{
         Device,
-        Rtnl, //
+        Driver, //
     },
-    ops::Driver, //
+    rtnl::Rtnl, //
 };
 use kernel::{
     fmt,

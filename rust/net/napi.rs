@@ -2,27 +2,32 @@
 //! NAPI.
 
 use super::{
-    device::{
-        DevRef,
-        Device,
-        Rtnl, //
+    dev_ref::DevRef,
+    instance::{
+        Instance,
+        NapiIdle,
+        NapiRef,
+        NapiSetup, //
     },
-    ops::Driver,
-    page_pool::Pools, //
+    ops::{
+        Device,
+        Driver, //
+    },
+    rtnl::Rtnl, //
 };
 use crate::irq::{
     Requested,
     Vectors, //
 };
-use core::{cell::UnsafeCell, ffi::c_void, marker::PhantomData, mem::offset_of};
+use core::{
+    cell::UnsafeCell,
+    ffi::c_void, //
+};
 use kernel::{
     irq::IrqReturn,
     prelude::*,
     str::CString,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Arc,
     types::Opaque, //
 };
 use nic_bindings as raw;
@@ -68,70 +73,6 @@ pub trait Poll: Send {
 pub trait Unmask: Send + Sync {
     /// Lets the interrupt come again after a poll.
     fn unmask(&self);
-}
-
-/// A NAPI instance that this CPU polls, in a softirq or a thread of its own that has bottom halves
-/// off, so in an RCU read-side critical section.
-///
-/// # Invariants
-///
-/// A reference to it exists during a poll of this CPU only, and only with a budget.
-#[repr(transparent)]
-pub struct NapiRef(Opaque<raw::napi_struct>, PhantomData<*mut ()>);
-
-impl NapiRef {
-    #[inline]
-    pub(crate) fn as_raw(&self) -> *mut raw::napi_struct {
-        self.0.get()
-    }
-}
-
-/// A NAPI instance that is being set up, and not polled yet.
-pub struct NapiSetup {
-    pub(super) instance: Arc<Instance>,
-    pub(super) netdev: *mut raw::net_device,
-}
-
-/// A NAPI instance that is disabled, and stays so while this is borrowed.
-///
-/// # Invariants
-///
-/// Borrowed from a [`Napi`] that is not enabled and that is borrowed exclusively.
-#[repr(transparent)]
-pub struct NapiIdle(Instance);
-
-impl NapiIdle {
-    pub(super) fn as_raw(&self) -> *mut raw::napi_struct {
-        self.0.as_raw()
-    }
-}
-
-/// What belongs to an instance and may outlive it: C's part, which a page pool points to.
-///
-/// # Invariants
-///
-/// `napi` is initialised by `netif_napi_add()` before anybody else sees this. `owner` is the
-/// [`Inner`] that it belongs to until a grace period after the last poll.
-#[pin_data]
-pub(super) struct Instance {
-    #[pin]
-    napi: Opaque<raw::napi_struct>,
-    owner: UnsafeCell<*const c_void>,
-    /// Pools that were given up while the instance could be polled, and whether it can.
-    #[pin]
-    pub(super) pools: Mutex<Pools>,
-}
-
-// SAFETY: `owner` is changed before and after polls only; the others may be used from any thread.
-unsafe impl Send for Instance {}
-// SAFETY: Shared references give the pointer for C, and what is behind a lock.
-unsafe impl Sync for Instance {}
-
-impl Instance {
-    #[inline]
-    pub(super) fn as_raw(&self) -> *mut raw::napi_struct {
-        self.napi.get()
-    }
 }
 
 /// A NAPI instance with the data that it polls.
@@ -191,14 +132,7 @@ impl<P: Poll> Napi<P> {
         irq: P::Irq,
         data: impl FnOnce(&NapiSetup) -> Result<P>,
     ) -> Result<Self> {
-        let instance = Arc::pin_init(
-            pin_init!(Instance {
-                napi: Opaque::zeroed(),
-                owner: UnsafeCell::new(core::ptr::null()),
-                pools <- Pools::new(),
-            }),
-            GFP_KERNEL,
-        )?;
+        let instance = Instance::new()?;
         let inner = Inner {
             instance: instance.clone(),
             data: UnsafeCell::new(None),
@@ -206,8 +140,8 @@ impl<P: Poll> Napi<P> {
             dev: dev.get_ref(),
         };
         let inner = KBox::new(inner, GFP_KERNEL)?;
-        // SAFETY: Nobody else sees the instance yet.
-        unsafe { *instance.owner.get() = core::ptr::from_ref::<Inner<P>>(&inner).cast() };
+        // SAFETY: Nobody else sees the instance yet; `Inner` stays in its box, until `Drop`.
+        unsafe { instance.set_owner(core::ptr::from_ref::<Inner<P>>(&inner).cast()) };
         let poll = Some(poll_callback::<P> as unsafe extern "C" fn(_, _) -> _);
         // SAFETY: The instance does not move, and is removed again before it is freed. The callback gets at `Inner`
         // through it. C checks the index; two instances of one would share settings, no more.
@@ -270,9 +204,8 @@ impl<P: Poll> Napi<P> {
         // SAFETY: Disabled, so no poll owns the instance; one that did ended its borrow of the data
         // before it gave it back.
         let data = unsafe { &mut *self.inner.data.get() };
-        // SAFETY: A transparent wrapper.
-        // INVARIANT: Not enabled, which takes `&mut self`.
-        let idle = unsafe { &*core::ptr::from_ref::<Instance>(&self.inner.instance).cast() };
+        // SAFETY: Not enabled, which takes `&mut self`.
+        let idle = unsafe { NapiIdle::of(&self.inner.instance) };
         Some((data.as_mut()?, &self.inner.irq, idle))
     }
 
@@ -392,10 +325,7 @@ extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int)
     const { assert!(size_of::<Opaque<raw::napi_struct>>() == size_of::<raw::napi_struct>()) };
     // SAFETY: `napi` is embedded in an `Instance`, see `Napi::new`, and `Napi::drop` keeps all of
     // its owner but the data until a grace period after the last poll.
-    let inner = unsafe {
-        let instance = napi.byte_sub(offset_of!(Instance, napi)).cast::<Instance>();
-        (*(*instance).owner.get()).cast::<Inner<P>>()
-    };
+    let inner = unsafe { Instance::owner(napi) }.cast::<Inner<P>>();
     // SAFETY: `inner` is valid, see above. `Napi::new` took the reference from a device of this
     // driver, which counts it.
     let (dev, irq) = unsafe { (Device::from_raw((*inner).dev.as_raw()), &(*inner).irq) };
@@ -407,9 +337,8 @@ extern "C" fn poll_callback<P: Poll>(napi: *mut raw::napi_struct, budget: c_int)
         let Some(data) = data else { return 0 };
         match u32::try_from(budget) {
             Ok(budget @ 1..) => {
-                // SAFETY: `NapiRef` is a transparent wrapper.
-                // INVARIANT: This CPU polls, with a budget.
-                let napi = unsafe { &*napi.cast::<NapiRef>() };
+                // SAFETY: This CPU polls, with a budget.
+                let napi = unsafe { NapiRef::from_raw(napi) };
                 data.poll(dev, irq, napi, budget)
             }
             _ => {

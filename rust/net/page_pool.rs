@@ -4,15 +4,15 @@
 //! C header: [`include/net/page_pool/types.h`](srctree/include/net/page_pool/types.h)
 
 use super::{
-    device::{
-        DevRef,
-        Device, //
-    },
-    napi::{
+    instance::{
         Instance,
-        NapiSetup, //
+        NapiSetup,
+        Rest, //
     },
-    ops::Driver,
+    ops::{
+        Device,
+        Driver, //
+    },
     skb::Place,
     xdp::ProgRef, //
 };
@@ -22,14 +22,8 @@ use core::{
 };
 use kernel::{
     dma::DmaAddress,
-    error::to_result,
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    },
-    types::Opaque, //
+    sync::Arc, //
 };
 use nic_bindings as raw;
 
@@ -58,83 +52,6 @@ pub(super) struct PagePool {
 // instance, or to whoever has disabled it: `fill` and `run_xdp` want that, and `drop` leaves it to
 // who does.
 unsafe impl Send for PagePool {}
-
-/// What C keeps of a pool, which goes when its instance is not polled.
-///
-/// # Invariants
-///
-/// `pool` is a page pool that was created for this and is not destroyed. If `registered` is true
-/// `xdp` is registered with it as its memory model, for a queue of `_dev`.
-struct Rest {
-    pool: NonNull<raw::page_pool>,
-    xdp: Opaque<raw::nic_xdp>,
-    registered: bool,
-    _dev: DevRef,
-    next: Option<KBox<Rest>>,
-}
-
-impl Drop for Rest {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant. The registration is a user of the pool of its own, so both
-        // are released. Pages that are still in the stack keep the C object alive.
-        unsafe {
-            if self.registered {
-                raw::nic_xdp_rxq_unreg(self.xdp.get());
-            }
-            raw::page_pool_destroy(self.pool.as_ptr());
-        }
-    }
-}
-
-/// The pools of an instance that have been given up.
-///
-/// `page_pool_destroy()` wants to be called while the instance is not polled: a poll, and who frees
-/// frames on its CPU, use a cache without a lock.
-pub(super) struct Pools {
-    polled: bool,
-    given_up: Option<KBox<Rest>>,
-}
-
-// SAFETY: A pool can be destroyed by any thread.
-unsafe impl Send for Pools {}
-
-impl Pools {
-    /// Of an instance that is not polled.
-    pub(super) fn new() -> impl PinInit<Mutex<Self>> {
-        new_mutex!(
-            Self {
-                polled: false,
-                given_up: None,
-            },
-            "nic::net::pools"
-        )
-    }
-
-    /// The instance can be polled from now on.
-    pub(super) fn polled(&mut self) {
-        self.polled = true;
-    }
-
-    /// It cannot any more.
-    ///
-    /// # Safety
-    ///
-    /// Nobody polls the instance.
-    pub(super) unsafe fn idle(&mut self) {
-        self.polled = false;
-        let mut next = self.given_up.take();
-        while let Some(mut rest) = next {
-            next = rest.next.take();
-        }
-    }
-
-    fn give_up(&mut self, mut rest: KBox<Rest>) {
-        if self.polled {
-            rest.next = self.given_up.take();
-            self.given_up = Some(rest);
-        }
-    }
-}
 
 impl PagePool {
     /// Creates a pool of buffers, of which the device may write `len` bytes after `headroom`.
@@ -180,26 +97,15 @@ impl PagePool {
         };
         let pool = kernel::error::from_err_ptr(pool)?;
         let pool = NonNull::new(pool).ok_or(ENOMEM)?;
-        // INVARIANT: Just created, not registered.
-        let rest = Rest {
-            pool,
-            xdp: Opaque::zeroed(),
-            registered: false,
-            _dev: dev.get_ref(),
-            next: None,
-        };
-        let mut rest = KBox::new(rest, GFP_KERNEL)?;
-        // SAFETY: All are valid; a box does not move. If this fails nothing is registered.
-        to_result(unsafe {
-            raw::nic_xdp_rxq_reg(rest.xdp.get(), dev.as_raw(), queue, pool.as_ptr())
-        })?;
+        // SAFETY: Just created, for this device.
+        let mut rest = unsafe { Rest::new(pool, dev.get_ref()) }?;
+        // SAFETY: All are valid; a box does not move.
+        unsafe { rest.register(dev.as_raw(), queue) }?;
         // SAFETY: Nobody else has it.
         unsafe {
-            (*rest.xdp.get()).headroom = headroom.into();
-            (*rest.xdp.get()).truesize = truesize.into();
+            (*rest.xdp()).headroom = headroom.into();
+            (*rest.xdp()).truesize = truesize.into();
         }
-        // INVARIANT: It is now.
-        rest.registered = true;
         Ok(Self {
             from: raw::nic_rx_pool {
                 pool: pool.as_ptr(),
@@ -256,7 +162,7 @@ impl PagePool {
         out: *mut raw::nic_xdp_out,
     ) -> raw::nic_xdp_verdict {
         // SAFETY: By the safety requirements; the box is registered.
-        unsafe { raw::nic_xdp_run(prog.as_raw(), self.rest.xdp.get(), buf, len, out) }
+        unsafe { raw::nic_xdp_run(prog.as_raw(), self.rest.xdp(), buf, len, out) }
     }
 
     /// Bytes that the device may write into each buffer.

@@ -5,13 +5,15 @@
 //! they come. What happens to a frame is one call of C, from the buffer to the stack.
 
 use super::{
-    device::Device,
-    napi::{
+    instance::{
         NapiIdle,
         NapiRef,
         NapiSetup, //
     },
-    ops::Driver,
+    ops::{
+        Device,
+        Driver, //
+    },
     page_pool::{
         PagePool,
         RxBuf,

@@ -6,12 +6,12 @@
 //! it (the mapping, the frame) are the producer's while outside `next_to_clean..next_to_use`, the consumer's inside.
 
 use super::{
-    device::{
-        DevRef,
-        Device, //
+    dev_ref::DevRef,
+    instance::NapiRef,
+    ops::{
+        Device,
+        Driver, //
     },
-    napi::NapiRef,
-    ops::Driver,
     skb::{
         DropReason,
         SkBuff, //

@@ -3,14 +3,7 @@
 //!
 //! C header: [`include/net/xdp.h`](srctree/include/net/xdp.h)
 
-use super::{
-    device::{
-        Device,
-        Rtnl, //
-    },
-    napi::NapiRef,
-    ops::Driver, //
-};
+use super::instance::NapiRef;
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
@@ -158,7 +151,7 @@ impl Drop for XdpFrame {
     }
 }
 
-/// Frames that another device redirected to this one, see [`Driver::xdp_xmit`].
+/// Frames that another device redirected to this one, see [`Driver::xdp_xmit`](super::Driver::xdp_xmit).
 ///
 /// # Invariants
 ///
@@ -215,12 +208,4 @@ impl<'a> XdpFrames<'a> {
 pub fn flush(_napi: &NapiRef) {
     // SAFETY: In a NAPI poll.
     unsafe { raw::xdp_do_flush() }
-}
-
-impl<D: Driver> Device<D> {
-    /// Says whether other devices may redirect to this one now.
-    pub fn set_redirect_target(&self, _rtnl: &Rtnl, on: bool) {
-        // SAFETY: RTNL is held.
-        unsafe { raw::nic_xdp_features_set_redirect_target(self.as_raw(), on) }
-    }
 }

@@ -3,12 +3,10 @@
 
 use super::{
     super::{
-        device::{
-            Device,
-            Rtnl,
-            Unregistered, //
-        },
-        ops::Table, //
+        callbacks::Table,
+        ops::Device,
+        registration::Unregistered,
+        rtnl::Rtnl, //
     },
     types::*,
     Ops, //
@@ -17,7 +15,10 @@ use core::marker::PhantomData;
 use kernel::{
     error::from_result,
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 use nic_bindings as raw;
 
@@ -40,6 +41,16 @@ impl<D: Ops> Unregistered<D> {
 unsafe fn locked<'a, D: Ops>(dev: *mut raw::net_device) -> (&'a Device<D>, Rtnl) {
     // SAFETY: By the safety requirements.
     unsafe { (Device::from_raw(dev), Rtnl::assume()) }
+}
+
+/// How many strings of `set` the core was told of last.
+fn told<D: Ops>(dev: &Device<D>, set: StringSet) -> &Atomic<i32> {
+    let [test, stats, flags] = dev.told_strings();
+    match set {
+        StringSet::Test => test,
+        StringSet::Stats => stats,
+        StringSet::PrivFlags => flags,
+    }
 }
 
 /// A slice of C memory, `None` for a null pointer.
@@ -373,7 +384,7 @@ impl<D: Ops> EthtoolOps<D> {
                 .ok_or(EOPNOTSUPP)?;
             let n = c_int::try_from(D::sset_count(dev, set).ok_or(EOPNOTSUPP)?)?;
             // What C allocates next has that size, whatever the driver says later.
-            dev.told_strings(set).store(n, Relaxed);
+            told(dev, set).store(n, Relaxed);
             Ok(n)
         })
     }
@@ -386,7 +397,7 @@ impl<D: Ops> EthtoolOps<D> {
             let Some(set) = StringSet::from_raw(set) else {
                 return;
             };
-            let n = usize::try_from(dev.told_strings(set).load(Relaxed)).unwrap_or(0);
+            let n = usize::try_from(told(dev, set).load(Relaxed)).unwrap_or(0);
             if let Some(out) = slice(out.cast::<[u8; GSTRING_LEN]>(), n) {
                 D::strings(dev, set, &mut Strings { out, next: 0 });
             }
