@@ -2,35 +2,26 @@
 //! The VFIO device: a C `vfio_pci_core_device` with a driver's Rust state behind it.
 
 use crate::{
+    id::IdTable,
     log,
     memory::Memory,
     migration::{
-        self,
         Machine,
         State, //
     },
-    pci::IdTable,
     stream::{
         Alive,
-        Fd, //
+        Fd,
+        Source, //
     },
-    Table, //
 };
 use core::{
-    mem::{
-        offset_of,
-        MaybeUninit, //
-    },
-    pin::Pin,
-    ptr, //
+    mem::MaybeUninit,
+    pin::Pin, //
 };
 use kernel::{
     bindings,
     device::Core,
-    error::{
-        from_result,
-        to_result, //
-    },
     prelude::*,
     sync::Arc,
     types::Opaque,
@@ -107,13 +98,13 @@ pub trait Driver: Sized + Send + Sync + 'static {
 
 /// What lies behind the C device.
 #[pin_data]
-struct Inner<T: Driver> {
-    driver: T,
+pub(crate) struct Inner<T: Driver> {
+    pub(crate) driver: T,
     #[pin]
-    machine: Machine<T::Session>,
+    pub(crate) machine: Machine<T::Session>,
     #[pin]
-    memory: Memory,
-    alive: Arc<Alive>,
+    pub(crate) memory: Memory,
+    pub(crate) alive: Arc<Alive>,
 }
 
 /// A VFIO device of driver `T`.
@@ -124,8 +115,8 @@ struct Inner<T: Driver> {
 /// initialised from the end of a successful `init` callback to the `release` callback.
 #[repr(C)]
 pub struct Device<T: Driver> {
-    core: Opaque<raw::vfio_pci_core_device>,
-    inner: Opaque<MaybeUninit<Inner<T>>>,
+    pub(crate) core: Opaque<raw::vfio_pci_core_device>,
+    pub(crate) inner: Opaque<MaybeUninit<Inner<T>>>,
 }
 
 // SAFETY: The C device is made to be used from several threads, and `Inner` holds only `Send` and `Sync` parts or parts
@@ -135,80 +126,6 @@ unsafe impl<T: Driver> Send for Device<T> {}
 unsafe impl<T: Driver> Sync for Device<T> {}
 
 impl<T: Driver> Device<T> {
-    const OPS: &'static Table<raw::vfio_device_ops> = &Table({
-        assert!(offset_of!(Self, core) == 0);
-        assert!(offset_of!(raw::vfio_pci_core_device, vdev) == 0);
-        let mut ops: raw::vfio_device_ops = pin_init::zeroed();
-        ops.name = T::NAME.to_bytes_with_nul().as_ptr().cast_mut().cast();
-        ops.init = Some(Self::init_callback);
-        ops.release = Some(Self::release_callback);
-        ops.open_device = Some(Self::open_callback);
-        ops.close_device = Some(Self::close_callback);
-        ops.ioctl = Some(raw::vfio_pci_core_ioctl);
-        ops.device_feature = Some(raw::vfio_pci_core_ioctl_feature);
-        ops.get_region_info_caps = Some(raw::vfio_pci_ioctl_get_region_info);
-        ops.read = Some(raw::vfio_pci_core_read);
-        ops.write = Some(raw::vfio_pci_core_write);
-        ops.mmap = Some(raw::vfio_pci_core_mmap);
-        ops.request = Some(raw::vfio_pci_core_request);
-        ops.match_ = Some(raw::vfio_pci_core_match);
-        ops.match_token_uuid = Some(raw::vfio_pci_core_match_token_uuid);
-        #[cfg(CONFIG_IOMMUFD)]
-        {
-            ops.bind_iommufd = Some(Self::bind_iommufd_callback);
-            ops.unbind_iommufd = Some(Self::unbind_iommufd_callback);
-            ops.attach_ioas = Some(Self::attach_ioas_callback);
-            ops.detach_ioas = Some(Self::detach_ioas_callback);
-            ops.pasid_attach_ioas = Some(raw::vfio_iommufd_physical_pasid_attach_ioas);
-            ops.pasid_detach_ioas = Some(raw::vfio_iommufd_physical_pasid_detach_ioas);
-        }
-        ops
-    });
-
-    /// Allocates and registers the device of `pdev`, whose private data is the C device from then on.
-    ///
-    /// # Safety
-    ///
-    /// Called from the probe callback of the driver that `pdev` is being bound to.
-    pub(crate) unsafe fn register(pdev: *mut bindings::pci_dev) -> Result {
-        // SAFETY: `pdev` is valid. The operations are static, and the size is that of a structure with the
-        // `vfio_device` first.
-        let vdev = kernel::error::from_err_ptr(unsafe {
-            raw::_vfio_alloc_device(
-                size_of::<Self>(),
-                &raw mut (*pdev).dev,
-                &raw const Self::OPS.0,
-            )
-        })?;
-        let core: *mut raw::vfio_pci_core_device = vdev.cast();
-
-        // SAFETY: `pdev` is valid; VFIO core looks for the C device in the private data.
-        unsafe { bindings::dev_set_drvdata(&raw mut (*pdev).dev, core.cast()) };
-        // SAFETY: `core` was initialised by `init_callback`.
-        to_result(unsafe { raw::vfio_pci_core_register_device(core) }).inspect_err(|_| {
-            // SAFETY: We own the only reference. The private data must not outlive it.
-            unsafe {
-                bindings::dev_set_drvdata(&raw mut (*pdev).dev, ptr::null_mut());
-                raw::vfio_rs_put_device(vdev);
-            }
-        })
-    }
-
-    /// Undoes [`Device::register`]; waits until user space has let go of the device.
-    ///
-    /// # Safety
-    ///
-    /// Called from the remove callback of the driver that `pdev` is bound to.
-    pub(crate) unsafe fn unregister(pdev: *mut bindings::pci_dev) {
-        // SAFETY: `register` succeeded, so this is the C device that it made, and we own the last driver reference.
-        unsafe {
-            let core: *mut raw::vfio_pci_core_device =
-                bindings::dev_get_drvdata(&raw mut (*pdev).dev).cast();
-            raw::vfio_pci_core_unregister_device(core);
-            raw::vfio_rs_put_device(&raw mut (*core).vdev);
-        }
-    }
-
     /// The device behind a bound `pdev`.
     ///
     /// # Safety
@@ -247,10 +164,6 @@ impl<T: Driver> Device<T> {
         &self.inner().get_ref().memory
     }
 
-    pub(crate) fn alive(&self) -> &Arc<Alive> {
-        &self.inner().get_ref().alive
-    }
-
     pub(crate) fn vdev(&self) -> *mut raw::vfio_device {
         self.core.get().cast()
     }
@@ -260,152 +173,13 @@ impl<T: Driver> Device<T> {
         // SAFETY: The PCI device outlives the VFIO device, and `Device` is a transparent wrapper of it.
         unsafe { &*(*self.core.get()).pdev.cast() }
     }
+}
 
-    extern "C" fn init_callback(vdev: *mut raw::vfio_device) -> c_int {
-        from_result(|| {
-            // SAFETY: `_vfio_alloc_device` passes zeroed memory of the size of `Self`, with the fields of VFIO core set.
-            to_result(unsafe { raw::vfio_pci_core_init_dev(vdev) })?;
-            // SAFETY: The C device, which is first in that memory, is initialised now.
-            let made = unsafe { Self::init_inner(vdev.cast()) };
-            made.inspect_err(|_| {
-                // SAFETY: `vfio_pci_core_init_dev` succeeded, and no one else will release the device.
-                unsafe { raw::vfio_pci_core_release_dev(vdev) }
-            })?;
-            Ok(0)
-        })
-    }
+impl<T: Driver> Source for Device<T> {
+    type Module = T::Module;
+    const NAME: &'static CStr = T::NAME;
 
-    /// # Safety
-    ///
-    /// `this` points to memory of `Self` whose C device is initialised.
-    unsafe fn init_inner(this: *mut Self) -> Result {
-        // SAFETY: By the safety requirement.
-        let (vdev, inner) = unsafe {
-            (
-                (*this).core.get().cast::<raw::vfio_device>(),
-                (*this).inner.get().cast::<Inner<T>>(),
-            )
-        };
-        // SAFETY: `vfio_pci_core_init_dev` has set the PCI device. `register` has C make this call in
-        // the probe callback, which the driver core makes with the device locked.
-        let pdev: &kernel::pci::Device<Core<'_>> = unsafe { &*(*(*this).core.get()).pdev.cast() };
-        let driver = T::new(pdev)?;
-        let migratable = driver.migratable();
-        // SAFETY: `release_callback` ends it before the device goes.
-        let alive = unsafe { Alive::new(vdev) }?;
-        let init = try_pin_init!(Inner::<T> {
-            driver,
-            machine <- Machine::new(T::session()),
-            // SAFETY: `vdev` outlives `inner`, which is in the same allocation.
-            memory <- unsafe { Memory::new(vdev) },
-            alive,
-        }? Error);
-        // SAFETY: `inner` is valid for writes, stays where it is, and is dropped only by `release_callback`.
-        unsafe { pin_init::raw_try_init(inner, init) }?;
-        if migratable {
-            // SAFETY: Nobody else sees the device before it is registered.
-            unsafe {
-                (*vdev).migration_flags = migration::FLAGS;
-                (*vdev).mig_ops = &raw const migration::Ops::<T>::TABLE.0;
-                // Without it VFIO core itself refuses to report what was logged.
-                if cfg!(CONFIG_IOMMUFD_DRIVER) {
-                    (*vdev).log_ops = &raw const log::Ops::<T>::TABLE.0;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    extern "C" fn release_callback(vdev: *mut raw::vfio_device) {
-        // SAFETY: The last reference is gone; `init_callback` had succeeded.
-        unsafe {
-            let this: *mut Self = vdev.cast();
-            (*this).alive().end();
-            ptr::drop_in_place((*this).inner.get().cast::<Inner<T>>());
-            raw::vfio_pci_core_release_dev(vdev);
-        }
-    }
-
-    extern "C" fn open_callback(vdev: *mut raw::vfio_device) -> c_int {
-        // SAFETY: VFIO core passes a device of ours.
-        let this = unsafe { Self::from_vdev(vdev) };
-
-        from_result(|| {
-            // SAFETY: The C device is valid; VFIO core opens it once at a time.
-            to_result(unsafe { raw::vfio_pci_core_enable(this.core.get()) })?;
-            this.machine().with(
-                |session| this.driver().reset(session),
-                |state, session| {
-                    *state = State::Running;
-                    this.driver().open(session);
-                },
-            );
-            // SAFETY: The C device is valid, and was just enabled.
-            unsafe { raw::vfio_pci_core_finish_enable(this.core.get()) };
-            Ok(0)
-        })
-    }
-
-    extern "C" fn close_callback(vdev: *mut raw::vfio_device) {
-        // SAFETY: VFIO core passes a device of ours.
-        let this = unsafe { Self::from_vdev(vdev) };
-
-        this.machine().with(
-            |session| this.driver().reset(session),
-            |state, session| {
-                this.driver().close(session);
-                *state = State::Running;
-            },
-        );
-        // SAFETY: The device is open.
-        unsafe { raw::vfio_pci_core_close_device(vdev) };
-    }
-
-    #[cfg(CONFIG_IOMMUFD)]
-    extern "C" fn bind_iommufd_callback(
-        vdev: *mut raw::vfio_device,
-        ictx: *mut raw::iommufd_ctx,
-        id: *mut u32,
-    ) -> c_int {
-        // SAFETY: VFIO core passes a device of ours and valid arguments, which are passed on unchanged.
-        unsafe {
-            let err = raw::vfio_iommufd_physical_bind(vdev, ictx, id);
-            if err == 0 {
-                Self::from_vdev(vdev).memory().bound();
-            }
-            err
-        }
-    }
-
-    #[cfg(CONFIG_IOMMUFD)]
-    extern "C" fn unbind_iommufd_callback(vdev: *mut raw::vfio_device) {
-        // SAFETY: VFIO core passes a device of ours that is bound to an iommufd.
-        unsafe {
-            Self::from_vdev(vdev).memory().unbound();
-            raw::vfio_iommufd_physical_unbind(vdev);
-        }
-    }
-
-    #[cfg(CONFIG_IOMMUFD)]
-    extern "C" fn attach_ioas_callback(vdev: *mut raw::vfio_device, id: *mut u32) -> c_int {
-        // SAFETY: VFIO core passes a device of ours and a valid pointer. The id is read before the attach, which
-        // replaces it by that of the page table it found or made.
-        unsafe {
-            let wanted = *id;
-            let err = raw::vfio_iommufd_physical_attach_ioas(vdev, id);
-            if err == 0 {
-                Self::from_vdev(vdev).memory().attached(wanted);
-            }
-            err
-        }
-    }
-
-    #[cfg(CONFIG_IOMMUFD)]
-    extern "C" fn detach_ioas_callback(vdev: *mut raw::vfio_device) {
-        // SAFETY: VFIO core passes a device of ours.
-        unsafe {
-            Self::from_vdev(vdev).memory().detached();
-            raw::vfio_iommufd_physical_detach_ioas(vdev);
-        }
+    fn alive(&self) -> &Arc<Alive> {
+        &self.inner().get_ref().alive
     }
 }

@@ -1,21 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Device states, the lock around them, and `vfio_migration_ops`.
+//! Device states, and the lock around them.
 
-use crate::{
-    device::{
-        Device,
-        Driver, //
-    },
-    stream::Fd,
-    Table, //
-};
-use core::marker::PhantomData;
 use kernel::{
-    bindings,
-    error::{
-        from_result,
-        to_result, //
-    },
     new_mutex,
     new_spinlock,
     prelude::*,
@@ -53,7 +39,7 @@ pub enum State {
 }
 
 impl State {
-    const fn from_raw(state: raw::vfio_device_mig_state) -> Option<Self> {
+    pub(crate) const fn from_raw(state: raw::vfio_device_mig_state) -> Option<Self> {
         match state {
             0 => Some(Self::Error),
             1 => Some(Self::Stop),
@@ -135,87 +121,5 @@ impl<S: Unpin> Machine<S> {
     pub(crate) fn reset_done(&self, on_reset: impl Fn(&mut S)) {
         *self.reset.lock() = true;
         self.catch_up(&on_reset);
-    }
-}
-
-pub(crate) struct Ops<T>(PhantomData<T>);
-
-impl<T: Driver> Ops<T> {
-    pub(crate) const TABLE: &'static Table<raw::vfio_migration_ops> = &Table({
-        let mut ops: raw::vfio_migration_ops = pin_init::zeroed();
-        ops.migration_set_state = Some(Self::set_state_callback);
-        ops.migration_get_state = Some(Self::get_state_callback);
-        ops.migration_get_data_size = Some(Self::get_data_size_callback);
-        ops
-    });
-
-    /// The next state on the way from `from` to `to`.
-    fn next(device: &Device<T>, from: State, to: State) -> Result<State> {
-        let mut next = 0;
-        // SAFETY: The device is valid; the function only looks at its flags.
-        to_result(unsafe {
-            raw::vfio_mig_get_next_state(device.vdev(), from as u32, to as u32, &mut next)
-        })?;
-        State::from_raw(next).ok_or(EINVAL)
-    }
-
-    fn set_state(device: &Device<T>, to: State) -> Result<Option<Fd>> {
-        device.machine().with(
-            |session| device.driver().reset(session),
-            |state, session| {
-                let mut fd = None;
-                while *state != to {
-                    let next = Self::next(device, *state, to)?;
-                    // A file is only made by the last step, so one that is dropped here cannot be.
-                    fd = T::step(device, session, *state, next)?;
-                    *state = next;
-                }
-                Ok(fd)
-            },
-        )
-    }
-
-    extern "C" fn set_state_callback(
-        vdev: *mut raw::vfio_device,
-        state: raw::vfio_device_mig_state,
-    ) -> *mut bindings::file {
-        // SAFETY: VFIO core passes a device of ours.
-        let device = unsafe { Device::<T>::from_vdev(vdev) };
-        let result = State::from_raw(state)
-            .ok_or(EINVAL)
-            .and_then(|to| Self::set_state(device, to));
-
-        match result {
-            Ok(Some(fd)) => fd.into_raw(),
-            Ok(None) => core::ptr::null_mut(),
-            Err(e) => e.to_ptr(),
-        }
-    }
-
-    extern "C" fn get_state_callback(
-        vdev: *mut raw::vfio_device,
-        out: *mut raw::vfio_device_mig_state,
-    ) -> c_int {
-        // SAFETY: VFIO core passes a device of ours.
-        let device = unsafe { Device::<T>::from_vdev(vdev) };
-        let state = device
-            .machine()
-            .with(|session| device.driver().reset(session), |state, _| *state);
-
-        // SAFETY: VFIO core passes a valid pointer.
-        unsafe { *out = state as u32 };
-        0
-    }
-
-    extern "C" fn get_data_size_callback(vdev: *mut raw::vfio_device, out: *mut c_ulong) -> c_int {
-        // SAFETY: VFIO core passes a device of ours.
-        let device = unsafe { Device::<T>::from_vdev(vdev) };
-
-        from_result(|| {
-            let size = c_ulong::try_from(device.driver().data_size())?;
-            // SAFETY: VFIO core passes a valid pointer.
-            unsafe { *out = size };
-            Ok(0)
-        })
     }
 }

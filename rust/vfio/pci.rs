@@ -4,6 +4,10 @@
 //! `kernel::driver::Registration` cannot be used: it takes the private data of an unbound device for a `KBox`, while VFIO
 //! core demands that it be the C `vfio_pci_core_device`.
 
+pub use crate::id::{
+    DeviceId,
+    IdTable, //
+};
 use crate::{
     device::{
         Device,
@@ -14,7 +18,6 @@ use crate::{
 use core::marker::PhantomData;
 use kernel::{
     bindings,
-    device_id::RawDeviceId,
     error::{
         from_result,
         to_result, //
@@ -23,44 +26,6 @@ use kernel::{
     types::Opaque, //
 };
 use nic_bindings as raw;
-
-/// A PCI id that matches only when user space names this driver in `driver_override`, and that modpost turns into a
-/// `vfio_pci:` alias, by which libvirt finds the driver (`PCI_DRIVER_OVERRIDE_DEVICE_VFIO`).
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-pub struct DeviceId(bindings::pci_device_id);
-
-// SAFETY: `DeviceId` is a transparent wrapper of `pci_device_id`.
-unsafe impl RawDeviceId for DeviceId {
-    type RawType = bindings::pci_device_id;
-}
-
-impl DeviceId {
-    /// All functions with this vendor and device id.
-    pub const fn new(vendor: u16, device: u16) -> Self {
-        let mut id: bindings::pci_device_id = pin_init::zeroed();
-        id.vendor = vendor as u32;
-        id.device = device as u32;
-        id.subvendor = u32::MAX;
-        id.subdevice = u32::MAX;
-        id.override_only = PCI_ID_F_VFIO_DRIVER_OVERRIDE;
-        Self(id)
-    }
-}
-
-/// `include/linux/mod_devicetable.h`, an anonymous enum there.
-const PCI_ID_F_VFIO_DRIVER_OVERRIDE: u32 = 1;
-
-/// Ids of a driver, see [`device_table!`](crate::device_table).
-pub type IdTable = &'static dyn kernel::device_id::IdTable<DeviceId, ()>;
-
-/// Makes an [`IdTable`] with its aliases for modpost.
-#[macro_export]
-macro_rules! device_table {
-    ($name:ident, [$($id:expr),* $(,)?]) => {
-        ::kernel::module_device_table!("pci", $crate::DeviceId, $name, @none, [$($id),*]);
-    };
-}
 
 /// A registered driver; dropping it unregisters it.
 #[pin_data(PinnedDrop)]

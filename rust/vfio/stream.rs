@@ -4,10 +4,7 @@
 //! A stream outlives its device's interest in it: user space may keep the file open for as long as it likes, so the
 //! driver closes the stream when the state machine leaves the transfer, and every later use of the file fails.
 
-use crate::{
-    device::Driver,
-    Table, //
-};
+use crate::Table;
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
@@ -32,7 +29,8 @@ use kernel::{
     uaccess::{
         UserPtr,
         UserSlice, //
-    }, //
+    },
+    ModuleMetadata, //
 };
 use nic_bindings as raw;
 
@@ -107,7 +105,7 @@ pub struct Stream {
 ///
 /// The pointer is null, or the device is valid as long as the lock is held.
 #[pin_data]
-pub(crate) struct Alive {
+pub struct Alive {
     #[pin]
     vdev: SpinLock<Pointer>,
 }
@@ -141,6 +139,19 @@ impl Alive {
     }
 }
 
+/// Whose state the bytes of a stream are.
+pub trait Source {
+    /// The module, which open files keep loaded.
+    type Module: ModuleMetadata + 'static;
+
+    /// Name of the files.
+    const NAME: &'static CStr;
+
+    /// The device, for as long as it exists.
+    #[doc(hidden)]
+    fn alive(&self) -> &Arc<Alive>;
+}
+
 /// A new open file of a stream, on its way to user space.
 pub struct Fd(NonNull<bindings::file>);
 
@@ -160,8 +171,8 @@ impl Drop for Fd {
 }
 
 impl Stream {
-    fn make<T: Driver>(
-        device: &crate::Device<T>,
+    fn make<S: Source>(
+        device: &S,
         phase: Phase,
         limit: usize,
         inspect: Option<KBox<Inspect>>,
@@ -181,15 +192,15 @@ impl Stream {
         )?;
 
         let (table, flags) = if phase == Phase::Resuming {
-            (&raw const Files::<T>::RESUMING.0, bindings::O_WRONLY)
+            (&raw const Files::<S>::RESUMING.0, bindings::O_WRONLY)
         } else {
-            (&raw const Files::<T>::SAVING.0, bindings::O_RDONLY)
+            (&raw const Files::<S>::SAVING.0, bindings::O_RDONLY)
         };
         let private = stream.clone().into_foreign();
         // SAFETY: The name is NUL-terminated, the table is static, and the file owns `private` if it is made.
         let file = unsafe {
             raw::anon_inode_getfile(
-                T::NAME.as_char_ptr().cast(),
+                S::NAME.as_char_ptr().cast(),
                 table.cast(),
                 private.cast(),
                 flags as c_int,
@@ -207,8 +218,8 @@ impl Stream {
     /// A file from which user space reads up to `limit` bytes in all; during pre-copy if there is
     /// `precopy`, which gives its data: at once, and whenever user space has read all and asks for
     /// more.
-    pub fn saving<T: Driver>(
-        device: &crate::Device<T>,
+    pub fn saving<S: Source>(
+        device: &S,
         precopy: Option<KBox<Renew>>,
         limit: usize,
     ) -> Result<(Arc<Self>, Fd)> {
@@ -226,8 +237,8 @@ impl Stream {
     }
 
     /// A file to which user space writes up to `limit` bytes in all, which `inspect` sees after each write.
-    pub fn resuming<T: Driver>(
-        device: &crate::Device<T>,
+    pub fn resuming<S: Source>(
+        device: &S,
         limit: usize,
         inspect: KBox<Inspect>,
     ) -> Result<(Arc<Self>, Fd)> {
@@ -371,12 +382,12 @@ const PRECOPY_INFO: u32 = kernel::ioctl::_IO(b';' as u32, 100 + 21);
 /// `VFIO_PRECOPY_INFO_REINIT`
 const PRECOPY_REINIT: u32 = raw::VFIO_PRECOPY_INFO_REINIT;
 
-struct Files<T>(PhantomData<T>);
+struct Files<S>(PhantomData<S>);
 
-impl<T: Driver> Files<T> {
+impl<S: Source> Files<S> {
     const SAVING: &'static Table<raw::file_operations> = &Table({
         let mut ops: raw::file_operations = pin_init::zeroed();
-        ops.owner = this_module::<T::Module>().as_ptr();
+        ops.owner = this_module::<S::Module>().as_ptr();
         ops.read = Some(Self::read_callback);
         ops.unlocked_ioctl = Some(Self::precopy_callback);
         #[cfg(CONFIG_COMPAT)]
@@ -389,7 +400,7 @@ impl<T: Driver> Files<T> {
 
     const RESUMING: &'static Table<raw::file_operations> = &Table({
         let mut ops: raw::file_operations = pin_init::zeroed();
-        ops.owner = this_module::<T::Module>().as_ptr();
+        ops.owner = this_module::<S::Module>().as_ptr();
         ops.write = Some(Self::write_callback);
         ops.release = Some(Self::release_callback);
         ops

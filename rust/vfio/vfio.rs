@@ -6,9 +6,9 @@
 //!
 //! | module | C side | what it adds |
 //! |---|---|---|
-//! | [`device`] | `vfio_device_ops`, `vfio_pci_core` | the device, its life, plain vfio-pci behaviour |
+//! | [`device`] | `vfio_device_ops`, `vfio_pci_core` | the device, its life, plain vfio-pci behaviour, what it asks of its driver |
 //! | [`pci`] | `struct pci_driver` | registration, ids with the VFIO flag, error handlers |
-//! | [`migration`] | `vfio_migration_ops` | states, arcs, the state lock with its deferred reset |
+//! | [`migration`] | `vfio_migration_ops` | states, the state lock with its deferred reset |
 //! | [`stream`] | `anon_inode_getfile` | the files through which user space reads and writes a device's state |
 //! | [`log`] | `vfio_log_ops`, `iova_bitmap` | DMA logging |
 //! | [`memory`] | `vfio_dma_rw`, `iommufd_access_rw` | reading guest memory |
@@ -17,7 +17,9 @@
 //! [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod callbacks;
 pub mod device;
+mod id;
 pub mod log;
 pub mod memory;
 pub mod migration;
