@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::kernel::Flavour;
 use crate::lab::{find_tree, Lab};
 use crate::migrate::{migrate, MigrateArgs};
+use crate::package::{package, PackageArgs};
 use crate::shell::{shell, ShellArgs};
 use crate::test::{test, TestArgs};
 use crate::{kernel, process, qemu, rootfs, stock, toolchain};
@@ -48,6 +49,8 @@ enum Command {
     Test(TestArgs),
     /// Migrate a running VM with its VF from one emulated host to another, and report what its peer saw.
     Migrate(MigrateArgs),
+    /// Make Debian packages: the modules for Debian's own kernel, their source for DKMS, the host tool.
+    Package(PackageArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
@@ -104,6 +107,7 @@ fn run(command: Command) -> Result<()> {
         Command::Shell(args) => shell(&args),
         Command::Test(args) => test(&args),
         Command::Migrate(args) => migrate(&args),
+        Command::Package(args) => package(&args),
         Command::Bench(what) => bench(&what),
     }
 }

@@ -174,6 +174,9 @@ pub struct HostSpec {
     pub accel: Option<Accel>,
     /// Another image of the root file system.
     pub root: Option<PathBuf>,
+    /// Folder of Debian packages, shared as `packages` with a host that has its kernel's modules in
+    /// its root file system, and nothing of the lab's.
+    pub packages: Option<PathBuf>,
     /// More arguments for QEMU.
     pub qemu: Vec<String>,
 }
@@ -197,6 +200,7 @@ impl HostSpec {
             cable: None,
             accel: None,
             root: None,
+            packages: None,
             qemu: vec![],
         }
     }
@@ -401,11 +405,14 @@ impl Lab {
             socket,
             behind_root_port: false,
         });
-        let mut shares = vec![
-            share("modules", &kernel.modules, false),
-            share("linux", &kernel.source, false),
-            share("tree", &self.tree, false),
-        ];
+        let mut shares = match &spec.packages {
+            Some(packages) => vec![share("packages", packages, false)],
+            None => vec![
+                share("modules", &kernel.modules, false),
+                share("linux", &kernel.source, false),
+                share("tree", &self.tree, false),
+            ],
+        };
         shares.extend(spec.inner.iter().map(|i| share("inner", i, false)));
         shares.extend(spec.modules.iter().map(|m| share("rust", m, false)));
         shares.extend(spec.selftests.iter().map(|p| share("selftests", p, false)));

@@ -25,6 +25,7 @@ pub mod klog;
 pub mod ktap;
 pub mod lab;
 pub mod migrate;
+pub mod package;
 pub mod pins;
 pub mod process;
 pub mod qemu;

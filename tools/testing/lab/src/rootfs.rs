@@ -57,8 +57,16 @@ const LIBVIRT: &[&str] = &[
     "libvirt-daemon-driver-qemu",
 ];
 
-/// Makes an image with these packages, and leaves the archive that it was made from beside it.
-fn make(cache: &Cache, what: &str, packages: &[&str], image: &Path, tar: &Path) -> Result<()> {
+/// What an image is made of.
+struct Content<'a> {
+    packages: &'a [&'a str],
+    exclude: &'a [&'a str],
+    /// Whether Debian's newer kernels are among its sources.
+    backports: bool,
+}
+
+/// Makes an image, and leaves the archive that it was made from beside it.
+fn make(cache: &Cache, what: &str, c: &Content<'_>, image: &Path, tar: &Path) -> Result<()> {
     let apt = Apt::open(cache)?;
     let dir = image.parent().context("an image's folder")?;
     let _ = fs::remove_dir_all(dir);
@@ -74,14 +82,17 @@ fn make(cache: &Cache, what: &str, packages: &[&str], image: &Path, tar: &Path) 
         "--aptopt=Acquire::Languages \"none\"",
     ]);
     cmd.args(
-        EXCLUDE
+        c.exclude
             .iter()
             .map(|e| format!("--dpkgopt=path-exclude={e}")),
     );
-    cmd.arg(format!("--include={}", packages.join(",")))
+    cmd.arg(format!("--include={}", c.packages.join(",")))
         .arg(SUITE)
         .arg(tar)
         .arg(apt.suite_line());
+    if c.backports {
+        cmd.arg(apt.backports_line());
+    }
     run_logged(
         &format!("making {what}"),
         &cache.path("logs/rootfs.log"),
@@ -99,6 +110,15 @@ fn make(cache: &Cache, what: &str, packages: &[&str], image: &Path, tar: &Path) 
     .arg(image)
     .arg(tar);
     run_logged("making the image", &cache.path("logs/squashfs.log"), cmd)
+}
+
+/// A host with these packages that shares its image with others.
+fn content<'a>(packages: &'a [&'a str]) -> Content<'a> {
+    Content {
+        packages,
+        exclude: EXCLUDE,
+        backports: false,
+    }
 }
 
 fn key(packages: &[&str]) -> String {
@@ -125,7 +145,7 @@ pub fn ensure(cache: &Cache) -> Result<Rootfs> {
         make(
             cache,
             "the hosts' root file system",
-            PACKAGES,
+            &content(PACKAGES),
             &rootfs.image,
             &tar,
         )?;
@@ -169,7 +189,43 @@ pub fn with_libvirt(cache: &Cache) -> Result<PathBuf> {
     cache.ensure("rootfs-libvirt", &key(&packages), || {
         let tar = image.with_extension("tar");
         let what = "the root file system with libvirt";
-        make(cache, what, &packages, &image, &tar)?;
+        make(cache, what, &content(&packages), &image, &tar)?;
+        fs::remove_file(tar)?;
+        Ok(())
+    })?;
+    Ok(image)
+}
+
+/// Packages of a host that has what Debian installs, and nothing of the lab's.
+const BARE: &[&str] = &["ethtool", "iproute2", "kmod", "procps"];
+
+/// Makes the image of a host with one of Debian's own kernels, for packages to be installed in.
+///
+/// # Errors
+/// Those of [`ensure`].
+pub fn bare(cache: &Cache, release: &str, version: &str) -> Result<PathBuf> {
+    let image = cache.path("images/rootfs-bare/root.squashfs");
+    let kernel = format!("linux-modules-{release}");
+    let packages: Vec<&str> = BARE.iter().copied().chain([kernel.as_str()]).collect();
+    let key = Key::new("rootfs-bare", 1)
+        .text("suite", SUITE)
+        .text("packages", &packages.join(" "))
+        .text("version", version)
+        .finish();
+    cache.ensure("rootfs-bare", &key, || {
+        let tar = image.with_extension("tar");
+        let content = Content {
+            packages: &packages,
+            exclude: &[],
+            backports: true,
+        };
+        make(
+            cache,
+            "the root file system of a bare Debian",
+            &content,
+            &image,
+            &tar,
+        )?;
         fs::remove_file(tar)?;
         Ok(())
     })?;

@@ -16,6 +16,7 @@ use crate::kernel::{Flavour, Kernel};
 use crate::klog::{self, Scanner};
 use crate::ktap::{Parser, Status, TestResult};
 use crate::lab::{Drivers, HostSpec, Lab};
+use crate::package;
 use crate::process::TempDir;
 use crate::station::{control, Station, V4};
 use crate::suites::Boot;
@@ -33,6 +34,8 @@ pub struct Products {
     pub modules: Option<PathBuf>,
     /// The installed tests.
     pub selftests: PathBuf,
+    /// This project's packages and the image of a bare Debian, where a boot wants them.
+    pub packages: Option<(PathBuf, PathBuf)>,
 }
 
 /// What came of one boot.
@@ -139,6 +142,14 @@ fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -
     spec.properties.clone_from(&boot.device);
     spec.modules.clone_from(&products.modules);
     spec.selftests = Some(products.selftests.clone());
+    if boot.packages {
+        let (packages, root) = products
+            .packages
+            .as_ref()
+            .context("there are no packages")?;
+        spec.packages = Some(packages.clone());
+        spec.root = Some(root.clone());
+    }
     if !boot.cmdline.is_empty() {
         spec.cmdline.clone_from(&boot.cmdline);
     }
@@ -255,6 +266,9 @@ fn run_test(boot: &Boot, guest: &Guest, test: &str) -> Result<Vec<TestResult>> {
             module(boot.drivers.1, boot.drivers.1.vf()),
         ),
         ("KSFT_VFIO_MODULE", module(boot.drivers.0, "ixgbe-vfio-pci")),
+        ("PF_MODULE", package::PF.to_owned()),
+        ("VF_MODULE", package::VF.to_owned()),
+        ("VFIO_MODULE", package::VFIO.to_owned()),
         ("STATION_V4", V4.to_string()),
         ("LAB_HEAD_WRITE", boot.head.name().to_owned()),
         // The share is read-only; compiling the libraries again for each test would take seconds each time.
@@ -486,6 +500,7 @@ mod tests {
             drivers: (Drivers::Rust, Drivers::C),
             timeout_s: 1,
             long: false,
+            packages: false,
             results,
             skips,
             tests: vec!["vfio/a argument".into()],

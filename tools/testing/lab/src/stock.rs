@@ -181,43 +181,56 @@ fn root(cache: &Cache, version: &Version) -> Result<PathBuf> {
         .iter()
         .map(|p| (*p).to_owned())
         .chain(kernel)
-        .collect::<Vec<_>>()
-        .join(",");
+        .collect::<Vec<_>>();
     let key = Key::new("stock-root", 1)
         .text("suite", SUITE)
-        .text("packages", &include)
+        .text("packages", &include.join(","))
         .text("version", &version.package)
         .finish();
     cache.ensure("stock-root", &key, || {
         let apt = Apt::open(cache)?;
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir)?;
-        // The archive's device nodes are left out: only root could make them, and those of this
-        // machine are bound there. What mmdebstrap says goes to the step's output.
-        let script = "set -eo pipefail; to=$1; shift; exec 3>&1
-            mmdebstrap \"$@\" 2>&3 | tar -x -C \"$to\" --exclude='./dev/*'";
-        let mut cmd = command("bash");
-        cmd.args(["-c", script, "bash"]).arg(&dir);
-        cmd.args([
-            "--variant=apt",
-            "--aptopt=Apt::Install-Recommends \"false\"",
-            "--aptopt=Acquire::Languages \"none\"",
-        ]);
-        cmd.args(
-            ["doc", "man", "info", "locale"]
-                .map(|d| format!("--dpkgopt=path-exclude=/usr/share/{d}/*")),
-        );
-        cmd.arg(format!("--include={include}"))
-            .args([SUITE, "-"])
-            .arg(apt.suite_line())
-            .arg(apt.backports_line());
-        run_logged(
+        bootstrap(
+            cache,
             "fetching Debian's kernel and its compilers (about 2 minutes)",
-            &cache.path("logs/stock-root.log"),
-            cmd,
+            "stock-root",
+            &dir,
+            &include,
+            &[apt.suite_line(), apt.backports_line()],
         )
     })?;
     Ok(dir)
+}
+
+/// Makes a folder with a Debian that has these packages, from these sources.
+pub(crate) fn bootstrap(
+    cache: &Cache,
+    title: &str,
+    name: &str,
+    dir: &Path,
+    packages: &[String],
+    sources: &[String],
+) -> Result<()> {
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir)?;
+    // The archive's device nodes are left out: only root could make them, and those of this
+    // machine are bound there. What mmdebstrap says goes to the step's output.
+    let script = "set -eo pipefail; to=$1; shift; exec 3>&1
+        mmdebstrap \"$@\" 2>&3 | tar -x -C \"$to\" --exclude='./dev/*'";
+    let mut cmd = command("bash");
+    cmd.args(["-c", script, "bash"]).arg(dir);
+    cmd.args([
+        "--variant=apt",
+        "--aptopt=Apt::Install-Recommends \"false\"",
+        "--aptopt=Acquire::Languages \"none\"",
+    ]);
+    cmd.args(
+        ["doc", "man", "info", "locale"]
+            .map(|d| format!("--dpkgopt=path-exclude=/usr/share/{d}/*")),
+    );
+    cmd.arg(format!("--include={}", packages.join(",")))
+        .args([SUITE, "-"])
+        .args(sources);
+    run_logged(title, &cache.path(format!("logs/{name}.log")), cmd)
 }
 
 /// What gives a program mounts of its own.
@@ -245,7 +258,7 @@ fn may_enter() -> Result<()> {
 
 /// Runs a program in the root, where it sees these folders at the places where they are outside.
 /// The mounts are in a namespace of their own, and gone with it.
-fn inside(root: &Path, folders: &[&Path], program: &[&str]) -> Command {
+pub(crate) fn inside(root: &Path, folders: &[&Path], program: &[&str]) -> Command {
     let script = "root=$1; shift
         for d in /dev /proc; do mount --rbind $d \"$root$d\"; done
         while [ \"$1\" != -- ]; do mkdir -p \"$root$1\"; mount --bind \"$1\" \"$root$1\"; shift; done; shift
@@ -394,7 +407,7 @@ fn span_iterator(text: &str) -> Option<String> {
     Some(includes + text.get(start..)?)
 }
 
-fn run_quietly(cmd: Command) -> Result<()> {
+pub(crate) fn run_quietly(cmd: Command) -> Result<()> {
     let what = format!("{cmd:?}");
     let status = Child::spawn(cmd)?.wait()?;
     if !status.success() {
@@ -499,6 +512,61 @@ pub fn check(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<()> {
     let what = replaced(kernel.flavour);
     let make = make(cache, tree, kernel);
     kernel::check_by(cache, tree, kernel, make, what.c, what.rust)
+}
+
+/// What packages for this kernel say of it.
+pub struct Facts {
+    /// As `uname -r` has it.
+    pub release: String,
+    /// Version of its packages.
+    pub package: String,
+    /// Its configuration.
+    config: String,
+}
+
+impl Facts {
+    /// The value of an option of its configuration, without quotes.
+    pub fn config(&self, option: &str) -> Option<&str> {
+        self.config
+            .lines()
+            .filter_map(|l| l.split_once('='))
+            .find(|(name, _)| *name == option)
+            .map(|(_, value)| value.trim_matches('"'))
+    }
+}
+
+/// Facts of the kernel that [`ensure`] got.
+///
+/// # Errors
+/// If the cache does not have it.
+pub fn facts(cache: &Cache, kernel: &Kernel) -> Result<Facts> {
+    let version = version(cache, &kernel.source)?;
+    Ok(Facts {
+        release: version.release,
+        package: version.package,
+        config: fs::read_to_string(kernel.build.join(".config"))?,
+    })
+}
+
+/// The modules of the kernel that are built again, as files.
+pub fn replaced_modules(cache: &Cache) -> Vec<PathBuf> {
+    let dir = Parts::of(cache, Flavour::Stock).replaced;
+    let files = LOGGING.modules.iter();
+    files.map(|m| dir.join(format!("{m}.ko"))).collect()
+}
+
+/// How they are built, for others who do: recipe, sources, and the flags of our own modules in C and
+/// in Rust.
+pub const REPLACED: (&str, &[&str], &str, &str) =
+    (LOGGING.kbuild, LOGGING.sources, LOGGING.c, LOGGING.rust);
+
+/// A program in the root with the compilers, which sees the cache and these folders.
+pub fn in_root(cache: &Cache, folders: &[&Path], program: &[&str]) -> Command {
+    let dir = cache.path("");
+    let all: Vec<&Path> = std::iter::once(dir.as_path())
+        .chain(folders.iter().copied())
+        .collect();
+    inside(&Parts::of(cache, Flavour::Stock).root, &all, program)
 }
 
 fn make(cache: &Cache, tree: &Path, kernel: &Kernel) -> Command {

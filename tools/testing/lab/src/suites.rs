@@ -94,6 +94,8 @@ struct Entry {
     timeout: u64,
     #[serde(default)]
     long: bool,
+    #[serde(default)]
+    packages: bool,
     results: Option<Count>,
     skips: Option<Count>,
     tests: Vec<String>,
@@ -185,6 +187,8 @@ pub struct Boot {
     pub timeout_s: u64,
     /// Whether a run of everything leaves it out, see [`LONG`].
     pub long: bool,
+    /// Whether the host is a bare Debian, which gets this project's packages.
+    pub packages: bool,
     /// How many results its programs must have, those of skipped tests included; `None` where nobody has said.
     pub results: Option<usize>,
     /// How many of them must be skips: none where `results` is given and this is not.
@@ -254,6 +258,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                         drivers,
                         timeout_s: e.timeout,
                         long: e.long,
+                        packages: e.packages,
                         results: None,
                         skips: None,
                         tests: tests.clone(),

@@ -18,6 +18,7 @@ use crate::kernel::{self, Flavour, Kernel};
 use crate::ktap::{Status, TestResult};
 use crate::lab::{facts, find_tree, Drivers, Facts, Lab};
 use crate::migrate::suite;
+use crate::package;
 use crate::process::{command, run_logged, Child};
 use crate::retry::{self, Retry};
 use crate::runner::{self, Products, Report};
@@ -222,6 +223,11 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
                             .with_context(|| format!("installing {}", to.display()))?;
                     }
                     installed
+                },
+                packages: if boots.iter().any(|b| b.kernel == flavour && b.packages) {
+                    Some(package::for_hosts(&lab.cache, &lab.tree, &kernel)?)
+                } else {
+                    None
                 },
                 kernel,
             },
