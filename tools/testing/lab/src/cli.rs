@@ -10,6 +10,7 @@ use crate::kernel::Flavour;
 use crate::lab::{find_tree, Lab};
 use crate::migrate::{migrate, MigrateArgs};
 use crate::package::{package, PackageArgs};
+use crate::series::{series, SeriesArgs};
 use crate::shell::{shell, ShellArgs};
 use crate::test::{test, TestArgs};
 use crate::{kernel, process, qemu, rootfs, stock, toolchain};
@@ -51,6 +52,8 @@ enum Command {
     Migrate(MigrateArgs),
     /// Make Debian packages: the modules for Debian's own kernel, their source for DKMS, the host tool.
     Package(PackageArgs),
+    /// Make a series of patches for the kernel from the tree.
+    Series(SeriesArgs),
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
@@ -108,6 +111,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test(&args),
         Command::Migrate(args) => migrate(&args),
         Command::Package(args) => package(&args),
+        Command::Series(args) => series(&args),
         Command::Bench(what) => bench(&what),
     }
 }

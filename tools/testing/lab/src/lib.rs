@@ -33,6 +33,7 @@ pub mod qmp;
 pub mod retry;
 pub mod rootfs;
 pub mod runner;
+pub mod series;
 pub mod shell;
 pub mod station;
 pub mod stats;

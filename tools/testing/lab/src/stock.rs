@@ -156,7 +156,7 @@ fn version(cache: &Cache, source: &Path) -> Result<Version> {
 }
 
 /// `7.3.4` of a kernel tree.
-fn point_release(source: &Path) -> Result<String> {
+pub(crate) fn point_release(source: &Path) -> Result<String> {
     let makefile = source.join("Makefile");
     let text =
         fs::read_to_string(&makefile).with_context(|| format!("reading {}", makefile.display()))?;
@@ -570,7 +570,12 @@ pub fn in_root(cache: &Cache, folders: &[&Path], program: &[&str]) -> Command {
 }
 
 fn make(cache: &Cache, tree: &Path, kernel: &Kernel) -> Command {
-    let parts = Parts::of(cache, kernel.flavour);
+    make_for(cache, tree, kernel.flavour)
+}
+
+/// A call of make for modules of this kernel, without flags.
+pub(crate) fn make_for(cache: &Cache, tree: &Path, flavour: Flavour) -> Command {
+    let parts = Parts::of(cache, flavour);
     let mut make = parts.make(cache, tree);
     make.arg(format!(
         "KBUILD_EXTRA_SYMBOLS={}",

@@ -318,7 +318,11 @@ fn common<'a>(p: &Parts<'a>) -> Result<Deb<'a>> {
     let t = |name: &str| p.templates.get(&format!("common/{name}"));
     let rules = p.tree.join("tools/net/modprobe.d");
     for rule in [RUST_FIRST, "ixgbe-c-first.conf"] {
-        deb.file(&format!("usr/share/ixgbe-rust/{rule}"), 0o644, &rules.join(rule))?;
+        deb.file(
+            &format!("usr/share/ixgbe-rust/{rule}"),
+            0o644,
+            &rules.join(rule),
+        )?;
     }
     let rule = fs::read_to_string(rules.join(RUST_FIRST))?;
     deb.conffile("etc/modprobe.d/ixgbe-rust.conf", &rule)?;
