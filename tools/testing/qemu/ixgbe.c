@@ -34,7 +34,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(IxgbeState, IXGBE)
 #define TYPE_IXGBEVF "ixgbevf"
 OBJECT_DECLARE_SIMPLE_TYPE(IxgbeVfState, IXGBEVF)
 
-#define IXGBE_DEV_ID 0x10F7 /* 82599 KX4: no external PHY */
+#define IXGBE_DEV_ID 0x10F7 /* 82599 KX4; another chip has another one */
 #define IXGBE_VF_DEV_ID 0x10ED
 #define IXGBE_REVISION 1
 
@@ -77,6 +77,10 @@ struct IxgbeState {
     NICConf conf;
     char *head_write;
     char *quirks;
+    char *chip;
+    char *module;
+    char *partner;
+    uint8_t port;
     char *dma_log;
     bool has_msix;
     bool has_msi;
@@ -412,6 +416,42 @@ static char *ixgbe_get_counters(Object *obj, Error **errp)
     return copy;
 }
 
+/* The cage: what is in it and at the other end of the cable can change at any time. */
+
+static char *ixgbe_get_module(Object *obj, Error **errp)
+{
+    return g_strdup(IXGBE(obj)->module ?: "sr");
+}
+
+static void ixgbe_set_module(Object *obj, const char *value, Error **errp)
+{
+    IxgbeState *s = IXGBE(obj);
+
+    if (s->model && !ixgbe_model_set_module(s->model, value)) {
+        error_setg(errp, "ixgbe: no module %s, or no cage for it", value);
+        return;
+    }
+    g_free(s->module);
+    s->module = g_strdup(value);
+}
+
+static char *ixgbe_get_partner(Object *obj, Error **errp)
+{
+    return g_strdup(IXGBE(obj)->partner ?: "both");
+}
+
+static void ixgbe_set_partner(Object *obj, const char *value, Error **errp)
+{
+    IxgbeState *s = IXGBE(obj);
+
+    if (s->model && !ixgbe_model_set_partner(s->model, value)) {
+        error_setg(errp, "ixgbe: no speeds %s of a partner, or no cage for a module", value);
+        return;
+    }
+    g_free(s->partner);
+    s->partner = g_strdup(value);
+}
+
 /* PCI. */
 
 static void ixgbe_write_config(PCIDevice *dev, uint32_t addr, uint32_t val, int len)
@@ -498,16 +538,25 @@ static void ixgbe_realize(PCIDevice *dev, Error **errp)
     IxgbeState *s = IXGBE(dev);
     uint64_t serial;
     const uint8_t *mac;
+    IxgbeOptions options;
 
     qemu_macaddr_default_if_unset(&s->conf.macaddr);
     mac = s->conf.macaddr.a;
-    s->model = ixgbe_model_new(&ixgbe_host_ops, s, (const uint8_t (*)[6])mac, s->head_write ?: "value",
-                               s->quirks ?: "");
+    options = (IxgbeOptions) {
+        .head_write = s->head_write ?: "value",
+        .quirks = s->quirks ?: "",
+        .chip = s->chip ?: "kx4",
+        .module = s->module ?: "sr",
+        .partner = s->partner ?: "both",
+        .port = s->port,
+    };
+    s->model = ixgbe_model_new(&ixgbe_host_ops, s, (const uint8_t (*)[6])mac, &options);
     if (!s->model) {
-        error_setg(errp, "ixgbe: head-write is value, zero or ignore, not %s; or there is no such quirk: %s",
-                   s->head_write ?: "value", s->quirks ?: "none");
+        error_setg(errp, "ixgbe: one of these is unknown: head-write=%s,quirks=%s,chip=%s,module=%s,partner=%s",
+                   options.head_write, options.quirks, options.chip, options.module, options.partner);
         return;
     }
+    pci_config_set_device_id(dev->config, ixgbe_model_device_id(s->model));
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, ixgbe_timer, s);
     s->work = qemu_bh_new_guarded(ixgbe_work, s, &DEVICE(s)->mem_reentrancy_guard);
     s->flush = qemu_bh_new(ixgbe_flush, s);
@@ -571,6 +620,15 @@ static void ixgbe_exit(PCIDevice *dev)
     qemu_bh_delete(s->flush);
     timer_free(s->timer);
     ixgbe_model_free(s->model);
+    s->model = NULL;
+}
+
+static void ixgbe_finalize(Object *obj)
+{
+    IxgbeState *s = IXGBE(obj);
+
+    g_free(s->module);
+    g_free(s->partner);
 }
 
 static void ixgbe_reset_hold(Object *obj, ResetType type)
@@ -631,6 +689,8 @@ static const Property ixgbe_properties[] = {
     DEFINE_NIC_PROPERTIES(IxgbeState, conf),
     DEFINE_PROP_STRING("head-write", IxgbeState, head_write),
     DEFINE_PROP_STRING("quirks", IxgbeState, quirks),
+    DEFINE_PROP_STRING("chip", IxgbeState, chip),
+    DEFINE_PROP_UINT8("port", IxgbeState, port, 0),
     DEFINE_PROP_STRING("dma-log", IxgbeState, dma_log),
     DEFINE_PROP_BOOL("msix", IxgbeState, has_msix, true),
     DEFINE_PROP_BOOL("msi", IxgbeState, has_msi, true),
@@ -653,6 +713,10 @@ static void ixgbe_class_init(ObjectClass *class, void *data)
     dc->desc = "Intel 82599 10 Gigabit Ethernet Controller";
     dc->vmsd = &ixgbe_vmstate;
     device_class_set_props(dc, ixgbe_properties);
+    object_class_property_add_str(class, "module", ixgbe_get_module, ixgbe_set_module);
+    object_class_property_set_description(class, "module", "what is in the cage, changed while the machine runs too");
+    object_class_property_add_str(class, "partner", ixgbe_get_partner, ixgbe_set_partner);
+    object_class_property_set_description(class, "partner", "speeds of the link partner: 10g, 1g or both");
     object_class_property_add_str(class, "counters", ixgbe_get_counters, NULL);
     object_class_property_set_description(class, "counters", "accesses and errors of each function, as JSON");
     set_bit(DEVICE_CATEGORY_NETWORK, dc->categories);
@@ -682,6 +746,7 @@ static const TypeInfo ixgbe_types[] = {
         .name = TYPE_IXGBE,
         .parent = TYPE_PCI_DEVICE,
         .instance_size = sizeof(IxgbeState),
+        .instance_finalize = ixgbe_finalize,
         .class_init = ixgbe_class_init,
         .interfaces = (InterfaceInfo[]) { { INTERFACE_PCIE_DEVICE }, {} },
     },

@@ -26,8 +26,17 @@ typedef struct IxgbeHostOps {
     void (*kick)(void *opaque);
 } IxgbeHostOps;
 
+typedef struct IxgbeOptions {
+    const char *head_write;
+    const char *quirks;
+    const char *chip;
+    const char *module;
+    const char *partner;
+    uint8_t port;
+} IxgbeOptions;
+
 IxgbeModel *ixgbe_model_new(const IxgbeHostOps *ops, void *opaque, const uint8_t (*mac)[6],
-                            const char *head_write, const char *quirks);
+                            const IxgbeOptions *options);
 void ixgbe_model_free(IxgbeModel *model);
 uint32_t ixgbe_model_read(IxgbeModel *model, uint32_t function, uint32_t address);
 void ixgbe_model_write(IxgbeModel *model, uint32_t function, uint32_t address, uint32_t value);
@@ -37,6 +46,9 @@ void ixgbe_model_wire_ready(IxgbeModel *model);
 void ixgbe_model_timer(IxgbeModel *model);
 void ixgbe_model_work(IxgbeModel *model);
 void ixgbe_model_set_link(IxgbeModel *model, bool up);
+uint16_t ixgbe_model_device_id(IxgbeModel *model);
+bool ixgbe_model_set_module(IxgbeModel *model, const char *module);
+bool ixgbe_model_set_partner(IxgbeModel *model, const char *speeds);
 void ixgbe_model_bus_master_changed(IxgbeModel *model);
 void ixgbe_model_set_vfs(IxgbeModel *model, uint32_t vfs);
 void ixgbe_model_reset(IxgbeModel *model, uint32_t function);

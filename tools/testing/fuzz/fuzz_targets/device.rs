@@ -445,9 +445,8 @@ impl Run {
     /// A device as a PF driver with SR-IOV leaves it: 64 pools, an address, a VLAN and two small rings for each of a few.
     fn new(head_write: HeadWrite, quirks: Quirks) -> Self {
         let config = Config {
-            mac: address(63),
-            head_write,
             quirks,
+            ..Config::new(address(63), head_write)
         };
         let machine = Machine {
             memory: MEMORY_AT_START.clone(),

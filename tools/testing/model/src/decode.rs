@@ -52,6 +52,12 @@ pub(crate) enum Reg {
     Autoc,
     /// Link status.
     Links,
+    /// Software-definable pins.
+    Pins,
+    /// I2C of a module.
+    I2c,
+    /// State of the 1 Gb/s link.
+    Pcs1g,
     /// Flow director control: initialisation completes at once.
     Fdirctrl,
     /// Flow director command: completes at once.
@@ -121,6 +127,9 @@ pub(crate) fn decode(address: u32) -> Reg {
         regs::MSRWD => Reg::Msrwd,
         regs::AUTOC => Reg::Autoc,
         regs::LINKS => Reg::Links,
+        regs::ESDP => Reg::Pins,
+        regs::I2CCTL => Reg::I2c,
+        regs::PCS1GLSTA => Reg::Pcs1g,
         regs::FDIRCTRL => Reg::Fdirctrl,
         regs::FDIRCMD => Reg::Fdircmd,
         regs::QDE => Reg::Qde,

@@ -3,6 +3,11 @@
 
 use libixgbe::regs;
 
+use crate::cage::{
+    module::{Kind, Speeds},
+    Cage,
+};
+use crate::chip::Chip;
 use crate::debug::Debug;
 use crate::decode::{decode, Reg};
 use crate::eeprom::Eeprom;
@@ -30,6 +35,32 @@ pub struct Config {
     pub head_write: HeadWrite,
     /// What else it does that not every card does.
     pub quirks: Quirks,
+    /// Which of the family it is.
+    pub chip: Chip,
+    /// What its cage has, if it has one.
+    pub module: Kind,
+    /// Speeds of the partner at the other end of the cable.
+    pub partner: Speeds,
+    /// Number of the port on its card, 0 or 1.
+    pub port: u8,
+}
+
+impl Config {
+    /// A KX4 with this address, without quirks.
+    pub fn new(mac: [u8; 6], head_write: HeadWrite) -> Self {
+        Self {
+            mac,
+            head_write,
+            quirks: Quirks::default(),
+            chip: Chip::default(),
+            module: Kind::default(),
+            partner: Speeds {
+                one: true,
+                ten: true,
+            },
+            port: 0,
+        }
+    }
 }
 
 /// State of a virtual function.
@@ -71,6 +102,8 @@ pub struct Device {
     pub(crate) wire_busy: bool,
     pub(crate) packet_buffer: PacketBuffer,
     pub(crate) link: bool,
+    /// Of a chip that has one.
+    pub(crate) cage: Option<Cage>,
     pub(crate) debug: Debug,
 }
 
@@ -78,8 +111,13 @@ impl Device {
     /// A device as it comes out of power-up.
     pub fn new(config: Config) -> Self {
         let queues = usize::from(QUEUES);
+        let cage = config
+            .chip
+            .traits()
+            .cage
+            .then(|| Cage::new(config.module, config.partner));
         let mut device = Self {
-            eeprom: Eeprom::new(config.mac),
+            eeprom: Eeprom::new(config.mac, config.chip, &config.quirks),
             config,
             regs: RegisterFile::default(),
             intr: PfInterrupts::default(),
@@ -100,6 +138,7 @@ impl Device {
             wire_busy: false,
             packet_buffer: PacketBuffer::default(),
             link: true,
+            cage,
             debug: Debug::default(),
         };
         device.preload();
@@ -117,6 +156,10 @@ impl Device {
             let fwsm = self.regs.get(regs::FWSM) | 0x0118_0000;
             self.regs.set(regs::FWSM, fwsm);
         }
+        for (address, value) in self.config.chip.traits().registers {
+            self.regs.set(*address, *value);
+        }
+        self.reset_cage();
     }
 
     /// Changes what the device does from now on; of what happens at a reset, from the next one.
@@ -158,6 +201,9 @@ impl Device {
             // Nobody drives MDIO: all ones.
             Reg::Msrwd => 0xFFFF << regs::MSRWD_READ_DATA_SHIFT,
             Reg::Links => self.links(),
+            Reg::Pins => self.pins(),
+            Reg::I2c => self.i2c_read(),
+            Reg::Pcs1g => self.pcs_1g(),
             Reg::Intr(reg) => self.intr_read(host, reg),
             Reg::IntrEx(reg, half) => self.intr_ex_read(reg, half),
             Reg::Eitr(i) => self.eitr_read(i),
@@ -204,6 +250,7 @@ impl Device {
             Reg::Status
             | Reg::Frtimer
             | Reg::Links
+            | Reg::Pcs1g
             | Reg::Counter(_)
             | Reg::Lvmmc(_)
             | Reg::ReadOnly(_) => {}
@@ -216,11 +263,14 @@ impl Device {
             Reg::Msrwd => {}
             Reg::Autoc => {
                 self.regs.set(regs::AUTOC, value & !regs::AUTOC_AN_RESTART);
+                self.link_moved(host);
                 if value & regs::AUTOC_AN_RESTART != 0 {
                     // The link comes back at once.
                     self.misc_event(host, regs::EICR_LSC);
                 }
             }
+            Reg::Pins => self.write_pins(host, value),
+            Reg::I2c => self.i2c_write(value),
             Reg::Fdirctrl => self
                 .regs
                 .set(regs::FDIRCTRL, value | regs::FDIRCTRL_INIT_DONE),
@@ -275,6 +325,8 @@ impl Device {
         match address {
             regs::RXCTRL | regs::SECRXCTRL => self.drain_packet_buffer(host),
             regs::DMATXCTL => self.resume_all(host),
+            regs::AUTOC2 => self.link_moved(host),
+            regs::CORECTL => self.core_written(host, self.regs.get(address)),
             _ if address == regs::vfte(0) || address == regs::vfte(1) => self.resume_all(host),
             _ if address == regs::vfre(0) || address == regs::vfre(1) => {
                 self.drain_packet_buffer(host)
@@ -358,34 +410,31 @@ impl Device {
 
     fn status(&self) -> u32 {
         // GIO master enable follows CTRL at once: no request of the model outlives a register access.
-        if self.regs.any(regs::CTRL, regs::CTRL_GIO_DIS) {
+        let enabled = if self.regs.any(regs::CTRL, regs::CTRL_GIO_DIS) {
             0
         } else {
             regs::STATUS_GIO
-        }
+        };
+        enabled | u32::from(self.config.port & 1) << regs::STATUS_LAN_ID_SHIFT
     }
 
     /// Whether the MAC has a link: the cable, or the loopback test's force bit (AUTOC.FLU).
     pub(crate) fn link_up(&self) -> bool {
-        let off = self.regs.any(regs::AUTOC2, regs::AUTOC2_LINK_DISABLE_MASK);
-        (self.link && !off) || self.regs.any(regs::AUTOC, regs::AUTOC_FLU)
+        self.link_speed().is_some()
     }
 
-    /// LINKS: 10 Gb/s, no auto-negotiation.
+    /// LINKS: no auto-negotiation of a backplane.
     pub(crate) fn links(&self) -> u32 {
-        if self.link_up() {
-            regs::LINKS_UP | regs::LINKS_SPEED_10G_82599
-        } else {
-            0
-        }
+        self.link_speed().map_or(0, |speed| regs::LINKS_UP | speed)
     }
 
-    /// The cable was plugged or unplugged.
-    pub fn set_link(&mut self, host: &mut dyn Host, up: bool) {
-        if self.link != up {
-            self.link = up;
-            self.misc_event(host, regs::EICR_LSC);
-            self.resume_all(host);
+    /// State of the 1 Gb/s link: it negotiated, if there is one that does.
+    fn pcs_1g(&self) -> u32 {
+        let negotiates = self.regs.get(regs::AUTOC) & regs::AUTOC_LMS_MASK == regs::AUTOC_LMS_1G_AN;
+        match self.link_speed() {
+            Some(regs::LINKS_SPEED_1G_82599) if negotiates => 1 | regs::PCS1GLSTA_AN_COMPLETE,
+            Some(regs::LINKS_SPEED_1G_82599) => 1,
+            _ => 0,
         }
     }
 

@@ -3,6 +3,9 @@
 
 use libixgbe::regs;
 
+use crate::chip::Chip;
+use crate::quirk::Quirks;
+
 /// Words.
 pub(crate) const WORDS: usize = 1024;
 /// Field EEC.SIZE for that: words are 2^(size + 6).
@@ -45,12 +48,19 @@ pub(crate) struct Eeprom {
 
 impl Eeprom {
     /// An EEPROM with a valid checksum, for a card with this address.
-    pub(crate) fn new(mac: [u8; 6]) -> Self {
+    pub(crate) fn new(mac: [u8; 6], chip: Chip, quirks: &Quirks) -> Self {
         let mut words = vec![0xFFFF; WORDS];
-        for (word, value) in CONTENT {
+        let own = chip.traits().eeprom;
+        for (word, value) in CONTENT.iter().chain(own) {
             if let Some(slot) = words.get_mut(*word) {
                 *slot = *value;
             }
+        }
+        if quirks.any_sfp {
+            words[regs::DEVICE_CAPS as usize] |= regs::DEVICE_CAPS_ALLOW_ANY_SFP;
+        }
+        if quirks.no_sfp_init {
+            words[regs::PHY_INIT_OFFSET_NL as usize] = 0xFFFF;
         }
         // The serial number that PCIe configuration space shows is made of the address (K:
         // IXGBE_SERIAL_NUMBER_MAC_ADDR).
@@ -150,7 +160,17 @@ mod tests {
 
     #[test]
     fn words_sum_to_baba() {
-        let mut eeprom = Eeprom::new([2, 0, 0, 0, 0, 1]);
+        for (chip, quirks) in [
+            (Chip::Kx4, ""),
+            (Chip::Sfp, ""),
+            (Chip::Sfp, "any-sfp:no-sfp-init"),
+        ] {
+            let quirks = quirks.parse().unwrap();
+            sums_to_baba(Eeprom::new([2, 0, 0, 0, 0, 1], chip, &quirks));
+        }
+    }
+
+    fn sums_to_baba(mut eeprom: Eeprom) {
         let sum = (0..=0x3F).fold(0u16, |sum, word| sum.wrapping_add(read(&mut eeprom, word)));
         assert_eq!(sum, 0xBABA);
         for pointer in 3..0xF {
@@ -163,7 +183,7 @@ mod tests {
 
     #[test]
     fn written_words_stay() {
-        let mut eeprom = Eeprom::new([2, 0, 0, 0, 0, 1]);
+        let mut eeprom = Eeprom::new([2, 0, 0, 0, 0, 1], Chip::Kx4, &Quirks::default());
         eeprom.start_write(0x1234 << 16 | 0x40 << 2 | 1);
         assert_eq!(eeprom.write_register() & 2, 2);
         assert_eq!(read(&mut eeprom, 0x40), 0x1234);

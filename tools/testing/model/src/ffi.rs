@@ -175,29 +175,61 @@ unsafe fn get<'a>(model: *const IxgbeModel) -> &'a IxgbeModel {
     unsafe { &*model }
 }
 
-/// Makes a device. `head_write` is a policy's name, `quirks` are names of [`crate::Quirks`]. Null if one is unknown.
+/// What a user chooses, by name.
+#[repr(C)]
+pub struct IxgbeOptions {
+    /// A policy of [`crate::HeadWrite`].
+    pub head_write: *const c_char,
+    /// Names of [`crate::Quirks`].
+    pub quirks: *const c_char,
+    /// A [`crate::Chip`].
+    pub chip: *const c_char,
+    /// A [`crate::Module`].
+    pub module: *const c_char,
+    /// [`crate::Speeds`] of the link partner.
+    pub partner: *const c_char,
+    /// Number of the port on its card.
+    pub port: u8,
+}
+
+/// What a name means.
 ///
 /// # Safety
-/// `ops` and `mac` (6 bytes) are readable, `head_write` and `quirks` are C strings, during the call. The callbacks accept
+/// `text` is a C string.
+unsafe fn parse<T: std::str::FromStr>(text: *const c_char) -> Option<T> {
+    // SAFETY: by the contract above.
+    unsafe { CStr::from_ptr(text) }.to_str().ok()?.parse().ok()
+}
+
+/// Makes a device. Null if a name of the options is unknown.
+///
+/// # Safety
+/// `ops`, `mac` (6 bytes) and `options` are readable, with C strings in the last, during the call. The callbacks accept
 /// `opaque` from any thread that calls the model, until [`ixgbe_model_free`].
 #[no_mangle]
 pub unsafe extern "C" fn ixgbe_model_new(
     ops: *const IxgbeHostOps,
     opaque: *mut c_void,
     mac: *const [u8; 6],
-    head_write: *const c_char,
-    quirks: *const c_char,
+    options: *const IxgbeOptions,
 ) -> *mut IxgbeModel {
     // SAFETY: by the contract of this function.
     let (ops, mac) = unsafe { (*ops, *mac) };
     // SAFETY: as above.
-    let (head, quirks) = unsafe { (CStr::from_ptr(head_write), CStr::from_ptr(quirks)) };
+    let options = unsafe { &*options };
     let parsed = (|| {
-        Some(Config {
-            mac,
-            head_write: head.to_str().ok()?.parse().ok()?,
-            quirks: quirks.to_str().ok()?.parse().ok()?,
-        })
+        // SAFETY: as above.
+        unsafe {
+            Some(Config {
+                mac,
+                head_write: parse(options.head_write)?,
+                quirks: parse(options.quirks)?,
+                chip: parse(options.chip)?,
+                module: parse(options.module)?,
+                partner: parse(options.partner)?,
+                port: options.port,
+            })
+        }
     })();
     let Some(config) = parsed else {
         return std::ptr::null_mut();
@@ -329,6 +361,58 @@ pub unsafe extern "C" fn ixgbe_model_work(model: *mut IxgbeModel) {
 pub unsafe extern "C" fn ixgbe_model_set_link(model: *mut IxgbeModel, up: bool) {
     // SAFETY: by the contract of this function.
     unsafe { get(model) }.with(|device, host| device.set_link(host, up));
+}
+
+/// PCI device id of the PF.
+///
+/// # Safety
+/// `model` is live.
+#[no_mangle]
+pub unsafe extern "C" fn ixgbe_model_device_id(model: *mut IxgbeModel) -> u16 {
+    // SAFETY: by the contract of this function.
+    unsafe { get(model) }
+        .with(|device, _| device.config.chip.device_id())
+        .unwrap_or_default()
+}
+
+/// Puts another module into the cage; false if there is no such module or no cage.
+///
+/// # Safety
+/// `model` is live, `module` a C string.
+#[no_mangle]
+pub unsafe extern "C" fn ixgbe_model_set_module(
+    model: *mut IxgbeModel,
+    module: *const c_char,
+) -> bool {
+    // SAFETY: by the contract of this function.
+    let (model, module) = unsafe { (get(model), parse(module)) };
+    let set = module.and_then(|module| {
+        model.with(|device, host| {
+            device.set_module(host, module);
+            device.has_cage()
+        })
+    });
+    set.unwrap_or(false)
+}
+
+/// Changes the speeds of the link partner; false if they are unknown or there is no cage.
+///
+/// # Safety
+/// `model` is live, `speeds` a C string.
+#[no_mangle]
+pub unsafe extern "C" fn ixgbe_model_set_partner(
+    model: *mut IxgbeModel,
+    speeds: *const c_char,
+) -> bool {
+    // SAFETY: by the contract of this function.
+    let (model, speeds) = unsafe { (get(model), parse(speeds)) };
+    let set = speeds.and_then(|speeds| {
+        model.with(|device, host| {
+            device.set_partner(host, speeds);
+            device.has_cage()
+        })
+    });
+    set.unwrap_or(false)
 }
 
 /// Bus mastering of some function may have been switched on.

@@ -8,6 +8,8 @@
 //! dslab-epfl/tinynf. Datasheet sections are those of the 82599 datasheet as these quote them.
 #![deny(unsafe_code)]
 
+mod cage;
+mod chip;
 pub mod debug;
 mod decode;
 mod device;
@@ -30,6 +32,8 @@ mod tx;
 mod vf;
 mod writeback;
 
+pub use cage::module::{Kind as Module, Speeds};
+pub use chip::Chip;
 pub use device::{Config, Device, VfState, MAX_VFS, QUEUES};
 pub use intr::{PF_VECTORS, VF_VECTORS};
 pub use mailbox::{Mailbox, Signal};

@@ -55,6 +55,10 @@ pub struct Quirks {
     /// `stray-mdd`: after each reset, the first frame of the PF raises the event of a misbehaving queue, which names the
     /// PF's own queue.
     pub stray_mdd: bool,
+    /// `any-sfp`: the EEPROM allows modules of any vendor.
+    pub any_sfp: bool,
+    /// `no-sfp-init`: the EEPROM has no list of module types.
+    pub no_sfp_init: bool,
 }
 
 impl Quirks {
@@ -107,6 +111,8 @@ impl FromStr for Quirks {
                 "switch-obeys-maxfrs" => quirks.switch_obeys_maxfrs = true,
                 "firmware-error" => quirks.firmware_error = true,
                 "stray-mdd" => quirks.stray_mdd = true,
+                "any-sfp" => quirks.any_sfp = true,
+                "no-sfp-init" => quirks.no_sfp_init = true,
                 _ => return Err(unknown()),
             }
         }

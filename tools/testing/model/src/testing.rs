@@ -10,7 +10,7 @@ use std::ops::Range;
 use libixgbe::{Delay, Regs};
 
 use crate::host::{Clock, Dma, DmaError, Function, Interrupts, Wire};
-use crate::{Config, Device, HeadWrite, Quirks, MAX_VFS};
+use crate::{Config, Device, HeadWrite, Module, Speeds, MAX_VFS};
 
 /// What the machine saw the device do.
 #[derive(Debug)]
@@ -131,13 +131,14 @@ pub struct Machine {
 impl Machine {
     /// A machine with `memory` bytes at bus address 0, where every function masters the bus and may access everything.
     pub fn new(head_write: HeadWrite, memory: usize) -> Self {
+        Self::with(Config::new([0x02, 0, 0, 0, 0, 0x01], head_write), memory)
+    }
+
+    /// The same with a device of one's own choice.
+    pub fn with(config: Config, memory: usize) -> Self {
         let functions = usize::from(MAX_VFS) + 1;
         let machine = Self {
-            device: RefCell::new(Device::new(Config {
-                mac: [0x02, 0, 0, 0, 0, 0x01],
-                head_write,
-                quirks: Quirks::default(),
-            })),
+            device: RefCell::new(Device::new(config)),
             world: RefCell::new(World {
                 memory: vec![0; memory],
                 mapped: vec![None; functions],
@@ -215,6 +216,16 @@ impl Machine {
     /// Plugs or unplugs the cable.
     pub fn set_link(&self, up: bool) {
         self.enter(|device, world| device.set_link(world, up));
+    }
+
+    /// Changes what is in the cage.
+    pub fn set_module(&self, module: Module) {
+        self.enter(|device, world| device.set_module(world, module));
+    }
+
+    /// Changes the speeds of the partner at the other end of the cable.
+    pub fn set_partner(&self, speeds: Speeds) {
+        self.enter(|device, world| device.set_partner(world, speeds));
     }
 
     /// Sets or clears a function's bus master bit.

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which chip of the family the device is. What differs between them has one file each.
+
+mod kx4;
+mod sfp;
+
+pub(crate) use sfp::core as sfp_core;
+
+use std::str::FromStr;
+
+/// What a chip has that another one has not.
+pub(crate) struct Traits {
+    /// PCI device id of the PF.
+    pub(crate) device_id: u16,
+    /// It has a cage for a module, with an I2C bus and pins.
+    pub(crate) cage: bool,
+    /// Registers whose value after a reset is not that of [`crate::regs_file`].
+    pub(crate) registers: &'static [(u32, u32)],
+    /// Words of the EEPROM likewise; what [`crate::eeprom`] has comes first.
+    pub(crate) eeprom: &'static [(usize, u16)],
+}
+
+/// A chip, as `chip=` of the QEMU device names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chip {
+    /// `kx4`: 82599 on a backplane, without PHY and without module.
+    #[default]
+    Kx4,
+    /// `sfp`: 82599 with a cage for an SFP+ module.
+    Sfp,
+}
+
+impl Chip {
+    pub(crate) fn traits(self) -> &'static Traits {
+        match self {
+            Self::Kx4 => &kx4::TRAITS,
+            Self::Sfp => &sfp::TRAITS,
+        }
+    }
+
+    /// PCI device id of the PF.
+    pub fn device_id(self) -> u16 {
+        self.traits().device_id
+    }
+}
+
+impl FromStr for Chip {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "kx4" => Ok(Self::Kx4),
+            "sfp" => Ok(Self::Sfp),
+            _ => Err(format!("unknown chip {text:?}")),
+        }
+    }
+}
