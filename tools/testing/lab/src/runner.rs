@@ -164,6 +164,7 @@ fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -
         station,
         switch.clone(),
         vm.cards.clone(),
+        vm.qmp.clone(),
     )?;
     for test in &boot.tests {
         match run_test(boot, &vm.guest, test) {

@@ -92,6 +92,7 @@ pub fn shell(args: &ShellArgs) -> Result<()> {
             station.clone(),
             switch.clone(),
             vm.cards.clone(),
+            vm.qmp.clone(),
         )?;
         if let Some(d) = args.drivers {
             let load = match d {

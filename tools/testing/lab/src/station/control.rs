@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{bail, Context, Result};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
 use super::{FlowSpec, Station, MAC, V4, V6};
+use crate::qmp::Qmp;
 use crate::switch::{PortId, Switch};
 
 #[derive(Deserialize, Serialize)]
@@ -35,6 +37,20 @@ enum Request {
     Streams,
     /// Cut or join the cable of one of this host's cards at the switch; the card's own link stays up.
     Cable { card: usize, up: bool },
+    /// Change a property of one of this host's cards: what is in its cage, or its link partner.
+    Card {
+        card: usize,
+        property: CardProperty,
+        value: String,
+    },
+}
+
+/// Properties that change while a machine runs.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum CardProperty {
+    Module,
+    Partner,
 }
 
 /// Reads `02:00:00:00:00:01`.
@@ -58,7 +74,13 @@ pub fn format_mac(mac: [u8; 6]) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
 }
 
-fn answer(station: &Station, switch: &Switch, cards: &[PortId], line: &str) -> Result<Value> {
+fn answer(
+    station: &Station,
+    switch: &Switch,
+    cards: &[PortId],
+    qmp: &Path,
+    line: &str,
+) -> Result<Value> {
     Ok(match serde_json::from_str(line)? {
         Request::Info => json!({ "mac": format_mac(MAC), "v4": V4, "v6": V6 }),
         Request::FlowStart {
@@ -79,10 +101,22 @@ fn answer(station: &Station, switch: &Switch, cards: &[PortId], line: &str) -> R
             switch.set_cable(*cards.get(card).context("no such card")?, up);
             json!({})
         }
+        Request::Card {
+            card,
+            property,
+            value,
+        } => {
+            cards.get(card).context("no such card")?;
+            Qmp::connect_here(qmp)?.execute(
+                "qom-set",
+                json!({ "path": format!("/machine/peripheral/nic{card}"), "property": property, "value": value }),
+            )?;
+            json!({})
+        }
     })
 }
 
-/// Answers a machine's requests until the machine ends; `cards` are its ports on the switch.
+/// Answers a machine's requests until the machine ends; `cards` are its ports on the switch, `qmp` its QEMU's socket.
 ///
 /// # Errors
 /// If the socket cannot be used.
@@ -91,12 +125,13 @@ pub fn serve(
     station: Station,
     switch: Switch,
     cards: Vec<PortId>,
+    qmp: PathBuf,
 ) -> Result<()> {
     let mut writer = stream.try_clone()?;
     thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };
-            let reply = match answer(&station, &switch, &cards, &line) {
+            let reply = match answer(&station, &switch, &cards, &qmp, &line) {
                 Ok(v) => v,
                 Err(e) => json!({ "error": format!("{e:#}") }),
             };
@@ -123,7 +158,7 @@ mod tests {
     fn answers_and_refuses() {
         let switch = Switch::new(None);
         let station = Station::start(&switch);
-        let ask = |line: &str| answer(&station, &switch, &[], line);
+        let ask = |line: &str| answer(&station, &switch, &[], Path::new("/nowhere"), line);
         assert_eq!(ask(r#"{"op":"info"}"#).expect("known")["v4"], "192.0.2.254");
         let start = r#"{"op":"flow_start","mac":"02:00:00:00:00:01","to":"192.0.2.1","rate":10,"size":100}"#;
         assert_eq!(ask(start).expect("known")["flow"], 0);
@@ -136,6 +171,8 @@ mod tests {
             r#"{"op":"reboot"}"#,
             r#"{"op":"flow_stats","flow":7}"#,
             r#"{"op":"cable","card":0,"up":false}"#,
+            r#"{"op":"card","card":0,"property":"module","value":"sr"}"#,
+            r#"{"op":"card","card":0,"property":"mac","value":"sr"}"#,
             r#"{"op":"flow_start","mac":"02","to":"192.0.2.1","rate":10,"size":100}"#,
         ] {
             assert!(ask(bad).is_err(), "{bad}");

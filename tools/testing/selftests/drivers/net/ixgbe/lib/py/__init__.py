@@ -36,6 +36,7 @@ from .failing import ACPICA, ADD_VF, DMA_DEBUG, KINDS, MANY, Failing
 from .klog import Expect, KernelLog
 from .memory import kept_memory, meminfo
 from .pci import PciFunction, load_module, module_name, unload_module
+from .station import set_card
 from .strict import STRICT, unmet
 from .stream import SLOW, hold_frames, iperf3, ping, verify_tcp, verify_udp
 from .vfio import VfioUser, vfio_pci
@@ -58,4 +59,4 @@ __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailE
            "PciFunction", "load_module", "module_name", "unload_module", "VfioUser", "vfio_pci",
            "SLOW", "hold_frames", "iperf3", "ping", "verify_tcp", "verify_udp",
            "Frame", "PacketSocket", "arp_free_mac", "crosses", "AER_REPORT", "STRAY",
-           "Endpoint", "IxgbeEnv", "says"]
+           "Endpoint", "IxgbeEnv", "says", "set_card"]

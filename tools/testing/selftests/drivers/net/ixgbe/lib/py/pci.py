@@ -21,17 +21,18 @@ def module_name(spec):
 MODULE_TIMEOUT = 120
 
 
-def load_module(spec):
+def load_module(spec, *params):
     """ Load a module by name, or from a path with its dependencies. """
+    args = " ".join([spec, *params])
     if Path("/sys/module/" + module_name(spec)).exists():
         return
     if "/" not in spec:
-        cmd("modprobe " + spec, timeout=MODULE_TIMEOUT)
+        cmd("modprobe " + args, timeout=MODULE_TIMEOUT)
         return
     depends = cmd("modinfo -F depends " + spec).stdout.strip()
     for dep in filter(None, depends.split(",")):
         cmd("modprobe " + dep, timeout=MODULE_TIMEOUT)
-    cmd("insmod " + spec, timeout=MODULE_TIMEOUT)
+    cmd("insmod " + args, timeout=MODULE_TIMEOUT)
 
 
 def unload_module(spec):
