@@ -11,6 +11,7 @@ pub use types::{
     Coalesce,
     LinkModes,
     LinkSettings,
+    ModuleEeprom,
     PauseParam,
     PhysId,
     Port,
@@ -227,6 +228,18 @@ pub trait Ops: Driver {
 
     /// Settings of the link.
     fn get_link_settings(dev: &Device<Self>, rtnl: &Rtnl) -> Result<LinkSettings>;
+
+    /// What kind of EEPROM the module in the cage has.
+    fn module_eeprom_len(dev: &Device<Self>, rtnl: &Rtnl) -> Result<ModuleEeprom> {
+        let _ = (dev, rtnl);
+        Err(EOPNOTSUPP)
+    }
+
+    /// Reads the module's EEPROM from byte `offset`; the core has checked the length.
+    fn get_module_eeprom(dev: &Device<Self>, rtnl: &Rtnl, offset: u32, out: &mut [u8]) -> Result {
+        let _ = (dev, rtnl, offset, out);
+        Err(EOPNOTSUPP)
+    }
 
     /// Changes settings of the link: `supported` is not meant.
     fn set_link_settings(dev: &Device<Self>, rtnl: &Rtnl, s: &LinkSettings) -> Result {

@@ -86,6 +86,10 @@ impl<D: Ops> EthtoolOps<D> {
             o.get_eeprom_len = Some(Self::get_eeprom_len);
             o.get_eeprom = Some(Self::get_eeprom);
         }
+        if D::HAS_MODULE_EEPROM_LEN {
+            o.get_module_info = Some(Self::get_module_info);
+            o.get_module_eeprom = Some(Self::get_module_eeprom);
+        }
         if D::HAS_NWAY_RESET {
             o.nway_reset = Some(Self::nway_reset);
         }
@@ -210,6 +214,38 @@ impl<D: Ops> EthtoolOps<D> {
                 let out = slice(out, len).filter(|o| !o.is_empty()).ok_or(EINVAL)?;
                 (*eeprom).magic = D::get_eeprom(dev, &rtnl, offset, out)?;
                 Ok(0)
+            })
+        }
+    }
+
+    extern "C" fn get_module_info(
+        dev: *mut raw::net_device,
+        info: *mut raw::ethtool_modinfo,
+    ) -> c_int {
+        // SAFETY: The core makes this callback under RTNL.
+        let ((dev, rtnl), info) = unsafe { (locked::<D>(dev), &mut *info) };
+        from_result(|| {
+            // ETH_MODULE_SFF_8079 and _8472 with their lengths.
+            (info.type_, info.eeprom_len) = match D::module_eeprom_len(dev, &rtnl)? {
+                ModuleEeprom::Sff8079 => (1, 256),
+                ModuleEeprom::Sff8472 => (2, 512),
+            };
+            Ok(0)
+        })
+    }
+
+    extern "C" fn get_module_eeprom(
+        dev: *mut raw::net_device,
+        eeprom: *mut raw::ethtool_eeprom,
+        out: *mut u8,
+    ) -> c_int {
+        // SAFETY: The core makes this callback under RTNL with a buffer of `len` bytes.
+        unsafe {
+            let (dev, rtnl) = locked::<D>(dev);
+            let (offset, len) = ((*eeprom).offset, (*eeprom).len as usize);
+            from_result(|| {
+                let out = slice(out, len).filter(|o| !o.is_empty()).ok_or(EINVAL)?;
+                D::get_module_eeprom(dev, &rtnl, offset, out).map(|()| 0)
             })
         }
     }

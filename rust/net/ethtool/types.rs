@@ -126,6 +126,10 @@ pub struct PauseParam {
 pub struct LinkModes(u128);
 
 impl LinkModes {
+    /// 1000baseT full duplex.
+    pub const T1000_FULL: Self = Self(1 << 5);
+    /// Twisted pair.
+    pub const TP: Self = Self(1 << 7);
     /// Autonegotiation.
     pub const AUTONEG: Self = Self(1 << 6);
     /// Fibre.
@@ -189,6 +193,15 @@ pub enum Port {
     None = 0xef,
     /// Something else.
     Other = 0xff,
+}
+
+/// EEPROM of a module (`ETH_MODULE_SFF_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModuleEeprom {
+    /// SFF-8079: what it is, 256 bytes.
+    Sff8079,
+    /// SFF-8472: how it is as well, 512 bytes.
+    Sff8472,
 }
 
 /// Settings of the link.
