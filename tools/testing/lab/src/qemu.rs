@@ -135,7 +135,8 @@ pub fn ensure(cache: &Cache, tree: &Path, emulator: Emulator) -> Result<PathBuf>
             .arg(&build)
             .arg(emulator.name())
             .env("JOBS", jobs().trim_start_matches("-j"))
-            .env("CARGO_TARGET_DIR", cache.path("build/model"));
+            // The tree's own: cargo tells packages of two trees apart by nothing but their files' dates.
+            .env("CARGO_TARGET_DIR", tree.join("target"));
         run_logged(
             match emulator {
                 Emulator::Fast => "building QEMU with the model and the patches for speed",
