@@ -15,9 +15,10 @@ if [ -z "$code" ]; then
 fi
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-# An object and not only metadata: what is asserted of a generic parameter is looked at last.
+# An object and not only metadata: what is asserted of a generic parameter is looked at last. The folder is for what the
+# compiler writes meanwhile, under the same names in each of the tests that make runs at a time.
 compile() {
-	"$@" --cap-lints=allow --crate-name=compile_fail --crate-type=rlib --emit=obj="$tmp/o" "$test"
+	"$@" --cap-lints=allow --crate-name=compile_fail --crate-type=rlib --out-dir="$tmp" --emit=obj="$tmp/o" "$test"
 }
 
 if ! compile "$@" 2>"$tmp/pass"; then
