@@ -2,8 +2,12 @@
 //! devlink: the device, its port and those of its VFs, and what an operator sets for migration.
 
 use crate::{
-    ixgbe_health,
-    ixgbe_migration,
+    ixgbe_health::{
+        self,
+        REPORTER_MIGRATION,
+        REPORTER_TX, //
+    },
+    ixgbe_movers,
     ixgbe_sriov,
     Adapter, //
 };
@@ -35,15 +39,6 @@ use nic::{
 
 /// Index of the parameter `head_restore`.
 const HEAD_RESTORE: usize = 0;
-/// Index of the reporter `migration`.
-pub(crate) const REPORTER_MIGRATION: usize = 0;
-/// Index of the reporter `tx`: transmit queues that hang.
-pub(crate) const REPORTER_TX: usize = 1;
-/// Index of the reporter `mailbox`: VFs that ask for what they do not get, again and again.
-pub(crate) const REPORTER_MAILBOX: usize = 2;
-/// Index of the reporter `malicious_vf`: VFs that do DMA to wrong addresses.
-pub(crate) const REPORTER_MALICIOUS_VF: usize = 3;
-
 /// Values of `head_restore`.
 const WAYS: [(&str, HeadRestore); 4] = [
     ("auto", HeadRestore::Auto),
@@ -87,10 +82,7 @@ impl Ops for Adapter {
             c"driver.state_format",
             fmt!("{}", libixgbe::migration::format::VERSION),
         )?;
-        info.running(
-            c"driver.mailbox_features",
-            fmt!("{:#x}", state.sw.features),
-        )?;
+        info.running(c"driver.mailbox_features", fmt!("{:#x}", state.sw.features))?;
         info.fixed(c"board.vfs", fmt!("{}", state.sw.num_vfs))
     }
 
@@ -112,7 +104,7 @@ impl Ops for Adapter {
 
     fn health_diagnose(dev: &net::Device<Self>, reporter: usize, msg: &mut Fmsg) -> Result {
         match reporter {
-            REPORTER_MIGRATION => ixgbe_migration::diagnose(dev, msg),
+            REPORTER_MIGRATION => ixgbe_movers::diagnose(dev, msg),
             _ => ixgbe_health::dump(dev, reporter, msg),
         }
         Ok(())

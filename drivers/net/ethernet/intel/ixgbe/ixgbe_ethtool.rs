@@ -4,7 +4,7 @@
 use crate::{
     ixgbe_diag,
     ixgbe_lib,
-    ixgbe_service,
+    ixgbe_stats,
     Adapter,
     MAX_QUEUES, //
 };
@@ -177,7 +177,7 @@ impl Adapter {
                 .fold(0u64, |acc, s| acc.wrapping_add(f(s)))
         };
         let state = &mut *a.state.lock();
-        ixgbe_service::update_stats(dev, state);
+        ixgbe_stats::update_stats(dev, state);
         let hw = &*state.hw_stats;
         let timeouts = a.tx_timeout_count.load(Relaxed);
         let lsc = a.lsc_count.load(Relaxed);

@@ -7,11 +7,6 @@
 
 use crate::{
     ixgbe_common::Hw,
-    ixgbe_devlink::{
-        REPORTER_MAILBOX,
-        REPORTER_MALICIOUS_VF,
-        REPORTER_TX, //
-    },
     ixgbe_lib,
     Adapter,
     State, //
@@ -57,6 +52,15 @@ use nic::{
         STATUS_REC_MASTER_ABORT, //
     }, //
 };
+
+/// Index of the reporter `migration`.
+pub(crate) const REPORTER_MIGRATION: usize = 0;
+/// Index of the reporter `tx`: transmit queues that hang.
+pub(crate) const REPORTER_TX: usize = 1;
+/// Index of the reporter `mailbox`: VFs that ask for what they do not get, again and again.
+pub(crate) const REPORTER_MAILBOX: usize = 2;
+/// Index of the reporter `malicious_vf`: VFs that do DMA to wrong addresses.
+pub(crate) const REPORTER_MALICIOUS_VF: usize = 3;
 
 /// Bad DMA accesses after which a VF is switched off, with the private flag `mdd-disable-vf`
 /// (`IXGBE_PRIMARY_ABORT_LIMIT`).
@@ -148,13 +152,7 @@ impl Health {
     }
 
     /// Takes the message of `vf` out of `events` if too many came lately. Returns in how many milliseconds to look again.
-    pub(crate) fn admit(
-        &mut self,
-        hw: &Hw,
-        events: &mut Events,
-        vf: u32,
-        now: u64,
-    ) -> Option<u32> {
+    pub(crate) fn admit(&mut self, hw: &Hw, events: &mut Events, vf: u32, now: u64) -> Option<u32> {
         let h = self.vfs.get_mut(vf as usize)?;
         let asked = events.messages;
         let again = h.pace.admit(hw, events, vf, now);

@@ -3,8 +3,8 @@
 
 use crate::{
     ixgbe_common::Hw,
-    ixgbe_migration,
-    ixgbe_service,
+    ixgbe_movers,
+    ixgbe_stats,
     ixgbe_txrx::{
         RxQueue,
         TxQueue,
@@ -63,6 +63,7 @@ use nic::{
     net::{
         self,
         features,
+        xdp::Prog,
         AddrLists,
         Interrupt,
         Napi,
@@ -428,7 +429,7 @@ fn complete(
     }
     mac::set_reset_done(hw);
     sw.set_all_vfs(hw, vfs);
-    ixgbe_migration::after_pf_reset(hw, state);
+    ixgbe_movers::after_pf_reset(hw, state);
     Adapter::raise(dev, crate::EVENT_LINK);
 }
 
@@ -445,8 +446,8 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
     {
         let state = &mut *a.state.lock();
         // The reset clears the counters.
-        ixgbe_service::update_stats(dev, state);
-        ixgbe_migration::before_pf_reset(hw, state);
+        ixgbe_stats::update_stats(dev, state);
+        ixgbe_movers::before_pf_reset(hw, state);
         stop_hw(dev, rings, state);
     }
     for napi in &mut rings.napis {
@@ -580,6 +581,34 @@ pub(crate) fn change_mtu(dev: &net::Device<Adapter>, rtnl: &Rtnl, mtu: u32) -> R
     let old = dev.mtu();
     dev.set_mtu(rtnl, mtu);
     reinit(dev, rtnl).inspect_err(|_| dev.set_mtu(rtnl, old))
+}
+
+/// Attaches an XDP program, or detaches the present one (`ixgbe_xdp_setup`).
+pub(crate) fn set_program(dev: &net::Device<Adapter>, rtnl: &Rtnl, prog: Option<Prog>) -> Result {
+    let a = dev.data();
+    if a.state.lock().sw.num_vfs != 0 || !ixgbe_xdp::mtu_fits(dev.mtu()) {
+        return Err(EINVAL);
+    }
+    let attached = prog.is_some();
+    // Programs follow one another without a stop; the first and the last make and take queues.
+    let old = a.xdp_prog.swap(prog);
+    if attached == old.is_some() {
+        return Ok(());
+    }
+    if reinit(dev, rtnl).is_err() {
+        // As it was before: the core keeps the program that it wanted to pass on.
+        drop(a.xdp_prog.swap(old));
+        if let Err(e) = up(dev, rtnl) {
+            dev_err!(
+                dev.parent(),
+                "Cannot bring the interface up again: {:?}\n",
+                e
+            );
+        }
+        return Err(EINVAL);
+    }
+    dev.set_redirect_target(rtnl, attached);
+    Ok(())
 }
 
 /// Switches features (`ixgbe_set_features`).

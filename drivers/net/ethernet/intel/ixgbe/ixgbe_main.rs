@@ -13,6 +13,8 @@
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
 //! | [`ixgbe_sriov`] | virtual functions |
 //! | [`ixgbe_devlink`] | devlink |
+//! | [`ixgbe_stats`] | counters of the port |
+//! | [`ixgbe_movers`] | what is known of VFs that move |
 //! | [`ixgbe_migration`] | saving and loading of virtual functions, for the VFIO variant driver |
 //!
 //! Locks, outermost first: the device lock of the PCI core; RTNL; [`Adapter::rings`], whose holder may sleep for
@@ -28,8 +30,10 @@ mod ixgbe_ethtool;
 mod ixgbe_health;
 mod ixgbe_lib;
 mod ixgbe_migration;
+mod ixgbe_movers;
 mod ixgbe_service;
 mod ixgbe_sriov;
+mod ixgbe_stats;
 mod ixgbe_txrx;
 mod ixgbe_xdp;
 
@@ -38,7 +42,7 @@ use ixgbe_common::{
     Hw, //
 };
 use ixgbe_lib::Rings;
-use ixgbe_service::PortStats;
+use ixgbe_stats::PortStats;
 use ixgbe_txrx::{
     RingStats,
     TxQueue, //
@@ -168,7 +172,7 @@ pub(crate) struct State {
     pub(crate) born: Instant<Monotonic>,
     /// When the VFs' mailboxes were last looked at for what nobody reads.
     pub(crate) mailbox_age: Instant<Monotonic>,
-    pub(crate) migration: ixgbe_migration::Migration,
+    pub(crate) migration: ixgbe_movers::Migration,
     pub(crate) health: ixgbe_health::Health,
     /// While the PF is reset: command registers of the VFs, by number.
     vf_commands: KVec<(u32, u16)>,
@@ -358,7 +362,7 @@ impl nic::pci::Driver for IxgbeDriver {
             vfs: KVec::new(),
             born: Instant::now(),
             mailbox_age: Instant::now(),
-            migration: ixgbe_migration::Migration::new(),
+            migration: ixgbe_movers::Migration::new(),
             health: ixgbe_health::Health::new(),
             vf_commands: KVec::new(),
             uc: KVec::new(),
@@ -628,7 +632,7 @@ impl net::Driver for Adapter {
     }
 
     fn xdp_setup(dev: &net::Device<Self>, rtnl: &Rtnl, prog: Option<Prog>) -> Result {
-        ixgbe_xdp::setup(dev, rtnl, prog)
+        ixgbe_lib::set_program(dev, rtnl, prog)
     }
 
     fn xdp_xmit(dev: &net::Device<Self>, frames: &mut XdpFrames<'_>, flush: bool) -> Result {
@@ -788,7 +792,7 @@ impl net::Driver for Adapter {
     }
 }
 
-::ixgbe_migration::export_provider!(ixgbe_migration::Handle, DriverModule);
+::ixgbe_migration::export_provider!(ixgbe_movers::Handle, DriverModule);
 
 nic::module_pci_driver! {
     type: IxgbeDriver,

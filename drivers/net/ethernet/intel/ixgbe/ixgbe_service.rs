@@ -4,8 +4,9 @@
 use crate::{
     ixgbe_health,
     ixgbe_lib,
-    ixgbe_migration,
+    ixgbe_movers,
     ixgbe_sriov,
+    ixgbe_stats,
     Adapter,
     State,
     EVENT_LINK,
@@ -25,13 +26,10 @@ use libixgbe::{
     },
     regs,
     ring,
-    stats::HwStats,
     Regs, //
 };
 use nic::net::{
     self,
-    Counter,
-    LinkStats,
     Rtnl, //
 };
 
@@ -39,32 +37,6 @@ use nic::net::{
 const PERIOD_MS: u32 = 2000;
 /// Milliseconds between looks at a link that is down.
 const LINK_PERIOD_MS: u32 = 100;
-
-/// Counters of the port for readers that cannot take a lock that sleeps.
-#[derive(Default)]
-pub(crate) struct PortStats {
-    multicast: Counter,
-    crc_errors: Counter,
-    length_errors: Counter,
-    missed: Counter,
-}
-
-impl PortStats {
-    fn update(&self, hw: &HwStats) {
-        self.multicast.set(hw.mprc);
-        self.crc_errors.set(hw.crcerrs);
-        self.length_errors.set(hw.rlec);
-        self.missed.set(hw.mpc);
-    }
-
-    pub(crate) fn fill(&self, s: &mut LinkStats) {
-        s.multicast = self.multicast.get();
-        s.rx_crc_errors = self.crc_errors.get();
-        s.rx_length_errors = self.length_errors.get();
-        s.rx_errors = s.rx_crc_errors.wrapping_add(s.rx_length_errors);
-        s.rx_missed_errors = self.missed.get();
-    }
-}
 
 /// The service task.
 pub(crate) fn run(dev: &net::Device<Adapter>) {
@@ -99,7 +71,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             if let Some(ms) = ixgbe_sriov::msg_task(dev, state) {
                 period = period.min(ms);
             }
-            if let Some(ms) = ixgbe_migration::check_held(dev, state) {
+            if let Some(ms) = ixgbe_movers::check_held(dev, state) {
                 period = period.min(ms);
             }
             // After their messages, since a driver that was heard of is left alone for a moment.
@@ -116,7 +88,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             if !state.link.up {
                 period = period.min(LINK_PERIOD_MS);
             }
-            update_stats(dev, state);
+            ixgbe_stats::update_stats(dev, state);
             let spoofed = state.spoof_log.take(&state.hw_stats);
             if spoofed != 0 {
                 dev_warn!(dev.parent(), "{} Spoofed packets detected\n", spoofed);
@@ -134,7 +106,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             itr::fire(&a.hw, queues);
         }
     }
-    if let Some(ms) = ixgbe_migration::announce_arrived(dev) {
+    if let Some(ms) = ixgbe_movers::announce_arrived(dev) {
         period = period.min(ms);
     }
     ixgbe_health::check(dev);
@@ -198,18 +170,4 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
         );
     }
     sw.ping_all(&a.hw, vfs);
-}
-
-/// Reads the counters, which the hardware clears.
-pub(crate) fn update_stats(dev: &net::Device<Adapter>, state: &mut State) {
-    let a = dev.data();
-    if a.hw.removed() {
-        // All ones are no counts.
-        return;
-    }
-    state.hw_stats.update(&a.hw);
-    a.port_stats.update(&state.hw_stats);
-    for (vf, s) in (0u32..).zip(state.vfs.iter_mut()) {
-        s.update_stats(&a.hw, vf);
-    }
 }

@@ -4,7 +4,7 @@
 use crate::{
     ixgbe_common::Hw,
     ixgbe_lib,
-    ixgbe_migration::{
+    ixgbe_movers::{
         self,
         Migration, //
     },
@@ -238,11 +238,11 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<
             // Of the VF's former user; a message may be of the next one already.
             events.acks &= !bit;
             state.sw.vf_reset_event(hw, &mut state.vfs, vf);
-            ixgbe_migration::was_reset(state, vf);
+            ixgbe_movers::was_reset(state, vf);
         }
         // Whoever floods waits, not the others.
         again = sooner(again, state.health.admit(hw, &mut events, vf, now));
-        let what = ixgbe_migration::serve(hw, state, vf, &events);
+        let what = ixgbe_movers::serve(hw, state, vf, &events);
         if let Some(what) = &what {
             state.health.count(vf, what);
         }
@@ -258,7 +258,7 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<
         }
     }
     for vf in 0..state.sw.num_vfs {
-        let busy = ixgbe_migration::flush(dev, hw, state, vf) || busy >> (vf & 63) & 1 != 0;
+        let busy = ixgbe_movers::flush(dev, hw, state, vf) || busy >> (vf & 63) & 1 != 0;
         if state.health.waits(vf, busy) {
             again = Some(1);
         }

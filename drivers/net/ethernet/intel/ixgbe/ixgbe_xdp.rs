@@ -7,7 +7,6 @@
 
 use crate::{
     ixgbe_common::Hw,
-    ixgbe_lib,
     Adapter,
     ETH_OVERHEAD, //
 };
@@ -24,12 +23,10 @@ use nic::{
         self,
         xdp::{
             self,
-            Prog,
             ProgRef,
             XdpFrame, //
         },
         NapiRef,
-        Rtnl,
         TxConsumer,
         TxProducer, //
     },
@@ -138,34 +135,6 @@ impl Xdp<'_> {
             xdp::flush(napi);
         }
     }
-}
-
-/// Attaches a program, or detaches the present one.
-pub(crate) fn setup(dev: &net::Device<Adapter>, rtnl: &Rtnl, prog: Option<Prog>) -> Result {
-    let a = dev.data();
-    if a.state.lock().sw.num_vfs != 0 || !mtu_fits(dev.mtu()) {
-        return Err(EINVAL);
-    }
-    let attached = prog.is_some();
-    // Programs follow one another without a stop; the first and the last make and take queues.
-    let old = a.xdp_prog.swap(prog);
-    if attached == old.is_some() {
-        return Ok(());
-    }
-    if ixgbe_lib::reinit(dev, rtnl).is_err() {
-        // As it was before: the core keeps the program that it wanted to pass on.
-        drop(a.xdp_prog.swap(old));
-        if let Err(e) = ixgbe_lib::up(dev, rtnl) {
-            dev_err!(
-                dev.parent(),
-                "Cannot bring the interface up again: {:?}\n",
-                e
-            );
-        }
-        return Err(EINVAL);
-    }
-    dev.set_redirect_target(rtnl, attached);
-    Ok(())
 }
 
 /// Sends what other devices redirect to this one.
