@@ -215,7 +215,7 @@ void nic_schedule_work(struct delayed_work *work, unsigned int delay_ms)
 
 void nic_report_leak(struct net_device *netdev)
 {
-	netdev_err(netdev, "still in use after it was unregistered: leaked\n");
+	netdev_err(netdev, "still in use after it was unregistered: its driver stays bound\n");
 }
 
 /* Sends a complete frame that the driver made by itself. */
