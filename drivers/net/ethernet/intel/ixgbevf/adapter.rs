@@ -3,7 +3,7 @@
 
 use crate::{
     hw::Hw,
-    migration::Migration,
+    marking::Migration,
     rx::{
         BUFFER_LEN,
         LEGACY_BUFFER_LEN, //
@@ -13,7 +13,8 @@ use crate::{
         RxStats,
         TxStats, //
     },
-    vector::Vector, //
+    vector::Vector,
+    vlans::Vlans, //
 };
 use kernel::{
     new_mutex,
@@ -59,42 +60,6 @@ pub(crate) const MAX_QUEUES: usize = 8;
 pub(crate) const DEFAULT_TXD: u32 = 1024;
 /// Default ring length (`IXGBEVF_DEFAULT_RXD`).
 pub(crate) const DEFAULT_RXD: u32 = 512;
-/// Setting of interrupt moderation that adapts to the traffic; else microseconds times 4.
-pub(crate) const ITR_DYNAMIC: u16 = 1;
-
-/// VLANs that the stack asked for, readable by the receive path.
-pub(crate) struct Vlans([Counter; 64]);
-
-impl Vlans {
-    fn new() -> Self {
-        Self([const { Counter::new() }; 64])
-    }
-
-    /// Whether frames of `vid` are to go up with their tag.
-    #[inline]
-    pub(crate) fn contains(&self, vid: u16) -> bool {
-        self.0
-            .get(usize::from(vid >> 6))
-            .is_some_and(|w| w.get() >> (vid & 63) & 1 != 0)
-    }
-
-    /// Adds or removes `vid`. The caller holds the state lock.
-    pub(crate) fn set(&self, vid: u16, on: bool) {
-        if let Some(word) = self.0.get(usize::from(vid >> 6)) {
-            let bit = 1u64 << (vid & 63);
-            word.set(if on {
-                word.get() | bit
-            } else {
-                word.get() & !bit
-            });
-        }
-    }
-
-    /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..4096u16).filter(|v| self.contains(*v))
-    }
-}
 
 /// Requests to the service task, from any context.
 pub(crate) struct Events(Atomic<u32>);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What `ethtool` shows and changes (`ixgbevf_ethtool_ops`), by the names of the C driver.
 
-use crate::adapter::{
-    Adapter,
-    State,
-    ITR_DYNAMIC, //
+use crate::{
+    adapter::{
+        Adapter,
+        State, //
+    },
+    vector::ITR_DYNAMIC, //
 };
 use kernel::{
     device::Bound,

@@ -10,26 +10,30 @@
 //! | `adapter` | `struct ixgbevf_adapter`, `ixgbevf_sw_init` |
 //! | `ethtool` | `ixgbevf_ethtool_ops` |
 //! | `netdev` | `ixgbevf_netdev_ops` |
-//! | `updown` | `ixgbevf_up`, `ixgbevf_down`, `ixgbevf_reinit_locked` |
+//! | `updown` | `ixgbevf_up`, `ixgbevf_down`, `ixgbevf_reinit_locked`, `ixgbevf_xdp_setup` |
 //! | `service` | `ixgbevf_service_task` and its subtasks |
-//! | `rx`, `tx`, `vector` | `ixgbevf_clean_rx_irq`, `ixgbevf_xmit_frame_ring`, `ixgbevf_poll` |
-//! | `xdp` | `ixgbevf_run_xdp`, `ixgbevf_xdp_setup` |
+//! | `rx`, `tx`, `vector`, `poll` | `ixgbevf_clean_rx_irq`, `ixgbevf_xmit_frame_ring`, `ixgbevf_poll` |
+//! | `xdp` | `ixgbevf_run_xdp` |
 //! | `hw` | `ixgbevf_read_reg` |
-//! | `migration` | none |
+//! | `vlans` | `active_vlans` |
+//! | `migration`, `marking` | none |
 #![deny(unsafe_code)]
 
 mod adapter;
 mod ethtool;
 mod hw;
+mod marking;
 mod migration;
 mod netdev;
 mod pci;
+mod poll;
 mod rx;
 mod service;
 mod stats;
 mod tx;
 mod updown;
 mod vector;
+mod vlans;
 mod xdp;
 
 nic::module_pci_driver! {

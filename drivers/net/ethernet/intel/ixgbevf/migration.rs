@@ -12,7 +12,7 @@ use crate::{
         Events,
         State, //
     },
-    updown, //
+    tx, //
 };
 use kernel::prelude::*;
 use libixgbe::{
@@ -35,40 +35,10 @@ use libixgbe::{
     ring::QueueRegs,
     Delay, //
 };
-use nic::{
-    dma::mark::Marking,
-    net::Device, //
-};
+use nic::net::Device;
 
 /// How often, a millisecond apart, the polls are given time to take what was received before a ring is re-armed.
 const DRAIN_TRIES: u32 = 200;
-
-/// What a migration needs to remember, and what it counts.
-#[derive(Default)]
-pub(crate) struct Migration {
-    marking: Option<Marking>,
-    /// Which restore was done last.
-    done: Done,
-    /// What the answer to it says: queue pairs re-armed, and frames taken before.
-    restored: (u32, u32),
-    /// Times that this function woke up on a host, by the PF's word.
-    pub(crate) migrations: u64,
-    /// Queue pairs re-armed.
-    pub(crate) rearms: u64,
-    /// Resets that the PF asked for by withdrawing clear-to-send.
-    pub(crate) resets: u64,
-}
-
-impl Migration {
-    /// Switches marking on or off. Once this returns, every frame that goes up was looked at in the new mode.
-    fn set_marking(&mut self, on: bool) {
-        match (on, self.marking.is_some()) {
-            (true, false) => self.marking = Some(Marking::new()),
-            (false, true) => self.marking = None,
-            _ => {}
-        }
-    }
-}
 
 impl Adapter {
     /// Registers all receive queues, which are set up and not yet enabled. The answer says whether to mark.
@@ -303,8 +273,8 @@ impl Adapter {
                         match sent {
                             Ok(sent) => {
                                 // Not woken here: all queues are, at the end.
-                                v.account_tx(dev, sent);
-                                updown::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
+                                v.account_tx(&self.tx_stats, sent);
+                                tx::enable_tx(&self.hw, QueueRegs::vf(i), v.tx.ring());
                                 queue.tail.ring(v.tx.ring().next_to_use());
                             }
                             Err(e) => {
@@ -326,9 +296,9 @@ impl Adapter {
                     match sent {
                         Ok(sent) => {
                             let ring = xdp.producer.ring();
-                            updown::enable_tx(&self.hw, QueueRegs::vf(reg_idx), ring);
+                            tx::enable_tx(&self.hw, QueueRegs::vf(reg_idx), ring);
                             xdp.tail.ring(ring.next_to_use());
-                            v.account_xdp(dev, sent);
+                            v.account_xdp(&self.xdp_stats, sent);
                         }
                         Err(e) => {
                             dev_warn!(dev.parent(), "XDP queue {} not re-armed\n", i);

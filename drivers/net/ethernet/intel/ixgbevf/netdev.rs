@@ -60,7 +60,7 @@ impl Driver for Adapter {
 
     #[inline]
     fn start_xmit(dev: &Device<Self>, queue: &mut TxQueue, skb: SkBuff) -> TxResult {
-        queue.xmit(dev, skb)
+        queue.xmit(&dev.data().tx_stats, skb)
     }
 
     fn features_check(_dev: &Device<Self>, skb: &SkbRef, features: u64) -> u64 {

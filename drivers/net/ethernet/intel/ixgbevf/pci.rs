@@ -8,12 +8,12 @@ use crate::{
         Refused,
         State,
         DEFAULT_RXD,
-        DEFAULT_TXD,
-        ITR_DYNAMIC, //
+        DEFAULT_TXD, //
     },
     hw::Hw,
-    migration::Migration,
-    stats::HwStats, //
+    marking::Migration,
+    stats::HwStats,
+    vector::ITR_DYNAMIC, //
 };
 use kernel::{
     device::Core,

@@ -2,10 +2,9 @@
 //! Reception (`ixgbevf_clean_rx_irq`, 82599 datasheet 7.1).
 
 use crate::{
-    adapter::Adapter,
     hw::Hw,
     stats::RxStats,
-    updown,
+    vlans::Vlans,
     xdp::Xdp, //
 };
 use kernel::prelude::*;
@@ -14,6 +13,10 @@ use libixgbe::{
     regs::{
         vfrxdctl,
         RXDCTL_ENABLE, //
+    },
+    ring::{
+        QueueRegs,
+        RxRing as RxSetup, //
     },
     Regs, //
 };
@@ -26,6 +29,7 @@ use nic::{
         features,
         Device,
         Done,
+        Driver,
         DropReason,
         Fill,
         HashType,
@@ -174,9 +178,22 @@ fn gather(
     Some(frame)
 }
 
+/// Sets up and enables a receive queue with its head at 0; whether the hardware confirms.
+fn enable_rx(hw: &Hw, queue: &RxQueue) -> bool {
+    let setup = RxSetup {
+        regs: QueueRegs::vf(queue.index),
+        dma: queue.desc().dma_address(),
+        count: queue.desc().len(),
+        buffer_len: queue.buffer_len(),
+        drop_en: true,
+        vlan_strip: true,
+    };
+    setup.enable(hw).is_ok()
+}
+
 impl RxQueue {
-    pub(crate) fn new(
-        dev: &Device<Adapter>,
+    pub(crate) fn new<D: Driver>(
+        dev: &Device<D>,
         napi: &NapiSetup,
         index: u32,
         count: u32,
@@ -203,7 +220,7 @@ impl RxQueue {
     /// Enables the queue with its head at 0; whether the device confirms. If not, which may be for
     /// want of a link, the poll looks again. The caller writes the tail in either case.
     pub(crate) fn enable(&mut self, hw: &Hw) -> bool {
-        let confirmed = updown::enable_rx(hw, self);
+        let confirmed = enable_rx(hw, self);
         self.unconfirmed = !confirmed;
         confirmed
     }
@@ -241,20 +258,19 @@ impl RxQueue {
         }
     }
 
-    /// Takes up to `budget` frames.
+    /// Takes up to `budget` frames, with the features `wanted`.
     #[inline]
     pub(crate) fn clean(
         &mut self,
-        dev: &Device<Adapter>,
+        (hw, vlans, wanted): (&Hw, &Vlans, u64),
         napi: &NapiRef,
         stats: &RxStats,
         budget: u32,
         xdp: &mut Xdp<'_>,
     ) -> Cleaned {
         if self.unconfirmed {
-            self.confirm(&dev.data().hw);
+            self.confirm(hw);
         }
-        let wanted = dev.features();
         let mut done = Cleaned {
             packets: 0,
             bytes: 0,
@@ -300,7 +316,7 @@ impl RxQueue {
                 let frame = gather(partial, buffer, stats, len, xdp.prog.is_some());
                 if let Some(frame) = frame {
                     done.bytes = done.bytes.wrapping_add(frame.len());
-                    let meta = meta(dev, stats, wanted, status, first);
+                    let meta = meta(vlans, stats, wanted, status, first);
                     if ring.receive_partial(frame, meta) == Received::Delivered {
                         done.packets = done.packets.wrapping_add(1);
                     }
@@ -313,12 +329,12 @@ impl RxQueue {
             let received = match xdp.prog {
                 None => {
                     let first = buffer.first();
-                    buffer.receive(len, meta(dev, stats, wanted, status, first))
+                    buffer.receive(len, meta(vlans, stats, wanted, status, first))
                 }
                 Some(prog) => match buffer.run_xdp(prog, len) {
                     Verdict::Pass(passed) => {
                         let first = ring.desc().first(i);
-                        ring.receive_passed(passed, meta(dev, stats, wanted, status, first))
+                        ring.receive_passed(passed, meta(vlans, stats, wanted, status, first))
                     }
                     // The buffer stays, and what the shadow array says of it.
                     Verdict::Drop => {
@@ -386,7 +402,7 @@ impl RxQueue {
 
 /// What the two words of a descriptor say about the frame (`ixgbevf_process_skb_fields`).
 #[inline]
-fn meta(dev: &Device<Adapter>, stats: &RxStats, wanted: u64, status: u64, first: u64) -> RxMeta {
+fn meta(vlans: &Vlans, stats: &RxStats, wanted: u64, status: u64, first: u64) -> RxMeta {
     // CAST: The VLAN tag is the highest quarter, the status the lower half.
     let (vlan, status) = ((status >> 48) as u16, status as u32);
     let mut meta = RxMeta::new().prune_own();
@@ -410,7 +426,7 @@ fn meta(dev: &Device<Adapter>, stats: &RxStats, wanted: u64, status: u64, first:
             meta = meta.csum_ok(status & RXD_STAT_L4CS != 0);
         }
     }
-    if status & RXD_STAT_VP != 0 && dev.data().vlans.contains(vlan & RXD_VLAN_ID_MASK as u16) {
+    if status & RXD_STAT_VP != 0 && vlans.contains(vlan & RXD_VLAN_ID_MASK as u16) {
         meta = meta.vlan(vlan);
     }
     meta

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Transmission (`ixgbevf_xmit_frame_ring`, 82599 datasheet 7.2).
 
-use crate::adapter::Adapter;
+use crate::{
+    hw::Hw,
+    stats::TxStats, //
+};
 use kernel::prelude::*;
 use libixgbe::{
     desc::*,
     ring::{
         tx_descs,
         tx_descs_max,
+        QueueRegs,
+        TxRing as TxSetup,
         MAX_DATA_PER_TXD, //
     },
     vf::is_link_local,
@@ -16,12 +21,12 @@ use nic::{
     net::{
         features,
         Counter,
-        Device,
         DropReason,
         SkBuff,
         SkbRef,
         TxProducer,
         TxResult,
+        TxRing,
         MAX_SKB_FRAGS, //
     },
     pci::Doorbell,
@@ -36,6 +41,8 @@ const MIN_FRAME: u32 = 17;
 /// Descriptors that any frame finds while the queue is not stopped. More than `DESC_NEEDED` in C,
 /// which takes a fragment for a page at most.
 pub(crate) const DESC_NEEDED: u32 = tx_descs_max(MAX_SKB_FRAGS);
+/// Descriptors written back at once (`WTHRESH`, `ixgbevf_configure_tx_ring`).
+const WTHRESH: u32 = 8;
 /// Context that segmentation uses; other frames use 0 (`ixgbevf_tso`).
 const TSO_CONTEXT: u32 = 1;
 
@@ -137,11 +144,11 @@ const ETH_P_IP: u16 = 0x0800;
 impl TxQueue {
     /// Sends a frame; see `ixgbevf_xmit_frame_ring`.
     #[inline]
-    pub(crate) fn xmit(&mut self, dev: &Device<Adapter>, skb: SkBuff) -> TxResult {
+    pub(crate) fn xmit(&mut self, stats: &[TxStats], skb: SkBuff) -> TxResult {
         // Looked up where something is counted: most frames are not.
         let index = self.index as usize;
-        let stats = || dev.data().tx_stats.get(index);
-        let count = |c: fn(&crate::stats::TxStats) -> &Counter| {
+        let stats = || stats.get(index);
+        let count = |c: fn(&TxStats) -> &Counter| {
             if let Some(s) = stats() {
                 c(s).inc();
             }
@@ -243,6 +250,17 @@ impl TxQueue {
         self.tail.ring(self.ring.ring().next_to_use());
         TxResult::Done
     }
+}
+
+/// Sets up and enables a transmit queue with its head at 0; whether the hardware confirms.
+pub(crate) fn enable_tx(hw: &Hw, regs: QueueRegs, ring: &TxRing) -> bool {
+    let setup = TxSetup {
+        regs,
+        dma: ring.dma_address(),
+        count: ring.len(),
+        wthresh: WTHRESH,
+    };
+    setup.enable(hw).is_ok()
 }
 
 /// Whether the last descriptor of a frame, of which this is the second quad word, is done.

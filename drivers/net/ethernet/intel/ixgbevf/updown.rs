@@ -8,7 +8,6 @@ use crate::{
         State,
         Up, //
     },
-    hw::Hw,
     rx::RxQueue,
     tx::{
         self,
@@ -32,9 +31,7 @@ use libixgbe::{
     regs::*,
     ring::{
         rx_disable,
-        QueueRegs,
-        RxRing,
-        TxRing as TxSetup, //
+        QueueRegs, //
     },
     rss::psrtype_value,
     vf::{
@@ -53,6 +50,7 @@ use nic::{
     net::{
         is_valid_ether_addr,
         num_online_cpus,
+        xdp::Prog,
         Device,
         Napi,
         Rtnl,
@@ -64,36 +62,13 @@ use nic::{
 const FEATURES: u32 = mbx::FEATURE_ESX_MBX | mbx_ext::FEATURE_MIGRATION;
 /// Bytes of an Ethernet header and FCS, which the MTU does not count.
 const ETH_OVERHEAD: u32 = 14 + 4;
-/// Descriptors written back at once (`WTHRESH`, `ixgbevf_configure_tx_ring`).
-const WTHRESH: u32 = 8;
+
+/// Bytes of an Ethernet header, a VLAN tag and FCS, which the MTU does not count.
+const XDP_OVERHEAD: u32 = 14 + 4 + 4;
 
 /// Adds an interrupt cause to VTIVAR: `shift` bits up in register `reg` (`ixgbevf_set_ivar`).
 fn set_ivar(io: &impl Regs, reg: u32, shift: u32, vector: u32) {
     libixgbe::io::modify(io, reg, 0xFF << shift, (vector | IVAR_ALLOC_VAL) << shift);
-}
-
-/// Sets up and enables a transmit queue with its head at 0; whether the hardware confirms.
-pub(crate) fn enable_tx(hw: &Hw, regs: QueueRegs, ring: &TxRing) -> bool {
-    let setup = TxSetup {
-        regs,
-        dma: ring.dma_address(),
-        count: ring.len(),
-        wthresh: WTHRESH,
-    };
-    setup.enable(hw).is_ok()
-}
-
-/// Sets up and enables a receive queue with its head at 0; whether the hardware confirms.
-pub(crate) fn enable_rx(hw: &Hw, queue: &RxQueue) -> bool {
-    let setup = RxRing {
-        regs: QueueRegs::vf(queue.index),
-        dma: queue.desc().dma_address(),
-        count: queue.desc().len(),
-        buffer_len: queue.buffer_len(),
-        drop_en: true,
-        vlan_strip: true,
-    };
-    setup.enable(hw).is_ok()
 }
 
 impl Adapter {
@@ -368,11 +343,11 @@ impl Adapter {
             let Some((v, _, idle)) = napi.parts_mut() else {
                 continue;
             };
-            if !enable_tx(hw, QueueRegs::vf(i), v.tx.ring()) {
+            if !tx::enable_tx(hw, QueueRegs::vf(i), v.tx.ring()) {
                 dev_warn!(dev.parent(), "Could not enable Tx Queue {}\n", i);
             }
             if let Some(xdp) = &v.xdp {
-                if !enable_tx(hw, QueueRegs::vf(xdp.reg_idx), xdp.producer.ring()) {
+                if !tx::enable_tx(hw, QueueRegs::vf(xdp.reg_idx), xdp.producer.ring()) {
                     dev_warn!(dev.parent(), "Could not enable XDP Queue {}\n", i);
                 }
             }
@@ -519,6 +494,35 @@ impl Adapter {
             .set_max_frame(&self.hw, old.saturating_add(ETH_OVERHEAD));
         st.refused_by(&r);
         Err(EINVAL)
+    }
+
+    /// Attaches a program, or detaches the present one.
+    pub(crate) fn xdp_setup(
+        &self,
+        dev: &Device<Adapter>,
+        rtnl: &Rtnl,
+        prog: Option<Prog>,
+    ) -> Result {
+        let mut st = self.state.lock();
+        // A program sees one buffer; longer frames would be dropped.
+        if prog.is_some() && dev.mtu() + XDP_OVERHEAD > st.rx_buffer_len() {
+            dev_warn!(dev.parent(), "MTU too large for XDP\n");
+            return Err(EINVAL);
+        }
+        let attach = prog.is_some();
+        let old = self.xdp_prog.swap(prog);
+        if attach == old.is_some() || st.up.is_none() {
+            return Ok(());
+        }
+        // The number of queues changes.
+        self.down(dev, rtnl, &mut st);
+        let r = self.up(dev, rtnl, &mut st);
+        if r.is_err() {
+            // As it was before; the caller still owns the program.
+            drop(self.xdp_prog.swap(old));
+            self.reinit(dev, rtnl, &mut st);
+        }
+        r
     }
 
     /// Receives a VLAN or not (`ixgbevf_vlan_rx_add_vid`).

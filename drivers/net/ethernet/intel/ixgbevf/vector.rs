@@ -2,13 +2,14 @@
 //! One interrupt vector: a queue pair, its poll, and its interrupt moderation (`ixgbevf_poll`).
 
 use crate::{
-    adapter::{
-        Adapter,
-        ITR_DYNAMIC, //
-    },
     hw::Hw,
     rx::RxQueue,
+    stats::{
+        RxStats,
+        TxStats, //
+    },
     tx::is_done,
+    vlans::Vlans,
     xdp::{
         Xdp,
         XdpQueue, //
@@ -33,10 +34,9 @@ use libixgbe::{
 };
 use nic::{
     net::{
+        xdp::ProgRef,
         Cleaned,
-        Device,
         NapiRef,
-        Poll,
         Polled,
         TxConsumer,
         Unmask, //
@@ -44,6 +44,9 @@ use nic::{
     pci::Doorbell,
     sync::Once, //
 };
+
+/// Setting of interrupt moderation that adapts to the traffic; else microseconds times 4.
+pub(crate) const ITR_DYNAMIC: u16 = 1;
 
 /// Latency class that the traffic of one direction asks for (`enum latency_range`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,10 +193,10 @@ impl Vector {
     }
 
     /// Counts frames of the stack that were sent and freed.
-    pub(crate) fn account_tx(&mut self, dev: &Device<Adapter>, r: Cleaned) {
+    pub(crate) fn account_tx(&mut self, stats: &[TxStats], r: Cleaned) {
         self.tx_load.bytes = self.tx_load.bytes.wrapping_add(r.bytes);
         self.tx_load.packets = self.tx_load.packets.wrapping_add(r.packets);
-        if let Some(s) = dev.data().tx_stats.get(self.index as usize) {
+        if let Some(s) = stats.get(self.index as usize) {
             s.packets.add(r.packets.into());
             s.bytes.add(r.bytes.into());
             s.next_to_clean.set(self.tx.ring().next_to_clean().into());
@@ -204,8 +207,8 @@ impl Vector {
     }
 
     /// The same for frames that an XDP program sent back.
-    pub(crate) fn account_xdp(&self, dev: &Device<Adapter>, r: Cleaned) {
-        if let Some(s) = dev.data().xdp_stats.get(self.index as usize) {
+    pub(crate) fn account_xdp(&self, stats: &[TxStats], r: Cleaned) {
+        if let Some(s) = stats.get(self.index as usize) {
             s.packets.add(r.packets.into());
             s.bytes.add(r.bytes.into());
         }
@@ -214,17 +217,21 @@ impl Vector {
     /// Frees what was sent; whether nothing is left to look at (`ixgbevf_clean_tx_irq`). Without
     /// `napi` for netpoll.
     #[inline]
-    fn clean_tx(&mut self, dev: &Device<Adapter>, napi: Option<&NapiRef>) -> bool {
+    pub(crate) fn clean_tx(
+        &mut self,
+        (tx, xdp_tx): (&[TxStats], &[TxStats]),
+        napi: Option<&NapiRef>,
+    ) -> bool {
         let budget = self.tx.ring().len() / 2;
         let r = self.tx.clean(budget, napi, is_done);
         if r.packets != 0 {
-            self.account_tx(dev, r);
+            self.account_tx(tx, r);
         }
         let (Some(xdp), Some(napi)) = (&mut self.xdp, napi) else {
             return r.done;
         };
         let sent_back = xdp.consumer.clean_more(budget, napi, is_done);
-        self.account_xdp(dev, sent_back);
+        self.account_xdp(xdp_tx, sent_back);
         r.done && sent_back.done
     }
 
@@ -247,29 +254,28 @@ impl Vector {
             );
         }
     }
-}
 
-impl Poll for Vector {
-    type Driver = Adapter;
-    type Irq = VectorIrq;
-
-    fn poll(
+    /// A poll: `with` is what [`RxQueue::clean`] gets.
+    #[inline]
+    pub(crate) fn poll(
         &mut self,
-        dev: &Device<Adapter>,
         irq: &VectorIrq,
+        (rx, tx): (&[RxStats], (&[TxStats], &[TxStats])),
+        with: (&Hw, &Vlans, u64),
+        prog: Option<ProgRef<'_>>,
         napi: &NapiRef,
         budget: u32,
     ) -> Polled {
-        let tx_done = self.clean_tx(dev, Some(napi));
-        let Some(stats) = dev.data().rx_stats.get(self.index as usize) else {
+        let tx_done = self.clean_tx(tx, Some(napi));
+        let Some(stats) = rx.get(self.index as usize) else {
             return Polled::Done(0);
         };
         let mut xdp = Xdp {
-            prog: dev.data().xdp_prog.get(napi),
+            prog,
             queue: self.xdp.as_mut(),
             redirected: false,
         };
-        let r = self.rx.clean(dev, napi, stats, budget, &mut xdp);
+        let r = self.rx.clean(with, napi, stats, budget, &mut xdp);
         xdp.finish(napi);
         stats.packets.add(r.packets.into());
         stats.bytes.add(r.bytes.into());
@@ -284,9 +290,5 @@ impl Poll for Vector {
             self.adapt(irq);
         }
         Polled::Done(r.work)
-    }
-
-    fn netpoll(&mut self, dev: &Device<Adapter>) {
-        self.clean_tx(dev, None);
     }
 }

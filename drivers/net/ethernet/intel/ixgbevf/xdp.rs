@@ -5,27 +5,20 @@
 //! back, which only its poll uses. If the PF gives no more queues than that, or the VF is to stay
 //! migratable, there is one queue pair and one of these ([`libixgbe::vf::queue_layout`]).
 
-use crate::adapter::Adapter;
-use kernel::prelude::*;
 use libixgbe::desc::*;
 use nic::{
     net::{
         xdp::{
             self,
-            Prog,
             XdpFrame, //
         },
-        Device,
         NapiRef,
-        Rtnl,
         TxConsumer,
         TxProducer, //
     },
     pci::Doorbell,
 };
 
-/// Bytes of an Ethernet header, a VLAN tag and FCS, which the MTU does not count.
-const OVERHEAD: u32 = 14 + 4 + 4;
 /// Bytes of an Ethernet header.
 const ETH_HLEN: u32 = 14;
 
@@ -104,36 +97,5 @@ impl Xdp<'_> {
         if self.redirected {
             xdp::flush(napi);
         }
-    }
-}
-
-impl Adapter {
-    /// Attaches a program, or detaches the present one.
-    pub(crate) fn xdp_setup(
-        &self,
-        dev: &Device<Adapter>,
-        rtnl: &Rtnl,
-        prog: Option<Prog>,
-    ) -> Result {
-        let mut st = self.state.lock();
-        // A program sees one buffer; longer frames would be dropped.
-        if prog.is_some() && dev.mtu() + OVERHEAD > st.rx_buffer_len() {
-            dev_warn!(dev.parent(), "MTU too large for XDP\n");
-            return Err(EINVAL);
-        }
-        let attach = prog.is_some();
-        let old = self.xdp_prog.swap(prog);
-        if attach == old.is_some() || st.up.is_none() {
-            return Ok(());
-        }
-        // The number of queues changes.
-        self.down(dev, rtnl, &mut st);
-        let r = self.up(dev, rtnl, &mut st);
-        if r.is_err() {
-            // As it was before; the caller still owns the program.
-            drop(self.xdp_prog.swap(old));
-            self.reinit(dev, rtnl, &mut st);
-        }
-        r
     }
 }
