@@ -208,10 +208,12 @@ impl Inner {
             &image.cpus.to_string(),
         ]);
         add(&["-kernel", "/lab/inner/vmlinux", "-initrd", &image.initrd]);
+        // Without an i8042, and with no reset register in pc's ACPI tables, a VM that starts again would wait for minutes for
+        // the keyboard's controller (kb_wait() in arch/x86/kernel/reboot.c).
         add(&[
             "-append",
             &format!(
-                "console=ttyS0 loglevel=4 panic=-1 no_timer_check lab.name=vm lab.modules={} {}",
+                "console=ttyS0 loglevel=4 panic=-1 reboot=pci no_timer_check lab.name=vm lab.modules={} {}",
                 image.drivers, image.options
             ),
         ]);
