@@ -58,7 +58,8 @@ pub(crate) struct Dirty {
     marks: u32,
 }
 
-/// Pieces of what is owed or unread at most: reads in any order must not make it long. Whoever syncs reads range by range.
+/// Pieces of what is owed or unread at most: reads in any order must not make it long. Whoever
+/// syncs reads range by range.
 const PIECES: usize = 1024;
 
 /// Entries of a shadow array that are read at a time.

@@ -57,8 +57,13 @@ enum stage {
 };
 
 static const char * const names[] = {
-	[MOVE] = "move", [MOVE_ON] = "move on", [GIVE_UP] = "give up", [REINIT] = "reset by the driver",
-	[FLR] = "function level reset", [QUEUES] = "other queues", [VLAN] = "VLAN",
+	[MOVE] = "move",
+	[MOVE_ON] = "move on",
+	[GIVE_UP] = "give up",
+	[REINIT] = "reset by the driver",
+	[FLR] = "function level reset",
+	[QUEUES] = "other queues",
+	[VLAN] = "VLAN",
 	[MULTICAST] = "multicast",
 };
 
