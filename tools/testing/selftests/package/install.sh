@@ -33,6 +33,10 @@ driver() # ADDRESS
 {
 	basename "$(readlink "/sys/bus/pci/devices/$1/driver" || echo none)"
 }
+file() # MODULE
+{
+	modinfo -n "$1" | sed "s#.*/lib/modules/$release/##"
+}
 apt() { apt-get -y --no-download -o Dpkg::Use-Pty=0 "$@"; }
 files() { find /etc /usr /var /run -xdev 2>/dev/null | sort; }
 # What a driver of a card is loaded by at boot.
@@ -54,8 +58,8 @@ files >/tmp/before
 
 cd /lab/packages || exit 1
 check "apt installs the packages without a network" apt install ./*.deb
-check "depmod prefers nothing to the C drivers" test "$(modinfo -n ixgbe)" = "/lib/modules/$release/kernel/drivers/net/ethernet/intel/ixgbe/ixgbe.ko.xz"
-check "VFIO core is the one that logs" test "$(modinfo -n vfio)" = "/lib/modules/$release/updates/ixgbe-rust/vfio.ko"
+is "depmod prefers nothing to the C driver" "$(file ixgbe)" kernel/drivers/net/ethernet/intel/ixgbe/ixgbe.ko.xz
+is "VFIO core is the one that logs" "$(file vfio)" updates/ixgbe-rust/vfio.ko
 plug
 is "the card has our driver, as modprobe.d says" "$(driver "$pf")" "$PF_MODULE"
 check "the C driver is loaded beside it" test -d /sys/module/ixgbe

@@ -222,7 +222,7 @@ fn control(c: &Control, s: &Source, size: u64) -> String {
 }
 
 /// Cuts a text into lines of at most so many characters.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

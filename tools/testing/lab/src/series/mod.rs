@@ -151,7 +151,7 @@ fn make(
         for file in files {
             let text = fs::read(tree.join(file)).with_context(|| format!("reading {file}"))?;
             let text = match String::from_utf8(text) {
-                Ok(text) => plan.translate(&text),
+                Ok(text) => plan.translate(file, &text),
                 Err(_) => bail!("{file} is no text"),
             };
             plan::create(&repo.dir, &plan.place(file), &text)?;
@@ -170,7 +170,7 @@ fn make(
         let message = format!(
             "{}\n\n{}\n\nSigned-off-by: {submitter}\n",
             patch.subject,
-            patch.body.trim()
+            patch.message()
         );
         repo.git(&[
             "-c",

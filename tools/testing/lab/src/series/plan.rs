@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::{bail, Context, Result};
 use serde::Deserialize;
 
+use crate::package::deb::wrap;
+
 /// The file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +41,7 @@ pub(super) struct Makefile {
 #[serde(deny_unknown_fields)]
 pub(super) struct Patch {
     pub(super) subject: String,
-    pub(super) body: String,
+    body: String,
     /// Beginnings of paths; with a `!` those that it leaves to others.
     files: Vec<String>,
     #[serde(default)]
@@ -117,8 +119,27 @@ impl Plan {
         }
     }
 
+    /// A page's text without links to pages that are left out.
+    fn unlink(&self, file: &str, text: &str) -> String {
+        let mut text = text.to_owned();
+        let pages = self.leave.iter().filter_map(|l| l.strip_suffix(".rst"));
+        for page in pages {
+            let Some((dir, name)) = page.rsplit_once('/') else {
+                continue;
+            };
+            let plain = format!("``{name}`` in the project's tree");
+            let absolute = page.trim_start_matches("Documentation");
+            text = text.replace(&format!(":doc:`{absolute}`"), &plain);
+            if file.rsplit_once('/').is_some_and(|(d, _)| d == dir) {
+                text = text.replace(&format!(":doc:`{name}`"), &plain);
+            }
+        }
+        text
+    }
+
     /// A file's text with the names that it has in the kernel.
-    pub(super) fn translate(&self, text: &str) -> String {
+    pub(super) fn translate(&self, file: &str, text: &str) -> String {
+        let text = &self.unlink(file, text);
         let mut replaced = self.replaced.borrow_mut();
         replaced.resize(self.replace.len(), false);
         let mut text = text.to_owned();
@@ -165,6 +186,15 @@ pub(super) fn create(repo: &Path, file: &str, text: &str) -> Result<()> {
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
 }
 
+impl Patch {
+    /// Its body in lines as mail has them.
+    pub(super) fn message(&self) -> String {
+        let paragraphs = self.body.trim().split("\n\n");
+        let wrapped = paragraphs.map(|p| wrap(p, 72).join("\n"));
+        wrapped.collect::<Vec<_>>().join("\n\n")
+    }
+}
+
 impl Edit {
     pub(super) fn apply(&self, repo: &Path, submitter: &str) -> Result<()> {
         let path = repo.join(&self.file);
@@ -209,7 +239,7 @@ mod tests {
 
     const TEXT: &str = r##"
         kernel = ["drivers/", "rust/"]
-        leave = ["drivers/Cargo.toml"]
+        leave = ["drivers/Cargo.toml", "Documentation/x/y.rst"]
         replace = [["a.h", "b.h"]]
         [move]
         "rust/" = "rust/nic/"
@@ -229,6 +259,7 @@ mod tests {
     "##;
 
     const FILES: &[&str] = &[
+        "Documentation/x/y.rst",
         "README.md",
         "drivers/Cargo.toml",
         "drivers/x/a.rs",
@@ -246,18 +277,28 @@ mod tests {
         let more = [FILES, &["drivers/z.rs"]].concat();
         assert!(plan.assign(&more).is_err());
         // A file that is gone is told, too.
-        assert!(plan.assign(&FILES[..3]).is_err());
+        assert!(plan.assign(&FILES[..4]).is_err());
         assert_eq!(plan.place("drivers/x/a.rs"), "drivers/y/a.rs");
         assert_eq!(plan.place("include/a.h"), "include/a.h");
+        let text = ":doc:`/x/y` :doc:`y`";
+        let plain = "``y`` in the project's tree";
+        assert_eq!(
+            plan.unlink("Documentation/x/z.rst", text),
+            format!("{plain} {plain}")
+        );
+        assert_eq!(
+            plan.unlink("Documentation/z.rst", text),
+            format!("{plain} :doc:`y`")
+        );
         Ok(())
     }
 
     #[test]
     fn what_is_replaced_must_be_there() -> Result<()> {
         let plan: Plan = toml::from_str(TEXT)?;
-        assert_eq!(plan.translate("c"), "c");
+        assert_eq!(plan.translate("f", "c"), "c");
         assert!(plan.all_replaced().is_err());
-        assert_eq!(plan.translate("a.h"), "b.h");
+        assert_eq!(plan.translate("f", "a.h"), "b.h");
         plan.all_replaced()?;
         assert_eq!(plan.makefile("obj-m += x\n# end\nrest\n")?, "obj-y += x\n");
         assert!(plan.makefile("x\n# end\n").is_err());
@@ -295,7 +336,7 @@ mod tests {
         let patches = plan.assign(&files)?;
         for (patch, files) in plan.patch.iter().zip(&patches) {
             assert!(patch.subject.len() <= 75, "{}", patch.subject);
-            assert!(patch.body.lines().all(|l| l.len() <= 75), "{}", patch.body);
+            assert!(patch.message().lines().all(|l| l.len() <= 75));
             assert!(!files.is_empty() || !patch.edits.is_empty());
         }
         plan.makefile(&fs::read_to_string(tree.join("Kbuild"))?)?;
