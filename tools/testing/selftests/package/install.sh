@@ -37,7 +37,7 @@ file() # MODULE
 {
 	modinfo -n "$1" | sed "s#.*/lib/modules/$release/##"
 }
-apt() { apt-get -y --no-download -o Dpkg::Use-Pty=0 "$@"; }
+apt() { apt-get -y -o Dpkg::Use-Pty=0 "$@"; }
 files() { find /etc /usr /var /run -xdev 2>/dev/null | sort; }
 # What a driver of a card is loaded by at boot.
 plug() { modprobe -b "$(cat "/sys/bus/pci/devices/$pf/modalias")"; }
