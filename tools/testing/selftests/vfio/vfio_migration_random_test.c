@@ -187,47 +187,6 @@ static struct step draw(FIXTURE_DATA(mig_random) *self)
 	return s;
 }
 
-static u64 total(const u32 *counts)
-{
-	u64 sum = 0;
-	int i;
-
-	for (i = 0; i < PEER_FLOWS; i++)
-		sum += counts[i];
-	return sum;
-}
-
-/* The peer's frames that lie in rings. */
-static u32 untaken(FIXTURE_DATA(mig_random) *self)
-{
-	u32 count = 0, queue;
-
-	for (queue = 0; queue < self->vf.queues; queue++) {
-		struct ixgbevf_queue_memory *mem = ixgbevf_queue(&self->vf, queue);
-		u32 i = self->vf.rx[queue].next_to_clean;
-
-		while (i != self->vf.rx[queue].next_to_use &&
-		       le64toh(*(volatile __le64 *)&mem->rx_ring[i].hi) & IXGBE_RXD_STAT_DD) {
-			count += !memcmp(mem->rx_buffer[i], self->vf.mac, sizeof(self->vf.mac));
-			i = (i + 1) % IXGBEVF_RING_SIZE;
-		}
-	}
-	return count;
-}
-
-/* Wait until none of the peer's frames is on the wire: there is nobody to take it soon. */
-static bool wire_is_empty(FIXTURE_DATA(mig_random) *self)
-{
-	u64 deadline = test_now_ms() + 5000;
-
-	while (total(self->sink.received) + untaken(self) != total(self->peer.sent)) {
-		if (test_now_ms() > deadline)
-			return false;
-		usleep(500);
-	}
-	return true;
-}
-
 /* Copy what is reported, by the log or by the CPU's writes. */
 static int pass(FIXTURE_DATA(mig_random) *self)
 {
@@ -351,7 +310,7 @@ static int precopy(FIXTURE_DATA(mig_random) *self, const struct step *s, struct 
 	if (ret)
 		return ret;
 	traffic(self, &(struct step) { .out = s->out / 4, .out_len = s->in_len });
-	return wire_is_empty(self) ? 0 : -EIO;
+	return peer_wire_empty(&self->peer, &self->vf, 5000) ? 0 : -EIO;
 }
 
 /* Stop it. */

@@ -161,6 +161,37 @@ bool peer_drain(struct peer *peer, struct ixgbevf *vf, u64 timeout_ms)
 	return false;
 }
 
+/* The peer's frames that lie in the VF's rings. */
+static u32 untaken(struct ixgbevf *vf)
+{
+	u32 count = 0, queue;
+
+	for (queue = 0; queue < vf->queues; queue++) {
+		struct ixgbevf_queue_memory *mem = &vf->memory->queue[queue];
+		u32 i = vf->rx[queue].next_to_clean;
+
+		while (i != vf->rx[queue].next_to_use &&
+		       le64toh(*(volatile __le64 *)&mem->rx_ring[i].hi) & 1) {
+			count += !memcmp(mem->rx_buffer[i], vf->mac, ETH_ALEN);
+			i = (i + 1) % IXGBEVF_RING_SIZE;
+		}
+	}
+	return count;
+}
+
+bool peer_wire_empty(struct peer *peer, struct ixgbevf *vf, u64 timeout_ms)
+{
+	u64 deadline = test_now_ms() + timeout_ms;
+	struct peer *sink = vf->context;
+
+	while (sum(sink->received) + untaken(vf) != sum(peer->sent)) {
+		if (test_now_ms() > deadline)
+			return false;
+		usleep(500);
+	}
+	return true;
+}
+
 bool peer_begin(struct peer *peer, struct ixgbevf *vf)
 {
 	struct peer *sink = vf->context;

@@ -52,6 +52,12 @@ bool peer_alive(struct peer *peer, struct ixgbevf *vf);
 bool peer_drain(struct peer *peer, struct ixgbevf *vf, u64 timeout_ms);
 
 /*
+ * Wait until none of the peer's frames is on the wire, all are taken or lie in the VF's
+ * rings: for a VF that is to be stopped. False if that takes long, or one was lost.
+ */
+bool peer_wire_empty(struct peer *peer, struct ixgbevf *vf, u64 timeout_ms);
+
+/*
  * Both: frames pass and none is under way. What was lost before is forgotten: it went to
  * where the switch had last seen the address.
  */
