@@ -76,6 +76,12 @@ impl Drops {
             switch_full: self.switch_full.saturating_sub(before.switch_full),
         }
     }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.ring_full + self.socket_full + self.switch_full
+    }
 }
 
 impl std::fmt::Display for Drops {

@@ -148,7 +148,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
 pub(super) const RESET_GUARD: Duration = Duration::from_secs(11);
 
 /// Where frames for the VM were lost so far, as both hosts and the VM count them.
-fn drops(pair: &Pair, vm: &Inner) -> Result<Drops> {
+pub(super) fn drops(pair: &Pair, vm: &Inner) -> Result<Drops> {
     let mut sum = Drops::default();
     for host in &pair.hosts {
         let here = host.drops()?;
