@@ -459,8 +459,9 @@ fn length(status: u64) -> u32 {
     u32::from((status >> 32) as u16)
 }
 
-/// Posts as many buffers as there is room for (`ixgbe_alloc_rx_buffers`); false if memory ran out.
-#[inline]
+/// Posts as many buffers as there is room for (`ixgbe_alloc_rx_buffers`); false if memory ran out. A call for many buffers,
+/// so not worth its registers in the loop over frames.
+#[inline(never)]
 fn post_all(ring: &mut impl Fill, tail: &Doorbell, stats: &RingStats) -> bool {
     let (posted, ok) = ring.fill(|_, dma, _| AdvRxRead {
         pkt_addr: U64::new(dma),
@@ -477,6 +478,7 @@ fn post_all(ring: &mut impl Fill, tail: &Doorbell, stats: &RingStats) -> bool {
 }
 
 /// Takes a frame of `n` descriptors out of the ring, to the stack if `keep`; returns its bytes.
+#[cold]
 fn take_long(ring: &mut RxPoll<'_>, stats: &RingStats, n: u32, want: u64, mut keep: bool) -> u32 {
     let mut part = None;
     for k in 0..n {

@@ -40,6 +40,7 @@ use nic::{
         Partial,
         Received,
         RxMeta,
+        RxPoll,
         RxRing,
         Verdict,
         WriteBack, //
@@ -101,8 +102,8 @@ impl WriteBack for AdvWriteBack {
 }
 
 /// Posts buffers to all free descriptors (`ixgbevf_alloc_rx_buffers`). Those that cannot be had are
-/// tried again later.
-#[inline]
+/// tried again later. A call for many buffers, so not worth its registers in the loop over frames.
+#[inline(never)]
 fn refill(ring: &mut impl Fill, shadow: Option<&Words>, tail: &Doorbell, stats: &RxStats) {
     let (posted, ok) = ring.fill(|i, dma, new| {
         // Before the device can write to it. One that stayed is listed still.
@@ -134,6 +135,29 @@ fn taken_unless_kept(ring: &RxRing, shadow: Option<&Words>, i: u32) {
     if !ring.has_buffer(i) {
         taken(shadow, i);
     }
+}
+
+/// Takes a part of a frame that spans several buffers; whether one went up with it, and its bytes.
+#[cold]
+fn take_part(
+    ring: &mut RxPoll<'_>,
+    partial: &mut Option<Partial>,
+    stats: &RxStats,
+    (vlans, wanted): (&Vlans, u64),
+    program: bool,
+) -> (bool, u32) {
+    let (Next::Whole(buffer) | Next::Other(buffer)) = ring.look::<AdvWriteBack>() else {
+        return (false, 0);
+    };
+    let (status, first) = (buffer.status(), buffer.first());
+    // CAST: The third quarter of the word.
+    let len = u32::from((status >> 32) as u16);
+    let Some(frame) = gather(partial, buffer, stats, len, program) else {
+        return (false, 0);
+    };
+    let n = frame.len();
+    let meta = meta(vlans, stats, wanted, status, first);
+    (ring.receive_partial(frame, meta) == Received::Delivered, n)
 }
 
 /// Adds a part to the frame of several buffers that it belongs to; returns the frame if that was its
@@ -312,15 +336,10 @@ impl RxQueue {
                     buffer.skip();
                     continue;
                 }
-                let first = buffer.first();
-                let frame = gather(partial, buffer, stats, len, xdp.prog.is_some());
-                if let Some(frame) = frame {
-                    done.bytes = done.bytes.wrapping_add(frame.len());
-                    let meta = meta(vlans, stats, wanted, status, first);
-                    if ring.receive_partial(frame, meta) == Received::Delivered {
-                        done.packets = done.packets.wrapping_add(1);
-                    }
-                }
+                let program = xdp.prog.is_some();
+                let (delivered, n) = take_part(&mut ring, partial, stats, (vlans, wanted), program);
+                done.packets = done.packets.wrapping_add(delivered.into());
+                done.bytes = done.bytes.wrapping_add(n);
                 taken_unless_kept(&ring, shadow, i);
                 continue;
             }
