@@ -2,7 +2,7 @@
 //! Direct memory access: descriptor rings, streaming mappings, and the hook by which a guest marks what a device wrote.
 //!
 //! `kernel::dma` has coherent memory only. [`Ring`] puts descriptors into it. [`Mapping`] is a streaming mapping that
-//! ends when it is dropped. Buffers of network devices come from [`crate::net::PagePool`], which maps them itself.
+//! ends when it is dropped. Buffers of a [`crate::net::RxRing`] come from a page pool, which maps them itself.
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 

@@ -149,7 +149,7 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// A counted reference. It is to be gone when [`Registration`] is dropped, see [`DevRef`].
+    /// A counted reference. It is to be gone when [`Registration`](super::Registration) is dropped, see [`DevRef`].
     pub fn handle(&self) -> Handle<D> {
         Handle {
             dev: self.get_ref(),
@@ -326,7 +326,7 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_netif_carrier_ok(self.as_raw()) }
     }
 
-    /// The link is up. Queues that were full go on: [`Device::tx_completed`] wakes none while the
+    /// The link is up. Queues that were full go on: [`TxConsumer`](super::TxConsumer) wakes none while the
     /// link is down, and what was in their rings may have left before this.
     pub fn carrier_on(&self) {
         // SAFETY: A valid device.

@@ -117,7 +117,8 @@ pub struct RxRing {
 }
 
 impl RxRing {
-    /// Allocates a ring of `count` descriptors for a queue, without buffers in it. See [`PagePool::new`] for the rest.
+    /// Allocates a ring of `count` descriptors for a queue, without buffers in it. `layout` is
+    /// the headroom of a buffer, and how many bytes the device may write after it.
     ///
     /// # Errors
     ///

@@ -391,7 +391,7 @@ impl Drop for TxRing {
 /// # Invariants
 ///
 /// `cursor` is an index of the ring. Frames in `next_to_use..cursor`, of `unsent` bytes, are not the
-/// consumer's yet; they are published by [`TxProducer::publish`].
+/// consumer's yet; they are published by `publish`.
 pub struct TxProducer {
     ring: Arc<TxRing>,
     cursor: u32,
