@@ -185,7 +185,10 @@ struct NicTest {
 kernel::pci_device_table!(
     PCI_TABLE,
     <NicTest as nic::pci::Driver>::IdInfo,
-    [(pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10FB), ())]
+    [
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10F7), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, 0x10FB), ())
+    ]
 );
 
 #[vtable]

@@ -43,12 +43,15 @@ def unbinding_waits(cfg):
     unload_module(_module(cfg))
     ksft_eq(cfg.pci.driver, None)
     ksft_eq(log.faults(), [])
-    cfg.load_pf()
 
 
 def main():
     with IxgbeEnv() as cfg:
-        ksft_run([checks, unbinding_waits], args=(cfg, ))
+        try:
+            ksft_run([checks, unbinding_waits], args=(cfg, ))
+        finally:
+            unload_module("nic_test")
+            cfg.load_pf()
     ksft_exit()
 
 
