@@ -4,6 +4,7 @@
 use crate::{
     ixgbe_diag,
     ixgbe_lib,
+    ixgbe_link,
     ixgbe_stats,
     Adapter,
     MAX_QUEUES, //
@@ -24,12 +25,7 @@ use libixgbe::{
         usecs_to_eitr,
         ITR_100K, //
     },
-    link::{
-        self,
-        Pause,
-        SPEED_10GB_FULL,
-        SPEED_1GB_FULL, //
-    },
+    link::Pause,
     mbx::{
         RETA_SIZE,
         RSS_KEY_SIZE, //
@@ -45,12 +41,11 @@ use nic::net::{
     ethtool::{
         Channels,
         Coalesce,
-        LinkModes,
         LinkSettings,
+        ModuleEeprom,
         Ops,
         PauseParam,
         PhysId,
-        Port,
         RingParam,
         RxfhFields,
         RxfhSet,
@@ -241,28 +236,6 @@ impl Adapter {
             hw.ssvpc,
         ]
     }
-
-    /// Modes of 10 Gb/s for this device id (`ixgbe_set_supported_10gtypes`).
-    fn modes_10g(id: u16) -> LinkModes {
-        match id {
-            0x10F7 | 0x1514 => LinkModes::KX4_10000_FULL,
-            0x1517 => LinkModes::KR10000_FULL,
-            0x10F9 => LinkModes::T10000_FULL,
-            _ => LinkModes::KX4_10000_FULL.union(LinkModes::KR10000_FULL),
-        }
-    }
-
-    /// Modes of these speeds.
-    fn modes(id: u16, speeds: u32) -> LinkModes {
-        let mut modes = LinkModes::empty();
-        if speeds & SPEED_10GB_FULL != 0 {
-            modes = modes.union(Self::modes_10g(id));
-        }
-        if speeds & SPEED_1GB_FULL != 0 {
-            modes = modes.union(LinkModes::KX1000_FULL);
-        }
-        modes
-    }
 }
 
 /// Private flags, by the C driver's names. Offload of IPsec is not supported, and so not for VFs either.
@@ -427,9 +400,10 @@ impl Ops for Adapter {
     }
 
     fn get_pauseparam(dev: &Device<Self>, _rtnl: &Rtnl) -> PauseParam {
-        let state = dev.data().state.lock();
+        let a = dev.data();
+        let state = a.state.lock();
         PauseParam {
-            autoneg: state.fc.autoneg,
+            autoneg: state.fc.autoneg && state.fc.can_negotiate(&a.hw),
             rx: state.fc.current.rx,
             tx: state.fc.current.tx,
         }
@@ -437,7 +411,11 @@ impl Ops for Adapter {
 
     fn set_pauseparam(dev: &Device<Self>, rtnl: &Rtnl, p: &PauseParam) -> Result {
         let changed = {
-            let fc = &mut dev.data().state.lock().fc;
+            let a = dev.data();
+            let fc = &mut a.state.lock().fc;
+            if p.autoneg && !fc.can_negotiate(&a.hw) {
+                return Err(EINVAL);
+            }
             let old = (fc.autoneg, fc.requested);
             fc.autoneg = p.autoneg;
             fc.requested = if p.autoneg {
@@ -712,59 +690,18 @@ impl Ops for Adapter {
     }
 
     fn get_link_settings(dev: &Device<Self>, _rtnl: &Rtnl) -> Result<LinkSettings> {
-        let a = dev.data();
-        let id = ixgbe_lib::pdev(dev)?.device_id();
-        let state = a.state.lock();
-        let autoc = state.mac.orig_autoc.unwrap_or_else(|| a.hw.read32(AUTOC));
-        let can = link::capabilities(autoc).map_err(|_| EIO)?;
-        let mut supported = Self::modes(id, can.speeds);
-        let mut advertising = match state.advertised {
-            0 => supported,
-            speeds => Self::modes(id, speeds),
-        };
-        if can.autoneg {
-            supported = supported.union(LinkModes::AUTONEG);
-            advertising = advertising.union(LinkModes::AUTONEG);
-        }
-        // Without a PHY nothing is known of what is plugged in, which the C driver reports as other.
-        supported = supported.union(LinkModes::FIBRE).union(LinkModes::PAUSE);
-        advertising = advertising.union(LinkModes::FIBRE);
-        let pause = match state.fc.requested {
-            Pause { rx: true, tx: true } => LinkModes::PAUSE,
-            Pause {
-                rx: true,
-                tx: false,
-            } => LinkModes::PAUSE.union(LinkModes::ASYM_PAUSE),
-            Pause {
-                rx: false,
-                tx: true,
-            } => LinkModes::ASYM_PAUSE,
-            Pause {
-                rx: false,
-                tx: false,
-            } => LinkModes::empty(),
-        };
-        let up = dev.carrier_ok();
-        Ok(LinkSettings {
-            speed: up.then(|| state.link.mbps()),
-            full_duplex: up.then_some(true),
-            port: Port::Other,
-            autoneg: can.autoneg,
-            supported,
-            advertising: advertising.union(pause),
-        })
+        ixgbe_link::settings(dev)
     }
 
-    fn set_link_settings(_dev: &Device<Self>, _rtnl: &Rtnl, s: &LinkSettings) -> Result {
-        // A backplane has what its EEPROM says: only what is in force already is accepted.
-        let same = !s.autoneg
-            && s.advertising.contains(LinkModes::T10000_FULL)
-            && s.speed == Some(10_000)
-            && s.full_duplex == Some(true);
-        if same {
-            Ok(())
-        } else {
-            Err(EINVAL)
-        }
+    fn set_link_settings(dev: &Device<Self>, _rtnl: &Rtnl, s: &LinkSettings) -> Result {
+        ixgbe_link::set_settings(dev, s)
+    }
+
+    fn module_eeprom_len(dev: &Device<Self>, _rtnl: &Rtnl) -> Result<ModuleEeprom> {
+        ixgbe_link::module_eeprom_len(dev)
+    }
+
+    fn get_module_eeprom(dev: &Device<Self>, _rtnl: &Rtnl, offset: u32, out: &mut [u8]) -> Result {
+        ixgbe_link::module_eeprom(dev, offset, out)
     }
 }

@@ -32,6 +32,7 @@ use kernel::{
     sync::Arc, //
 };
 use libixgbe::{
+    cage,
     filter::mta_hash,
     itr::{
         self,
@@ -389,7 +390,8 @@ fn complete(
     let hw = &dev.data().hw;
     let first = Rings::first_queue(state);
     mac::set_hw_control(hw, true);
-    itr::setup_gpie(hw, rings.mode, state.sw.pools);
+    let board = dev.data().board;
+    itr::setup_gpie(hw, rings.mode, state.sw.pools, board.gpie());
     let n = rings.napis.len() as u32;
     for (v, napi) in (0u32..).zip(&mut rings.napis) {
         let q = first.wrapping_add(v);
@@ -413,14 +415,18 @@ fn complete(
         napi.enable();
         napi.set_queues(rtnl, q);
     }
-    if let Some(orig) = state.mac.orig_autoc {
+    let mut events = crate::EVENT_LINK;
+    if board.has_cage() {
+        // Someone may have changed the module meanwhile. That and its link take long, so the service task does it.
+        events |= crate::EVENT_MODULE;
+    } else if let Some(orig) = state.mac.orig_autoc {
         if let Err(e) = link::setup_link(hw, orig, state.advertised) {
             dev_err!(dev.parent(), "link_config FAILED {:?}\n", e);
         }
     }
     hw.read32(regs::EICR);
     itr::enable_queues(hw, !0);
-    itr::enable_other(hw, true);
+    itr::enable_other(hw, board.causes(), true);
     dev.tx_start_all();
 
     let State { sw, vfs, .. } = state;
@@ -430,7 +436,7 @@ fn complete(
     mac::set_reset_done(hw);
     sw.set_all_vfs(hw, vfs);
     ixgbe_movers::after_pf_reset(hw, state);
-    Adapter::raise(dev, crate::EVENT_LINK);
+    Adapter::raise(dev, events);
 }
 
 /// Takes the interface down (`ixgbe_down`); the device is reset and forgets everything.
@@ -443,6 +449,8 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
     }
     dev.carrier_off();
     dev.tx_disable();
+    // Nobody sets up a link while the device is reset.
+    let _cage = a.cage.lock();
     {
         let state = &mut *a.state.lock();
         // The reset clears the counters.
@@ -469,6 +477,9 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
             sw.set_all_vfs(hw, vfs);
         }
         reset(dev, state);
+    }
+    if a.board.has_cage() {
+        cage::darken(hw);
     }
     release(dev, rings);
 }

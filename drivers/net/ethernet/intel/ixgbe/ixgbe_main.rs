@@ -5,12 +5,14 @@
 //! |---|---|
 //! | here | PCI driver, probe and removal, callbacks of the network device |
 //! | [`ixgbe_common`] | registers and time for `libixgbe` |
-//! | [`ixgbe_ethtool`], [`ixgbe_diag`] | what `ethtool` asks for; self tests |
+//! | [`ixgbe_ethtool`], [`ixgbe_diag`], [`ixgbe_link`] | what `ethtool` asks for; self tests; link settings |
+//! | [`ixgbe_ids`] | which devices are driven |
 //! | [`ixgbe_lib`] | rings and vectors: open, close, reset |
 //! | [`ixgbe_txrx`] | what runs per frame |
 //! | [`ixgbe_xdp`] | XDP programs |
 //! | [`ixgbe_health`] | what went wrong: health reporters, VFs that misbehave |
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
+//! | [`ixgbe_sfp`] | modules of a cage |
 //! | [`ixgbe_sriov`] | virtual functions |
 //! | [`ixgbe_devlink`] | devlink |
 //! | [`ixgbe_stats`] | counters of the port |
@@ -18,8 +20,9 @@
 //! | [`ixgbe_migration`] | saving and loading of virtual functions, for the VFIO variant driver |
 //!
 //! Locks, outermost first: the device lock of the PCI core; RTNL; [`Adapter::rings`], whose holder may sleep for
-//! hardware and who alone starts and stops queues; [`Adapter::state`], which covers every register that is not a
-//! queue's: filters, link, and all configuration of VFs. Per frame nothing is locked.
+//! hardware and who alone starts and stops queues; [`Adapter::cage`], whose holder may wait some hundred milliseconds for a
+//! module; [`Adapter::state`], which covers every register that is not a queue's: filters, link, and all configuration of
+//! VFs. Per frame nothing is locked.
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -28,10 +31,13 @@ mod ixgbe_devlink;
 mod ixgbe_diag;
 mod ixgbe_ethtool;
 mod ixgbe_health;
+mod ixgbe_ids;
 mod ixgbe_lib;
+mod ixgbe_link;
 mod ixgbe_migration;
 mod ixgbe_movers;
 mod ixgbe_service;
+mod ixgbe_sfp;
 mod ixgbe_sriov;
 mod ixgbe_stats;
 mod ixgbe_txrx;
@@ -70,6 +76,8 @@ use kernel::{
     }, //
 };
 use libixgbe::{
+    board::Board,
+    cage::Cage,
     eeprom,
     filter::RxMode,
     itr,
@@ -79,16 +87,15 @@ use libixgbe::{
     },
     mac::{
         self,
-        Mac,
-        Media, //
+        Mac, //
     },
     mbx::RSS_KEY_SIZE,
     mbx_ext::FEATURE_MIGRATION,
-    regs,
     rss::{
         Rss,
         MAX_RSS_QUEUES, //
     },
+    sfp,
     sriov::{
         vf::{
             Switch,
@@ -99,8 +106,7 @@ use libixgbe::{
     stats::{
         HwStats,
         SpoofLog, //
-    },
-    Regs, //
+    }, //
 };
 use nic::{
     devlink,
@@ -158,12 +164,20 @@ pub(crate) const EVENT_MAILBOX: u32 = 1 << 1;
 pub(crate) const EVENT_RESET: u32 = 1 << 2;
 /// A transmit queue hung.
 pub(crate) const EVENT_TX_TIMEOUT: u32 = 1 << 3;
+/// A module came into the cage.
+pub(crate) const EVENT_MODULE: u32 = 1 << 4;
+/// The module receives a signal.
+pub(crate) const EVENT_SIGNAL: u32 = 1 << 5;
+/// The link is to be configured anew.
+pub(crate) const EVENT_CONFIGURE: u32 = 1 << 6;
 
 /// Everything about the device that changes slowly, behind one lock.
 pub(crate) struct State {
     pub(crate) mac: Mac,
     pub(crate) fc: FlowControl,
     pub(crate) link: Link,
+    /// The cage as it was found last.
+    pub(crate) cage: Cage,
     /// Speeds that are offered, 0 for all.
     pub(crate) advertised: u32,
     pub(crate) sw: KBox<Switch>,
@@ -192,6 +206,13 @@ pub(crate) struct State {
 #[pin_data]
 pub(crate) struct Adapter {
     pub(crate) hw: Hw,
+    /// What kind of device it is.
+    pub(crate) board: Board,
+    /// Its cage. A board without one has one that is never looked into.
+    #[pin]
+    pub(crate) cage: Mutex<Cage>,
+    /// A link through the cage counts only if it is no crosstalk.
+    pub(crate) crosstalk_fix: bool,
     /// One vector has all causes.
     pub(crate) single_vector: bool,
     #[pin]
@@ -257,27 +278,6 @@ struct IxgbeDriver {
     enabled: Enabled,
 }
 
-/// A row of the table. A device that [`IxgbeDriver::probe`] would refuse is not one: it belongs to the C driver, and a
-/// row for it fails the build.
-const fn driven(id: u16) -> pci::DeviceId {
-    assert!(Media::of_device(id).missing().is_none());
-    pci::DeviceId::from_id(pci::Vendor::INTEL, id as u32)
-}
-
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <IxgbeDriver as nic::pci::Driver>::IdInfo,
-    [
-        (driven(0x10F7), ()),
-        (driven(0x1514), ()),
-        (driven(0x10F8), ()),
-        (driven(0x1517), ()),
-        (driven(0x152A), ()),
-        (driven(0x10FC), ()),
-        (driven(0x10F9), ()),
-    ]
-);
-
 /// The reset and its errors, in words.
 fn reset_hw(
     pdev: &pci::Device<kernel::device::Bound>,
@@ -300,19 +300,23 @@ fn reset_hw(
 
 #[vtable]
 impl nic::pci::Driver for IxgbeDriver {
-    type IdInfo = ();
+    type IdInfo = Board;
     type Data = Self;
-    const ID_TABLE: pci::IdTable<()> = &PCI_TABLE;
+    const ID_TABLE: pci::IdTable<Board> = ixgbe_ids::TABLE;
 
     fn probe(
         pdev: &pci::Device<Core<'_>>,
-        _info: Option<&()>,
+        info: Option<&Board>,
     ) -> Result<impl PinInit<Self, Error>> {
+        // The table has no other device, but an override may: then its row is not the device's.
         let id = pdev.device_id();
-        if let Some(missing) = Media::of_device(id).missing() {
-            dev_err!(pdev, "Device {:04x} is not supported: {}\n", id, missing);
-            return Err(EOPNOTSUPP);
-        }
+        let board = match (Board::of_device(id), info) {
+            (Ok(board), None) | (Ok(_), Some(&board)) => board,
+            (Err(missing), _) => {
+                dev_err!(pdev, "Device {:04x} is not supported: {}\n", id, missing);
+                return Err(EOPNOTSUPP);
+            }
+        };
         let enabled = Enabled::new(pdev, DRIVER_NAME, DmaMask::new::<64>())?;
         let hw = Hw::new(Bar::new(pdev, 0, Hw::MIN_LEN)?)?;
         if let Some(fwsm) = eeprom::firmware_error(&hw) {
@@ -323,12 +327,19 @@ impl nic::pci::Driver for IxgbeDriver {
             );
         }
 
-        let (mut mac, fc) = (Mac::new(), FlowControl::new());
+        let (mut mac, fc) = (Mac::new(), FlowControl::over(board.media()));
+        let allow_any = *module_parameters::allow_unsupported_sfp.value_ref();
+        let mut cage = Cage::new(&hw, allow_any);
+        if board.has_cage() {
+            // Before the reset, which then takes the link's settings from the EEPROM.
+            ixgbe_sfp::probe(pdev, &hw, &mut cage);
+        }
         reset_hw(pdev, &hw, &mut mac, &fc)?;
         if let Err(e) = mac::validate_eeprom(&hw) {
             dev_err!(pdev, "The EEPROM Checksum Is Not Valid ({:?})\n", e);
             return Err(EIO);
         }
+        let crosstalk_fix = board.has_cage() && sfp::needs_crosstalk_fix(&hw);
         let addr = mac.perm_addr;
         if !net::is_valid_ether_addr(&addr) {
             dev_err!(pdev, "invalid MAC address\n");
@@ -357,6 +368,7 @@ impl nic::pci::Driver for IxgbeDriver {
             mac,
             fc,
             link: Link::default(),
+            cage,
             advertised: 0,
             sw,
             vfs: KVec::new(),
@@ -380,6 +392,9 @@ impl nic::pci::Driver for IxgbeDriver {
             MAX_QUEUES,
             try_pin_init!(Adapter {
                 hw,
+                board,
+                cage <- new_mutex!(cage),
+                crosstalk_fix,
                 single_vector,
                 rings <- new_mutex!(rings),
                 state <- new_sem_lock!(state),
@@ -706,46 +721,7 @@ impl net::Driver for Adapter {
     }
 
     fn interrupt(dev: &net::Device<Self>) -> IrqReturn {
-        let a = dev.data();
-        let causes = if a.single_vector {
-            let causes = itr::take_all(&a.hw);
-            if causes == 0 {
-                // Masked for nothing, as the line is shared.
-                itr::enable_queues(&a.hw, !0);
-                itr::enable_other(&a.hw, true);
-                return IrqReturn::None;
-            }
-            causes
-        } else {
-            itr::take_other(&a.hw)
-        };
-        let mut events = 0;
-        if causes & regs::EICR_LSC != 0 {
-            // Masked until the service task has looked.
-            a.hw.write32(regs::EIMC, regs::EICR_LSC);
-            a.lsc_count.fetch_add(1, Relaxed);
-            events |= EVENT_LINK;
-        }
-        if causes & regs::EICR_MAILBOX != 0 {
-            // At once, as a VF driver of this machine may spin for the answer on the CPU that the service task would
-            // need. Whoever holds the lock leaves it to that task.
-            match a.state.try_lock() {
-                Some(mut state) => {
-                    if let Some(ms) = ixgbe_sriov::msg_task(dev, &mut state) {
-                        dev.schedule_service(ms);
-                    }
-                }
-                None => events |= EVENT_MAILBOX,
-            }
-        }
-        if causes & regs::EICR_ECC != 0 {
-            events |= EVENT_RESET;
-        }
-        if events != 0 {
-            Self::raise(dev, events);
-        }
-        itr::enable_other(&a.hw, events & EVENT_LINK == 0);
-        IrqReturn::Handled
+        ixgbe_service::interrupt(dev)
     }
 
     fn set_vf_mac(dev: &net::Device<Self>, _rtnl: &Rtnl, vf: u32, mac: &MacAddr) -> Result {
@@ -800,4 +776,10 @@ nic::module_pci_driver! {
     authors: ["The ixgbe live migration project"],
     description: "Intel(R) 10 Gigabit PCI Express Network Driver",
     license: "GPL v2",
+    params: {
+        allow_unsupported_sfp: bool {
+            default: false,
+            description: "Allow unsupported and untested SFP+ modules on 82599-based adapters",
+        },
+    },
 }

@@ -5,20 +5,25 @@ use crate::{
     ixgbe_health,
     ixgbe_lib,
     ixgbe_movers,
+    ixgbe_sfp,
     ixgbe_sriov,
     ixgbe_stats,
     Adapter,
     State,
     EVENT_LINK,
     EVENT_MAILBOX,
+    EVENT_MODULE,
     EVENT_RESET,
+    EVENT_SIGNAL,
     EVENT_TX_TIMEOUT, //
 };
 use kernel::{
+    irq::IrqReturn,
     prelude::*,
     sync::atomic::Relaxed, //
 };
 use libixgbe::{
+    cage,
     itr,
     link::{
         self,
@@ -94,7 +99,10 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
                 dev_warn!(dev.parent(), "{} Spoofed packets detected\n", spoofed);
             }
             let (queues, _) = dev.real_num_queues();
-            if !state.link.up && ixgbe_lib::tx_pending(&a.hw, state, queues) {
+            // A module that is pulled takes the link of the VFs, and nothing else of theirs: what waits is sent when the next
+            // one is in.
+            let spared = a.board.has_cage() && state.sw.num_vfs != 0;
+            if !state.link.up && !spared && ixgbe_lib::tx_pending(&a.hw, state, queues) {
                 // Without a link the device does not send, and nobody else frees what waits.
                 dev_warn!(
                     dev.parent(),
@@ -110,6 +118,9 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
         period = period.min(ms);
     }
     ixgbe_health::check(dev);
+    if let Some(ms) = ixgbe_sfp::service(dev, events) {
+        period = period.min(ms);
+    }
     if reset {
         Adapter::raise(dev, EVENT_RESET);
     }
@@ -121,7 +132,11 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
 /// Tells the stack and the VFs about the link (`ixgbe_watchdog_subtask`).
 fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
     let a = dev.data();
-    let now = link::check_link(&a.hw);
+    let mut now = link::check_link(&a.hw);
+    let blocked = a.board.has_cage() && state.cage.blocks();
+    if now.up && (blocked || a.crosstalk_fix && cage::is_crosstalk(&a.hw)) {
+        now = link::Link::default();
+    }
     if now == state.link {
         return;
     }
@@ -170,4 +185,56 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
         );
     }
     sw.ping_all(&a.hw, vfs);
+}
+
+/// Other causes than queues, in interrupt context (`ixgbe_msix_other`).
+pub(crate) fn interrupt(dev: &net::Device<Adapter>) -> IrqReturn {
+    let a = dev.data();
+    let causes = if a.single_vector {
+        let causes = itr::take_all(&a.hw);
+        if causes == 0 {
+            // Masked for nothing, as the line is shared.
+            itr::enable_queues(&a.hw, !0);
+            itr::enable_other(&a.hw, a.board.causes(), true);
+            return IrqReturn::None;
+        }
+        causes
+    } else {
+        itr::take_other(&a.hw)
+    };
+    let mut events = 0;
+    if causes & regs::EICR_LSC != 0 {
+        // Masked until the service task has looked.
+        a.hw.write32(regs::EIMC, regs::EICR_LSC);
+        a.lsc_count.fetch_add(1, Relaxed);
+        events |= EVENT_LINK;
+    }
+    if causes & regs::EICR_MAILBOX != 0 {
+        // At once, as a VF driver of this machine may spin for the answer on the CPU that the service task would
+        // need. Whoever holds the lock leaves it to that task.
+        match a.state.try_lock() {
+            Some(mut state) => {
+                if let Some(ms) = ixgbe_sriov::msg_task(dev, &mut state) {
+                    dev.schedule_service(ms);
+                }
+            }
+            None => events |= EVENT_MAILBOX,
+        }
+    }
+    if causes & regs::EICR_ECC != 0 {
+        events |= EVENT_RESET;
+    }
+    if a.board.has_cage() {
+        if causes & regs::EICR_GPI_SDP2 != 0 {
+            events |= EVENT_MODULE;
+        }
+        if causes & regs::EICR_GPI_SDP1 != 0 {
+            events |= EVENT_SIGNAL;
+        }
+    }
+    if events != 0 {
+        Adapter::raise(dev, events);
+    }
+    itr::enable_other(&a.hw, a.board.causes(), events & EVENT_LINK == 0);
+    IrqReturn::Handled
 }

@@ -74,7 +74,9 @@ pub fn write_eitr(io: &impl Regs, vector: u32, itr: u32) {
 }
 
 /// Sets up the general purpose interrupt enable (`ixgbe_setup_gpie`).
-pub fn setup_gpie(io: &impl Regs, mode: Mode, pools: Option<Pools>) {
+///
+/// `pins` are the `SDP*_GPIEN` of the board.
+pub fn setup_gpie(io: &impl Regs, mode: Mode, pools: Option<Pools>, pins: u32) {
     let mut val = match mode {
         Mode::Msix => {
             // A vector masks itself, which saves a register write each time.
@@ -93,7 +95,7 @@ pub fn setup_gpie(io: &impl Regs, mode: Mode, pools: Option<Pools>) {
         Some(Pools::P32) => GPIE_VTMODE_32,
         Some(Pools::P64) => GPIE_VTMODE_64,
     };
-    io.write32(GPIE, val);
+    io.write32(GPIE, val | pins);
 }
 
 /// Sets up other causes of MSI-X: `vector` is theirs, `num_vfs` decides which function owns shared throttles.
@@ -117,14 +119,10 @@ pub fn configure_msix_other(io: &impl Regs, vector: u32, num_vfs: u32) {
 /// Other causes that the driver wants (`ixgbe_irq_enable`).
 pub const OTHER_CAUSES: u32 = (EIMS_ENABLE_MASK & !EICR_RTX_QUEUE) | EICR_ECC | EICR_MAILBOX;
 
-/// Lets other causes interrupt, link changes only if `lsc`.
-pub fn enable_other(io: &impl Regs, lsc: bool) {
-    let mask = if lsc {
-        OTHER_CAUSES
-    } else {
-        OTHER_CAUSES & !EICR_LSC
-    };
-    io.write32(EIMS, mask);
+/// Lets other causes interrupt, with those of the board's `pins`; link changes only if `lsc`.
+pub fn enable_other(io: &impl Regs, pins: u32, lsc: bool) {
+    let causes = OTHER_CAUSES | pins;
+    io.write32(EIMS, if lsc { causes } else { causes & !EICR_LSC });
 }
 
 /// Lets the vectors of `mask` interrupt (`ixgbe_irq_enable_queues`).

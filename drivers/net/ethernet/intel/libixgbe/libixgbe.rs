@@ -7,11 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod allowance;
+pub mod board;
+pub mod cage;
 pub mod desc;
 pub mod diag;
 pub mod dump;
 pub mod eeprom;
 pub mod filter;
+pub mod i2c;
 pub mod io;
 pub mod itr;
 pub mod link;
@@ -23,6 +26,7 @@ pub mod regs;
 pub mod ring;
 pub mod rss;
 pub mod rxbuf;
+pub mod sfp;
 pub mod sriov;
 pub mod stats;
 pub mod vf;

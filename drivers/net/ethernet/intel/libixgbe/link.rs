@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Link of a backplane 82599 without PHY, and flow control (82599 datasheet 3.7.4, 3.7.7; `ixgbe_82599.c`).
+//! Link of an 82599 without PHY, and flow control (82599 datasheet 3.7.4, 3.7.7; `ixgbe_82599.c`). What a module adds is in
+//! [`crate::cage`].
 
 use crate::{
     eeprom,
@@ -150,29 +151,58 @@ pub fn write_autoc(io: &(impl Regs + Delay), autoc: u32) -> Result<(), Error> {
     result
 }
 
-/// Offers `speeds`, or all if 0 (`ixgbe_setup_mac_link_82599`); `orig_autoc` is AUTOC as the EEPROM left it.
+/// Offers `speeds`, or all if 0, on a backplane; `orig_autoc` is AUTOC as the EEPROM left it.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn setup_link(io: &(impl Regs + Delay), orig_autoc: u32, speeds: u32) -> Result<(), Error> {
-    let can = capabilities(orig_autoc)?;
+    setup(io, orig_autoc, capabilities(orig_autoc)?, speeds)
+}
+
+/// Offers `speeds`, or all if 0, of what the link `can` do (`ixgbe_setup_mac_link_82599`); `orig_autoc` is AUTOC as the
+/// EEPROM left it.
+///
+/// # Errors
+/// See [`Error`].
+pub fn setup(
+    io: &(impl Regs + Delay),
+    orig_autoc: u32,
+    can: Capabilities,
+    speeds: u32,
+) -> Result<(), Error> {
     let speeds = if speeds == 0 { can.speeds } else { speeds } & can.speeds;
     if speeds == 0 {
         return Err(Error::Speed);
     }
     let current = io.read32(AUTOC);
     let mut autoc = current;
-    if matches!(
-        autoc & AUTOC_LMS_MASK,
-        AUTOC_LMS_KX4_KX_KR | AUTOC_LMS_KX4_KX_KR_1G_AN | AUTOC_LMS_KX4_KX_KR_SGMII
-    ) {
-        autoc &= !(AUTOC_KX4_KX_SUPP_MASK | AUTOC_KR_SUPP);
-        if speeds & SPEED_10GB_FULL != 0 {
-            autoc |= orig_autoc & (AUTOC_KX4_SUPP | AUTOC_KR_SUPP);
+    let sfi_10g = io.read32(AUTOC2) & AUTOC2_10G_SERIAL_PMA_PMD_MASK == AUTOC2_10G_SFI;
+    let sfi_1g = current & AUTOC_1G_PMA_PMD_MASK == AUTOC_1G_SFI;
+    match current & AUTOC_LMS_MASK {
+        AUTOC_LMS_KX4_KX_KR | AUTOC_LMS_KX4_KX_KR_1G_AN | AUTOC_LMS_KX4_KX_KR_SGMII => {
+            autoc &= !(AUTOC_KX4_KX_SUPP_MASK | AUTOC_KR_SUPP);
+            if speeds & SPEED_10GB_FULL != 0 {
+                autoc |= orig_autoc & (AUTOC_KX4_SUPP | AUTOC_KR_SUPP);
+            }
+            if speeds & SPEED_1GB_FULL != 0 {
+                autoc |= AUTOC_KX_SUPP;
+            }
         }
-        if speeds & SPEED_1GB_FULL != 0 {
-            autoc |= AUTOC_KX_SUPP;
+        // Between 1 and 10 Gb/s of SFI, which do not negotiate with each other.
+        AUTOC_LMS_1G_LINK_NO_AN | AUTOC_LMS_1G_AN
+            if sfi_10g && sfi_1g && speeds == SPEED_10GB_FULL =>
+        {
+            autoc = autoc & !AUTOC_LMS_MASK | AUTOC_LMS_10G_SERIAL;
         }
+        AUTOC_LMS_10G_SERIAL if sfi_10g && sfi_1g && speeds == SPEED_1GB_FULL => {
+            let mode = if can.autoneg {
+                AUTOC_LMS_1G_AN
+            } else {
+                AUTOC_LMS_1G_LINK_NO_AN
+            };
+            autoc = autoc & !AUTOC_LMS_MASK | mode;
+        }
+        _ => {}
     }
     if autoc != current {
         write_autoc(io, autoc)?;
@@ -195,9 +225,21 @@ impl Pause {
     pub const FULL: Self = Self { rx: true, tx: true };
 }
 
+/// What the link runs over, as far as flow control cares (`enum ixgbe_media_type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Media {
+    /// A backplane: AUTOC negotiates.
+    #[default]
+    Backplane,
+    /// A module: only 1 Gb/s negotiates, by clause 37.
+    Fiber,
+}
+
 /// Flow control of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowControl {
+    /// What negotiates it.
+    media: Media,
     /// What the administrator wants.
     pub requested: Pause,
     /// What is in force.
@@ -214,9 +256,15 @@ pub struct FlowControl {
 const PAUSE_TIME: u32 = 0xFFFF;
 
 impl FlowControl {
-    /// As the C driver starts.
+    /// As the C driver starts on a backplane.
     pub const fn new() -> Self {
+        Self::over(Media::Backplane)
+    }
+
+    /// As it starts on another medium.
+    pub const fn over(media: Media) -> Self {
         Self {
+            media,
             requested: Pause::FULL,
             current: Pause::FULL,
             autoneg: true,
@@ -225,7 +273,13 @@ impl FlowControl {
         }
     }
 
-    /// Advertises what was asked for (`ixgbe_setup_fc_generic`, backplane).
+    /// Whether the partner can be asked (`ixgbe_device_supports_autoneg_fc`); without a link that is taken for granted.
+    pub fn can_negotiate(&self, io: &impl Regs) -> bool {
+        let link = check_link(io);
+        self.media == Media::Backplane || !link.up || link.speed == SPEED_1GB_FULL
+    }
+
+    /// Advertises what was asked for (`ixgbe_setup_fc_generic`).
     ///
     /// # Errors
     /// As [`write_autoc`].
@@ -239,22 +293,27 @@ impl FlowControl {
         let mask = PCS1GANA_SYM_PAUSE | PCS1GANA_ASM_PAUSE;
         let ana = io.read32(PCS1GANA) & !mask;
         io.write32(PCS1GANA, ana | bits(PCS1GANA_SYM_PAUSE, PCS1GANA_ASM_PAUSE));
+        if self.media == Media::Fiber {
+            return Ok(());
+        }
         let autoc = io.read32(AUTOC) & !(AUTOC_SYM_PAUSE | AUTOC_ASM_PAUSE);
         write_autoc(io, autoc | bits(AUTOC_SYM_PAUSE, AUTOC_ASM_PAUSE))
     }
 
-    /// What both sides agreed on (`ixgbe_fc_autoneg_backplane`), or what was asked for if they did not negotiate.
+    /// What both sides agreed on, or what was asked for if they did not negotiate.
     fn resolve(&self, io: &impl Regs) -> Pause {
-        let negotiated = self.autoneg
-            && check_link(io).up
-            && io.read32(LINKS) & LINKS_KX_AN_COMP != 0
-            && io.read32(LINKS2) & LINKS2_AN_SUPPORTED != 0;
-        let (ours, theirs) = (io.read32(AUTOC), io.read32(ANLP1));
-        if !negotiated || ours == 0 || theirs == 0 {
+        let link = check_link(io);
+        if !self.autoneg || !link.up {
             return self.requested;
         }
-        let our = (ours & AUTOC_SYM_PAUSE != 0, ours & AUTOC_ASM_PAUSE != 0);
-        let their = (theirs & ANLP1_SYM_PAUSE != 0, theirs & ANLP1_ASM_PAUSE != 0);
+        let words = match self.media {
+            Media::Backplane => backplane_words(io),
+            Media::Fiber if link.speed == SPEED_1GB_FULL => fiber_words(io),
+            Media::Fiber => None,
+        };
+        let Some((our, their)) = words else {
+            return self.requested;
+        };
         match (our, their) {
             ((true, _), (true, _)) => Pause {
                 rx: true,
@@ -342,6 +401,34 @@ impl FlowControl {
         }
         room.is_some()
     }
+}
+
+/// Symmetric and asymmetric pause of one side.
+type PauseBits = (bool, bool);
+
+/// What both sides of a backplane advertise, if they negotiated (`ixgbe_fc_autoneg_backplane`).
+fn backplane_words(io: &impl Regs) -> Option<(PauseBits, PauseBits)> {
+    let done =
+        io.read32(LINKS) & LINKS_KX_AN_COMP != 0 && io.read32(LINKS2) & LINKS2_AN_SUPPORTED != 0;
+    let (ours, theirs) = (io.read32(AUTOC), io.read32(ANLP1));
+    (done && ours != 0 && theirs != 0).then_some((
+        (ours & AUTOC_SYM_PAUSE != 0, ours & AUTOC_ASM_PAUSE != 0),
+        (theirs & ANLP1_SYM_PAUSE != 0, theirs & ANLP1_ASM_PAUSE != 0),
+    ))
+}
+
+/// The same of a fibre with 1 Gb/s (`ixgbe_fc_autoneg_fiber`).
+fn fiber_words(io: &impl Regs) -> Option<(PauseBits, PauseBits)> {
+    let state = io.read32(PCS1GLSTA);
+    let done = state & PCS1GLSTA_AN_COMPLETE != 0 && state & PCS1GLSTA_AN_TIMED_OUT == 0;
+    let (ours, theirs) = (io.read32(PCS1GANA), io.read32(PCS1GANLP));
+    let bits = |word: u32| {
+        (
+            word & PCS1GANA_SYM_PAUSE != 0,
+            word & PCS1GANA_ASM_PAUSE != 0,
+        )
+    };
+    (done && ours != 0 && theirs != 0).then_some((bits(ours), bits(theirs)))
 }
 
 impl Default for FlowControl {

@@ -21,44 +21,6 @@ use crate::{
 /// Queues of the device, in each direction.
 pub const MAX_QUEUES: u32 = 128;
 
-/// How a device id is wired to its link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Media {
-    /// KX, KX4, KR or XAUI without PHY: supported.
-    Backplane,
-    /// CX4 without PHY: supported.
-    Cx4,
-    /// An SFP+ or QSFP+ cage, which needs its module's I2C.
-    Module,
-    /// A copper PHY, which needs its own set-up.
-    Copper,
-    /// Not an 82599.
-    Unknown,
-}
-
-impl Media {
-    /// By PCI device id (`ixgbe_get_media_type_82599`).
-    pub const fn of_device(id: u16) -> Self {
-        match id {
-            0x10F7 | 0x1514 | 0x10F8 | 0x1517 | 0x152A | 0x10FC => Self::Backplane,
-            0x10F9 => Self::Cx4,
-            0x10FB | 0x1529 | 0x1507 | 0x154D | 0x154A | 0x1557 | 0x154F | 0x1558 => Self::Module,
-            0x151C => Self::Copper,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// What is missing to drive it, if anything.
-    pub const fn missing(self) -> Option<&'static str> {
-        match self {
-            Self::Backplane | Self::Cx4 => None,
-            Self::Module => Some("SFP+ and QSFP+ modules need I2C, which is not there yet"),
-            Self::Copper => Some("copper PHYs are not supported yet"),
-            Self::Unknown => Some("not an 82599"),
-        }
-    }
-}
-
 /// Why the device could not be brought up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {

@@ -26,8 +26,9 @@ VFIO = "ixgbe_vfio_pci"
 # Users of a function before its driver, VFs before their PF.
 MODULES = (C_VF, RUST_VF, VFIO, C, RUST)
 
-# 82599 without an external PHY: what libixgbe's Media::missing() has nothing against.
-DRIVEN = {"10F7", "10F8", "10F9", "10FC", "1514", "1517", "152A"}
+# 82599 without an external PHY, and with an SFP+ cage: what libixgbe's Board::of_device() knows.
+DRIVEN = {"10F7", "10F8", "10F9", "10FC", "1514", "1517", "152A",
+          "10FB", "154D", "1557", "1529", "1507", "154A"}
 
 HERE = Path(__file__).parent
 RULES = Path("/run/modprobe.d")

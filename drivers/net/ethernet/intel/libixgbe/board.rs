@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a PCI device id stands for. The table of the driver names one of these for each id that it drives, and nothing but
+//! this file and the files that it names tells one kind of device from another.
+
+use crate::{
+    link::Media,
+    regs::*, //
+};
+
+/// A kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Board {
+    /// 82599 on a backplane of four lanes.
+    Kx4,
+    /// 82599 on a backplane of one lane.
+    Kr,
+    /// 82599 on a backplane of either kind, or XAUI without PHY.
+    Backplane,
+    /// 82599 with CX4.
+    Cx4,
+    /// 82599 with a cage for an SFP+ module.
+    Sfp,
+}
+
+impl Board {
+    /// By PCI device id (`ixgbe_get_media_type_82599`).
+    ///
+    /// # Errors
+    /// What is missing to drive it.
+    pub const fn of_device(id: u16) -> Result<Self, &'static str> {
+        Ok(match id {
+            // The second on a mezzanine.
+            0x10F7 | 0x1514 => Self::Kx4,
+            0x1517 => Self::Kr,
+            // Both kinds, the second with FCoE; XAUI.
+            0x10F8 | 0x152A | 0x10FC => Self::Backplane,
+            0x10F9 => Self::Cx4,
+            // 82599ES; with FCoE; EM; SF2; 82599EN; four ports.
+            0x10FB | 0x1529 | 0x1507 | 0x154D | 0x1557 | 0x154A => Self::Sfp,
+            0x1558 => return Err("QSFP+ modules are not supported yet"),
+            0x154F => return Err("fibre without control of its laser is not supported yet"),
+            0x151C => return Err("copper PHYs are not supported yet"),
+            _ => return Err("not an 82599"),
+        })
+    }
+
+    /// It has a cage: [`crate::cage`], [`crate::sfp`].
+    pub const fn has_cage(self) -> bool {
+        matches!(self, Self::Sfp)
+    }
+
+    /// What its link runs over.
+    pub const fn media(self) -> Media {
+        if self.has_cage() {
+            Media::Fiber
+        } else {
+            Media::Backplane
+        }
+    }
+
+    /// Pins that interrupt, as bits of GPIE: a signal that comes, a module that comes.
+    pub const fn gpie(self) -> u32 {
+        if self.has_cage() {
+            SDP1_GPIEN | SDP2_GPIEN
+        } else {
+            0
+        }
+    }
+
+    /// The causes that these raise.
+    pub const fn causes(self) -> u32 {
+        if self.has_cage() {
+            EICR_GPI_SDP1 | EICR_GPI_SDP2
+        } else {
+            0
+        }
+    }
+}
