@@ -343,7 +343,7 @@ impl Switch {
         taken
     }
 
-    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told, see [`super::nudge`].
+    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told, see `nudge`.
     pub fn restart(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
         state.withdraw();
         self.ping(io, vf, state);
