@@ -30,6 +30,7 @@ mod crc32c;
 mod decode;
 mod dirty;
 mod encode;
+pub mod follow;
 pub mod format;
 pub mod pf;
 mod quiesce;

@@ -3,7 +3,7 @@
 
 /// Descriptors from the head that a frame cut off by the stop may have touched without write-back: the largest frame,
 /// 15.5 KiB (`MAXFRS`), over the smallest buffer, 1 KiB.
-const IN_PROGRESS: u32 = 16;
+pub(super) const IN_PROGRESS: u32 = 16;
 
 /// The ring positions that may hold data which the guest has not marked: all but those that the device still owned
 /// untouched, from `IN_PROGRESS` behind the head up to the tail.

@@ -6,8 +6,14 @@
 //! could.
 
 mod destination;
+mod follow;
 mod messages;
 mod source;
+
+pub use follow::{
+    Heads,
+    Tails, //
+};
 
 use super::coop::Coop;
 use super::coop::Marking;
@@ -190,6 +196,8 @@ pub struct Mover {
     stale: bool,
     /// Rx queues, one bit each, whose ring the VF's driver has programmed.
     programmed: u32,
+    /// Counts what makes all that was seen of the VF's rings void, see [`Self::tails`].
+    epoch: u32,
     state: VfState,
 }
 
@@ -347,6 +355,7 @@ impl Mover {
             announce_anew: false,
             stale: false,
             programmed: 0,
+            epoch: 0,
             state: VfState::EMPTY,
         }
     }
@@ -371,7 +380,13 @@ impl Mover {
         &self.state
     }
 
+    /// What was seen of the VF's rings says nothing of what comes.
+    fn new_epoch(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
     fn forget_driver(&mut self) {
+        self.new_epoch();
         self.coop.reset();
         self.vlans.clear();
         self.max_frame = ETH_FRAME_LEN;

@@ -304,6 +304,7 @@ impl Mover {
         let rars = rars(pf);
         let place = pf.place(&rars);
         let before = self.hold.take().unwrap_or_default();
+        self.new_epoch();
         self.enter(pf, Phase::Running);
         self.set_held(pf, false);
         // As the host's settings and the guest's requests are now, not as they were when the VF

@@ -386,6 +386,7 @@ impl Mover {
     /// The PF will reset the device: keeps all of a VF that stands still, so that it can be put back. The PF then resets,
     /// sets up its VFs as always, and calls [`Self::after_pf_reset`].
     pub fn before_pf_reset(&mut self, io: &(impl Regs + Delay), pf: &mut Pf<'_>) {
+        self.new_epoch();
         if matches!(self.phase, Phase::Stopping(_)) {
             // Who is stopping it finds it stopped, or begins again.
             let _ = self.suspend(io, pf);
