@@ -68,6 +68,62 @@ struct ixgbe_vfmig_rings {
 	struct ixgbe_vfmig_tx tx[IXGBE_VFMIG_MAX_QUEUES];
 };
 
+/**
+ * struct ixgbe_vfmig_follow - how an Rx queue stands, and where the device writes for its Tx queue
+ * @base: DMA address of the Rx ring
+ * @length: bytes of the Rx ring
+ * @srrctl: SRRCTL
+ * @tail: RDT
+ * @runs: 1: RXDCTL.ENABLE is set; of a stopped VF: was set before the stop
+ * @tx: TDBAL, TDLEN and TDWBAL of the Tx queue
+ * @reserved: zero
+ */
+struct ixgbe_vfmig_follow {
+	u64 base;
+	u32 length;
+	u32 srrctl;
+	u32 tail;
+	u32 runs;
+	u32 tx[3];
+	u32 reserved;
+};
+
+/**
+ * struct ixgbe_vfmig_tails - first half of a look at the Rx queues of a VF that runs, or was suspended where it ran
+ * @epoch: changes whenever what was seen before says nothing of now: reset of the VF or of the device, resume
+ * @queues: entries of @rx that are valid
+ * @stopped: 1: the VF is suspended
+ * @frames: VFGPRC, read before all else
+ * @octets: low half of VFGORC, likewise
+ * @reserved: zero
+ * @rx: queues
+ */
+struct ixgbe_vfmig_tails {
+	u32 epoch;
+	u32 queues;
+	u32 stopped;
+	u32 frames;
+	u32 octets;
+	u32 reserved;
+	struct ixgbe_vfmig_follow rx[IXGBE_VFMIG_MAX_QUEUES];
+};
+
+/**
+ * struct ixgbe_vfmig_heads - second half of a look
+ * @epoch: as in &struct ixgbe_vfmig_tails
+ * @frames: VFGPRC, read after all else
+ * @octets: low half of VFGORC, likewise
+ * @reserved: zero
+ * @head: RDH of each queue
+ */
+struct ixgbe_vfmig_heads {
+	u32 epoch;
+	u32 frames;
+	u32 octets;
+	u32 reserved;
+	u32 head[IXGBE_VFMIG_MAX_QUEUES];
+};
+
 /* How ring heads came back, see the devlink parameter "head_restore". */
 #define IXGBE_VFMIG_RESTORE_NONE	0
 #define IXGBE_VFMIG_RESTORE_WRITE	1
@@ -244,6 +300,28 @@ void ixgbe_vfmig_stop_marking(struct ixgbe_vfmig *mig);
  * Return: 0, -EBUSY if the VF is not suspended.
  */
 int ixgbe_vfmig_rings(struct ixgbe_vfmig *mig, struct ixgbe_vfmig_rings *rings);
+
+/**
+ * ixgbe_vfmig_tails - begin a look at the Rx queues of a VF
+ * @mig: the VF
+ * @tails: result
+ *
+ * Then the caller reads the rings from the user's memory, and ends the look with ixgbe_vfmig_heads(). See
+ * Documentation/driver-api/vfio/ixgbe-vfio-pci-follow.rst for what the order is good for.
+ *
+ * Return: 0, -EBUSY if the VF neither runs nor was suspended where it ran, or its guest marks, may still do so, or has
+ * rings to re-arm.
+ */
+int ixgbe_vfmig_tails(struct ixgbe_vfmig *mig, struct ixgbe_vfmig_tails *tails);
+
+/**
+ * ixgbe_vfmig_heads - end a look at the Rx queues of a VF
+ * @mig: the VF
+ * @heads: result
+ *
+ * Return: as ixgbe_vfmig_tails().
+ */
+int ixgbe_vfmig_heads(struct ixgbe_vfmig *mig, struct ixgbe_vfmig_heads *heads);
 
 /**
  * ixgbe_vfmig_reset - the VF was reset by VFIO, or its user is gone

@@ -2,10 +2,26 @@
 #include "vfio.h"
 
 #include <linux/module.h>
+#include <linux/workqueue.h>
 
 void vfio_rs_put_device(struct vfio_device *vdev)
 {
 	vfio_put_device(vdev);
+}
+
+void vfio_rs_init_work(struct delayed_work *work, work_func_t func)
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+void vfio_rs_queue_work(struct delayed_work *work, unsigned int delay_us)
+{
+	queue_delayed_work(system_dfl_wq, work, usecs_to_jiffies(delay_us));
+}
+
+void vfio_rs_cancel_work(struct delayed_work *work)
+{
+	cancel_delayed_work_sync(work);
 }
 
 /*
@@ -78,7 +94,13 @@ void vfio_rs_access_detach(struct iommufd_access *access)
 
 int vfio_rs_access_read(struct iommufd_access *access, unsigned long iova, void *data, size_t len)
 {
-	return iommufd_access_rw(access, iova, data, len, IOMMUFD_ACCESS_RW_READ);
+	unsigned int flags = IOMMUFD_ACCESS_RW_READ;
+
+	/* A kernel thread can take on the user's memory for the copy, and need not pin pages. */
+	if (!current->mm)
+		flags |= IOMMUFD_ACCESS_RW_KTHREAD;
+
+	return iommufd_access_rw(access, iova, data, len, flags);
 }
 #else
 struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev)

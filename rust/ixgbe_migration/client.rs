@@ -2,8 +2,10 @@
 //! The variant driver's end.
 
 use crate::{
+    Heads,
     Report,
-    Rings, //
+    Rings,
+    Tails, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -127,6 +129,22 @@ impl Vf {
         // SAFETY: By the type invariant; `rings` is valid.
         to_result(unsafe { raw::ixgbe_vfmig_rings(self.0.as_ptr(), &mut rings) })?;
         Ok(rings)
+    }
+
+    /// Begins a look at the VF's Rx queues, see `ixgbe_vfmig_tails`.
+    pub fn tails(&self) -> Result<Tails> {
+        let mut tails: Tails = pin_init::zeroed();
+        // SAFETY: By the type invariant; `tails` is valid.
+        to_result(unsafe { raw::ixgbe_vfmig_tails(self.0.as_ptr(), &mut tails) })?;
+        Ok(tails)
+    }
+
+    /// Ends it.
+    pub fn heads(&self) -> Result<Heads> {
+        let mut heads: Heads = pin_init::zeroed();
+        // SAFETY: By the type invariant; `heads` is valid.
+        to_result(unsafe { raw::ixgbe_vfmig_heads(self.0.as_ptr(), &mut heads) })?;
+        Ok(heads)
     }
 
     /// The VF was reset, or its user is gone.

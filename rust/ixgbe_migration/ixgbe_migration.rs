@@ -11,9 +11,11 @@ pub mod client;
 pub mod provider;
 
 pub use nic_bindings::{
+    ixgbe_vfmig_heads as Heads,
     ixgbe_vfmig_report as Report,
     ixgbe_vfmig_rings as Rings,
     ixgbe_vfmig_rx as Rx,
+    ixgbe_vfmig_tails as Tails,
     ixgbe_vfmig_tx as Tx,
     IXGBE_VFMIG_MAX_QUEUES as MAX_QUEUES,
     IXGBE_VFMIG_RESTORE_NONE as RESTORE_NONE,

@@ -2,8 +2,10 @@
 //! The PF driver's end.
 
 use crate::{
+    Heads,
     Report,
-    Rings, //
+    Rings,
+    Tails, //
 };
 use kernel::{
     bindings,
@@ -54,6 +56,12 @@ pub trait Provider: Send + Sync + 'static {
 
     /// `ixgbe_vfmig_rings`
     fn rings(&self, rings: &mut Rings) -> Result;
+
+    /// `ixgbe_vfmig_tails`
+    fn tails(&self, tails: &mut Tails) -> Result;
+
+    /// `ixgbe_vfmig_heads`
+    fn heads(&self, heads: &mut Heads) -> Result;
 
     /// `ixgbe_vfmig_reset`
     fn reset(&self);
@@ -138,8 +146,10 @@ pub fn count(result: Result<usize>) -> c_int {
 #[doc(hidden)]
 pub use raw::{
     ixgbe_vfmig,
+    ixgbe_vfmig_heads,
     ixgbe_vfmig_report,
-    ixgbe_vfmig_rings, //
+    ixgbe_vfmig_rings,
+    ixgbe_vfmig_tails, //
 };
 
 /// Defines the C functions of the contract over a [`Provider`]. A C file of the module exports them.
@@ -269,6 +279,28 @@ macro_rules! export_provider {
                 // SAFETY: By the contract `rings` is valid.
                 provider::status(unsafe {
                     provider::with(mig, |vf: &$provider| vf.rings(&mut *rings))
+                })
+            }
+
+            #[no_mangle]
+            pub unsafe extern "C" fn ixgbe_vfmig_tails(
+                mig: Mig,
+                tails: *mut provider::ixgbe_vfmig_tails,
+            ) -> ::core::ffi::c_int {
+                // SAFETY: By the contract `tails` is valid.
+                provider::status(unsafe {
+                    provider::with(mig, |vf: &$provider| vf.tails(&mut *tails))
+                })
+            }
+
+            #[no_mangle]
+            pub unsafe extern "C" fn ixgbe_vfmig_heads(
+                mig: Mig,
+                heads: *mut provider::ixgbe_vfmig_heads,
+            ) -> ::core::ffi::c_int {
+                // SAFETY: By the contract `heads` is valid.
+                provider::status(unsafe {
+                    provider::with(mig, |vf: &$provider| vf.heads(&mut *heads))
                 })
             }
 

@@ -23,6 +23,7 @@ use crate::{
         Fd,
         Source, //
     },
+    work::Work,
     Table, //
 };
 use core::{
@@ -153,6 +154,8 @@ impl<T: Driver> Device<T> {
             machine <- Machine::new(T::session()),
             // SAFETY: `vdev` outlives `inner`, which is in the same allocation.
             memory <- unsafe { Memory::new(vdev) },
+            // SAFETY: `this` is what `inner` is part of.
+            work <- unsafe { Work::new(this) },
             alive,
         }? Error);
         // SAFETY: `inner` is valid for writes, stays where it is, and is dropped only by `release_callback`.
@@ -212,6 +215,8 @@ impl<T: Driver> Device<T> {
                 *state = State::Running;
             },
         );
+        // The driver ends logging when it is closed, so there is no more work.
+        this.work().cancel();
         // SAFETY: The device is open.
         unsafe { raw::vfio_pci_core_close_device(vdev) };
     }
@@ -378,6 +383,7 @@ impl<T: Driver> LogOps<T> {
             )?;
             // SAFETY: VFIO core passes a valid pointer.
             unsafe { *page_size = granted };
+            device.work().start();
             Ok(0)
         })
     }

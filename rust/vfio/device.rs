@@ -14,6 +14,7 @@ use crate::{
         Fd,
         Source, //
     },
+    work::Work, //
 };
 use core::{
     mem::MaybeUninit,
@@ -92,6 +93,12 @@ pub trait Driver: Sized + Send + Sync + 'static {
         dirty: &mut log::Bitmap<'_>,
     ) -> Result;
 
+    /// Called by a kernel thread once DMA logging has begun, and again after as many microseconds as it returns. `None`: not
+    /// before logging begins once more.
+    fn work(_device: &Device<Self>, _session: &mut Self::Session) -> Option<u64> {
+        None
+    }
+
     /// The device was reset; it is in [`State::Running`] now. May run with VFIO's memory lock held.
     fn reset(&self, session: &mut Self::Session);
 }
@@ -104,6 +111,8 @@ pub(crate) struct Inner<T: Driver> {
     pub(crate) machine: Machine<T::Session>,
     #[pin]
     pub(crate) memory: Memory,
+    #[pin]
+    pub(crate) work: Work<T>,
     pub(crate) alive: Arc<Alive>,
 }
 
@@ -162,6 +171,10 @@ impl<T: Driver> Device<T> {
     /// Guest memory, as far as it can be read.
     pub fn memory(&self) -> &Memory {
         &self.inner().get_ref().memory
+    }
+
+    pub(crate) fn work(&self) -> &Work<T> {
+        &self.inner().get_ref().work
     }
 
     pub(crate) fn vdev(&self) -> *mut raw::vfio_device {

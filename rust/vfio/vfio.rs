@@ -12,6 +12,7 @@
 //! | [`stream`] | `anon_inode_getfile` | the files through which user space reads and writes a device's state |
 //! | [`log`] | `vfio_log_ops`, `iova_bitmap` | DMA logging |
 //! | [`memory`] | `vfio_dma_rw`, `iommufd_access_rw` | reading guest memory |
+//! | `work` | `delayed_work` | [`Driver::work`], from time to time |
 //!
 //! C headers: [`include/linux/vfio.h`](srctree/include/linux/vfio.h),
 //! [`include/linux/vfio_pci_core.h`](srctree/include/linux/vfio_pci_core.h)
@@ -25,6 +26,7 @@ pub mod memory;
 pub mod migration;
 pub mod pci;
 pub mod stream;
+mod work;
 
 pub use self::{
     device::{

@@ -2,6 +2,10 @@
 //! `/sys/kernel/debug/<VF>/report`, the VF by its PCI address: figures of the last suspend, save, load and resume, one name and
 //! number a line. The state itself is in `/sys/kernel/debug/vfio/<VF>/migration`, from VFIO core.
 
+use crate::follow::{
+    Stats,
+    REASONS, //
+};
 use ixgbe_migration::{
     client::Vf,
     RESTORE_REARM,
@@ -17,10 +21,13 @@ use kernel::{
     fmt,
     prelude::*,
     str::CString,
-    sync::Arc, //
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
 };
 
-struct Figures(Arc<Vf>);
+struct Figures(Arc<Vf>, Arc<Stats>);
 
 impl Writer for Figures {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,8 +50,15 @@ impl Writer for Figures {
             ("saves", r.saves.into()),
             ("loads", r.loads.into()),
             ("refused", r.refused.into()),
+            ("follow_looks", self.1.looks.load(Relaxed)),
+            ("follow_owed", self.1.owed.load(Relaxed)),
+            ("follow_pages", self.1.pages.load(Relaxed)),
+            ("follow_ns", self.1.ns.load(Relaxed)),
         ] {
             writeln!(f, "{name} {value}")?;
+        }
+        for (why, n) in REASONS.iter().zip(&self.1.reasons) {
+            writeln!(f, "follow_owed_{} {}", why.name(), n.load(Relaxed))?;
         }
         Ok(())
     }
@@ -56,10 +70,17 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(pdev: &kernel::pci::Device, vf: Arc<Vf>) -> Result<Self> {
+    pub(crate) fn new(
+        pdev: &kernel::pci::Device,
+        vf: Arc<Vf>,
+        followed: Arc<Stats>,
+    ) -> Result<Self> {
         let name = CString::try_from_fmt(fmt!("{}", pdev.as_ref().name()))?;
         let dir = Dir::new(&name);
-        let file = KBox::pin_init(dir.read_only_file(c"report", Figures(vf)), GFP_KERNEL)?;
+        let file = KBox::pin_init(
+            dir.read_only_file(c"report", Figures(vf, followed)),
+            GFP_KERNEL,
+        )?;
         Ok(Self { _file: file })
     }
 }

@@ -10,8 +10,15 @@
 //! A guest may begin to mark only after logging has begun. What it took before that, nobody marked: all memory is owed,
 //! and reported once it marks, while the VF runs, so that it need not be sent while the VM stands. The same if it had to begin
 //! anew, because it had to take up its rings again.
+//!
+//! If the guest does not mark, the host follows its rings while the VF runs, see [`crate::follow`], and what it finds is
+//! reported as it is found. An interval in which it could not be sure is owed in the same way, all memory once. While that
+//! happens again and again, it is left to the end: a VM of which all memory is dirty at each read would never be moved.
 
-use crate::IxgbeVf;
+use crate::{
+    follow::Follow,
+    IxgbeVf, //
+};
 use ixgbe_migration::{
     client::Vf,
     Rings, //
@@ -56,7 +63,17 @@ pub(crate) struct Dirty {
     owed: KVec<PageSpan>,
     /// By which request the guest marked at the last look, 0 if it did not.
     marks: u32,
+    /// The guest does not mark, and its rings are followed.
+    follow: Option<KBox<Follow>>,
+    /// How often a followed VF came to owe anything of what it did not owe before.
+    debts: u32,
 }
+
+/// Times at most that what is owed of a followed VF is reported while it runs: all memory is sent again each time.
+const MOST_DEBTS: u32 = 2;
+
+/// Microseconds until it is seen whether a VF runs again that was stopped.
+const STOPPED_US: u64 = 20_000;
 
 /// Pieces of what is owed or unread at most: reads in any order must not make it long. Whoever
 /// syncs reads range by range.
@@ -72,6 +89,8 @@ impl Dirty {
             stand: None,
             owed: KVec::new(),
             marks: 0,
+            follow: None,
+            debts: 0,
         }
     }
 
@@ -82,7 +101,7 @@ impl Dirty {
 
     pub(crate) fn start(
         &mut self,
-        vf: &Vf,
+        device: &Device<IxgbeVf>,
         stopped: bool,
         ranges: Ranges<'_>,
         page_size: u64,
@@ -90,9 +109,9 @@ impl Dirty {
         if self.ranges.is_some() || !page_size.is_power_of_two() {
             return Err(EINVAL);
         }
+        let vf = device.driver().vf()?;
         let ranges = ranges.to_vec()?;
         let all = all_of(&ranges)?;
-        self.ranges = Some(ranges);
         // One that stands already writes nothing before it runs.
         self.stand = stopped.then(|| Stand {
             written: Written::Spans(KVVec::new()),
@@ -101,6 +120,20 @@ impl Dirty {
         vf.start_marking();
         self.marks = vf.marks();
         self.owed = if self.marks != 0 { KVec::new() } else { all };
+        self.debts = 0;
+        self.follow = None;
+        if self.marks == 0 && !stopped {
+            if let Some(mut follow) = device.driver().follow(&ranges) {
+                if let Ok(sure) = follow.begin(vf, device.memory()) {
+                    if sure {
+                        // What came since logging began will be seen.
+                        self.owed.clear();
+                    }
+                    self.follow = Some(follow);
+                }
+            }
+        }
+        self.ranges = Some(ranges);
         // The bitmap has its own granularity; any page size can be served.
         Ok(page_size.max(kernel::page::PAGE_SIZE as u64))
     }
@@ -112,6 +145,35 @@ impl Dirty {
         self.stand = None;
         self.owed = KVec::new();
         self.marks = 0;
+        self.follow = None;
+    }
+
+    /// All memory is to be reported.
+    fn owe(&mut self) -> Result {
+        let ranges = self.ranges.as_ref().ok_or(EINVAL)?;
+        let whole = |(span, range): (&PageSpan, &(u64, u64))| (span.first, span.last) == *range;
+        if self.owed.len() != ranges.len() || !self.owed.iter().zip(ranges).all(whole) {
+            self.owed = all_of(ranges)?;
+            self.debts = self.debts.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Looks at the rings of a guest that does not mark. Returns in how many microseconds to look again, if at all.
+    pub(crate) fn work(&mut self, device: &Device<IxgbeVf>, stopped: bool) -> Option<u64> {
+        let follow = self.follow.as_mut()?;
+        if stopped {
+            return Some(STOPPED_US);
+        }
+        let vf = device.driver().vf().ok()?;
+        let sure = matches!(follow.look(vf, device.memory()), Ok(Ok(())));
+        let next = follow.next_us();
+        if !sure && self.owe().is_err() {
+            // What cannot be noted is left to the stop, which then reports everything.
+            self.follow = None;
+            return None;
+        }
+        Some(next)
     }
 
     /// Looks whether the guest marks. If it has begun anew since the last look, all memory is owed again: what it took in
@@ -119,7 +181,8 @@ impl Dirty {
     fn look(&mut self, vf: &Vf) -> Result<bool> {
         let marks = vf.marks();
         if marks != self.marks {
-            if marks != 0 && self.marks != 0 {
+            // What came since the last look of one that was followed, nobody has marked either.
+            if marks != 0 && (self.marks != 0 || self.follow.take().is_some()) {
                 self.owed = all_of(self.ranges.as_ref().ok_or(EINVAL)?)?;
             }
             // One that stopped is owed for when it begins again, whenever that is.
@@ -152,22 +215,30 @@ impl Dirty {
             _ => self.look(device.driver().vf()?)?,
         };
         if !stopped {
-            if !self.owed.is_empty() && marks {
+            let sound = self.follow.as_ref().is_some_and(|f| f.sound());
+            let payable = marks || sound && self.debts <= MOST_DEBTS;
+            if !self.owed.is_empty() && payable {
                 set(&self.owed, first, last, dirty);
                 // What is not forgotten is reported again, which costs time and no data.
                 if let Ok(rest) = all_but(&self.owed, first, last) {
                     self.owed = rest;
                 }
             }
+            if let Some(follow) = &mut self.follow {
+                follow.report(first, last, dirty);
+            }
             return Ok(());
         }
         let stand = match &mut self.stand {
             Some(stand) => stand,
             none => none.insert(Stand {
-                written: collect(device)?,
+                written: collect(device, self.follow.as_deref_mut())?,
                 unread: all_of(self.ranges.as_ref().ok_or(EINVAL)?)?,
             }),
         };
+        if let Some(follow) = &mut self.follow {
+            follow.report(first, last, dirty);
+        }
         for piece in stand.unread.iter().filter_map(|p| p.clip(first, last)) {
             // It stays owed for when the VF runs again.
             set(&self.owed, piece.first, piece.last, dirty);
@@ -215,9 +286,28 @@ fn all_of(ranges: &KVec<(u64, u64)>) -> Result<KVec<PageSpan>> {
 }
 
 /// Finds what the stopped VF may have written.
-fn collect(device: &Device<IxgbeVf>) -> Result<Written> {
-    let rings = device.driver().vf()?.rings()?;
+fn collect(device: &Device<IxgbeVf>, follow: Option<&mut Follow>) -> Result<Written> {
+    let vf = device.driver().vf()?;
+    let rings = vf.rings()?;
     if rings.complete == 0 {
+        if let Some(follow) = follow {
+            match follow.look(vf, device.memory()) {
+                Ok(Ok(())) => {
+                    let mut spans = KVVec::new();
+                    own(&rings, &mut spans)?;
+                    return Ok(Written::Spans(spans));
+                }
+                Ok(Err(why)) => dev_info!(
+                    device.pdev(),
+                    "the last look at the guest's rings was not certain [{}]\n",
+                    why.name()
+                ),
+                Err(e) => dev_info!(
+                    device.pdev(),
+                    "the guest's rings could not be seen ({e:?})\n"
+                ),
+            }
+        }
         dev_info!(
             device.pdev(),
             "guest does not mark what it receives, all its memory is reported dirty\n"
@@ -243,18 +333,28 @@ fn push(spans: &mut KVVec<PageSpan>, address: u64, length: u32) -> Result {
     Ok(())
 }
 
-fn spans(memory: &Memory, rings: &Rings) -> Result<KVVec<PageSpan>> {
+/// Adds the rings themselves.
+fn own(rings: &Rings, spans: &mut KVVec<PageSpan>) -> Result {
     /// Bytes of a Tx head write-back.
     const WRITEBACK: u32 = 4;
     let count = rings.queues as usize;
-    let mut spans = KVVec::new();
 
     for tx in rings.tx.iter().take(count) {
-        push(&mut spans, tx.base, tx.length)?;
-        push(&mut spans, tx.writeback, WRITEBACK)?;
+        push(spans, tx.base, tx.length)?;
+        push(spans, tx.writeback, WRITEBACK)?;
     }
+    for rx in rings.rx.iter().take(count) {
+        push(spans, rx.base, rx.length)?;
+    }
+    Ok(())
+}
+
+fn spans(memory: &Memory, rings: &Rings) -> Result<KVVec<PageSpan>> {
+    let count = rings.queues as usize;
+    let mut spans = KVVec::new();
+
+    own(rings, &mut spans)?;
     for rx in rings.rx.iter().take(count).filter(|rx| rx.length > 0) {
-        push(&mut spans, rx.base, rx.length)?;
         posted(memory, rx, &mut spans)?;
     }
     Ok(spans)

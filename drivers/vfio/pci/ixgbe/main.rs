@@ -9,6 +9,7 @@
 
 mod debugfs;
 mod dirty;
+mod follow;
 mod session;
 
 use ixgbe_migration::client::Vf;
@@ -38,6 +39,7 @@ vfio::device_table!(
 pub(crate) struct IxgbeVf {
     /// `None`: the VF may not be migrated. Then this is vfio-pci.
     vf: Option<Arc<Vf>>,
+    followed: Arc<follow::Stats>,
     _debugfs: Option<debugfs::Files>,
 }
 
@@ -45,6 +47,16 @@ impl IxgbeVf {
     /// The VF at its PF driver. Only the migration operations ask, and they exist only if it is there.
     pub(crate) fn vf(&self) -> Result<&Arc<Vf>> {
         self.vf.as_ref().ok_or(ENODEV)
+    }
+
+    /// What follows the rings of a guest that does not mark, if that is wanted and there is memory for it.
+    pub(crate) fn follow(&self, ranges: &[(u64, u64)]) -> Option<KBox<follow::Follow>> {
+        let percent = module_parameters::follow_cpu.value();
+        if percent == 0 {
+            return None;
+        }
+        let follow = follow::Follow::new(ranges, percent, self.followed.clone()).ok()?;
+        KBox::new(follow, GFP_KERNEL).ok()
     }
 }
 
@@ -72,12 +84,14 @@ impl vfio::Driver for IxgbeVf {
             }
             Err(e) => return Err(e),
         };
+        let followed = Arc::new(follow::Stats::new(), GFP_KERNEL)?;
         let files = match &vf {
-            Some(vf) => Some(debugfs::Files::new(pdev, vf.clone())?),
+            Some(vf) => Some(debugfs::Files::new(pdev, vf.clone(), followed.clone())?),
             None => None,
         };
         Ok(Self {
             vf,
+            followed,
             _debugfs: files,
         })
     }
@@ -122,9 +136,7 @@ impl vfio::Driver for IxgbeVf {
         page_size: u64,
     ) -> Result<u64> {
         let stopped = session.suspended();
-        session
-            .dirty
-            .start(device.driver().vf()?, stopped, ranges, page_size)
+        session.dirty.start(device, stopped, ranges, page_size)
     }
 
     fn log_stop(&self, session: &mut Session) {
@@ -144,6 +156,11 @@ impl vfio::Driver for IxgbeVf {
         session.dirty.read(device, stopped, first, last, dirty)
     }
 
+    fn work(device: &vfio::Device<Self>, session: &mut Session) -> Option<u64> {
+        let stopped = session.suspended();
+        session.dirty.work(device, stopped)
+    }
+
     fn reset(&self, session: &mut Session) {
         session.abandon();
         if let Some(vf) = &self.vf {
@@ -159,4 +176,10 @@ vfio::module_vfio_pci_driver!({
     description: "VFIO PCI with live migration for Intel(R) 82599 virtual functions",
     license: "GPL v2",
     imports_ns: ["IOMMUFD", "IXGBE_MIGRATION"],
+    params: {
+        follow_cpu: u32 {
+            default: 0,
+            description: "Percent of one CPU that following the rings of one guest that does not mark may cost; 0: off",
+        },
+    },
 });

@@ -26,8 +26,10 @@ use crate::{
 };
 use ::ixgbe_migration::{
     provider::Provider,
+    Heads,
     Report,
     Rings,
+    Tails,
     RESTORE_NONE,
     RESTORE_REARM,
     RESTORE_RESET,
@@ -384,6 +386,50 @@ impl Provider for Handle {
                 Ok(())
             })?
             .map_err(errno)
+        })
+    }
+
+    fn tails(&self, tails: &mut Tails) -> Result {
+        self.with_dev(|dev| {
+            // A reset of the VF that was announced is dealt with first, and begins another epoch.
+            let seen = self
+                .with(dev, |hw, slot, pf| slot.mover.tails(hw, pf))?
+                .map_err(errno)?;
+            *tails = pin_init::zeroed();
+            tails.epoch = seen.epoch;
+            tails.queues = seen.queues as u32;
+            tails.stopped = seen.stopped.into();
+            tails.frames = seen.before.frames;
+            tails.octets = seen.before.octets;
+            for (to, rx) in tails.rx.iter_mut().zip(&seen.rx) {
+                to.base = rx.ring.base;
+                to.length = rx.ring.length;
+                to.srrctl = rx.ring.srrctl;
+                to.tail = rx.tail;
+                to.runs = rx.ring.runs.into();
+                to.tx = rx.ring.tx;
+            }
+            Ok(())
+        })
+    }
+
+    fn heads(&self, heads: &mut Heads) -> Result {
+        self.with_dev(|dev| {
+            let a = dev.data();
+            if a.hw.removed() {
+                return Err(ENODEV);
+            }
+            // What VFs announced meanwhile shows in the next look.
+            let state = &mut *a.state.lock();
+            let seen = with_mover(state, self.vf, |slot, pf| slot.mover.heads(&a.hw, pf))
+                .ok_or(ENODEV)?
+                .map_err(errno)?;
+            *heads = pin_init::zeroed();
+            heads.epoch = seen.epoch;
+            heads.frames = seen.after.frames;
+            heads.octets = seen.after.octets;
+            heads.head = seen.heads;
+            Ok(())
         })
     }
 

@@ -20,5 +20,7 @@ IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_start_marking);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_marks);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_stop_marking);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_rings);
+IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_tails);
+IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_heads);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_reset);
 IXGBE_MIGRATION_EXPORT(ixgbe_vfmig_report);

@@ -27,9 +27,9 @@
 //! - `h2 - h` is the difference of the registers, as long as the counters exclude a whole turn of the ring.
 //! - If `h2 <= p`, all that the device used since lies in what was posted at the last look, and the table has its
 //!   addresses. They are reported. Otherwise it may have used descriptors that nobody has seen: the interval is *owed*.
-//! - The device may be at work on descriptors behind its head, or count late: [`Limits::ahead`]. And it may write late what it has used:
-//!   a slot counts as in use until the guest has posted it again, which a driver does only once it was told that the buffer
-//!   is full (`p - n`), or until [`Limits::settle_us`] have passed.
+//! - The device may be at work on descriptors behind its head, or count late: [`Limits::ahead`]. And it may write late what
+//!   it has used: a slot counts as in use until the guest has posted it again, which a driver does only once it was told
+//!   that the buffer is full (`p - n`), or until [`Limits::settle_us`] have passed.
 //!
 //! An interval that is not certain is owed: all memory is dirty once, at a read of the log that comes after it. Never a
 //! guess. `Documentation/driver-api/vfio/ixgbe-vfio-pci-follow.rst` has the argument in full and lists what it rests on;
