@@ -63,7 +63,8 @@ load()
 	case $1 in
 	*/*)
 		for dep in $(modinfo -F depends "$1" | tr , ' '); do
-			modprobe "$dep" || return
+			# One that was loaded from a file, modprobe does not know.
+			[ -d "/sys/module/${dep//-/_}" ] || modprobe "$dep" || return
 		done
 		insmod "$1"
 		;;

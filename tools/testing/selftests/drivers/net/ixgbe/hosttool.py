@@ -13,9 +13,7 @@ import time
 from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_ne, ksft_true
-from lib.py import IxgbeEnv, cmd, defer, load_module, module_name, unmet
-
-from inuse import User
+from lib.py import IxgbeEnv, VfioUser, cmd, defer, load_module, module_name, unmet
 
 TOOL = Path(__file__).resolve().parent / "ixgbe-migrate"
 # CONFIG_VFIO_DEBUGFS, which Debian's kernel has not: VFIO's states are seen by it alone.
@@ -138,7 +136,7 @@ def status(cfg):
     ksft_eq([vf["users"] for vf in shown["vfs"]], [[], []])
     ksft_eq(shown["vfs"][0]["last_move"]["saves"], 0)
     ksft_in("used by: nobody", _tool(["status"]))
-    user = User(cfg.pci.vf(0))
+    user = VfioUser(cfg.pci.vf(0))
     try:
         shown = json.loads(_tool(["status", "--json"]))["vfs"][0]
         ksft_eq([u["pid"] for u in shown["users"]], [os.getpid()])
@@ -169,7 +167,7 @@ def watch(cfg):
     _prepare(cfg)
     for states, code, last in (([PRE_COPY, RUNNING], 1, "cancelled"),
                                ([STOP_COPY, STOP], 0, "has left")):
-        user = User(cfg.pci.vf(0))
+        user = VfioUser(cfg.pci.vf(0))
         with subprocess.Popen([TOOL, "watch", "--vf", "0", "--timeout", "60"],
                               stdout=subprocess.PIPE, text=True) as proc:
             ksft_in("RUNNING: runs", proc.stdout.readline())

@@ -31,7 +31,9 @@ def load_module(spec, *params):
         return
     depends = cmd("modinfo -F depends " + spec).stdout.strip()
     for dep in filter(None, depends.split(",")):
-        cmd("modprobe " + dep, timeout=MODULE_TIMEOUT)
+        # One that was loaded from a file, modprobe does not know.
+        if not Path("/sys/module/" + module_name(dep)).exists():
+            cmd("modprobe " + dep, timeout=MODULE_TIMEOUT)
     cmd("insmod " + args, timeout=MODULE_TIMEOUT)
 
 
