@@ -49,7 +49,7 @@ def _settings(cfg):
     return values, set(modes.group(1).split()), out
 
 
-def _wait(what, deadline=20):
+def _wait(what, deadline=60):
     end = time.monotonic() + deadline
     while not what():
         ksft_true(time.monotonic() < end, "in time")

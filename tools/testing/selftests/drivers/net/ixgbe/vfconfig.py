@@ -81,6 +81,10 @@ def _burst(cfg, vf, frames, size=1500):
     Seconds and bytes on the wire of a burst of @frames that is given to the VF at once: how fast
     they are made does not matter, since the device counts from its first frame to its last.
     """
+    # fq_codel, which is the default of many systems, drops frames that have waited for 5 ms or more: a driver with byte
+    # queue limits has them wait there.
+    cmd(f"tc qdisc replace dev {vf.ifname} root pfifo limit {2 * frames}", ns=vf.ns)
+    defer(cmd, f"tc qdisc del dev {vf.ifname} root", ns=vf.ns, fail=False)
     # The stack drops frames beyond a few while it looks for a neighbour.
     ping(vf, cfg.peer, "4")
     with NetNSEnter(cfg.peer.ns):
