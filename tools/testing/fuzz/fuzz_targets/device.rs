@@ -807,6 +807,8 @@ fn quirks(bits: u32) -> Quirks {
         },
         firmware_error: on(11),
         stray_mdd: on(12),
+        any_sfp: on(13),
+        no_sfp_init: on(14),
     }
 }
 
