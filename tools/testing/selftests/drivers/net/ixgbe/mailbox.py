@@ -62,7 +62,7 @@ def flood(path, count, seed, mode):
         mem = mmap.mmap(f.fileno(), 0)
     bar = memoryview(mem).cast("I")
     announce = REQ if mode == "loud" else 0
-    polls = 64 if announce else 8
+    polls = 64
     answered = 0
     for i in range(count):
         kind = rnd.randrange(4)
