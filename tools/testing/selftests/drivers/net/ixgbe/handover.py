@@ -7,8 +7,8 @@ set stays. Not for the C driver, which forgets a VF's filters only in its next r
 """
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_ne, ksft_true, ksft_variants
-from lib.py import Frame, IxgbeEnv, KsftNamedVariant, PacketSocket, arp_free_mac, crosses, defer, \
-    VfioUser, ip, ping, verify_tcp, vfio_pci
+from lib.py import IxgbeEnv, KsftNamedVariant, VfioUser, arp_free_mac, defer, ip, ping, \
+    verify_tcp, vfio_pci
 
 MAC = "02:82:59:cc:00:00"
 GROUP, FOREIGN_GROUP = "01:00:5e:01:02:03", "01:00:5e:01:55:aa"
@@ -67,22 +67,6 @@ def _greedy(cfg, vf):
     cfg.settle(vf)
 
 
-def _leaves(cfg, vf, src, vlan=None):
-    """ Whether a frame of the VF with this source and tag gets onto the wire. """
-    dst = cfg.peer.mac()
-    with PacketSocket(cfg.peer.ifname, cfg.peer.ns, promisc=True) as rx, \
-         PacketSocket(vf.ifname, vf.ns) as tx:
-        return crosses(tx, rx, Frame(dst, src, vlan), marker=Frame(dst, vf.mac())) is not None
-
-
-def _gets(cfg, vf, dst):
-    """ Whether the VF gets a frame that the peer sends to @dst. """
-    src = cfg.peer.mac()
-    with PacketSocket(vf.ifname, vf.ns) as rx, \
-         PacketSocket(cfg.peer.ifname, cfg.peer.ns) as tx:
-        return crosses(tx, rx, Frame(dst, src), marker=Frame(vf.mac(), src)) is not None
-
-
 def _settings(cfg):
     return {k: v for k, v in cfg.vf_info(0).items() if k != "stats"}
 
@@ -109,10 +93,10 @@ def brings_nothing_along(cfg, hands):
     ksft_eq(_settings(cfg), host)
     # The same, as frames see it.
     mac = vf.mac()
-    ksft_true(not _leaves(cfg, vf, arp_free_mac()), "in another's name")
+    ksft_true(not cfg.leaves(vf, arp_free_mac()), "in another's name")
     for vlan in VLANS:
-        ksft_true(not _leaves(cfg, vf, mac, vlan), f"tagged for VLAN {vlan}")
-    ksft_true(not _gets(cfg, vf, FOREIGN_GROUP), "a group that the first owner got by allmulticast")
+        ksft_true(not cfg.leaves(vf, mac, vlan), f"tagged for VLAN {vlan}")
+    ksft_true(not cfg.gets(vf, FOREIGN_GROUP), "a group that the first owner got by allmulticast")
     verify_tcp(vf, cfg.peer, 200000)
 
 
@@ -128,7 +112,7 @@ def trust_taken_between(cfg, hands):
     _take(vf)
     cfg.settle(vf)
     vf.link("allmulticast on")
-    ksft_true(not _gets(cfg, vf, FOREIGN_GROUP))
+    ksft_true(not cfg.gets(vf, FOREIGN_GROUP))
     vf.link("allmulticast off")
 
 

@@ -10,16 +10,13 @@ import threading
 import time
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_lt, ksft_true
-from lib.py import IxgbeEnv, KernelLog, KsftSkipEx, VfioUser, load_module, ping
+from lib.py import IxgbeEnv, KernelLog, KsftSkipEx, VfioUser, ping, to_vfio
 
 
 def _vf(cfg, index=1):
     """ A VF for user space; the other one stays with the kernel. """
-    load_module("vfio-pci")
     vf = cfg.vfs[index].pci
-    if not (vf.path / "iommu_group").exists():
-        raise KsftSkipEx("no IOMMU")
-    vf.override("vfio-pci")
+    to_vfio(vf)
     ksft_eq(vf.driver, "vfio-pci")
     return vf
 

@@ -4,19 +4,11 @@
 """ Receive modes: who gets unicast, multicast and broadcast frames, and who may ask for more. """
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_true, ksft_variants
-from lib.py import Frame, IxgbeEnv, PacketSocket, arp_free_mac, crosses, defer, ip
+from lib.py import IxgbeEnv, arp_free_mac, defer, ip
 
 # The 82599 hashes bits 47:36 of the group address: these two must differ there.
 GROUP, OTHER_GROUP = "01:00:5e:01:02:03", "01:00:5e:01:55:aa"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
-
-
-def _gets(cfg, end, dst):
-    """ Whether @end gets a frame that the peer sends to @dst. """
-    src = cfg.peer.mac()
-    with PacketSocket(end.ifname, end.ns) as rx, \
-         PacketSocket(cfg.peer.ifname, cfg.peer.ns) as tx:
-        return crosses(tx, rx, Frame(dst, src), marker=Frame(end.mac(), src)) is not None
 
 
 def _mode(end, flag):
@@ -43,40 +35,40 @@ def _end(cfg, name):
 def unicast(cfg, name):
     """ Frames to others stay out. """
     end = _end(cfg, name)
-    ksft_true(not _gets(cfg, end, arp_free_mac()))
+    ksft_true(not cfg.gets(end, arp_free_mac()))
     if name == "vf0":
-        ksft_true(not _gets(cfg, end, cfg.pf.mac()), "the PF's")
-        ksft_true(not _gets(cfg, end, cfg.vfs[1].mac()), "the other VF's")
+        ksft_true(not cfg.gets(end, cfg.pf.mac()), "the PF's")
+        ksft_true(not cfg.gets(end, cfg.vfs[1].mac()), "the other VF's")
 
 
 @ksft_variants(["pf", "vf0"])
 def broadcast(cfg, name):
     """ Everybody gets broadcasts. """
-    ksft_true(_gets(cfg, _end(cfg, name), BROADCAST))
+    ksft_true(cfg.gets(_end(cfg, name), BROADCAST))
 
 
 @ksft_variants(["pf", "vf0"])
 def multicast(cfg, name):
     """ A group is received while it is joined. """
     end = _end(cfg, name)
-    ksft_true(not _gets(cfg, end, GROUP), "before")
+    ksft_true(not cfg.gets(end, GROUP), "before")
     _join(end, GROUP)
-    ksft_true(_gets(cfg, end, GROUP), "joined")
-    ksft_true(not _gets(cfg, end, OTHER_GROUP), "another group")
+    ksft_true(cfg.gets(end, GROUP), "joined")
+    ksft_true(not cfg.gets(end, OTHER_GROUP), "another group")
     _leave(end, GROUP)
     if name == "vf0":
         # The PF only adds what a VF asks for (ixgbe_set_vf_multicasts); it rebuilds the
         # table, which all pools share, when its own list changes.
         _join(cfg.pf, OTHER_GROUP)
         _leave(cfg.pf, OTHER_GROUP)
-    ksft_true(not _gets(cfg, end, GROUP), "left")
+    ksft_true(not cfg.gets(end, GROUP), "left")
 
 
 def pf_allmulti(cfg):
     """ allmulticast gives the PF every group, and no foreign unicast. """
     _mode(cfg.pf, "allmulticast")
-    ksft_true(_gets(cfg, cfg.pf, OTHER_GROUP))
-    ksft_true(not _gets(cfg, cfg.pf, arp_free_mac()))
+    ksft_true(cfg.gets(cfg.pf, OTHER_GROUP))
+    ksft_true(not cfg.gets(cfg.pf, arp_free_mac()))
 
 
 @ksft_variants(["alone", "with_vfs"])
@@ -86,10 +78,10 @@ def pf_promisc(cfg, state):
         _end(cfg, "vf0")
     foreign = arp_free_mac()
     cfg.pf.link("promisc on")
-    got = _gets(cfg, cfg.pf, foreign)
+    got = cfg.gets(cfg.pf, foreign)
     cfg.pf.link("promisc off")
     ksft_true(got, "on")
-    ksft_true(not _gets(cfg, cfg.pf, foreign), "off again")
+    ksft_true(not cfg.gets(cfg.pf, foreign), "off again")
 
 
 @ksft_variants(["pf", "vf0"])
@@ -97,29 +89,29 @@ def second_address(cfg, name):
     """ A macvlan's address is received without any promiscuous mode. """
     end = _end(cfg, name)
     mac = arp_free_mac()
-    ksft_true(not _gets(cfg, end, mac), "before")
+    ksft_true(not cfg.gets(end, mac), "before")
     ip(f"link add link {end.ifname} name mv0 address {mac} type macvlan mode private", ns=end.ns)
     ip("link set mv0 up", ns=end.ns)
-    got = _gets(cfg, end, mac)
+    got = cfg.gets(end, mac)
     ip("link del mv0", ns=end.ns)
     ksft_true(got, "added")
-    ksft_true(not _gets(cfg, end, mac), "removed")
+    ksft_true(not cfg.gets(end, mac), "removed")
 
 
 def vf_allmulti(cfg):
     """ A VF gets every group only if it asks for it and the host trusts it. """
     vf = _end(cfg, "vf0")
     _mode(vf, "allmulticast")
-    ksft_true(not _gets(cfg, vf, OTHER_GROUP), "not trusted")
+    ksft_true(not cfg.gets(vf, OTHER_GROUP), "not trusted")
     cfg.vf_set(0, "trust on")
     defer(cfg.settle)
     defer(cfg.vf_set, 0, "trust off")
     cfg.settle()
     ksft_eq(cfg.vf_info(0)["trust"], True)
-    ksft_true(_gets(cfg, vf, OTHER_GROUP), "trusted")
+    ksft_true(cfg.gets(vf, OTHER_GROUP), "trusted")
     cfg.vf_set(0, "trust off")
     cfg.settle()
-    ksft_true(not _gets(cfg, vf, OTHER_GROUP), "no longer trusted")
+    ksft_true(not cfg.gets(vf, OTHER_GROUP), "no longer trusted")
 
 
 @ksft_variants(["off", "on"])
@@ -135,8 +127,8 @@ def vf_promisc(cfg, trust):
         defer(cfg.vf_set, 0, "trust off")
         cfg.settle()
     _mode(vf, "promisc")
-    ksft_true(not _gets(cfg, vf, arp_free_mac()))
-    ksft_true(not _gets(cfg, vf, cfg.vfs[1].mac()), "the other VF's")
+    ksft_true(not cfg.gets(vf, arp_free_mac()))
+    ksft_true(not cfg.gets(vf, cfg.vfs[1].mac()), "the other VF's")
 
 
 def main():

@@ -22,14 +22,6 @@ VFTXDCTL, STEP = 0x2028, 0x40
 ENABLE = 1 << 25
 
 
-def _gets(cfg, end, dst):
-    """ Whether @end gets a frame that the peer sends to @dst. """
-    src = cfg.peer.mac()
-    with PacketSocket(end.ifname, end.ns) as rx, \
-         PacketSocket(cfg.peer.ifname, cfg.peer.ns) as tx:
-        return crosses(tx, rx, Frame(dst, src), marker=Frame(end.mac(), src)) is not None
-
-
 def _sent(vf):
     stats = vf.stats()
     return stats["tx_packets"], stats["tx_bytes"]
@@ -66,10 +58,10 @@ def promisc_then_allmulti(cfg):
     defer(_trusted, cfg, False)
     vf.link("promisc on")
     defer(vf.link, "promisc off")
-    ksft_true(_gets(cfg, vf, GROUP + "99"), "promisc")
+    ksft_true(cfg.gets(vf, GROUP + "99"), "promisc")
     vf.link("allmulticast on")
     defer(vf.link, "allmulticast off")
-    ksft_true(_gets(cfg, vf, GROUP + "98"), "promisc and allmulticast")
+    ksft_true(cfg.gets(vf, GROUP + "98"), "promisc and allmulticast")
     ksft_not_none(log.wait("grants no promiscuous mode"))
 
 
@@ -88,7 +80,7 @@ def forty_groups(cfg):
     _trusted(cfg, True)
     defer(_trusted, cfg, False)
     for group in groups[::13]:
-        ksft_true(_gets(cfg, vf, group), group)
+        ksft_true(cfg.gets(vf, group), group)
 
 
 def mtu_larger_than_the_pfs(cfg):

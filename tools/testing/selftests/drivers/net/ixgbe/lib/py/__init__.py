@@ -39,7 +39,7 @@ from .pci import PciFunction, load_module, module_name, unload_module
 from .station import set_card
 from .strict import STRICT, unmet
 from .stream import SLOW, hold_frames, iperf3, ping, verify_tcp, verify_udp
-from .vfio import VfioUser, vfio_pci
+from .vfio import VfioUser, to_vfio, vfio_pci
 from .wire import Frame, PacketSocket, arp_free_mac, crosses
 from .ixgbe_env import AER_REPORT, STRAY, Endpoint, IxgbeEnv, says
 
@@ -56,7 +56,7 @@ __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailE
            "ksft_ne", "ksft_not_in", "ksft_not_none", "ksft_raises", "ksft_true",
            "ACPICA", "ADD_VF", "DMA_DEBUG", "KINDS", "MANY", "Failing",
            "Expect", "KernelLog", "kept_memory", "meminfo", "STRICT", "unmet",
-           "PciFunction", "load_module", "module_name", "unload_module", "VfioUser", "vfio_pci",
+           "PciFunction", "load_module", "module_name", "unload_module", "VfioUser", "to_vfio", "vfio_pci",
            "SLOW", "hold_frames", "iperf3", "ping", "verify_tcp", "verify_udp",
            "Frame", "PacketSocket", "arp_free_mac", "crosses", "AER_REPORT", "STRAY",
            "Endpoint", "IxgbeEnv", "says", "set_card"]

@@ -22,6 +22,7 @@ from net.lib.py import cmd, ethtool, ip
 from .klog import Expect, KernelLog
 from .pci import PciFunction, load_module, module_name, unload_module
 from .strict import unmet
+from .wire import Frame, PacketSocket, crosses
 
 # No driver's DMA mapping lies here: the DMA API hands out addresses below 4 GiB from the top
 # down, and page 0x10 is never used.
@@ -368,6 +369,20 @@ class IxgbeEnv:
                     if time.monotonic() > end:
                         raise TimeoutError(f"{one}: no IPv{ver} traffic: {res.stdout}"
                                            f"{one.state()}\n{self.pf.state()}\n{self.peer.state()}")
+
+    def gets(self, end, dst):
+        """ Whether @end gets a frame that the peer sends to @dst. """
+        src = self.peer.mac()
+        with PacketSocket(end.ifname, end.ns) as rx, \
+             PacketSocket(self.peer.ifname, self.peer.ns) as tx:
+            return crosses(tx, rx, Frame(dst, src), marker=Frame(end.mac(), src)) is not None
+
+    def leaves(self, end, src, vlan=None):
+        """ Whether a frame of @end with this source and tag gets onto the wire. """
+        dst = self.peer.mac()
+        with PacketSocket(self.peer.ifname, self.peer.ns, promisc=True) as rx, \
+             PacketSocket(end.ifname, end.ns) as tx:
+            return crosses(tx, rx, Frame(dst, src, vlan), marker=Frame(dst, end.mac())) is not None
 
     def vf_set(self, index, args):
         """ ip link set PF vf @index … """

@@ -49,13 +49,18 @@ class VfioUser:
         os.close(self.container)
 
 
-@contextlib.contextmanager
-def vfio_pci(function):
-    """ The function belongs to vfio-pci meanwhile, and to nobody afterwards. """
+def to_vfio(function):
+    """ Give the function to vfio-pci. """
     load_module("vfio-pci")
     if not (function.path / "iommu_group").exists():
         raise unmet("no IOMMU")
     function.override("vfio-pci")
+
+
+@contextlib.contextmanager
+def vfio_pci(function):
+    """ The function belongs to vfio-pci meanwhile, and to nobody afterwards. """
+    to_vfio(function)
     try:
         yield
     finally:
