@@ -231,11 +231,6 @@ static int make_known(FIXTURE_DATA(mig_load) *self)
 	return ixgbevf_reinit(&self->vf);
 }
 
-static bool all_bytes(const u8 *p, u64 len, u8 byte)
-{
-	return p[0] == byte && !memcmp(p, p + 1, len - 1);
-}
-
 FIXTURE_SETUP(mig_load)
 {
 	const char *way = getenv("KSFT_RESTORE");
@@ -287,20 +282,20 @@ static bool untouched(FIXTURE_DATA(mig_load) *self)
 	struct ixgbevf_memory *mem = self->region.vaddr;
 	int queue, i;
 
-	if (!all_bytes(self->guard.vaddr, GUARD, GUARD_BYTE))
+	if (!test_all_bytes(self->guard.vaddr, GUARD, GUARD_BYTE))
 		return false;
 	for (queue = 0; queue < IXGBEVF_QUEUES; queue++) {
 		struct ixgbevf_queue_memory *q = &mem->queue[queue];
 
-		if (!all_bytes((u8 *)q->tx_buffer, sizeof(q->tx_buffer), TX_BYTE) ||
-		    !all_bytes((u8 *)q->tx_ring, sizeof(q->tx_ring), 0))
+		if (!test_all_bytes((u8 *)q->tx_buffer, sizeof(q->tx_buffer), TX_BYTE) ||
+		    !test_all_bytes((u8 *)q->tx_ring, sizeof(q->tx_ring), 0))
 			return false;
 		for (i = 0; i < IXGBEVF_RING_SIZE; i++) {
 			u64 buffer = self->region.iova + (q->rx_buffer[i] - (u8 *)mem);
 
 			if (q->shadow[i] && le64toh(q->shadow[i]) != buffer)
 				return false;
-			if (!all_bytes(q->rx_buffer[i] + FRAME_ROOM,
+			if (!test_all_bytes(q->rx_buffer[i] + FRAME_ROOM,
 				       IXGBEVF_BUFFER_SIZE - FRAME_ROOM, TAIL_BYTE))
 				return false;
 		}
@@ -334,32 +329,20 @@ static bool work_on(FIXTURE_DATA(mig_load) *self)
 /* Copy what is reported, by the log or by the CPU's writes. */
 static int pass(FIXTURE_DATA(mig_load) *self, u32 *reported)
 {
-	const u8 *memory = self->region.vaddr;
-	u64 i;
 	int ret;
 
 	memset(self->log, 0, sizeof(self->log));
 	ret = vfio_log_report(self->vf.device, self->region.iova, self->region.size,
 			      IXGBEVF_PAGE_SIZE, self->log);
-	for (i = 0; i < PAGES; i++) {
-		*reported += vfio_bit(self->log, i);
-		if (vfio_bit(self->log, i) || vfio_bit(self->cpu_dirty, i))
-			memcpy(self->copy + i * IXGBEVF_PAGE_SIZE,
-			       memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
-	}
+	*reported += vfio_copy_dirty(self->copy, &self->region, IXGBEVF_PAGE_SIZE, self->log,
+				     self->cpu_dirty);
 	memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
 	return ret;
 }
 
 static u64 differing(FIXTURE_DATA(mig_load) *self)
 {
-	const u8 *memory = self->region.vaddr;
-	u64 count = 0, i;
-
-	for (i = 0; i < PAGES; i++)
-		count += !!memcmp(self->copy + i * IXGBEVF_PAGE_SIZE,
-				  memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
-	return count;
+	return vfio_count_differing(self->copy, &self->region, IXGBEVF_PAGE_SIZE);
 }
 
 /* The VF's own counter says how many frames this device has written into its rings. */

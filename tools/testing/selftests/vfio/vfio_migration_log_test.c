@@ -150,8 +150,6 @@ static void copy_all(FIXTURE_DATA(mig_log) *self)
 /* One pass of pre-copy: copy what is reported, by the log or by the CPU's writes. */
 static int pass(FIXTURE_DATA(mig_log) *self)
 {
-	const u8 *memory = self->region.vaddr;
-	u64 i;
 	int ret;
 
 	ret = vfio_log_report(self->device, self->region.iova, self->region.size,
@@ -159,13 +157,8 @@ static int pass(FIXTURE_DATA(mig_log) *self)
 	if (ret)
 		return ret;
 
-	self->reported = 0;
-	for (i = 0; i < PAGES; i++) {
-		self->reported += vfio_bit(self->log, i);
-		if (vfio_bit(self->log, i) || vfio_bit(self->cpu_dirty, i))
-			memcpy(self->copy + i * IXGBEVF_PAGE_SIZE,
-			       memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
-	}
+	self->reported = vfio_copy_dirty(self->copy, &self->region, IXGBEVF_PAGE_SIZE, self->log,
+					 self->cpu_dirty);
 	memset(self->log, 0, sizeof(self->log));
 	memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
 	return 0;
@@ -174,14 +167,7 @@ static int pass(FIXTURE_DATA(mig_log) *self)
 /* Pages that differ at the destination. */
 static u64 missed(FIXTURE_DATA(mig_log) *self)
 {
-	const u8 *memory = self->region.vaddr;
-	u64 count = 0;
-	u64 i;
-
-	for (i = 0; i < PAGES; i++)
-		count += !!memcmp(self->copy + i * IXGBEVF_PAGE_SIZE,
-				  memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
-	return count;
+	return vfio_count_differing(self->copy, &self->region, IXGBEVF_PAGE_SIZE);
 }
 
 /* Let the driver see the start or stop of marking. */

@@ -190,31 +190,20 @@ static struct step draw(FIXTURE_DATA(mig_random) *self)
 /* Copy what is reported, by the log or by the CPU's writes. */
 static int pass(FIXTURE_DATA(mig_random) *self)
 {
-	const u8 *memory = self->region.vaddr;
-	u64 i;
 	int ret;
 
 	memset(self->log, 0, sizeof(self->log));
 	ret = vfio_log_report(self->vf.device, self->region.iova, self->region.size,
 			      IXGBEVF_PAGE_SIZE, self->log);
-	for (i = 0; i < PAGES; i++) {
-		self->reported += vfio_bit(self->log, i);
-		if (vfio_bit(self->log, i) || vfio_bit(self->cpu_dirty, i))
-			memcpy(self->copy + i * IXGBEVF_PAGE_SIZE,
-			       memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
-	}
+	self->reported += vfio_copy_dirty(self->copy, &self->region, IXGBEVF_PAGE_SIZE, self->log,
+					  self->cpu_dirty);
 	memset(self->cpu_dirty, 0, sizeof(self->cpu_dirty));
 	return ret;
 }
 
 static void compare(FIXTURE_DATA(mig_random) *self)
 {
-	const u8 *memory = self->region.vaddr;
-	u64 i;
-
-	for (i = 0; i < PAGES; i++)
-		self->missed += !!memcmp(self->copy + i * IXGBEVF_PAGE_SIZE,
-					 memory + i * IXGBEVF_PAGE_SIZE, IXGBEVF_PAGE_SIZE);
+	self->missed += vfio_count_differing(self->copy, &self->region, IXGBEVF_PAGE_SIZE);
 }
 
 static void traffic(FIXTURE_DATA(mig_random) *self, const struct step *s)
@@ -518,9 +507,7 @@ static int take(FIXTURE_DATA(mig_random) *self, const struct step *s)
 
 static bool untouched(FIXTURE_DATA(mig_random) *self)
 {
-	const u8 *p = self->guard.vaddr;
-
-	return p[0] == GUARD_BYTE && !memcmp(p, p + 1, GUARD - 1);
+	return test_all_bytes(self->guard.vaddr, GUARD, GUARD_BYTE);
 }
 
 TEST_F_TIMEOUT(mig_random, steps, 1800)

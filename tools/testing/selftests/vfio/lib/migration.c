@@ -280,3 +280,27 @@ int vfio_log_report(struct vfio_pci_device *device, u64 iova, u64 size, u64 page
 			    VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
 			    &report, sizeof(report));
 }
+
+u64 vfio_copy_dirty(u8 *copy, const struct dma_region *region, u64 page_size, const u64 *log,
+		    const u64 *cpu_dirty)
+{
+	const u8 *memory = region->vaddr;
+	u64 reported = 0, i;
+
+	for (i = 0; i < region->size / page_size; i++) {
+		reported += vfio_bit(log, i);
+		if (vfio_bit(log, i) || vfio_bit(cpu_dirty, i))
+			memcpy(copy + i * page_size, memory + i * page_size, page_size);
+	}
+	return reported;
+}
+
+u64 vfio_count_differing(const u8 *copy, const struct dma_region *region, u64 page_size)
+{
+	const u8 *memory = region->vaddr;
+	u64 count = 0, i;
+
+	for (i = 0; i < region->size / page_size; i++)
+		count += !!memcmp(copy + i * page_size, memory + i * page_size, page_size);
+	return count;
+}

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include <linux/types.h>
@@ -86,6 +87,21 @@ int vfio_log_report(struct vfio_pci_device *device, u64 iova, u64 size, u64 page
 static inline bool vfio_bit(const u64 *bitmap, u64 bit)
 {
 	return bitmap[bit / 64] & (1ULL << (bit % 64));
+}
+
+/*
+ * One pass of pre-copy: the pages of @region that either bitmap names are copied to @copy. Returns how many @log names.
+ */
+u64 vfio_copy_dirty(u8 *copy, const struct dma_region *region, u64 page_size, const u64 *log,
+		    const u64 *cpu_dirty);
+
+/* Pages of @region that differ from @copy. */
+u64 vfio_count_differing(const u8 *copy, const struct dma_region *region, u64 page_size);
+
+/* All of these @len bytes are @byte. */
+static inline bool test_all_bytes(const u8 *p, u64 len, u8 byte)
+{
+	return p[0] == byte && !memcmp(p, p + 1, len - 1);
 }
 
 #endif /* SELFTESTS_VFIO_LIB_INCLUDE_LIBVFIO_MIGRATION_H */
