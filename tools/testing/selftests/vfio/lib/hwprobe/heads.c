@@ -97,10 +97,9 @@ bool probe_heads(struct probe *p, bool rx, int queue, bool by_pf, enum probe_hea
 		return true;
 	snprintf(key, sizeof(key), "head %s%d by %s", ring.name, queue, by_pf ? "pf" : "vf");
 
-	VFIO_ASSERT_EQ(ixgbevf_reinit(&p->vf[0]), 0);
-	ixgbevf_write(&p->vf[0], IXGBE_VFPSRTYPE, 0);
+	probe_begin(p);
 	probe_send(p, rx ? 1 : 0, rx ? 0 : queue, ADVANCE);
-	probe_settle(p, 20000);
+	probe_arrived(p, rx ? 0 : 1, ADVANCE);
 	before = read_head(p, &ring, by_pf);
 	ixgbevf_write(&p->vf[0], ring.dctl, 0);
 	if (probe_wait_enable(p, &ring, false) < 0) {
@@ -148,8 +147,7 @@ bool probe_heads(struct probe *p, bool rx, int queue, bool by_pf, enum probe_hea
 	       started, started == read[1] ? "kept" : started ? "moved" : "zeroed", used,
 	       used == (int)started ? "" : ", NOT where the head was");
 	/* The interface works again, or nothing that follows is worth anything. */
-	VFIO_ASSERT_EQ(ixgbevf_reinit(&p->vf[0]), 0);
-	ixgbevf_write(&p->vf[0], IXGBE_VFPSRTYPE, 0);
+	probe_begin(p);
 	return before == ADVANCE && *what != HEAD_OTHER && seen_by_other == read[1] &&
 	       used == (int)started;
 }

@@ -92,6 +92,12 @@ void probe_settle(struct probe *p, u32 us);
 /* Wait until ENABLE reads @on, or a second; nanoseconds that it took, or -1. */
 s64 probe_wait_enable(struct probe *p, const struct probe_ring *ring, bool on);
 
+/* Give VF 0 a fresh start, once both VFs are quiet; arrived frames are counted from here. */
+void probe_begin(struct probe *p);
+
+/* Wait up to a second for @count frames at VF @at, and for quiet; false if it had others. */
+bool probe_arrived(struct probe *p, int at, u32 count);
+
 /* Descriptors of @ring that the device has written back since they were last filled. */
 u32 probe_done(struct probe *p, const struct probe_ring *ring);
 

@@ -185,6 +185,27 @@ void probe_settle(struct probe *p, u32 us)
 	}
 }
 
+void probe_begin(struct probe *p)
+{
+	VFIO_ASSERT_EQ(ixgbevf_reinit(&p->vf[0]), 0);
+	ixgbevf_write(&p->vf[0], IXGBE_VFPSRTYPE, 0);
+	/* What the last probe has left on its way does not count. */
+	probe_settle(p, 20000);
+	p->arrived[0] = 0;
+	p->arrived[1] = 0;
+}
+
+bool probe_arrived(struct probe *p, int at, u32 count)
+{
+	u64 deadline = probe_ns() + 1000000000;
+
+	/* A machine that is short of time moves no frame for longer than it is quiet. */
+	while (p->arrived[at] < count && probe_ns() < deadline)
+		ixgbevf_poll(&p->vf[at]);
+	probe_settle(p, 20000);
+	return p->arrived[at] == count;
+}
+
 s64 probe_wait_enable(struct probe *p, const struct probe_ring *ring, bool on)
 {
 	u64 start = probe_ns(), now;

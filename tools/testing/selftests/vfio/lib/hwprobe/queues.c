@@ -71,23 +71,12 @@ static bool toggle(struct probe *p, const struct probe_ring *ring, u32 dctl)
 	return probe_wait_enable(p, ring, true) >= 0;
 }
 
-static void begin(struct probe *p)
-{
-	VFIO_ASSERT_EQ(ixgbevf_reinit(&p->vf[0]), 0);
-	ixgbevf_write(&p->vf[0], IXGBE_VFPSRTYPE, 0);
-	p->arrived[1] = 0;
-}
-
 /* The interface works again: all that can be right or wrong here. */
 static bool works(struct probe *p)
 {
-	begin(p);
-	/* What the last probe has left on its way does not count. */
-	probe_settle(p, 20000);
-	p->arrived[1] = 0;
+	probe_begin(p);
 	probe_send(p, 0, 0, 5);
-	probe_settle(p, 20000);
-	return p->arrived[1] == 5;
+	return probe_arrived(p, 1, 5);
 }
 
 bool probe_write_back(struct probe *p)
@@ -96,7 +85,7 @@ bool probe_write_back(struct probe *p)
 	struct ixgbevf *vf = &p->vf[0];
 	u32 waited, flushed, stopped;
 
-	begin(p);
+	probe_begin(p);
 	if (!toggle(p, &ring, WTHRESH_8)) {
 		report("write-back", "the queue did not stop or start");
 		return false;
@@ -128,7 +117,7 @@ bool probe_fetch(struct probe *p)
 	u32 samples = 0, ahead = 0, done = 0;
 	u64 deadline;
 
-	begin(p);
+	probe_begin(p);
 	probe_fill(p, &ring);
 	set_tail(&p->vf[0], BURST);
 	for (deadline = probe_ns() + 500000000; done < BURST && probe_ns() < deadline; samples++) {
@@ -154,9 +143,9 @@ bool probe_toggle(struct probe *p, bool rx)
 	char key[64];
 
 	snprintf(key, sizeof(key), "head %s0 over a stop and a start", ring.name);
-	begin(p);
+	probe_begin(p);
 	probe_send(p, rx ? 1 : 0, 0, 5);
-	probe_settle(p, 20000);
+	probe_arrived(p, rx ? 0 : 1, 5);
 	before = ixgbevf_read(vf, ring.head);
 	/* Should the device begin anew, it finds frames that it may send, or buffers. */
 	probe_fill(p, &ring);
@@ -178,7 +167,7 @@ bool probe_context(struct probe *p)
 	struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, 0);
 	u32 i, with, without;
 
-	begin(p);
+	probe_begin(p);
 	/* The checksum of the IP header is the device's to fill in, by the context. */
 	put(vf, 0, 14 << MACLEN_SHIFT | 20, IXGBE_ADVTXD_DCMD_DEXT | DTYP_CTXT | TUCMD_IPV4);
 	for (i = 1; i < 3; i++) {
@@ -187,16 +176,14 @@ bool probe_context(struct probe *p)
 		put_data(vf, i, PROBE_FRAME, OLINFO_CC | OLINFO_IXSM);
 	}
 	set_tail(vf, 2);
-	usleep(10000);
-	probe_settle(p, 20000);
+	probe_arrived(p, 1, 2);
 	with = p->arrived[1];
 	if (!toggle(p, &ring, 0)) {
 		report("Tx context", "the queue did not stop or start");
 		return false;
 	}
 	set_tail(vf, 3);
-	usleep(10000);
-	probe_settle(p, 20000);
+	probe_arrived(p, 1, with + 1);
 	without = p->arrived[1] - with;
 	report("Tx context", "%s after a stop and a start%s", without ? "kept" : "lost",
 	       with ? "" : ", but was NOT used before either");
@@ -211,7 +198,7 @@ bool probe_long(struct probe *p)
 	u32 i, count = 0, length = 0;
 	u64 deadline;
 
-	begin(p);
+	probe_begin(p);
 	VFIO_ASSERT_EQ(ixgbevf_reinit(from), 0);
 	tx = ixgbevf_queue(from, 0);
 	memcpy(frame, vf->mac, 6);
@@ -246,7 +233,7 @@ bool probe_short(struct probe *p)
 	struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, 0);
 	u32 i, done = 0;
 
-	begin(p);
+	probe_begin(p);
 	for (i = 0; i < 3; i++) {
 		u8 *frame = mem->tx_buffer[i];
 
@@ -262,8 +249,7 @@ bool probe_short(struct probe *p)
 	test_frame(mem->tx_buffer[3], PROBE_FRAME, p->vf[1].mac, vf->mac, 0, 3);
 	put_data(vf, 3, PROBE_FRAME, 0);
 	set_tail(vf, 4);
-	usleep(20000);
-	probe_settle(p, 20000);
+	probe_arrived(p, 1, 1);
 	report("PAYLEN", "of frames with PAYLEN 14 to 16 %u of 3 were reported as sent; "
 	       "one of %u behind them %s", done, PROBE_FRAME,
 	       p->arrived[1] ? "arrived" : "did NOT arrive: the queue hangs");
@@ -288,7 +274,7 @@ bool probe_no_link(struct probe *p)
 	s64 stop[2], start[2], again[2];
 	u32 i, runs[2];
 
-	begin(p);
+	probe_begin(p);
 	printf("# Pull the cable out, within a minute.\n");
 	if (!wait_link(p, false)) {
 		report("ENABLE without a link", "not asked, the link stayed");

@@ -85,13 +85,10 @@ bool probe_reset(struct probe *p, bool by_pcie)
 		report(key, "%u, %u (were %u, %u)", gates(p) & 1, gates(p) >> 1, was & 1, was >> 1);
 	}
 
-	VFIO_ASSERT_EQ(ixgbevf_reinit(vf), 0);
-	ixgbevf_write(vf, IXGBE_VFPSRTYPE, 0);
 	/* The VF works again: that is all that can be right or wrong here. */
-	p->arrived[0] = 0;
+	probe_begin(p);
 	probe_send(p, 1, 0, 5);
-	probe_settle(p, 20000);
-	return p->arrived[0] == 5;
+	return probe_arrived(p, 0, 5);
 }
 
 bool probe_read_clears(struct probe *p)

@@ -31,10 +31,8 @@ static bool stop_once(struct probe *p, bool rx, bool loaded, struct stop *stop)
 	u64 end;
 
 	*stop = (struct stop) {};
-	VFIO_ASSERT_EQ(ixgbevf_reinit(vf), 0);
-	ixgbevf_write(vf, IXGBE_VFPSRTYPE, 0);
+	probe_begin(p);
 	base = probe_done(p, &ring);
-	p->arrived[1] = 0;
 	if (loaded)
 		probe_send(p, rx ? 1 : 0, 0, BURST);
 
@@ -59,10 +57,7 @@ static bool stop_once(struct probe *p, bool rx, bool loaded, struct stop *stop)
 		done = d;
 	}
 	stop->left = loaded ? BURST - (done - base) : 0;
-	/* The other side's frames may still be on their way to it. */
-	for (end = probe_ns() + 10000000; probe_ns() < end; )
-		ixgbevf_poll(&p->vf[1]);
-	stop->lost_count = !rx && p->arrived[1] != done - base;
+	stop->lost_count = !rx && !probe_arrived(p, 1, done - base);
 	return true;
 }
 
