@@ -43,4 +43,5 @@ pub mod switch;
 mod terminal;
 pub mod test;
 pub mod toolchain;
+pub mod tsc;
 pub mod vm;

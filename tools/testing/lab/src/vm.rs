@@ -18,6 +18,7 @@ use crate::guest::{Guest, Up};
 use crate::process::{command, Child};
 use crate::qmp::Qmp;
 use crate::switch::PortId;
+use crate::tsc;
 
 /// A QEMU, of this machine or in an emulated host, with nothing that was not asked for.
 ///
@@ -65,6 +66,15 @@ impl Accel {
                 "-cpu",
                 "EPYC-Rome,+invtsc",
             ],
+        }
+    }
+
+    /// The rate of the machine's time stamp counter, where its kernel is to be told.
+    fn tsc_khz(self) -> Option<u64> {
+        match self {
+            Self::Kvm => None,
+            Self::Tcg => tsc::host_khz(),
+            Self::Counted => Some(tsc::COUNTED_KHZ),
         }
     }
 
@@ -214,6 +224,9 @@ impl Machine {
             "console=ttyS0 loglevel=5 panic=-1 no_timer_check lab.name={}",
             self.name
         );
+        if let Some(khz) = self.accel.tsc_khz() {
+            cmdline += &format!(" tsc_early_khz={khz}");
+        }
         if let Some(root) = &self.root {
             cmdline += " lab.root=/dev/vda";
             add(&[
@@ -464,6 +477,14 @@ mod tests {
         assert_eq!(value(&a, "-accel"), "tcg,thread=multi");
         assert!(value(&a, "-cpu").contains("+svm,+npt"));
         assert_eq!(value(&a, "-M"), "q35,kernel-irqchip=off");
+    }
+
+    #[test]
+    fn emulated_kernels_are_told_the_rate_of_their_counter() {
+        let told = |accel| value(&arguments(accel), "-append").contains(" tsc_early_khz=");
+        assert!(told(Accel::Counted));
+        assert_eq!(told(Accel::Tcg), tsc::host_khz().is_some());
+        assert!(!told(Accel::Kvm), "kvm-clock tells it");
     }
 
     #[test]
