@@ -66,6 +66,25 @@ unsafe fn slice<'a, T>(ptr: *mut T, len: usize) -> Option<&'a mut [T]> {
     Some(unsafe { core::slice::from_raw_parts_mut(ptr, len) })
 }
 
+/// What both EEPROM callbacks get: the request, and the buffer of its `len` bytes.
+///
+/// # Errors
+///
+/// `EINVAL` for no bytes.
+///
+/// # Safety
+///
+/// `eeprom` is valid for `'a`, and `out` is null or valid for reads and writes of its `len` bytes.
+unsafe fn eeprom_part<'a>(
+    eeprom: *mut raw::ethtool_eeprom,
+    out: *mut u8,
+) -> Result<(&'a mut raw::ethtool_eeprom, &'a mut [u8])> {
+    // SAFETY: By the safety requirements.
+    let (eeprom, out) = unsafe { (&mut *eeprom, slice(out, (*eeprom).len as usize)) };
+    let out = out.filter(|o| !o.is_empty()).ok_or(EINVAL)?;
+    Ok((eeprom, out))
+}
+
 impl<D: Ops> EthtoolOps<D> {
     const TABLE: &'static Table<raw::ethtool_ops> = &Table({
         let mut o: raw::ethtool_ops = pin_init::zeroed();
@@ -207,15 +226,12 @@ impl<D: Ops> EthtoolOps<D> {
         out: *mut u8,
     ) -> c_int {
         // SAFETY: The core makes this callback under RTNL with a buffer of `len` bytes.
-        unsafe {
-            let (dev, rtnl) = locked::<D>(dev);
-            let (offset, len) = ((*eeprom).offset, (*eeprom).len as usize);
-            from_result(|| {
-                let out = slice(out, len).filter(|o| !o.is_empty()).ok_or(EINVAL)?;
-                (*eeprom).magic = D::get_eeprom(dev, &rtnl, offset, out)?;
-                Ok(0)
-            })
-        }
+        let ((dev, rtnl), part) = unsafe { (locked::<D>(dev), eeprom_part(eeprom, out)) };
+        from_result(|| {
+            let (eeprom, out) = part?;
+            eeprom.magic = D::get_eeprom(dev, &rtnl, eeprom.offset, out)?;
+            Ok(0)
+        })
     }
 
     extern "C" fn get_module_info(
@@ -240,14 +256,11 @@ impl<D: Ops> EthtoolOps<D> {
         out: *mut u8,
     ) -> c_int {
         // SAFETY: The core makes this callback under RTNL with a buffer of `len` bytes.
-        unsafe {
-            let (dev, rtnl) = locked::<D>(dev);
-            let (offset, len) = ((*eeprom).offset, (*eeprom).len as usize);
-            from_result(|| {
-                let out = slice(out, len).filter(|o| !o.is_empty()).ok_or(EINVAL)?;
-                D::get_module_eeprom(dev, &rtnl, offset, out).map(|()| 0)
-            })
-        }
+        let ((dev, rtnl), part) = unsafe { (locked::<D>(dev), eeprom_part(eeprom, out)) };
+        from_result(|| {
+            let (eeprom, out) = part?;
+            D::get_module_eeprom(dev, &rtnl, eeprom.offset, out).map(|()| 0)
+        })
     }
 
     extern "C" fn nway_reset(dev: *mut raw::net_device) -> c_int {
