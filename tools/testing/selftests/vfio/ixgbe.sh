@@ -110,7 +110,11 @@ fi
 # An earlier test may have moved it away.
 if [ -z "$(virtio_netdev)" ] && [ -e /run/netns/peer ]; then
 	ip netns del peer
-	sleep 0.2
+	# Its interfaces come back from a work.
+	for _ in $(seq 600); do
+		[ -n "$(virtio_netdev)" ] && break
+		sleep 0.1
+	done
 fi
 export KSFT_PEER_IF=${KSFT_PEER_IF:-$(virtio_netdev)}
 [ -n "$KSFT_PEER_IF" ] && ip link set "$KSFT_PEER_IF" up
@@ -182,7 +186,7 @@ done
 # PFs answer their VFs only with the link up.
 for pf in "${PFS[@]}"; do
 	netdev=$(ls "/sys/bus/pci/devices/$pf/net")
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		[ "$(cat "/sys/class/net/$netdev/carrier" 2>/dev/null)" = 1 ] && break
 		sleep 0.1
 	done

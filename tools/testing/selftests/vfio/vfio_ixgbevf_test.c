@@ -13,7 +13,7 @@
 
 #include <libvfio/test_env.h>
 
-#include "kselftest_harness.h"
+#include <libvfio/harness.h>
 
 struct sink {
 	u32 good[IXGBEVF_QUEUES];
@@ -88,7 +88,7 @@ FIXTURE_TEARDOWN(vf_traffic)
 static int transfer(FIXTURE_DATA(vf_traffic) *self, u32 count, u32 len, u32 flows)
 {
 	struct sink *sink = &self->sink[1];
-	u64 deadline = test_now_ms() + 10000;
+	u64 deadline = test_now_ms() + TEST_PATIENCE_MS;
 	u32 seq[256] = {};
 	u32 sent = 0;
 	u8 *frame;
@@ -117,7 +117,7 @@ static int transfer(FIXTURE_DATA(vf_traffic) *self, u32 count, u32 len, u32 flow
 
 TEST_F(vf_traffic, link)
 {
-	u64 deadline = test_now_ms() + 5000;
+	u64 deadline = test_now_ms() + TEST_PATIENCE_MS;
 
 	while (!ixgbevf_link(&self->vf[0]) && test_now_ms() < deadline)
 		usleep(10000);
@@ -182,7 +182,7 @@ TEST_F(vf_traffic, interrupt)
 	/* Which queue it is depends on the PF's RSS key, which is another after each start. */
 	queue = self->sink[1].good[1] ? 1 : 0;
 	ASSERT_EQ(1, self->sink[1].good[queue]);
-	ASSERT_EQ(1, poll(&pfd[queue], 1, 2000));
+	ASSERT_EQ(1, poll(&pfd[queue], 1, TEST_PATIENCE_MS));
 }
 
 TEST_F(vf_traffic, reset)

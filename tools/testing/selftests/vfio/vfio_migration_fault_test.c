@@ -17,7 +17,7 @@
 
 #include <libvfio/peer.h>
 
-#include "kselftest_harness.h"
+#include <libvfio/harness.h>
 
 #define CHUNK		4096
 #define REGION_SIZE	ALIGN(sizeof(struct ixgbevf_memory), 4096)
@@ -197,7 +197,7 @@ static int on_pf(int side, const char *command)
 #define ASSERT_IN(_phase, _expected, _seen)					\
 	ASSERT_EQ(_expected, _seen) { TH_LOG("in phase %s", phase_names[_phase]); }
 
-TEST_F_TIMEOUT(mig_fault, source_reset, 120)
+TEST_F(mig_fault, source_reset)
 {
 	u8 byte;
 	int phase;
@@ -214,7 +214,7 @@ TEST_F_TIMEOUT(mig_fault, source_reset, 120)
 	ASSERT_EQ(0, move_twice(self));
 }
 
-TEST_F_TIMEOUT(mig_fault, source_closed, 120)
+TEST_F(mig_fault, source_closed)
 {
 	u8 byte;
 	int phase;
@@ -231,7 +231,7 @@ TEST_F_TIMEOUT(mig_fault, source_closed, 120)
 	ASSERT_EQ(0, move_twice(self));
 }
 
-TEST_F_TIMEOUT(mig_fault, destination_reset, 120)
+TEST_F(mig_fault, destination_reset)
 {
 	int phase;
 
@@ -247,7 +247,7 @@ TEST_F_TIMEOUT(mig_fault, destination_reset, 120)
 	ASSERT_EQ(0, move_twice(self));
 }
 
-TEST_F_TIMEOUT(mig_fault, destination_closed, 120)
+TEST_F(mig_fault, destination_closed)
 {
 	int phase;
 
@@ -264,7 +264,7 @@ TEST_F_TIMEOUT(mig_fault, destination_closed, 120)
 }
 
 /* The driver is taken away: that waits for user space, which lets go. */
-TEST_F_TIMEOUT(mig_fault, unbound, 300)
+TEST_F_TIMEOUT(mig_fault, unbound, 600)
 {
 	int phase, side;
 
@@ -302,7 +302,7 @@ TEST_F_TIMEOUT(mig_fault, unbound, 300)
 }
 
 /* PFs are reset: a VF that stands is put back, one that runs begins anew by itself. */
-TEST_F_TIMEOUT(mig_fault, pf_reset, 300)
+TEST_F_TIMEOUT(mig_fault, pf_reset, 600)
 {
 	int phase, side;
 
@@ -317,7 +317,7 @@ TEST_F_TIMEOUT(mig_fault, pf_reset, 300)
 }
 
 /* The destination's PF is reset between load and start: the VF arrives all the same. */
-TEST_F_TIMEOUT(mig_fault, pf_reset_under_a_loaded_vf, 60)
+TEST_F(mig_fault, pf_reset_under_a_loaded_vf)
 {
 	ASSERT_EQ(0, reach(self, LOADED));
 	ASSERT_EQ(0, on_pf(1, RESET_PF));
@@ -328,7 +328,7 @@ TEST_F_TIMEOUT(mig_fault, pf_reset_under_a_loaded_vf, 60)
 }
 
 /* The link goes with frames in the rings: what was not sent is sent later. */
-TEST_F_TIMEOUT(mig_fault, link_loss, 300)
+TEST_F_TIMEOUT(mig_fault, link_loss, 600)
 {
 	int phase, side;
 
@@ -345,7 +345,7 @@ TEST_F_TIMEOUT(mig_fault, link_loss, 300)
 }
 
 /* The VF asks while it is about to be stopped; the answer comes from whoever runs it. */
-TEST_F_TIMEOUT(mig_fault, request_under_way, 60)
+TEST_F(mig_fault, request_under_way)
 {
 	int i;
 

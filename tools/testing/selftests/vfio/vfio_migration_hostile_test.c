@@ -19,7 +19,7 @@
 
 #include <libvfio/peer.h>
 
-#include "kselftest_harness.h"
+#include <libvfio/harness.h>
 
 #define CHUNK		4096
 #define REGION_SIZE	ALIGN(sizeof(struct ixgbevf_memory), 4096)
@@ -296,7 +296,7 @@ TEST_F(mig_hostile, unchanged)
 	ASSERT_TRUE(neighbour_is_well(self));
 }
 
-TEST_F_TIMEOUT(mig_hostile, records, 120)
+TEST_F(mig_hostile, records)
 {
 	char want[64];
 	u16 kind;
@@ -412,7 +412,7 @@ static int load_edited(FIXTURE_DATA(mig_hostile) *self, const struct edit *e)
 }
 
 /* What this host is not, does not grant, or cannot be. */
-TEST_F_TIMEOUT(mig_hostile, values, 120)
+TEST_F(mig_hostile, values)
 {
 	static const struct edit edits[] = {
 		{ "vendor", IDENTITY, ID_VENDOR, 2, 0x15b3,
@@ -510,7 +510,7 @@ TEST_F(mig_hostile, no_more_rights)
 	others = ixgbevf_frames_received(&self->vf);
 	for (i = 0; i < 50; i++)
 		peer_send(&self->peer, self->neighbour.mac, 1, 200);
-	deadline = test_now_ms() + 5000;
+	deadline = test_now_ms() + TEST_PATIENCE_MS;
 	i = self->neighbour_sink.frames;
 	while (self->neighbour_sink.frames < i + 50 && test_now_ms() < deadline)
 		ixgbevf_poll(&self->neighbour);

@@ -19,7 +19,7 @@
 
 #include <libvfio/peer.h>
 
-#include "kselftest_harness.h"
+#include <libvfio/harness.h>
 
 #define CHUNK		4096
 #define GUARD		(64 * 1024)
@@ -110,7 +110,7 @@ static bool rearms(FIXTURE_DATA(mig_move) *self)
  */
 static int wait_served(FIXTURE_DATA(mig_move) *self, u32 restores, u64 others, bool arrived)
 {
-	u64 deadline = test_now_ms() + 5000;
+	u64 deadline = test_now_ms() + TEST_PATIENCE_MS;
 
 	if (!rearms(self))
 		return 0;
@@ -194,7 +194,7 @@ static u32 untaken(FIXTURE_DATA(mig_move) *self)
 
 static bool wait_untaken(FIXTURE_DATA(mig_move) *self, u32 count)
 {
-	u64 deadline = test_now_ms() + 5000;
+	u64 deadline = test_now_ms() + TEST_PATIENCE_MS;
 
 	while (untaken(self) < count && test_now_ms() < deadline)
 		usleep(1000);
@@ -206,7 +206,7 @@ TEST_F(mig_move, there_and_back)
 	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	ASSERT_EQ(0, move(self, CHUNK));
 	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
-	ASSERT_TRUE(!self->lossless || peer_drain(&self->peer, &self->vf, 5000));
+	ASSERT_TRUE(!self->lossless || peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 	ASSERT_EQ(0, move(self, CHUNK));
 	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
@@ -258,10 +258,10 @@ TEST_F(mig_move, announced_when_served)
 		ASSERT_EQ(0, wait_served(self, restores, others, true));
 		memcpy(self->sink.received, self->peer.sent, sizeof(self->peer.sent));
 	}
-	EXPECT_TRUE(announced(self, others, 5000));
+	EXPECT_TRUE(announced(self, others, TEST_PATIENCE_MS));
 	if (self->lossless) {
 		peer_burst(self, 60, 200);
-		EXPECT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+		EXPECT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 		EXPECT_EQ(0, self->sink.lost + self->sink.duplicated + self->sink.corrupted);
 	}
 }
@@ -278,7 +278,7 @@ TEST_F(mig_move, announced_in_the_end)
 	others = self->peer.others;
 	start = test_now_ms();
 	ASSERT_EQ(0, start_move(self, CHUNK));
-	EXPECT_TRUE(announced(self, others, 10000));
+	EXPECT_TRUE(announced(self, others, TEST_PATIENCE_MS));
 	/* Not before the PF has given it a second. */
 	EXPECT_LE(1000, test_now_ms() - start);
 	/* Late is not never. */
@@ -305,11 +305,11 @@ TEST_F(mig_move, on_before_rearmed)
 	others = self->peer.others;
 	ASSERT_EQ(0, start_move(self, CHUNK));
 	ASSERT_EQ(0, wait_served(self, restores, others, true));
-	ASSERT_TRUE(announced(self, others, 5000));
-	ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+	ASSERT_TRUE(announced(self, others, TEST_PATIENCE_MS));
+	ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 	peer_burst(self, 60, 200);
 	send_from_vf(self, 60, 200);
-	EXPECT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+	EXPECT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 	EXPECT_EQ(0, self->sink.lost + self->sink.duplicated + self->sink.corrupted);
 	EXPECT_EQ(0, self->peer.lost + self->peer.duplicated + self->peer.corrupted);
 	EXPECT_EQ(0, self->vf.resets);
@@ -325,11 +325,11 @@ TEST_F(mig_move, received_before_taken_after)
 
 	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	for (i = 0; i < 6; i++) {
-		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 		peer_burst(self, 20 + 7 * i, 64 + 200 * i);
 		ASSERT_TRUE(wait_untaken(self, 20 + 7 * i));
 		ASSERT_EQ(0, move(self, CHUNK));
-		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000)) {
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS)) {
 			TH_LOG("move %u", i);
 		}
 	}
@@ -346,10 +346,10 @@ TEST_F(mig_move, queued_before_sent_after)
 
 	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
 	for (i = 0; i < 6; i++) {
-		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 		send_from_vf(self, 100, 1000);
 		ASSERT_EQ(0, move(self, CHUNK));
-		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000)) {
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS)) {
 			TH_LOG("move %u", i);
 		}
 	}
@@ -357,7 +357,7 @@ TEST_F(mig_move, queued_before_sent_after)
 }
 
 /* Each position of a head in its ring, the last one among them. */
-TEST_F_TIMEOUT(mig_move, every_head, 300)
+TEST_F_TIMEOUT(mig_move, every_head, 600)
 {
 	u32 i;
 
@@ -368,11 +368,11 @@ TEST_F_TIMEOUT(mig_move, every_head, 300)
 	for (i = 0; i < 2 * IXGBEVF_RING_SIZE; i += 5) {
 		peer_burst(self, 5, 100);
 		send_from_vf(self, 5, 100);
-		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+		ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 		ASSERT_EQ(0, move(self, CHUNK));
 	}
 	peer_burst(self, 5, 100);
-	ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+	ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 	EXPECT_EQ(0, self->sink.lost + self->sink.duplicated + self->sink.corrupted);
 	EXPECT_EQ(0, self->peer.lost + self->peer.duplicated + self->peer.corrupted);
 }
@@ -389,7 +389,7 @@ TEST_F_TIMEOUT(mig_move, under_load, 600)
 		ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 		/* That may have sent many: a ring has room for what comes now, and no more. */
 		if (self->lossless) {
-			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000)) {
+			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS)) {
 				TH_LOG("move %u", i);
 			}
 		}
@@ -399,14 +399,14 @@ TEST_F_TIMEOUT(mig_move, under_load, 600)
 		peer_burst(self, 40, 1514);
 		/* What the wire still holds must have reached a device that serves it. */
 		ASSERT_TRUE(!self->lossless ||
-			    peer_wire_empty(&self->peer, &self->vf, 5000)) {
+			    peer_wire_empty(&self->peer, &self->vf, TEST_PATIENCE_MS)) {
 			TH_LOG("move %u", i);
 		}
 		ASSERT_EQ(0, move(self, CHUNK)) {
 			TH_LOG("move %u", i);
 		}
 		if (self->lossless) {
-			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000)) {
+			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS)) {
 				TH_LOG("move %u", i);
 			}
 		}
@@ -439,7 +439,7 @@ TEST_F(mig_move, source_resumes)
 		peer_burst(self, 30, 300);
 		send_from_vf(self, 30, 300);
 		ASSERT_TRUE(!self->lossless ||
-			    peer_wire_empty(&self->peer, &self->vf, 5000));
+			    peer_wire_empty(&self->peer, &self->vf, TEST_PATIENCE_MS));
 		ASSERT_EQ(0, vfio_mig_save(from, &stream, CHUNK));
 		stream.data[stream.len / 2] ^= 1;
 		EXPECT_NE(0, vfio_mig_load(to, &stream, CHUNK));
@@ -449,7 +449,7 @@ TEST_F(mig_move, source_resumes)
 		ASSERT_EQ(0, wait_served(self, restores, 0, false));
 		ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 		if (self->lossless) {
-			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, 5000));
+			ASSERT_TRUE(peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 		}
 	}
 	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);

@@ -22,7 +22,7 @@
 
 #include <libvfio/peer.h>
 
-#include "kselftest_harness.h"
+#include <libvfio/harness.h>
 #include "lib/drivers/ixgbevf/hw.h"
 
 #define GUARD		(64 * 1024)
@@ -219,7 +219,7 @@ static void traffic(FIXTURE_DATA(mig_random) *self, const struct step *s)
 /* The driver begins anew; what was in its rings is lost, so that nothing may be. */
 static int begin_anew(FIXTURE_DATA(mig_random) *self, const struct step *s)
 {
-	if (!peer_drain(&self->peer, &self->vf, 5000))
+	if (!peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS))
 		return -EIO;
 	self->own_resets++;
 	if (s->what == FLR && !s->resets) {
@@ -237,7 +237,7 @@ static int begin_anew(FIXTURE_DATA(mig_random) *self, const struct step *s)
 /* Set going: work until the VF is served, and the switch knows where. */
 static int wait_served(FIXTURE_DATA(mig_random) *self, u32 restores)
 {
-	u64 deadline = test_now_ms() + 10000;
+	u64 deadline = test_now_ms() + TEST_PATIENCE_MS;
 	u32 out;
 
 	while (self->rearms && self->vf.restores == restores) {
@@ -299,7 +299,7 @@ static int precopy(FIXTURE_DATA(mig_random) *self, const struct step *s, struct 
 	if (ret)
 		return ret;
 	traffic(self, &(struct step) { .out = s->out / 4, .out_len = s->in_len });
-	return peer_wire_empty(&self->peer, &self->vf, 5000) ? 0 : -EIO;
+	return peer_wire_empty(&self->peer, &self->vf, TEST_PATIENCE_MS) ? 0 : -EIO;
 }
 
 /* Stop it. */
@@ -523,7 +523,7 @@ TEST_F_TIMEOUT(mig_random, steps, 1800)
 		struct step s = draw(self);
 		u32 begun = self->own_resets;
 		int ret = take(self, &s);
-		bool drained = !ret && peer_drain(&self->peer, &self->vf, 5000);
+		bool drained = !ret && peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS);
 
 		ASSERT_TRUE(drained && !self->missed && !self->vf.resets &&
 			    !(self->sink.lost + self->sink.duplicated + self->sink.corrupted) &&

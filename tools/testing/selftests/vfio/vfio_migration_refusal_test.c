@@ -18,7 +18,7 @@
 
 #include <libvfio/peer.h>
 
-#include "kselftest_harness.h"
+#include <libvfio/harness.h>
 #include "lib/drivers/ixgbevf/hw.h"
 
 #define CHUNK		4096
@@ -140,6 +140,7 @@ struct trouble {
 	const char *says;
 };
 
+/* The core hands the PF's addresses to its driver from a work, which a change of the link waits for. */
 static const struct trouble troubles[] = {
 	{
 		"address of the administrator",
@@ -148,8 +149,8 @@ static const struct trouble troubles[] = {
 		"refused: this host set another MAC address",
 	}, {
 		"address of the PF",
-		"bridge fdb add $MAC dev $IF self permanent; sleep 0.5",
-		"bridge fdb del $MAC dev $IF self permanent; sleep 0.5",
+		"bridge fdb add $MAC dev $IF self permanent; ip link set $IF up; sleep 1",
+		"bridge fdb del $MAC dev $IF self permanent; ip link set $IF up; sleep 1",
 		"refused: MAC address in use here",
 	}, {
 		"address of another VF",
@@ -169,7 +170,7 @@ static const struct trouble troubles[] = {
 	},
 };
 
-TEST_F_TIMEOUT(mig_refusal, destination, 300)
+TEST_F_TIMEOUT(mig_refusal, destination, 600)
 {
 	int i;
 

@@ -11,7 +11,7 @@
 
 #include <libvfio/test_env.h>
 
-#include "kselftest_harness.h"
+#include <libvfio/harness.h>
 
 /* What the driver says of every VF: Documentation/networking/ixgbe-migration-format.rst. */
 #define STATE_MAX 4096
@@ -107,7 +107,7 @@ TEST_F(mig_uapi, probe)
 }
 
 /* Every pair of states, numbers that are no states among them. */
-TEST_F_TIMEOUT(mig_uapi, every_arc, 120)
+TEST_F(mig_uapi, every_arc)
 {
 	u32 from, to;
 
@@ -180,7 +180,7 @@ TEST_F(mig_uapi, unsupported_ioctl_on_data_fd)
 }
 
 /* A reset brings the device from any state to RUNNING; data FDs are dead then. */
-TEST_F_TIMEOUT(mig_uapi, reset_in_each_state, 60)
+TEST_F(mig_uapi, reset_in_each_state)
 {
 	u8 byte = 0;
 	u32 state;
@@ -211,7 +211,7 @@ TEST_F_TIMEOUT(mig_uapi, reset_in_each_state, 60)
 }
 
 /* The device FD is closed in any state, with and without the data FD; the next user starts anew. */
-TEST_F_TIMEOUT(mig_uapi, close_in_each_state, 60)
+TEST_F(mig_uapi, close_in_each_state)
 {
 	u32 state, first;
 
@@ -285,7 +285,7 @@ TEST_F(mig_uapi, data_size)
 }
 
 /* Two hundred migrations of an idle device to itself. */
-TEST_F_TIMEOUT(mig_uapi, storm, 120)
+TEST_F(mig_uapi, storm)
 {
 	struct vfio_mig_stream blob = {};
 	int i;

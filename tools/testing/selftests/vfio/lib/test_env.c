@@ -146,13 +146,20 @@ static u8 pattern(u32 seq, u32 i)
 }
 
 /*
- * An address of the benchmark network 198.18.0.0/15 for each flow. RSS hashes it with a key
- * that each boot draws, and the hash is linear: of addresses that differ in six bits, one key
- * in 64 puts all into one queue. So they differ in all 17.
+ * Addresses of the benchmark network 198.18.0.0/15 for each flow. RSS hashes them with a key
+ * that each boot draws, and the hash is linear: of addresses that differ in n bits, one key in
+ * 2^n puts all into one queue. So both differ, each in all its 17 bits.
  */
 static u32 source(u16 flow)
 {
 	return 0xc6120000 | (flow * 0x9e3779b1U >> 15);
+}
+
+static u32 target(u16 flow)
+{
+	u32 n = flow;
+
+	return 0xc6120000 | ((n * n * 0x85ebca6bU + n * 0xc2b2ae35U) >> 15);
 }
 
 void test_frame(u8 *frame, u32 len, const u8 *dst, const u8 *src, u16 flow, u32 seq)
@@ -176,7 +183,7 @@ void test_frame(u8 *frame, u32 len, const u8 *dst, const u8 *src, u16 flow, u32 
 	ip->protocol = IPPROTO_UDP;
 	ip->tot_len = htons(len - sizeof(*eth));
 	ip->saddr = htonl(source(flow));
-	ip->daddr = htonl(0xcb0071fe);
+	ip->daddr = htonl(target(flow));
 	for (i = 0; i < sizeof(*ip) / 2; i++)
 		sum += ((u16 *)ip)[i];
 	sum = (sum & 0xffff) + (sum >> 16);

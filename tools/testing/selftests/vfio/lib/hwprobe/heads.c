@@ -56,7 +56,7 @@ void probe_fill(struct probe *p, const struct probe_ring *ring)
 			mem->rx_ring[i].hi = 0;
 			continue;
 		}
-		test_frame(mem->tx_buffer[i], PROBE_FRAME, p->vf[1].mac, vf->mac, 0, i);
+		test_frame(mem->tx_buffer[i], PROBE_FRAME, p->vf[1].mac, vf->mac, p->run, i);
 		mem->tx_ring[i].lo = htole64(ixgbevf_iova(vf, mem->tx_buffer[i]));
 		mem->tx_ring[i].hi =
 			htole64((u64)PROBE_FRAME << (32 + IXGBE_ADVTXD_PAYLEN_SHIFT) |
@@ -70,15 +70,15 @@ void probe_fill(struct probe *p, const struct probe_ring *ring)
 /* Let one frame through the restarted ring; the descriptor that it took, or -1. */
 static int first_used(struct probe *p, const struct probe_ring *ring, u32 head)
 {
-	u64 deadline = probe_ns() + 500000000;
+	u64 deadline = test_now_ms() + TEST_PATIENCE_MS;
 	u32 room = ring->rx ? IXGBEVF_RING_SIZE - 1 : 1;
 
 	ixgbevf_write(&p->vf[0], ring->tail, (head + room) % IXGBEVF_RING_SIZE);
 	if (ring->rx)
 		probe_send(p, 1, 0, 1);
 	/* VF 0 is not served: its rings are ours. */
-	while (probe_ns() < deadline && (probe_first_done(p, ring) < 0 ||
-					 (!ring->rx && !p->arrived[1])))
+	while (test_now_ms() < deadline && (probe_first_done(p, ring) < 0 ||
+					    (!ring->rx && !p->arrived[1])))
 		ixgbevf_poll(&p->vf[1]);
 	if (!ring->rx && (!p->arrived[1] || (int)p->first[1] != probe_first_done(p, ring)))
 		return -1;

@@ -37,9 +37,10 @@ struct probe {
 	struct test_env env;
 	struct dma_region region[2];
 	struct ixgbevf vf[2];
-	/* Frames of test_frame() that reached each VF, and number of the first one. */
+	/* Frames of this run of test_frame() that reached each VF, and number of the first one. */
 	u32 arrived[2];
 	u32 first[2];
+	u16 run;		/* since the last probe_begin(): the flow of its frames */
 
 	/* Registers of the PF, or NULL if they cannot be mapped. */
 	volatile u32 *pf;
@@ -92,11 +93,17 @@ void probe_settle(struct probe *p, u32 us);
 /* Wait until ENABLE reads @on, or a second; nanoseconds that it took, or -1. */
 s64 probe_wait_enable(struct probe *p, const struct probe_ring *ring, bool on);
 
-/* Give VF 0 a fresh start, once both VFs are quiet; arrived frames are counted from here. */
+/*
+ * Give VF 0 a fresh start, once VF 1 has nothing more to send it. Frames that were sent
+ * before are never counted, however late they come.
+ */
 void probe_begin(struct probe *p);
 
-/* Wait up to a second for @count frames at VF @at, and for quiet; false if it had others. */
+/* Wait for @count frames at VF @at, and for quiet; false if it had others. */
 bool probe_arrived(struct probe *p, int at, u32 count);
+
+/* The same for frames that may not come at all: for @ms. */
+bool probe_arrived_in(struct probe *p, int at, u32 count, u32 ms);
 
 /* Descriptors of @ring that the device has written back since they were last filled. */
 u32 probe_done(struct probe *p, const struct probe_ring *ring);

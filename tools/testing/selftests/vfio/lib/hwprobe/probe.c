@@ -28,7 +28,7 @@ static void receive(struct ixgbevf *vf, int queue, const u8 *frame, u32 len)
 	u16 flow;
 	u32 seq;
 
-	if (test_frame_check(frame, len, &flow, &seq, &foreign)) {
+	if (test_frame_check(frame, len, &flow, &seq, &foreign) && flow == p->run) {
 		if (!p->arrived[i]++)
 			p->first[i] = seq;
 	}
@@ -115,7 +115,7 @@ void probe_open(struct probe *p)
 		/* One receive queue, so that it is known where a frame goes. */
 		ixgbevf_write(&p->vf[i], IXGBE_VFPSRTYPE, 0);
 	}
-	deadline = test_now_ms() + 10000;
+	deadline = test_now_ms() + TEST_PATIENCE_MS;
 	while (!ixgbevf_link(&p->vf[0])) {
 		VFIO_ASSERT_LT(test_now_ms(), deadline,
 			       "no link: the device moves no frame, not even between VFs\n");
@@ -170,7 +170,7 @@ void probe_send(struct probe *p, int from, int queue, u32 count)
 		u8 *frame = ixgbevf_tx_frame(vf, queue);
 
 		VFIO_ASSERT_NOT_NULL(frame, "the ring is full\n");
-		test_frame(frame, PROBE_FRAME, p->vf[!from].mac, vf->mac, 0, i);
+		test_frame(frame, PROBE_FRAME, p->vf[!from].mac, vf->mac, p->run, i);
 		ixgbevf_send(vf, queue, PROBE_FRAME);
 	}
 }
@@ -187,17 +187,28 @@ void probe_settle(struct probe *p, u32 us)
 
 void probe_begin(struct probe *p)
 {
+	u64 deadline = test_now_ms() + TEST_PATIENCE_MS;
+
+	/* They would move VF 0's heads. */
+	while (ixgbevf_tx_pending(&p->vf[1], 0) && test_now_ms() < deadline)
+		usleep(100);
 	VFIO_ASSERT_EQ(ixgbevf_reinit(&p->vf[0]), 0);
 	ixgbevf_write(&p->vf[0], IXGBE_VFPSRTYPE, 0);
-	/* What the last probe has left on its way does not count. */
 	probe_settle(p, 20000);
+	/* Numbers of ports, which are sixteen bits, begin at 20000. */
+	p->run = (p->run + 1) % 40000;
 	p->arrived[0] = 0;
 	p->arrived[1] = 0;
 }
 
 bool probe_arrived(struct probe *p, int at, u32 count)
 {
-	u64 deadline = probe_ns() + 1000000000;
+	return probe_arrived_in(p, at, count, TEST_PATIENCE_MS);
+}
+
+bool probe_arrived_in(struct probe *p, int at, u32 count, u32 ms)
+{
+	u64 deadline = probe_ns() + ms * 1000000ULL;
 
 	/* A machine that is short of time moves no frame for longer than it is quiet. */
 	while (p->arrived[at] < count && probe_ns() < deadline)

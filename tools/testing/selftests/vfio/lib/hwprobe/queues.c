@@ -120,7 +120,8 @@ bool probe_fetch(struct probe *p)
 	probe_begin(p);
 	probe_fill(p, &ring);
 	set_tail(&p->vf[0], BURST);
-	for (deadline = probe_ns() + 500000000; done < BURST && probe_ns() < deadline; samples++) {
+	for (deadline = test_now_ms() + TEST_PATIENCE_MS; done < BURST && test_now_ms() < deadline;
+	     samples++) {
 		/* In this order, so that what is sent in between does not count. */
 		u32 head = ixgbevf_read(&p->vf[0], ring.head);
 
@@ -130,8 +131,6 @@ bool probe_fetch(struct probe *p)
 	}
 	report("TDH", "up to %u descriptors ahead of those reported as sent (%u samples, %u frames)",
 	       ahead, samples, BURST);
-	for (deadline = probe_ns() + 20000000; probe_ns() < deadline; )
-		ixgbevf_poll(&p->vf[1]);
 	return done == BURST && works(p);
 }
 
@@ -171,19 +170,19 @@ bool probe_context(struct probe *p)
 	/* The checksum of the IP header is the device's to fill in, by the context. */
 	put(vf, 0, 14 << MACLEN_SHIFT | 20, IXGBE_ADVTXD_DCMD_DEXT | DTYP_CTXT | TUCMD_IPV4);
 	for (i = 1; i < 3; i++) {
-		test_frame(mem->tx_buffer[i], PROBE_FRAME, p->vf[1].mac, vf->mac, 0, i);
+		test_frame(mem->tx_buffer[i], PROBE_FRAME, p->vf[1].mac, vf->mac, p->run, i);
 		memset(mem->tx_buffer[i] + 14 + 10, 0, 2);
 		put_data(vf, i, PROBE_FRAME, OLINFO_CC | OLINFO_IXSM);
 	}
 	set_tail(vf, 2);
-	probe_arrived(p, 1, 2);
+	probe_arrived_in(p, 1, 1, 1000);
 	with = p->arrived[1];
 	if (!toggle(p, &ring, 0)) {
 		report("Tx context", "the queue did not stop or start");
 		return false;
 	}
 	set_tail(vf, 3);
-	probe_arrived(p, 1, with + 1);
+	probe_arrived_in(p, 1, with + 1, 1000);
 	without = p->arrived[1] - with;
 	report("Tx context", "%s after a stop and a start%s", without ? "kept" : "lost",
 	       with ? "" : ", but was NOT used before either");
@@ -246,10 +245,10 @@ bool probe_short(struct probe *p)
 		usleep(20000);
 		done += sent(vf, i);
 	}
-	test_frame(mem->tx_buffer[3], PROBE_FRAME, p->vf[1].mac, vf->mac, 0, 3);
+	test_frame(mem->tx_buffer[3], PROBE_FRAME, p->vf[1].mac, vf->mac, p->run, 3);
 	put_data(vf, 3, PROBE_FRAME, 0);
 	set_tail(vf, 4);
-	probe_arrived(p, 1, 1);
+	probe_arrived_in(p, 1, 1, 1000);
 	report("PAYLEN", "of frames with PAYLEN 14 to 16 %u of 3 were reported as sent; "
 	       "one of %u behind them %s", done, PROBE_FRAME,
 	       p->arrived[1] ? "arrived" : "did NOT arrive: the queue hangs");

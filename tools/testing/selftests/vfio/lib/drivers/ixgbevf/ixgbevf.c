@@ -21,7 +21,7 @@ bool ixgbevf_match(struct vfio_pci_device *device)
 static int reset(struct ixgbevf *vf)
 {
 	u32 msg[IXGBE_VFMAILBOX_SIZE] = { IXGBE_VF_RESET };
-	int retries = 200;
+	int retries = 1000;
 	int ret;
 
 	ixgbevf_write(vf, IXGBE_VTEIMC, (1 << IXGBEVF_MSIX_VECTORS) - 1);

@@ -9,8 +9,11 @@
 
 #include "hw.h"
 
-/* The PF answers from an interrupt, or while it resets not at all for a while. */
-#define TIMEOUT_US	2000000
+/*
+ * The PF answers from an interrupt, or while it resets not at all for a while. One that is
+ * emulated beside others may not run for seconds.
+ */
+#define TIMEOUT_US	10000000
 #define DELAY_US	200
 
 /* Read VFMAILBOX; what reading clears is kept until somebody asks for it. */

@@ -27,7 +27,7 @@ static void post_rx(struct ixgbevf *vf, int queue, u32 index)
 /* Poll until the queue says what it was asked to be. */
 static void wait_enable(struct ixgbevf *vf, u32 reg, u32 bit, bool on)
 {
-	int retries = 1000;
+	int retries = 100000;
 
 	while (!!(ixgbevf_read(vf, reg) & bit) != on && retries-- > 0)
 		usleep(100);
