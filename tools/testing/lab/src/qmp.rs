@@ -235,7 +235,7 @@ mod tests {
             Ok(())
         });
         let mut qmp = Qmp::connect_here(&path)?;
-        let lost = qmp.wait(|_| false, Duration::from_secs(10));
+        let lost = qmp.wait(|_| false, Duration::from_secs(60));
         let why = lost.err().map(|e| format!("{e:#}")).unwrap_or_default();
         assert!(why.contains("guest-reset"), "{why}");
         assert!(why.contains("QEMU closed its QMP socket"), "{why}");

@@ -155,7 +155,7 @@ fn default_memory() -> u32 {
 }
 
 fn default_timeout() -> u64 {
-    600
+    1200
 }
 
 /// One boot with its tests.

@@ -375,7 +375,7 @@ mod tests {
         card.write_all(&f)?;
         let got = local
             .frames
-            .recv_timeout(std::time::Duration::from_secs(5))?;
+            .recv_timeout(std::time::Duration::from_secs(60))?;
         assert_eq!(&got.bytes[..], &f[..]);
         let back = frame(B, A, &[8, 0]);
         local.send(&back);

@@ -229,7 +229,7 @@ impl Host {
                 &format!(
                     "pf=/sys/bus/pci/devices/{pf}; echo 0 >$pf/sriov_drivers_autoprobe
                      net=$(ls $pf/net); ip link set $net up
-                     for i in $(seq 100); do [ \"$(cat /sys/class/net/$net/carrier)\" = 1 ] && break; sleep 0.1; done"
+                     for i in $(seq 600); do [ \"$(cat /sys/class/net/$net/carrier)\" = 1 ] && break; sleep 0.1; done"
                 ),
             )?;
             let wanted = self.seats.iter().filter(|s| s.card == card);
@@ -293,7 +293,7 @@ impl Host {
             "waiting for the link",
             &format!(
                 "n=/sys/bus/pci/devices/{}/net; c=$n/$(ls $n)/carrier
-                 for i in $(seq 100); do [ \"$(cat $c)\" = 1 ] && exit; sleep 0.1; done; exit 1",
+                 for i in $(seq 600); do [ \"$(cat $c)\" = 1 ] && exit; sleep 0.1; done; exit 1",
                 FIRST.pf()
             ),
         )?;

@@ -15,7 +15,7 @@ use super::spec::{is_checked, Card, Image, Seat, FIRST};
 use crate::guest::{Command, Event, Guest, Up};
 use crate::kernel::Flavour;
 use crate::qmp::Qmp;
-use crate::vm::BARE;
+use crate::vm::{BARE, PATIENCE};
 
 /// Memory of the inner VM in MiB.
 pub const MEMORY_MIB: u32 = 256;
@@ -213,7 +213,7 @@ impl Inner {
         add(&[
             "-append",
             &format!(
-                "console=ttyS0 loglevel=4 panic=-1 reboot=pci no_timer_check lab.name=vm lab.modules={} {}",
+                "console=ttyS0 loglevel=4 panic=-1 reboot=pci no_timer_check {PATIENCE} lab.name=vm lab.modules={} {}",
                 image.drivers, image.options
             ),
         ]);
@@ -307,7 +307,7 @@ impl Inner {
             .exit
             .ok()
         {
-            if messages.exit.lock().is_some() || start.elapsed() > Duration::from_secs(60) {
+            if messages.exit.lock().is_some() || start.elapsed() > Duration::from_secs(180) {
                 bail!("starting QEMU in {}: {}", host.name(), said());
             }
             thread::sleep(Duration::from_millis(50));
@@ -334,7 +334,7 @@ impl Inner {
         };
         if !incoming {
             // A checked kernel has the checkers twice, in its own and in the host's; beside a build 120 s were not enough.
-            let limit = Duration::from_secs(if is_checked(host.kernel) { 600 } else { 120 });
+            let limit = Duration::from_secs(if is_checked(host.kernel) { 600 } else { 300 });
             let start = Instant::now();
             while inner.agent.wait_up(Duration::from_millis(500)) != Up::Yes {
                 if start.elapsed() > limit || inner.messages.exit.lock().is_some() {

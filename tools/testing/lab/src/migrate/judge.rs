@@ -175,11 +175,12 @@ impl Judged<'_> {
             );
         }
         if is_seamless(round) {
+            // But what somebody has counted: a VM that is short of time does not keep up, wherever it is.
             self.check(
                 format!("{name} loses nothing outside the blackout"),
-                round.frames_lost_outside == 0,
+                round.frames_lost_outside <= round.drops.total(),
                 format!(
-                    "{} of {} datagrams; {}",
+                    "{} of {} datagrams outside; {}",
                     round.frames_lost_outside, round.frames_sent, round.drops
                 ),
             );
@@ -272,8 +273,8 @@ impl Judged<'_> {
         if r.rounds.last().is_some_and(is_seamless) {
             self.check(
                 "nothing is lost after the last move".into(),
-                r.frames_lost_after == 0,
-                r.frames_lost_after.to_string(),
+                r.frames_lost_after <= r.drops_after.total(),
+                format!("{}; {}", r.frames_lost_after, r.drops_after),
             );
         }
         if r.traffic.has_streams() {
@@ -409,6 +410,21 @@ mod tests {
             let wrong = with(change);
             assert!(wrong.contains(name), "{name}: {wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_somebody_has_counted_is_no_loss_of_the_move() {
+        let lost = |counted| {
+            with(|r| {
+                first(r).frames_lost_outside = 3;
+                first(r).drops.ring_full = counted;
+                r.frames_lost_after = 2;
+                r.drops_after.socket_full = counted;
+            })
+        };
+        assert_eq!(lost(3), "");
+        assert!(lost(2).contains("outside the blackout"));
+        assert!(lost(1).contains("after the last move"));
     }
 
     #[test]

@@ -94,8 +94,11 @@ const MIN_RATE: u32 = 25;
 /// socket overflow for as long, and the loss would be taken for one of the move.
 pub(super) const HEADROOM: u32 = 4;
 
-/// How long the answers to a flow that has ended may take on a loaded machine.
+/// How long the answers to a flow that has ended may take on a loaded machine, where some of them are lost for good.
 pub(super) const ANSWERS: Duration = Duration::from_secs(5);
+
+/// The same where none should be lost, so that this is how long it takes to find out that some are.
+pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// Waits until what a flow sent in this range has come back, or for `limit`: what is lost stays lost.
 pub(super) fn wait_for_answers(
@@ -124,7 +127,7 @@ pub(super) fn settle(station: &Station, flow: u32, seq: u64) -> Result<Option<u6
     loop {
         let now = station.next_seq(flow)?;
         if now > seq + 20 && station.lost_between(flow, now - 20, now)?.len() < 10 {
-            wait_for_answers(station, flow, now - 20..now, Duration::from_secs(2))?;
+            wait_for_answers(station, flow, now - 20..now, LAST_ANSWERS)?;
             return Ok(Some(now));
         }
         if Instant::now() > end {

@@ -182,7 +182,9 @@ pub(super) struct Seen {
     /// When those were sent that did not come back, in µs after the flow's start.
     pub(super) lost: Vec<u64>,
     /// Datagrams lost after the last migration.
-    pub(super) lost_after: usize,
+    pub(super) lost_after: u64,
+    /// Where frames were lost after it, as far as it is counted.
+    pub(super) drops_after: Drops,
     pub(super) alive: bool,
     pub(super) answers_at_the_end: bool,
     pub(super) faults: Vec<String>,
@@ -239,7 +241,9 @@ pub struct Report {
     /// Answered with another content.
     pub frames_corrupted: u64,
     /// Of them, sent after the last migration.
-    pub frames_lost_after: usize,
+    pub frames_lost_after: u64,
+    /// Where frames were lost after it, as far as it is counted.
+    pub drops_after: Drops,
     /// TCP streams.
     pub streams: Vec<Stream>,
     /// Kernel reports of hosts and VM.
@@ -270,6 +274,7 @@ impl Report {
             samples,
             lost,
             lost_after,
+            drops_after,
             alive,
             answers_at_the_end,
             faults,
@@ -299,6 +304,7 @@ impl Report {
             frames_duplicated: stats.duplicated,
             frames_corrupted: stats.corrupted,
             frames_lost_after: lost_after,
+            drops_after,
             streams,
             faults,
             retried: retry::all(),
@@ -327,6 +333,7 @@ impl Report {
             samples: vec![],
             lost: vec![],
             lost_after: 0,
+            drops_after: Drops::default(),
             alive: true,
             answers_at_the_end: true,
             faults: vec![],

@@ -12,7 +12,7 @@ use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::loss::Drops;
 use super::pair::{Pair, Progress};
-use super::rate::{self, settle, wait_for_answers, ANSWERS};
+use super::rate::{self, settle, wait_for_answers, LAST_ANSWERS};
 use super::report::{self, Report, Round};
 use super::spec::{is_checked, Card, Plan, Seat};
 use super::streams;
@@ -93,10 +93,14 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let answers_at_the_end = station.stats(flow)?.received > before;
     station.stop_flow(flow);
     let sent = station.next_seq(flow)?;
-    wait_for_answers(station, flow, seq..sent, ANSWERS)?;
+    wait_for_answers(station, flow, seq..sent, LAST_ANSWERS)?;
     let (_, samples) = station.samples(flow)?;
     let lost = station.lost_between(flow, 0, sent)?;
     let lost_after = station.lost_between(flow, seq, sent)?;
+    // A VM that is gone cannot be asked: what was lost then is not explained.
+    let drops_after = drops(pair, &vm)
+        .map(|now| now.since(dropped))
+        .unwrap_or_default();
     let mut faults = pair.faults()?;
     if !alive || !answers_at_the_end {
         let at = if plan.rounds % 2 == 0 { first } else { second };
@@ -121,7 +125,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             queue_pairs,
             samples,
             lost,
-            lost_after: lost_after.len(),
+            lost_after: lost_after.len() as u64,
+            drops_after,
             alive,
             answers_at_the_end,
             faults,

@@ -53,6 +53,11 @@ pub(super) fn start(traffic: Traffic, station: &Station, agent: &Guest) -> Resul
         .sh(&script, Duration::from_secs(60))?
         .ok()
         .context("starting the TCP connections")?;
+    // A connection that is not there yet when the VM moves would be missing afterwards.
+    let end = Instant::now() + PATIENCE;
+    while station.streams().is_empty() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(20));
+    }
     Ok(())
 }
 

@@ -69,7 +69,7 @@ impl Stage<'_> {
             "an address of the PF",
             &format!(
                 "n=$(ls /sys/bus/pci/devices/{pf}/net)
-                 bridge fdb {verb} {mac} dev $n self permanent; sleep 0.5"
+                 bridge fdb {verb} {mac} dev $n self permanent; ip link set $n up; sleep 1"
             ),
         )?;
         Ok(())
