@@ -98,6 +98,9 @@ pub struct MigrateArgs {
 /// If a migration fails, or the report shows a fault.
 pub fn migrate(args: &MigrateArgs) -> Result<()> {
     let lab = Lab::open()?;
+    if let Some(dir) = &args.trace {
+        std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    }
     let plan = Plan {
         card: Card::Vf,
         guest: args.guest,

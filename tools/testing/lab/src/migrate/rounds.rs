@@ -134,6 +134,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     );
     report.judge();
     if let Some(dir) = plan.trace {
+        // From its last arrival on: each host sees a part of it.
+        klog::save(&dir.join("vm.kmsg"), &vm.agent.kernel_log(0))?;
         for h in &pair.hosts {
             let all = "tail -n +1 $(ls -tr /run/*.trace)";
             let text = h.vm.guest.sh(all, Duration::from_secs(60))?.stdout;
