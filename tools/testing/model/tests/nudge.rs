@@ -5,6 +5,7 @@ mod common;
 
 use common::asking::{host, machine};
 use common::moving::{load, resume, save, Host, Rings, VF, VF_MAC};
+use common::{frame, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::HeadWrite;
 use libixgbe::mbx::{
@@ -43,6 +44,13 @@ struct Guest<'a> {
     last_reset: u64,
     carrier: bool,
     resets: u32,
+    /// Runs of its timer that it needed: the task was idle, and had something to do.
+    periods: u32,
+    /// What of the first Tx ring is looked at for a hang: frames that were sent, at this and at the last look; whether the
+    /// last look found that it hangs (`__IXGBEVF_HANG_CHECK_ARMED`).
+    tx_done: u32,
+    tx_done_old: u32,
+    armed: bool,
 }
 
 impl<'a> Guest<'a> {
@@ -63,6 +71,11 @@ impl<'a> Guest<'a> {
             last_reset: now - GUARD_MS - 1000,
             carrier: true,
             resets: 0,
+            periods: 0,
+            // Of the frames that it has sent, some since it last looked.
+            tx_done: 70,
+            tx_done_old: 60,
+            armed: false,
         }
     }
 
@@ -107,6 +120,7 @@ impl<'a> Guest<'a> {
         }
         if self.now >= self.timer && !self.down {
             self.timer = self.now + TIMER_MS;
+            self.periods += u32::from(!self.scheduled && (self.reset_requested || !self.carrier));
             self.schedule();
         }
     }
@@ -142,8 +156,28 @@ impl<'a> Guest<'a> {
             self.reset_requested = true;
         }
         self.carrier = link;
+        self.check_hang();
         self.wait(self.task_ms);
         self.scheduled = false;
+    }
+
+    /// `ixgbevf_check_hang_subtask`, and what the software interrupt that it causes makes of it at once, while the task runs
+    /// (`ixgbevf_clean_tx_irq`, `ixgbevf_check_tx_hang`, `ixgbevf_tx_timeout_reset`).
+    fn check_hang(&mut self) {
+        if !self.carrier {
+            return;
+        }
+        let vf = self.host.machine.vf(VF);
+        let pending = vf.read32(regs::vftdh(0)) != vf.read32(regs::vftdt(0));
+        if self.tx_done_old == self.tx_done && pending {
+            if core::mem::replace(&mut self.armed, true) {
+                self.reset_requested = true;
+                self.schedule();
+            }
+        } else {
+            self.armed = false;
+            self.tx_done_old = self.tx_done;
+        }
     }
 
     /// `ixgbevf_check_mac_link_vf` by `ixgbevf_read_mbx_vf_legacy`, which reads the memory whether there is news or not.
@@ -200,6 +234,12 @@ impl<'a> Guest<'a> {
         vf.write32(regs::VTIVAR_MISC, 0x82);
         vf.write32(regs::VTEIAC, 7);
         vf.write32(regs::VTEIMS, 7);
+        // `ixgbevf_configure_tx_ring`
+        for q in 0..2 {
+            vf.write32(regs::vftdh(q), 0);
+            vf.write32(regs::vftdt(q), 0);
+        }
+        self.armed = false;
         self.down = false;
         self.look = true;
         self.timer = self.now;
@@ -208,10 +248,18 @@ impl<'a> Guest<'a> {
 
 /// A mainline driver in a VM that has just arrived by `reset`.
 fn arrived(task_ms: u64) -> Guest<'static> {
-    let (mut a, mut b) = (host(HeadWrite::Value), host(HeadWrite::Value));
+    arrived_at(task_ms, HeadWrite::Value, 0)
+}
+
+/// The same at a device that does this with heads, after `sent` frames.
+fn arrived_at(task_ms: u64, policy: HeadWrite, sent: usize) -> Guest<'static> {
+    let (mut a, mut b) = (host(policy), host(policy));
     b.head_restore = HeadRestore::Reset;
     a.bring_up(false);
-    let rings = Rings::new(a.machine);
+    let mut rings = Rings::new(a.machine);
+    for n in 0..sent {
+        rings.tx[0].send(&frame(PEER, VF_MAC, 60 + n));
+    }
     let (blob, _) = save(&mut a);
     b.machine.copy_memory(a.machine);
     b.reset_vf();
@@ -232,6 +280,7 @@ fn a_vm_that_arrives_by_reset_is_back_in_a_moment() {
             ms.is_some_and(|ms| ms <= 200 + 4 * task_ms),
             "back after {ms:?} ms, with a service task of {task_ms} ms"
         );
+        assert_eq!(guest.periods, 0, "periods of its timer");
         // And stays so, without another reset.
         guest.run(15_000);
         guest.wait(15_000);
@@ -257,10 +306,38 @@ fn so_is_one_whose_vf_the_administrator_changes() {
     }
 }
 
-/// Its driver resets the VF at most once in ten seconds, and then at once.
+/// Its driver does not reset the VF for a refusal within ten seconds of its last reset. It does for a Tx ring that hangs.
 #[test]
-fn a_driver_that_has_just_reset_its_vf_is_waited_for() {
-    let mut guest = arrived(3);
+fn a_driver_that_has_just_reset_its_vf_finds_its_rings_hung() {
+    for policy in [HeadWrite::Value, HeadWrite::Zero, HeadWrite::Ignore] {
+        for (task_ms, sent) in [(1, 0), (3, 1), (8, 63), (20, 64)] {
+            let mut guest = arrived_at(task_ms, policy, sent);
+            guest.host.machine.take_sent();
+            guest.last_reset = guest.now - 1000;
+            let ms = guest.run(20_000);
+            assert!(
+                ms.is_some_and(|ms| ms <= 300 + 8 * task_ms),
+                "back after {ms:?} ms, with a service task of {task_ms} ms"
+            );
+            assert_eq!(guest.periods, 0, "periods of its timer");
+            assert_eq!(guest.host.machine.take_sent().len(), 0, "stale frames");
+            guest.run(15_000);
+            guest.wait(15_000);
+            assert_eq!((guest.resets, guest.carrier), (1, true));
+        }
+    }
+}
+
+/// Rings that run are left alone: such a driver is waited for.
+#[test]
+fn a_driver_whose_rings_run_is_waited_for() {
+    let mut a = host(HeadWrite::Value);
+    a.bring_up(false);
+    let _rings = Rings::new(a.machine);
+    let state = &mut a.vfs[usize::from(VF)];
+    a.switch
+        .admin_set_trust(&a.machine.pf(), VF.into(), state, true);
+    let mut guest = Guest::new(a, 3);
     guest.last_reset = guest.now - 4000;
     let ms = guest.run(20_000).expect("it resets");
     assert!(
@@ -317,6 +394,24 @@ fn who_does_not_listen_is_left_alone_in_the_end() {
     let state = &mut b.vfs[usize::from(VF)];
     b.switch.restart(&b.machine.pf(), VF.into(), state);
     assert!(nudge(&mut b, now).is_some());
+}
+
+/// Nor is one that reads at once whatever it is told, and never does it: its acknowledgement makes no storm.
+#[test]
+fn who_listens_and_does_nothing_is_told_at_a_pace() {
+    let mut guest = arrived(1);
+    let (mut count, mut first) = (0, 0);
+    for ms in 0..60_000u32 {
+        guest.step();
+        if guest.host.vf_hears().is_some() {
+            count += 1;
+            first += u32::from(ms < 1000);
+        }
+    }
+    assert!(
+        first <= 100 && count <= 300,
+        "told {count} times, {first} in a second"
+    );
 }
 
 /// Who uses the VF next is told nothing, and neither is a VF without a driver.

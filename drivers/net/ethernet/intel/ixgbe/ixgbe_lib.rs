@@ -544,8 +544,14 @@ pub(crate) fn reinit(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
 pub(crate) fn tx_pending(hw: &Hw, state: &State, queues: u32) -> bool {
     let first = Rings::first_queue(state);
     let per_vf = state.sw.pools.map_or(0, |p| p.queues());
-    // What a VF that stands still has not sent is sent when it runs again, here or elsewhere.
-    let mut vfs = (0..state.sw.num_vfs).filter(|vf| !state.migration.active(*vf));
+    // What a VF that stands still has not sent is sent when it runs again, here or elsewhere. What one has not sent whose driver
+    // is to reset it never is, see `Switch::nudge`.
+    let owes_reset = |vf: u32| {
+        let vf = state.vfs.get(vf as usize);
+        vf.is_some_and(|vf| vf.nudge.owes_reset())
+    };
+    let mut vfs =
+        (0..state.sw.num_vfs).filter(|vf| !state.migration.active(*vf) && !owes_reset(*vf));
     let mut own = first..first.saturating_add(queues);
     let pending = |q| ring::tx_pending(hw, &QueueRegs::pf(q));
     own.any(pending)

@@ -12,17 +12,32 @@
 //! link.
 //!
 //! The first message stays as it is until it is acknowledged. DPDK acts on that very word and ignores the refusal.
+//!
+//! The C driver does not reset its VF for a refusal within ten seconds of its last reset (`ixgbevf_watchdog_update_link`). It
+//! does reset it, at any time, when it finds a Tx ring hung: twice in a row it was clear to send, frames were pending and none
+//! was sent (`ixgbevf_check_tx_hang`). It looks whenever its service task runs and its link is up. So a driver that reads
+//! refusals and does not reset its VF is told for a while that it is clear to send. Its Tx rings are stopped, and if one looks
+//! empty, it is given a tail that says what is true: that nothing that goes into it will be sent.
 
 use super::{
     Lies,
     Switch,
     VfState, //
 };
-use crate::Regs;
+use crate::{
+    regs,
+    Regs, //
+};
 
 /// Milliseconds for which a driver is told. `ixgbevf_watchdog_update_link` resets the VF only if its last reset was more than
 /// ten seconds ago.
 const TOLD_MS: u64 = 12_000;
+/// Refusals that a driver acknowledges before it counts as one that does not reset its VF for them: one more than the C driver
+/// reads, if its service task has dropped an event.
+const REFUSALS: u8 = 3;
+/// Milliseconds for which a driver is told that it is clear to send all the same. It has to look at its rings three times, and
+/// to run once more.
+const HANG_MS: u64 = 1000;
 /// Milliseconds after the last request at which a driver is told that it is clear to send.
 const CLEAR_MS: [u64; 3] = [20, 60, 150];
 /// Milliseconds for which a driver may go on to set up its VF.
@@ -38,6 +53,18 @@ const fn pace(elapsed: u64) -> u64 {
     }
 }
 
+/// Whether a driver is made to see that its Tx rings hang.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hang {
+    /// It was not.
+    #[default]
+    Untried,
+    /// It is, until then.
+    Shown(u64),
+    /// It was, or its rings run.
+    Tried,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     /// There is nothing to repeat.
@@ -47,6 +74,10 @@ enum Stage {
     Withdrawn {
         /// The driver has acknowledged that.
         told: bool,
+        /// Refusals that it has acknowledged since.
+        refused: u8,
+        /// What it does not do for these it does for a hang.
+        hang: Hang,
     },
     /// The driver was told for long enough. It is there all the same, and is told again when there is a new reason.
     Tired,
@@ -92,7 +123,11 @@ impl Nudge {
     /// Clear-to-send is withdrawn. `open` is a VF with a driver; so is one whose driver has not heard the last time.
     pub(crate) fn withdrawn(&mut self, open: bool) {
         if open || matches!(self.stage, Stage::Withdrawn { .. } | Stage::Tired) {
-            self.enter(Stage::Withdrawn { told: false });
+            self.enter(Stage::Withdrawn {
+                told: false,
+                refused: 0,
+                hang: Hang::Untried,
+            });
         }
     }
 
@@ -101,16 +136,56 @@ impl Nudge {
         !matches!(self.stage, Stage::Idle | Stage::Tired)
     }
 
-    /// Whether the driver knows that clear-to-send was withdrawn, and is refused from here on.
-    pub(super) fn refuses(&self) -> bool {
-        self.stage == Stage::Withdrawn { told: true }
+    /// Whether the VF's driver has still to reset it, and what is in its rings does not count.
+    pub fn owes_reset(&self) -> bool {
+        matches!(self.stage, Stage::Withdrawn { .. } | Stage::Tired)
     }
 
-    /// The driver has read and acknowledged this.
-    pub(super) fn acknowledged(&mut self, taken: Lies) {
-        if let Stage::Withdrawn { told } = &mut self.stage {
-            *told |= taken == Lies::Control;
-            self.heard = true;
+    /// Whether the driver knows that clear-to-send was withdrawn, and is refused from here on.
+    pub(super) fn refuses(&self) -> bool {
+        matches!(self.stage, Stage::Withdrawn { told: true, .. }) && !self.shows_hang()
+    }
+
+    /// Whether the driver is told that it is clear to send, so that it looks at its Tx rings.
+    pub(super) fn shows_hang(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Withdrawn {
+                hang: Hang::Shown(_),
+                ..
+            }
+        )
+    }
+
+    /// What to try with a driver that reads refusals and does not reset its VF.
+    fn untried(&mut self) -> Option<&mut Hang> {
+        match &mut self.stage {
+            Stage::Withdrawn { refused, hang, .. }
+                if *refused >= REFUSALS && *hang == Hang::Untried =>
+            {
+                Some(hang)
+            }
+            _ => None,
+        }
+    }
+
+    /// The driver has read and acknowledged this. Returns whether one that is not clear to send is refused at once; a driver
+    /// that is told by [`Switch::nudge`] hears of it again at that pace, however fast it acknowledges.
+    pub(super) fn acknowledged(&mut self, taken: Lies) -> bool {
+        match &mut self.stage {
+            Stage::Withdrawn { told, refused, .. } => {
+                self.heard = true;
+                if taken != Lies::Control {
+                    return !*told;
+                }
+                if !core::mem::replace(told, true) {
+                    return true;
+                }
+                *refused = refused.saturating_add(1);
+                false
+            }
+            Stage::Tired => false,
+            Stage::Idle | Stage::Reset | Stage::Setup { .. } => true,
         }
     }
 
@@ -163,7 +238,10 @@ impl Nudge {
         }
         let quiet = now.saturating_sub(self.last);
         match &mut self.stage {
-            Stage::Withdrawn { .. } => {
+            Stage::Withdrawn { hang, .. } => {
+                if matches!(hang, Hang::Shown(until) if now >= *until) {
+                    *hang = Hang::Tried;
+                }
                 let gap = pace(elapsed);
                 if quiet < gap {
                     return (false, Some(gap.saturating_sub(quiet)));
@@ -200,10 +278,39 @@ impl Switch {
             state.nudge.stands();
             return None;
         }
+        if let Some(hang) = state.nudge.untried() {
+            *hang = if self.show_hang(io, vf) {
+                Hang::Shown(now.saturating_add(HANG_MS))
+            } else {
+                Hang::Tried
+            };
+        }
         let (say, again) = state.nudge.tick(now);
         if say {
             self.ping(io, vf, state);
         }
         again.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))
+    }
+
+    /// Makes the first Tx ring of a VF whose queues were stopped look as what it is, one in which frames stay. Returns whether
+    /// it does; a ring that runs is left alone. Only this one, which every driver has.
+    ///
+    /// The queue is disabled, so that no descriptor is fetched, and a driver that sets up its VF writes both registers before it
+    /// enables the queue.
+    fn show_hang(&self, io: &impl Regs, vf: u32) -> bool {
+        let Some(pools) = self.pools else {
+            return false;
+        };
+        let queue = pools.first_queue(vf);
+        let stopped = io.read32(regs::txdctl(queue)) & regs::TXDCTL_ENABLE == 0;
+        if !stopped || io.read32(regs::tdlen(queue)) == 0 {
+            return false;
+        }
+        let head = io.read32(regs::tdh(queue));
+        if head == io.read32(regs::tdt(queue)) {
+            // A ring has an even number of descriptors.
+            io.write32(regs::tdt(queue), head ^ 1);
+        }
+        head != io.read32(regs::tdt(queue))
     }
 }

@@ -294,6 +294,9 @@ impl Switch {
                 mailbox::notify(io, vf, &words)
             }
             _ if state.nudge.refuses() => mailbox::notify(io, vf, &[VT_MSGTYPE_NACK]),
+            _ if state.nudge.shows_hang() => {
+                mailbox::notify(io, vf, &[PF_CONTROL_MSG | VT_MSGTYPE_CTS])
+            }
             _ => mailbox::notify(io, vf, &[PF_CONTROL_MSG | cts]),
         };
         if sent.is_ok() {
@@ -335,9 +338,10 @@ impl Switch {
             return Lies::Nothing;
         };
         let taken = state.outbox.acknowledged();
-        state.nudge.acknowledged(taken);
+        let at_once = state.nudge.acknowledged(taken);
         let refusal = [VT_MSGTYPE_NACK];
-        if !state.clear_to_send && mailbox::notify(io, vf, &refusal).is_ok() {
+        let refuse = at_once && !state.clear_to_send;
+        if refuse && mailbox::notify(io, vf, &refusal).is_ok() {
             state.outbox.refused();
         }
         taken
