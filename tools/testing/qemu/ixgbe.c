@@ -445,11 +445,21 @@ static void ixgbe_set_partner(Object *obj, const char *value, Error **errp)
     IxgbeState *s = IXGBE(obj);
 
     if (s->model && !ixgbe_model_set_partner(s->model, value)) {
-        error_setg(errp, "ixgbe: no speeds %s of a partner, or no cage for a module", value);
+        error_setg(errp, "ixgbe: no speeds %s of a partner, or none that matter", value);
         return;
     }
     g_free(s->partner);
     s->partner = g_strdup(value);
+}
+
+/* The chip is too hot: writing true says so once. */
+static void ixgbe_set_overheat(Object *obj, bool value, Error **errp)
+{
+    IxgbeState *s = IXGBE(obj);
+
+    if (s->model && value) {
+        ixgbe_model_overheat(s->model);
+    }
 }
 
 /* PCI. */
@@ -583,8 +593,8 @@ static void ixgbe_realize(PCIDevice *dev, Error **errp)
              mac[3] << 16 | mac[4] << 8 | mac[5];
     pcie_dev_ser_num_init(dev, IXGBE_SERIAL_CAP, serial);
     pcie_ari_init(dev, IXGBE_ARI_CAP);
-    if (!pcie_sriov_pf_init(dev, IXGBE_SRIOV_CAP, TYPE_IXGBEVF, IXGBE_VF_DEV_ID, IXGBE_VFS, IXGBE_VFS,
-                            IXGBE_VF_OFFSET, IXGBE_VF_STRIDE, errp)) {
+    if (!pcie_sriov_pf_init(dev, IXGBE_SRIOV_CAP, TYPE_IXGBEVF, ixgbe_model_vf_device_id(s->model),
+                            IXGBE_VFS, IXGBE_VFS, IXGBE_VF_OFFSET, IXGBE_VF_STRIDE, errp)) {
         return;
     }
     pcie_sriov_pf_init_vf_bar(dev, IXGBEVF_MMIO_BAR, PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH,
@@ -716,7 +726,9 @@ static void ixgbe_class_init(ObjectClass *class, void *data)
     object_class_property_add_str(class, "module", ixgbe_get_module, ixgbe_set_module);
     object_class_property_set_description(class, "module", "what is in the cage, changed while the machine runs too");
     object_class_property_add_str(class, "partner", ixgbe_get_partner, ixgbe_set_partner);
-    object_class_property_set_description(class, "partner", "speeds of the link partner: 10g, 1g or both");
+    object_class_property_set_description(class, "partner", "speeds of the link partner: 10g, 1g, 100m, both (the first two) or all");
+    object_class_property_add_bool(class, "overheat", NULL, ixgbe_set_overheat);
+    object_class_property_set_description(class, "overheat", "the thermal sensor tells of its event");
     object_class_property_add_str(class, "counters", ixgbe_get_counters, NULL);
     object_class_property_set_description(class, "counters", "accesses and errors of each function, as JSON");
     set_bit(DEVICE_CATEGORY_NETWORK, dc->categories);

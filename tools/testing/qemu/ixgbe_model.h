@@ -47,6 +47,8 @@ void ixgbe_model_timer(IxgbeModel *model);
 void ixgbe_model_work(IxgbeModel *model);
 void ixgbe_model_set_link(IxgbeModel *model, bool up);
 uint16_t ixgbe_model_device_id(IxgbeModel *model);
+uint16_t ixgbe_model_vf_device_id(IxgbeModel *model);
+void ixgbe_model_overheat(IxgbeModel *model);
 bool ixgbe_model_set_module(IxgbeModel *model, const char *module);
 bool ixgbe_model_set_partner(IxgbeModel *model, const char *speeds);
 void ixgbe_model_bus_master_changed(IxgbeModel *model);

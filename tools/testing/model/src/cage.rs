@@ -153,6 +153,9 @@ impl Device {
 
     /// LINKS' field of the speed, or `None` without a link.
     pub(crate) fn link_speed(&self) -> Option<u32> {
+        if self.phy.is_some() {
+            return self.phy_speed();
+        }
         if self.regs.any(regs::AUTOC, regs::AUTOC_FLU) {
             return Some(regs::LINKS_SPEED_10G_82599);
         }
@@ -165,8 +168,9 @@ impl Device {
         }
     }
 
-    /// Something changed on which the link through a module depends.
+    /// Something changed on which the link through a module or a PHY depends.
     pub(crate) fn link_moved(&mut self, host: &mut dyn Host) {
+        self.phy_moved(host);
         let up = self.link_up();
         let signal = self.signal();
         let tx_disable = self.regs.any(regs::ESDP, regs::ESDP_SDP3);
@@ -198,6 +202,11 @@ impl Device {
         }
     }
 
+    /// Whether the speeds of the partner at the other end of the cable matter.
+    pub fn has_partner(&self) -> bool {
+        self.cage.is_some() || self.phy.is_some()
+    }
+
     /// Whether the device has a cage.
     pub fn has_cage(&self) -> bool {
         self.cage.is_some()
@@ -226,6 +235,7 @@ impl Device {
     /// The partner at the other end has other speeds now. Its signal goes and comes back, as that of a port that is
     /// set up anew.
     pub fn set_partner(&mut self, host: &mut dyn Host, speeds: Speeds) {
+        self.phy_partner(host, speeds);
         let Some(cage) = &mut self.cage else {
             return;
         };
@@ -243,6 +253,9 @@ impl Device {
         }
         if self.cage.is_some() {
             self.outside(host, |device| device.link = up);
+        } else if self.phy.is_some() {
+            self.link = up;
+            self.phy_moved(host);
         } else {
             self.link = up;
             self.misc_event(host, regs::EICR_LSC);

@@ -3,6 +3,7 @@
 
 mod kx4;
 mod sfp;
+mod x540;
 
 pub(crate) use sfp::core as sfp_core;
 
@@ -12,8 +13,13 @@ use std::str::FromStr;
 pub(crate) struct Traits {
     /// PCI device id of the PF.
     pub(crate) device_id: u16,
+    /// PCI device id of the VFs.
+    pub(crate) vf_device_id: u16,
     /// It has a cage for a module, with an I2C bus and pins.
     pub(crate) cage: bool,
+    /// It is of the generation after the 82599: a copper PHY behind MDIO, semaphores of its own, the frame limit of a
+    /// queue, no AUTOC.
+    pub(crate) x540: bool,
     /// Registers whose value after a reset is not that of [`crate::regs_file`].
     pub(crate) registers: &'static [(u32, u32)],
     /// Words of the EEPROM likewise; what [`crate::eeprom`] has comes first.
@@ -28,6 +34,8 @@ pub enum Chip {
     Kx4,
     /// `sfp`: 82599 with a cage for an SFP+ module.
     Sfp,
+    /// `x540`: X540 with a copper PHY.
+    X540,
 }
 
 impl Chip {
@@ -35,12 +43,18 @@ impl Chip {
         match self {
             Self::Kx4 => &kx4::TRAITS,
             Self::Sfp => &sfp::TRAITS,
+            Self::X540 => &x540::TRAITS,
         }
     }
 
     /// PCI device id of the PF.
     pub fn device_id(self) -> u16 {
         self.traits().device_id
+    }
+
+    /// PCI device id of the VFs.
+    pub fn vf_device_id(self) -> u16 {
+        self.traits().vf_device_id
     }
 }
 
@@ -51,6 +65,7 @@ impl FromStr for Chip {
         match text {
             "kx4" => Ok(Self::Kx4),
             "sfp" => Ok(Self::Sfp),
+            "x540" => Ok(Self::X540),
             _ => Err(format!("unknown chip {text:?}")),
         }
     }

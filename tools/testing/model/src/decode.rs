@@ -44,9 +44,11 @@ pub(crate) enum Reg {
     Eewr,
     /// Software semaphore, set by reading.
     Swsm,
+    /// Semaphores with firmware.
+    SwFwSync,
     /// MDIO command, completes at once.
     Msca,
-    /// MDIO data: no PHY answers.
+    /// MDIO data.
     Msrwd,
     /// Auto-negotiation control.
     Autoc,
@@ -123,6 +125,7 @@ pub(crate) fn decode(address: u32) -> Reg {
         regs::EERD => Reg::Eerd,
         regs::EEWR => Reg::Eewr,
         regs::SWSM => Reg::Swsm,
+        regs::GSSR => Reg::SwFwSync,
         regs::MSCA => Reg::Msca,
         regs::MSRWD => Reg::Msrwd,
         regs::AUTOC => Reg::Autoc,

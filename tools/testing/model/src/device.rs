@@ -14,6 +14,7 @@ use crate::eeprom::Eeprom;
 use crate::host::{Function, Host};
 use crate::intr::{PfInterrupts, VfInterrupts};
 use crate::mailbox::Mailbox;
+use crate::phy::Phy;
 use crate::queue::{Change, HeadWrite, QueueReg, Ring, Rules};
 use crate::quirk::Quirks;
 use crate::regs_file::RegisterFile;
@@ -55,6 +56,7 @@ impl Config {
             chip: Chip::default(),
             module: Kind::default(),
             partner: Speeds {
+                hundred: false,
                 one: true,
                 ten: true,
             },
@@ -104,6 +106,8 @@ pub struct Device {
     pub(crate) link: bool,
     /// Of a chip that has one.
     pub(crate) cage: Option<Cage>,
+    /// Likewise.
+    pub(crate) phy: Option<Phy>,
     pub(crate) debug: Debug,
 }
 
@@ -116,6 +120,7 @@ impl Device {
             .traits()
             .cage
             .then(|| Cage::new(config.module, config.partner));
+        let phy = (config.chip.traits().x540).then(|| Phy::new(config.partner));
         let mut device = Self {
             eeprom: Eeprom::new(config.mac, config.chip, &config.quirks),
             config,
@@ -139,6 +144,7 @@ impl Device {
             packet_buffer: PacketBuffer::default(),
             link: true,
             cage,
+            phy,
             debug: Debug::default(),
         };
         device.preload();
@@ -151,15 +157,16 @@ impl Device {
         self.regs.set(0xA200, u32::from_le_bytes([a, b, c, d]));
         self.regs
             .set(0xA204, regs::RAH_AV | u32::from(u16::from_le_bytes([e, f])));
+        for (address, value) in self.config.chip.traits().registers {
+            self.regs.set(*address, *value);
+        }
         if self.config.quirks.firmware_error {
             // As cards in service were seen to have it, with the firmware valid.
             let fwsm = self.regs.get(regs::FWSM) | 0x0118_0000;
             self.regs.set(regs::FWSM, fwsm);
         }
-        for (address, value) in self.config.chip.traits().registers {
-            self.regs.set(*address, *value);
-        }
         self.reset_cage();
+        self.reset_phy();
     }
 
     /// Changes what the device does from now on; of what happens at a reset, from the next one.
@@ -193,13 +200,9 @@ impl Device {
             Reg::Eec => self.eeprom.control(),
             Reg::Eerd => self.eeprom.read_register(),
             Reg::Eewr => self.eeprom.write_register(),
-            Reg::Swsm => {
-                let value = self.regs.get(regs::SWSM);
-                self.regs.set(regs::SWSM, value | regs::SWSM_SMBI);
-                value
-            }
-            // Nobody drives MDIO: all ones.
-            Reg::Msrwd => 0xFFFF << regs::MSRWD_READ_DATA_SHIFT,
+            Reg::Swsm => self.swsm_read(),
+            Reg::SwFwSync => self.sync_read(),
+            Reg::Msrwd => self.mdio_data(),
             Reg::Links => self.links(),
             Reg::Pins => self.pins(),
             Reg::I2c => self.i2c_read(),
@@ -220,6 +223,8 @@ impl Device {
                 .get(usize::from(vf))
                 .map_or(0, |vf| vf.mailbox.load(dword)),
             Reg::Mbvficr(i) => self.regs.get(regs::pfmbicr(i)),
+            // The X540 has it at the address that clears it, and nothing where the 82599 has it.
+            Reg::Vflre(_) if self.config.chip.traits().x540 => 0,
             Reg::Vflre(i) | Reg::Vflrec(i) => self.regs.get(regs::vflre(i)),
             Reg::Vf(vf, own) => self.vf_read(host, vf, own),
             Reg::Counter(address) | Reg::Lvmmc(address) => {
@@ -256,11 +261,19 @@ impl Device {
             | Reg::ReadOnly(_) => {}
             Reg::Vflre(_) => {}
             Reg::Eec => self.eeprom.set_control(value),
-            Reg::Eerd => self.eeprom.start_read(value),
-            Reg::Eewr => self.eeprom.start_write(value),
+            Reg::Eerd => {
+                let held = self.holds(regs::GSSR_EEP_SM);
+                self.eeprom.start_read(value, held);
+            }
+            Reg::Eewr => {
+                let held = self.holds(regs::GSSR_EEP_SM);
+                self.eeprom.start_write(value, held);
+            }
             Reg::Swsm => self.regs.set(regs::SWSM, value),
-            Reg::Msca => self.regs.set(regs::MSCA, value & !regs::MSCA_MDI_COMMAND),
-            Reg::Msrwd => {}
+            Reg::SwFwSync => self.sync_write(value),
+            Reg::Msca => self.mdio_command(host, value),
+            Reg::Msrwd => self.mdio_set_data(value),
+            Reg::Autoc if self.config.chip.traits().x540 => {}
             Reg::Autoc => {
                 self.regs.set(regs::AUTOC, value & !regs::AUTOC_AN_RESTART);
                 self.link_moved(host);
@@ -325,7 +338,7 @@ impl Device {
         match address {
             regs::RXCTRL | regs::SECRXCTRL => self.drain_packet_buffer(host),
             regs::DMATXCTL => self.resume_all(host),
-            regs::AUTOC2 => self.link_moved(host),
+            regs::AUTOC2 | regs::MACC => self.link_moved(host),
             regs::CORECTL => self.core_written(host, self.regs.get(address)),
             _ if address == regs::vfte(0) || address == regs::vfte(1) => self.resume_all(host),
             _ if address == regs::vfre(0) || address == regs::vfre(1) => {

@@ -80,14 +80,23 @@ impl Eeprom {
         eeprom
     }
 
-    /// Sets the checksum. No pointer among words 3 to 0xE is valid, so only words 0 to 0x3E count (K:
-    /// `ixgbe_calc_eeprom_checksum_generic`).
+    /// Sets the checksum: words 0 to 0x3E, and on the X540 the blocks that words 3 and 6 to 0xE point to (K:
+    /// `ixgbe_calc_eeprom_checksum_X540`). On the other chips none of these points anywhere.
     fn seal(&mut self) {
         let checksum = regs::EEPROM_CHECKSUM as usize;
+        let blocks = [0x03, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E];
+        let blocks = blocks.iter().flat_map(|pointer| {
+            let pointer = usize::from(self.words[*pointer]);
+            let length = self.words.get(pointer).map_or(0, |length| *length);
+            let there = pointer != 0 && pointer != 0xFFFF;
+            let length = if there { usize::from(length) } else { 0 };
+            self.words.iter().skip(pointer + 1).take(length)
+        });
         let sum = self
             .words
             .iter()
             .take(checksum)
+            .chain(blocks)
             .fold(0u16, |sum, word| sum.wrapping_add(*word));
         if let Some(slot) = self.words.get_mut(checksum) {
             *slot = (regs::EEPROM_SUM as u16).wrapping_sub(sum);
@@ -119,12 +128,13 @@ impl Eeprom {
         self.read
     }
 
-    /// Writes EERD: a read completes at once.
-    pub(crate) fn start_read(&mut self, value: u32) {
+    /// Writes EERD: a read completes at once, with all ones for who does not hold the semaphore where there is one.
+    pub(crate) fn start_read(&mut self, value: u32, held: bool) {
         let address = (value >> regs::EEPROM_RW_ADDR_SHIFT & regs::EERD_MAX_ADDR) as usize;
         self.read = value & 0xFFFF & !regs::EEPROM_RW_REG_START;
         if value & regs::EEPROM_RW_REG_START != 0 {
-            let word = self.words.get(address).copied().unwrap_or(0xFFFF);
+            let word = self.words.get(address).copied().filter(|_| held);
+            let word = word.unwrap_or(0xFFFF);
             self.read |= regs::EEPROM_RW_REG_DONE | u32::from(word) << regs::EEPROM_RW_REG_DATA;
         }
     }
@@ -134,12 +144,12 @@ impl Eeprom {
         self.write
     }
 
-    /// Writes EEWR: a write completes at once.
-    pub(crate) fn start_write(&mut self, value: u32) {
+    /// Writes EEWR: a write completes at once, without effect for who does not hold the semaphore.
+    pub(crate) fn start_write(&mut self, value: u32, held: bool) {
         let address = (value >> regs::EEPROM_RW_ADDR_SHIFT & regs::EERD_MAX_ADDR) as usize;
         self.write = value & !regs::EEPROM_RW_REG_START;
         if value & regs::EEPROM_RW_REG_START != 0 {
-            if let Some(slot) = self.words.get_mut(address) {
+            if let Some(slot) = self.words.get_mut(address).filter(|_| held) {
                 *slot = (value >> regs::EEPROM_RW_REG_DATA) as u16;
             }
             self.write |= regs::EEPROM_RW_REG_DONE;
@@ -152,7 +162,7 @@ mod tests {
     use super::*;
 
     fn read(eeprom: &mut Eeprom, word: u32) -> u16 {
-        eeprom.start_read(word << 2 | 1);
+        eeprom.start_read(word << 2 | 1, true);
         let value = eeprom.read_register();
         assert_eq!(value & 2, 2, "a read is done at once");
         (value >> 16) as u16
@@ -184,7 +194,7 @@ mod tests {
     #[test]
     fn written_words_stay() {
         let mut eeprom = Eeprom::new([2, 0, 0, 0, 0, 1], Chip::Kx4, &Quirks::default());
-        eeprom.start_write(0x1234 << 16 | 0x40 << 2 | 1);
+        eeprom.start_write(0x1234 << 16 | 0x40 << 2 | 1, true);
         assert_eq!(eeprom.write_register() & 2, 2);
         assert_eq!(read(&mut eeprom, 0x40), 0x1234);
         assert_eq!(read(&mut eeprom, 0x3FFF), 0xFFFF);

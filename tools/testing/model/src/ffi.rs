@@ -375,6 +375,28 @@ pub unsafe extern "C" fn ixgbe_model_device_id(model: *mut IxgbeModel) -> u16 {
         .unwrap_or_default()
 }
 
+/// PCI device id of the VFs.
+///
+/// # Safety
+/// `model` is live.
+#[no_mangle]
+pub unsafe extern "C" fn ixgbe_model_vf_device_id(model: *mut IxgbeModel) -> u16 {
+    // SAFETY: by the contract of this function.
+    unsafe { get(model) }
+        .with(|device, _| device.config.chip.vf_device_id())
+        .unwrap_or_default()
+}
+
+/// The chip is too hot.
+///
+/// # Safety
+/// `model` is live.
+#[no_mangle]
+pub unsafe extern "C" fn ixgbe_model_overheat(model: *mut IxgbeModel) {
+    // SAFETY: by the contract of this function.
+    unsafe { get(model) }.with(|device, host| device.overheat(host));
+}
+
 /// Puts another module into the cage; false if there is no such module or no cage.
 ///
 /// # Safety
@@ -395,7 +417,7 @@ pub unsafe extern "C" fn ixgbe_model_set_module(
     set.unwrap_or(false)
 }
 
-/// Changes the speeds of the link partner; false if they are unknown or there is no cage.
+/// Changes the speeds of the link partner; false if they are unknown or do not matter.
 ///
 /// # Safety
 /// `model` is live, `speeds` a C string.
@@ -409,7 +431,7 @@ pub unsafe extern "C" fn ixgbe_model_set_partner(
     let set = speeds.and_then(|speeds| {
         model.with(|device, host| {
             device.set_partner(host, speeds);
-            device.has_cage()
+            device.has_partner()
         })
     });
     set.unwrap_or(false)

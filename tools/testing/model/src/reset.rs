@@ -13,7 +13,13 @@ use crate::Device;
 impl Device {
     /// Writes CTRL. Both resets complete at once, so that the bits never read as set.
     pub(crate) fn write_ctrl(&mut self, host: &mut dyn Host, value: u32) {
-        if value & regs::CTRL_RST_MASK != 0 {
+        // The X540 has no reset of the link alone.
+        let resets = if self.config.chip.traits().x540 {
+            regs::CTRL_RST
+        } else {
+            regs::CTRL_RST_MASK
+        };
+        if value & resets != 0 {
             // CTRL itself is reset too, GIO_DIS with it: the C driver sets that before a reset and never clears it.
             self.pf_reset(host);
             return;
@@ -31,7 +37,13 @@ impl Device {
             .vf_counters()
             .map(|address| (address, self.regs.get(address)))
             .collect();
+        let semaphores = self.semaphores();
         self.regs.reset();
+        if self.config.chip.traits().x540 {
+            for (address, value) in semaphores {
+                self.regs.set(address, value);
+            }
+        }
         // VF counters only wrap (datasheet 8.3.5.9): the C driver keeps their last value over a reset of the PF and would
         // see a jump.
         for (address, value) in counters {

@@ -315,6 +315,14 @@ impl Device {
         if !ring.active() {
             return;
         }
+        // The limit of a queue, which works from the X540 on. That it counts the FCS is a choice; nobody is told.
+        let limit = ring.control() & regs::RXDCTL_RLPMLMASK;
+        if self.config.chip.traits().x540
+            && ring.control() & regs::RXDCTL_RLPML_EN != 0
+            && frame.len() + fcs::LEN > limit as usize
+        {
+            return;
+        }
         self.spent += 1;
         let drops = policy.drop || ring.split_control & regs::SRRCTL_DROP_EN != 0;
         let mut frame = frame.to_vec();

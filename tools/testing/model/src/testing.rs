@@ -228,6 +228,16 @@ impl Machine {
         self.enter(|device, world| device.set_partner(world, speeds));
     }
 
+    /// Firmware takes these bits of SW_FW_SYNC, counted as software's, and returns all others.
+    pub fn firmware_holds(&self, bits: u32) {
+        self.enter(|device, _| device.firmware_holds(bits));
+    }
+
+    /// The chip is too hot.
+    pub fn overheat(&self) {
+        self.enter(|device, world| device.overheat(world));
+    }
+
     /// Sets or clears a function's bus master bit.
     pub fn set_bus_master(&self, function: Function, on: bool) {
         if let Some(master) = self.world.borrow_mut().masters.get_mut(function.index()) {

@@ -6,10 +6,12 @@ use ixgbe_model::{Chip, Config, HeadWrite, Module, Speeds};
 use libixgbe::{regs::*, Delay, Regs};
 
 const BOTH: Speeds = Speeds {
+    hundred: false,
     one: true,
     ten: true,
 };
 const ONE: Speeds = Speeds {
+    hundred: false,
     one: true,
     ten: false,
 };

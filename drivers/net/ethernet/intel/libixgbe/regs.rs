@@ -15,6 +15,7 @@ mod sriov;
 mod stats;
 mod tx;
 mod vf;
+mod x540;
 
 pub use filter::*;
 pub use general::*;
@@ -25,6 +26,7 @@ pub use sriov::*;
 pub use stats::*;
 pub use tx::*;
 pub use vf::*;
+pub use x540::*;
 
 /// Address of register `i` in a row that starts at `base`.
 const fn at(base: u32, stride: u32, i: u32) -> u32 {

@@ -89,6 +89,8 @@ impl FromStr for Kind {
 /// Speeds of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speeds {
+    /// 100 Mb/s, of which only a copper PHY makes something.
+    pub hundred: bool,
     /// 1 Gb/s.
     pub one: bool,
     /// 10 Gb/s.
@@ -98,15 +100,21 @@ pub struct Speeds {
 impl FromStr for Speeds {
     type Err = String;
 
-    /// `10g`, `1g` or `both`.
+    /// `10g`, `1g`, `100m`, `both` (the first two) or `all`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (one, ten) = match text {
-            "10g" => (false, true),
-            "1g" => (true, false),
-            "both" => (true, true),
-            _ => return Err(format!("speeds are 10g, 1g or both, not {text:?}")),
+        let (hundred, one, ten) = match text {
+            "10g" => (false, false, true),
+            "1g" => (false, true, false),
+            "100m" => (true, false, false),
+            "both" => (false, true, true),
+            "all" => (true, true, true),
+            _ => {
+                return Err(format!(
+                    "speeds are 10g, 1g, 100m, both or all, not {text:?}"
+                ))
+            }
         };
-        Ok(Self { one, ten })
+        Ok(Self { hundred, one, ten })
     }
 }
 
@@ -393,7 +401,11 @@ impl Module {
             Kind::Da | Kind::Active => (true, true),
             Kind::Sx | Kind::T => (true, false),
         };
-        Speeds { one, ten }
+        Speeds {
+            hundred: false,
+            one,
+            ten,
+        }
     }
 
     /// Whether anything reaches the other end, with the pin TX_DISABLE high (`dark`) or low.

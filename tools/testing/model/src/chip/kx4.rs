@@ -5,7 +5,9 @@ use super::Traits;
 
 pub(super) const TRAITS: Traits = Traits {
     device_id: 0x10F7,
+    vf_device_id: 0x10ED,
     cage: false,
+    x540: false,
     registers: &[],
     eeprom: &[],
 };

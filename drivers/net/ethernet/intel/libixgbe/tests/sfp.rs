@@ -43,10 +43,12 @@ use libixgbe::{
 };
 
 const ONE: Speeds = Speeds {
+    hundred: false,
     one: true,
     ten: false,
 };
 const TEN: Speeds = Speeds {
+    hundred: false,
     one: false,
     ten: true,
 };
