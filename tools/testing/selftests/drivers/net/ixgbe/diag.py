@@ -16,7 +16,7 @@ from lib.py import IxgbeEnv, cmd, ping
 
 def run_diag(end, mode):
     """ Run the self-test; return result of each part by its first word. """
-    res = cmd(f"ethtool -t {end.ifname} {mode}", ns=end.ns, fail=False, timeout=60)
+    res = cmd(f"ethtool -t {end.ifname} {mode}", ns=end.ns, fail=False, timeout=180)
     parts = {}
     for line in res.stdout.splitlines():
         words = line.split()

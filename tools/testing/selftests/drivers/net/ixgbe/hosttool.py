@@ -44,7 +44,7 @@ driver = "none"
 
 def _tool(args, code=0):
     """ What it prints, if it ends as it should. """
-    done = subprocess.run([TOOL, *args], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([TOOL, *args], capture_output=True, text=True, timeout=180, check=False)
     ksft_eq(done.returncode, code, f"{args}: {done.stdout}{done.stderr}")
     return done.stdout if code != 2 else done.stderr
 

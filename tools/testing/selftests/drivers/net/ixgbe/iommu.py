@@ -10,7 +10,7 @@ import os
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_gt, ksft_in, ksft_true, \
     ksft_variants, KsftNamedVariant
-from lib.py import STRAY, Expect, IxgbeEnv, KernelLog, ping, unmet, verify_tcp
+from lib.py import PATIENCE, STRAY, Expect, IxgbeEnv, KernelLog, ping, unmet, verify_tcp
 
 
 def _group(pci):
@@ -71,7 +71,7 @@ def stray(cfg):
         line = log.wait(rf"DMAR:.*{vf.pci.bdf[5:]}.*{STRAY:#x}")
         ksft_true(line is not None, "\n".join(log.lines()[-10:]))
         # The PF looks while no frame goes out.
-        ksft_busy_wait(lambda: not vf.pci.master_abort, sleep=0.1, deadline=30)
+        ksft_busy_wait(lambda: not vf.pci.master_abort, sleep=0.1, deadline=PATIENCE)
         # Down and up again before the log is watched anew: no fault may follow.
         vf.rebind()
         ksft_gt(len(log.matching("DMAR")), 0)

@@ -12,8 +12,8 @@ import re
 import socket
 import struct
 
-from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_variants, KsftNamedVariant
-from lib.py import CmdExitFailure, IxgbeEnv, KsftSkipEx, NetNSEnter, defer, ethtool, \
+from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_variants, KsftNamedVariant
+from lib.py import PATIENCE, CmdExitFailure, IxgbeEnv, KsftSkipEx, NetNSEnter, defer, ethtool, \
     load_module, unmet
 
 # linux/udp.h, linux/if_packet.h; Python does not name them.
@@ -63,7 +63,7 @@ class Leaving:
 def _udp(ns, family):
     with NetNSEnter(ns) if ns else contextlib.nullcontext():
         sock = socket.socket(family, socket.SOCK_DGRAM)
-    sock.settimeout(10)
+    sock.settimeout(PATIENCE)
     return sock
 
 
@@ -92,9 +92,11 @@ def udp_segmentation(cfg, ipver, state):
         ksft_eq(b"".join(parts) == data, True, "content")
         lengths = leaving.lengths(ipver, socket.IPPROTO_UDP, port)
         ksft_eq(len(lengths), 1 if state == "on" else count + 1, lengths)
-        sent = sum(v - before[k] for k, v in pf.stats().items()
-                   if re.fullmatch(r"tx_queue_\d+_packets", k))
-        ksft_ge(sent, count + 1, "segments are counted")
+
+        def sent():
+            return sum(v - before[k] for k, v in pf.stats().items()
+                       if re.fullmatch(r"tx_queue_\d+_packets", k))
+        ksft_busy_wait(lambda: sent() >= count + 1, deadline=PATIENCE, comment="segments are counted")
 
 
 def _crc32c(data):
@@ -125,7 +127,7 @@ def sctp_checksum(cfg, name, state):
     def make(ns):
         with NetNSEnter(ns) if ns else contextlib.nullcontext():
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
-        sock.settimeout(20)
+        sock.settimeout(PATIENCE)
         return sock
     with contextlib.closing(make(cfg.peer.ns)) as listener, \
          contextlib.closing(make(end.ns)) as sock:
@@ -140,7 +142,7 @@ def sctp_checksum(cfg, name, state):
         wire.settimeout(0.5)
         sock.connect((cfg.peer.addr("4"), port))
         conn, _ = listener.accept()
-        conn.settimeout(20)
+        conn.settimeout(PATIENCE)
         got = b""
         for at in range(0, len(data), 1000):
             sock.send(data[at:at + 1000])

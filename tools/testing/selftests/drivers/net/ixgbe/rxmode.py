@@ -6,8 +6,6 @@
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_true, ksft_variants
 from lib.py import IxgbeEnv, arp_free_mac, defer, ip
 
-# The 82599 hashes bits 47:36 of the group address: these two must differ there.
-GROUP, OTHER_GROUP = "01:00:5e:01:02:03", "01:00:5e:01:55:aa"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
 
@@ -51,23 +49,24 @@ def broadcast(cfg, name):
 def multicast(cfg, name):
     """ A group is received while it is joined. """
     end = _end(cfg, name)
-    ksft_true(not cfg.gets(end, GROUP), "before")
-    _join(end, GROUP)
-    ksft_true(cfg.gets(end, GROUP), "joined")
-    ksft_true(not cfg.gets(end, OTHER_GROUP), "another group")
-    _leave(end, GROUP)
+    group, other = cfg.free_groups(2)
+    ksft_true(not cfg.gets(end, group), "before")
+    _join(end, group)
+    ksft_true(cfg.gets_soon(end, group), "joined")
+    ksft_true(not cfg.gets(end, other), "another group")
+    _leave(end, group)
     if name == "vf0":
         # The PF only adds what a VF asks for (ixgbe_set_vf_multicasts); it rebuilds the
         # table, which all pools share, when its own list changes.
-        _join(cfg.pf, OTHER_GROUP)
-        _leave(cfg.pf, OTHER_GROUP)
-    ksft_true(not cfg.gets(end, GROUP), "left")
+        _join(cfg.pf, other)
+        _leave(cfg.pf, other)
+    ksft_true(not cfg.gets_soon(end, group, False), "left")
 
 
 def pf_allmulti(cfg):
     """ allmulticast gives the PF every group, and no foreign unicast. """
     _mode(cfg.pf, "allmulticast")
-    ksft_true(cfg.gets(cfg.pf, OTHER_GROUP))
+    ksft_true(cfg.gets_soon(cfg.pf, *cfg.free_groups(1)))
     ksft_true(not cfg.gets(cfg.pf, arp_free_mac()))
 
 
@@ -78,10 +77,10 @@ def pf_promisc(cfg, state):
         _end(cfg, "vf0")
     foreign = arp_free_mac()
     cfg.pf.link("promisc on")
-    got = cfg.gets(cfg.pf, foreign)
+    got = cfg.gets_soon(cfg.pf, foreign)
     cfg.pf.link("promisc off")
     ksft_true(got, "on")
-    ksft_true(not cfg.gets(cfg.pf, foreign), "off again")
+    ksft_true(not cfg.gets_soon(cfg.pf, foreign, False), "off again")
 
 
 @ksft_variants(["pf", "vf0"])
@@ -92,26 +91,24 @@ def second_address(cfg, name):
     ksft_true(not cfg.gets(end, mac), "before")
     ip(f"link add link {end.ifname} name mv0 address {mac} type macvlan mode private", ns=end.ns)
     ip("link set mv0 up", ns=end.ns)
-    got = cfg.gets(end, mac)
+    got = cfg.gets_soon(end, mac)
     ip("link del mv0", ns=end.ns)
     ksft_true(got, "added")
-    ksft_true(not cfg.gets(end, mac), "removed")
+    ksft_true(not cfg.gets_soon(end, mac, False), "removed")
 
 
 def vf_allmulti(cfg):
     """ A VF gets every group only if it asks for it and the host trusts it. """
     vf = _end(cfg, "vf0")
+    group, = cfg.free_groups(1)
     _mode(vf, "allmulticast")
-    ksft_true(not cfg.gets(vf, OTHER_GROUP), "not trusted")
-    cfg.vf_set(0, "trust on")
-    defer(cfg.settle)
-    defer(cfg.vf_set, 0, "trust off")
-    cfg.settle()
+    ksft_true(not cfg.gets(vf, group), "not trusted")
+    cfg.set_trust(0, True)
+    untrust = defer(cfg.set_trust, 0, False)
     ksft_eq(cfg.vf_info(0)["trust"], True)
-    ksft_true(cfg.gets(vf, OTHER_GROUP), "trusted")
-    cfg.vf_set(0, "trust off")
-    cfg.settle()
-    ksft_true(not cfg.gets(vf, OTHER_GROUP), "no longer trusted")
+    ksft_true(cfg.gets_soon(vf, group), "trusted")
+    untrust.exec()
+    ksft_true(not cfg.gets_soon(vf, group, False), "no longer trusted")
 
 
 @ksft_variants(["off", "on"])
@@ -122,10 +119,8 @@ def vf_promisc(cfg, trust):
     """
     vf = _end(cfg, "vf0")
     if trust == "on":
-        cfg.vf_set(0, "trust on")
-        defer(cfg.settle)
-        defer(cfg.vf_set, 0, "trust off")
-        cfg.settle()
+        cfg.set_trust(0, True)
+        defer(cfg.set_trust, 0, False)
     _mode(vf, "promisc")
     ksft_true(not cfg.gets(vf, arp_free_mac()))
     ksft_true(not cfg.gets(vf, cfg.vfs[1].mac()), "the other VF's")

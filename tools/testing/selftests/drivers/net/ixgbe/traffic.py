@@ -11,7 +11,7 @@ import re
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_ge, ksft_gt, \
     ksft_variants, KsftNamedVariant
-from lib.py import IxgbeEnv, cmd, defer, ethtool, iperf3, ping, unmet, verify_tcp, verify_udp
+from lib.py import PATIENCE, IxgbeEnv, cmd, defer, ethtool, iperf3, ping, unmet, verify_tcp, verify_udp
 
 PAIRS = ("pf-peer", "vf0-peer", "vf0-vf1", "vf0-pf")
 MTUS = (1500, 9000)
@@ -90,7 +90,7 @@ def iperf(cfg, pair):
     cfg.set_mtu(1500)
     src, dst = cfg.endpoints(pair)
     for args in ("-P 2", "-P 2 -R"):
-        end = iperf3(src, dst, 1, args)
+        end = iperf3(src, dst, args=args)
         ksft_gt(end["sum_received"]["bytes"], 100000, args)
 
 
@@ -109,7 +109,7 @@ def queue_limits(cfg, name):
     # The C driver of a VF has no byte queue limits.
     if name == "pf" or "/" in cfg.vf_module:
         ksft_gt(max(_limits(end, "limit")), 0)
-    ksft_busy_wait(lambda: set(_limits(end, "inflight")) == {0}, sleep=0.1, deadline=5)
+    ksft_busy_wait(lambda: set(_limits(end, "inflight")) == {0}, sleep=0.1, deadline=PATIENCE)
 
 
 def station(cfg):
@@ -120,7 +120,7 @@ def station(cfg):
     cfg.set_mtu(1500)
     for end in (cfg.pf, cfg.vfs[0]):
         for size in (1, 56, 1472):
-            res = cmd(f"ping -4 -q -n -i 0.05 -c 3 -W 3 -s {size} {addr}", ns=end.ns, fail=False)
+            res = cmd(f"ping -4 -q -n -i 0.05 -c 3 -W {PATIENCE} -s {size} {addr}", ns=end.ns, fail=False)
             ksft_eq(res.ret, 0, res.stdout)
 
 

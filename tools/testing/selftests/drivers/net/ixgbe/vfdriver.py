@@ -10,7 +10,7 @@ import time
 
 from lib.py import ksft_run, ksft_exit, ksft_busy_wait, ksft_eq, ksft_in, ksft_not_in, \
     ksft_not_none, ksft_true
-from lib.py import SLOW, Frame, IxgbeEnv, KernelLog, KsftSkipEx, NetNSEnter, PacketSocket, cmd, \
+from lib.py import PATIENCE, Frame, IxgbeEnv, KernelLog, KsftSkipEx, NetNSEnter, PacketSocket, cmd, \
     crosses, defer, ip, ping, verify_tcp
 from lib.py import bpf
 
@@ -37,7 +37,7 @@ def short_frames(cfg):
             for _ in range(20):
                 before = _sent(vf)
                 tx.send(head + bytes(extra))
-                ksft_busy_wait(lambda b=before: _sent(vf)[0] > b[0], deadline=5)
+                ksft_busy_wait(lambda b=before: _sent(vf)[0] > b[0], deadline=PATIENCE)
                 packets, nbytes = (a - b for a, b in zip(_sent(vf), before))
                 if packets == 1:
                     break
@@ -46,22 +46,17 @@ def short_frames(cfg):
     ping(vf, cfg.peer)
 
 
-def _trusted(cfg, on):
-    cfg.vf_set(0, f"trust {'on' if on else 'off'}")
-    cfg.settle()
-
-
 def promisc_then_allmulti(cfg):
     """ Promiscuous mode, which an 82599 refuses, does not cost a trusted VF the groups. """
     vf, log = cfg.vfs[0], KernelLog()
-    _trusted(cfg, True)
-    defer(_trusted, cfg, False)
+    cfg.set_trust(0, True)
+    defer(cfg.set_trust, 0, False)
     vf.link("promisc on")
     defer(vf.link, "promisc off")
-    ksft_true(cfg.gets(vf, GROUP + "99"), "promisc")
+    ksft_true(cfg.gets_soon(vf, GROUP + "99"), "promisc")
     vf.link("allmulticast on")
     defer(vf.link, "allmulticast off")
-    ksft_true(cfg.gets(vf, GROUP + "98"), "promisc and allmulticast")
+    ksft_true(cfg.gets_soon(vf, GROUP + "98"), "promisc and allmulticast")
     ksft_not_none(log.wait("grants no promiscuous mode"))
 
 
@@ -77,10 +72,10 @@ def forty_groups(cfg):
     ip(f"maddr add {GROUP}77 dev {vf.ifname}", ns=vf.ns)
     ip(f"maddr del {GROUP}77 dev {vf.ifname}", ns=vf.ns)
     ksft_eq(len(log.matching("More multicast groups than the PF takes")), 1)
-    _trusted(cfg, True)
-    defer(_trusted, cfg, False)
+    cfg.set_trust(0, True)
+    defer(cfg.set_trust, 0, False)
     for group in groups[::13]:
-        ksft_true(cfg.gets(vf, group), group)
+        ksft_true(cfg.gets_soon(vf, group), group)
 
 
 def mtu_larger_than_the_pfs(cfg):
@@ -114,7 +109,7 @@ def nothing_in_flight(cfg):
     verify_tcp(vf, cfg.peer, 4 << 20)
     cmd(f"ethtool -r {vf.ifname}", ns=vf.ns)
     cfg.settle(vf)
-    ksft_busy_wait(lambda: not any(_inflight(vf)), deadline=20 if SLOW else 5)
+    ksft_busy_wait(lambda: not any(_inflight(vf)), deadline=PATIENCE)
     ksft_eq(sum(_inflight(vf)), 0)
 
 

@@ -37,15 +37,17 @@ from .klog import Expect, KernelLog
 from .memory import kept_memory, meminfo
 from .pci import PciFunction, load_module, module_name, unload_module
 from .station import set_card
-from .strict import STRICT, unmet
+from .strict import PATIENCE, STRICT, unmet
 from .stream import SLOW, hold_frames, iperf3, ping, verify_tcp, verify_udp
 from .vfio import VfioUser, to_vfio, vfio_pci
-from .wire import Frame, PacketSocket, arp_free_mac, crosses
+from .wire import Frame, PacketSocket, arp_free_mac, crosses, multicast_hash
 from .ixgbe_env import AER_REPORT, STRAY, Endpoint, IxgbeEnv, says
 
 # ksft gives a command 20 s. `ip link show` took longer in a machine that is emulated beside other work (load 27 on two
 # processors), and takes half a minute on a debug kernel.
 cmd.__init__ = functools.partialmethod(cmd.__init__, timeout=180)
+# The same for one that ran in the background: (terminate, fail, expect_fail, timeout).
+cmd.process.__defaults__ = (True, None, False, 180)
 
 __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailEx",
            "NetNSEnter",
@@ -55,8 +57,8 @@ __all__ = ["KSFT_DIR", "CmdExitFailure", "KsftFailEx", "KsftSkipEx", "KsftXfailE
            "ksft_eq", "ksft_ge", "ksft_gt", "ksft_in", "ksft_lt",
            "ksft_ne", "ksft_not_in", "ksft_not_none", "ksft_raises", "ksft_true",
            "ACPICA", "ADD_VF", "DMA_DEBUG", "KINDS", "MANY", "Failing",
-           "Expect", "KernelLog", "kept_memory", "meminfo", "STRICT", "unmet",
+           "Expect", "KernelLog", "kept_memory", "meminfo", "PATIENCE", "STRICT", "unmet",
            "PciFunction", "load_module", "module_name", "unload_module", "VfioUser", "to_vfio", "vfio_pci",
            "SLOW", "hold_frames", "iperf3", "ping", "verify_tcp", "verify_udp",
-           "Frame", "PacketSocket", "arp_free_mac", "crosses", "AER_REPORT", "STRAY",
+           "Frame", "PacketSocket", "arp_free_mac", "crosses", "multicast_hash", "AER_REPORT", "STRAY",
            "Endpoint", "IxgbeEnv", "says", "set_card"]

@@ -21,8 +21,8 @@ from net.lib.py import cmd, ethtool, ip
 
 from .klog import Expect, KernelLog
 from .pci import PciFunction, load_module, module_name, unload_module
-from .strict import unmet
-from .wire import Frame, PacketSocket, crosses
+from .strict import PATIENCE, unmet
+from .wire import Frame, PacketSocket, crosses, multicast_hash
 
 # No driver's DMA mapping lies here: the DMA API hands out addresses below 4 GiB from the top
 # down, and page 0x10 is never used.
@@ -99,7 +99,11 @@ class Endpoint:
         """ Whether the link is up. """
         return "LOWER_UP" in self.info()["flags"]
 
-    def wait_carrier(self, up=True, deadline=15):
+    def carrier_changes(self):
+        """ How often the link went or came. """
+        return int(cmd(f"cat /sys/class/net/{self.ifname}/carrier_changes", ns=self.ns).stdout)
+
+    def wait_carrier(self, up=True, deadline=PATIENCE):
         """ Wait until the link is up (or down). """
         end = time.monotonic() + deadline
         while self.carrier() != up:
@@ -107,7 +111,7 @@ class Endpoint:
                 raise TimeoutError(f"{self}: link is not {'up' if up else 'down'}")
             time.sleep(0.05)
 
-    def wait_address(self, mac, deadline=30):
+    def wait_address(self, mac, deadline=PATIENCE):
         """ Wait until the driver has taken this MAC address. """
         end = time.monotonic() + deadline
         while self.mac() != mac:
@@ -350,7 +354,7 @@ class IxgbeEnv:
             vf.link("up")
         self.settle()
 
-    def settle(self, *ends, deadline=30):
+    def settle(self, *ends, deadline=2 * PATIENCE):
         """
         Wait until these endpoints (the PF and all VFs, if none is named) really pass
         frames again: after a reset of the PF its VFs re-initialise on their own, some
@@ -377,6 +381,36 @@ class IxgbeEnv:
              PacketSocket(self.peer.ifname, self.peer.ns) as tx:
             return crosses(tx, rx, Frame(dst, src), marker=Frame(end.mac(), src)) is not None
 
+    def gets_soon(self, end, dst, wanted=True):
+        """
+        The same, once it is as wanted. The core hands a driver its addresses and modes from a work
+        (ndo_set_rx_mode_async), and a VF's driver resets itself when it has heard from its PF.
+        """
+        stop = time.monotonic() + PATIENCE
+        while True:
+            got = self.gets(end, dst)
+            if got == wanted or time.monotonic() > stop:
+                return got
+
+    def free_groups(self, count):
+        """
+        Group addresses of which no two share a bit of the filter with each other, or with a group
+        that an interface here is in: IPv6 derives some of those from addresses that are drawn.
+        """
+        used = {0}
+        for end in [self.pf, *(vf for vf in self.vfs if vf.ifname)]:
+            for link in ip("maddr show", json=True, ns=end.ns):
+                used |= {multicast_hash(group["link"]) for group in link["maddr"] if "link" in group}
+        groups = []
+        for number in range(1, 1 << 16):
+            group = f"01:00:5e:01:{number >> 8:02x}:{number & 0xff:02x}"
+            if multicast_hash(group) not in used:
+                used.add(multicast_hash(group))
+                groups.append(group)
+            if len(groups) == count:
+                return groups
+        raise AssertionError("all bits of the filter are in use")
+
     def leaves(self, end, src, vlan=None):
         """ Whether a frame of @end with this source and tag gets onto the wire. """
         dst = self.peer.mac()
@@ -387,6 +421,18 @@ class IxgbeEnv:
     def vf_set(self, index, args):
         """ ip link set PF vf @index … """
         ip(f"link set dev {self.pf.ifname} vf {index} {args}")
+
+    def set_trust(self, index, on):
+        """
+        Change whether a VF is trusted, and wait until it has reset itself because of that: until then
+        it passes frames by what was true before, and settle() is content.
+        """
+        vf = self.vfs[index]
+        before, end = vf.carrier_changes(), time.monotonic() + PATIENCE / 3
+        self.vf_set(index, f"trust {'on' if on else 'off'}")
+        while vf.carrier_changes() == before and time.monotonic() < end:
+            time.sleep(0.05)
+        self.settle()
 
     def vf_info(self, index):
         """ What the PF says about VF @index. """

@@ -11,6 +11,8 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
+from .strict import PATIENCE
+
 # A line of the log: severity, number, and text without prefix.
 Record = namedtuple("Record", "level seq text")
 
@@ -64,7 +66,7 @@ class KernelLog:
         """ Lines so far that match @regex. """
         return [l for l in self.lines() if re.search(regex, l)]
 
-    def wait(self, regex, deadline=5):
+    def wait(self, regex, deadline=PATIENCE):
         """ Wait for a line that matches @regex; return it, or None. """
         end = time.monotonic() + deadline
         while True:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from net.lib.py import cmd
 
+from .strict import PATIENCE
+
 SYSFS = Path("/sys/bus/pci/devices")
 
 
@@ -111,7 +113,7 @@ class PciFunction:
         names = os.listdir(net) if net.exists() else []
         return names[0] if names else None
 
-    def wait_netdev(self, deadline=10):
+    def wait_netdev(self, deadline=PATIENCE):
         """ Wait until the driver has registered its net device. """
         end = time.monotonic() + deadline
         while True:

@@ -9,6 +9,10 @@ from net.lib.py import KsftFailEx, KsftSkipEx
 # The lab says that its machine offers everything.
 STRICT = bool(os.environ.get("KSFT_STRICT"))
 
+# Seconds to wait for what always comes. A machine that is emulated beside others was seen to stand for
+# seconds; what does not come at all is found late, but found.
+PATIENCE = 60
+
 
 def unmet(why):
     """
