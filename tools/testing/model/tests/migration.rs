@@ -4,7 +4,7 @@
 mod common;
 
 use common::moving::{between_hosts, carry, load, resume, save, Host, Rings, VF, VF_MAC};
-use common::{frame, machine_with, MAC, PEER};
+use common::{frame, machine_with, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
@@ -468,24 +468,7 @@ fn a_pf_reset_does_not_cost_a_stopped_vf() {
     let f = a.receive(1);
     assert_eq!(rings.take_all(), [f]);
     a.with(|m, io, pf| m.suspend(io, pf)).0.unwrap();
-    a.with(|m, io, pf| m.before_pf_reset(io, pf));
-    machine.pf().write32(regs::CTRL, regs::CTRL_RST);
-    // What the PF does to come up again.
-    let pf = machine.pf();
-    pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
-    a.switch.macs.reset(&pf, &MAC, 2);
-    let vfs = a.vfs.clone();
-    a.switch.configure(&pf, &vfs);
-    a.switch.rss.configure(&pf, a.switch.pools);
-    pf.write32(regs::FCTRL, regs::FCTRL_BAM);
-    pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
-    pf.write32(
-        regs::DMATXCTL,
-        pf.read32(regs::DMATXCTL) | regs::DMATXCTL_TE,
-    );
-    pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
-    pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
-    a.with(|m, io, pf| m.after_pf_reset(io, pf));
+    a.reset_device();
     let (resumed, _) = resume(&mut a);
     assert_eq!(resumed.restored.way, HeadRestore::Write);
     let f = a.receive(3);

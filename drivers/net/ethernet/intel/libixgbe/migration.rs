@@ -47,7 +47,10 @@ pub use announce::{
     Announcements,
     ANNOUNCEMENT_BYTES, //
 };
-pub use capture::capture;
+pub use capture::{
+    Own,
+    Seen, //
+};
 pub use coop::{
     Coop,
     Marking, //
@@ -82,11 +85,11 @@ pub use refusal::{
     MAX_REFUSALS, //
 };
 pub use restore::{
-    program,
-    resume,
+    Gates,
     HeadRestore,
     Restored,
-    Start, //
+    Start,
+    Started, //
 };
 pub use state::*;
 

@@ -26,7 +26,12 @@ pub(crate) fn machine() -> Machine {
 
 /// The same with a head policy.
 pub(crate) fn machine_with(policy: HeadWrite) -> Machine {
-    let machine = Machine::new(policy, MEMORY);
+    machine_of(policy, MEMORY)
+}
+
+/// The same with so much memory.
+pub(crate) fn machine_of(policy: HeadWrite, memory: usize) -> Machine {
+    let machine = Machine::new(policy, memory);
     let pf = machine.pf();
     pf.write32(regs::FCTRL, regs::FCTRL_BAM);
     pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);

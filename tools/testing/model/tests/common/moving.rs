@@ -87,6 +87,27 @@ impl<'a> Host<'a> {
         self.with(|m, _, pf| m.reset(pf));
     }
 
+    /// The PF resets the device and comes up again.
+    pub(crate) fn reset_device(&mut self) {
+        self.with(|m, io, pf| m.before_pf_reset(io, pf));
+        let pf = self.machine.pf();
+        pf.write32(regs::CTRL, regs::CTRL_RST);
+        pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
+        self.switch.macs.reset(&pf, &MAC, 2);
+        let vfs = self.vfs.clone();
+        self.switch.configure(&pf, &vfs);
+        self.switch.rss.configure(&pf, self.switch.pools);
+        pf.write32(regs::FCTRL, regs::FCTRL_BAM);
+        pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
+        pf.write32(
+            regs::DMATXCTL,
+            pf.read32(regs::DMATXCTL) | regs::DMATXCTL_TE,
+        );
+        pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
+        pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
+        self.with(|m, io, pf| m.after_pf_reset(io, pf));
+    }
+
     /// The VF writes a message, without waiting for anybody.
     pub(crate) fn vf_says(&self, words: &Words) {
         let vf = self.machine.vf(VF);

@@ -41,6 +41,19 @@ pub fn events(io: &impl Regs) -> Events {
     e
 }
 
+/// The same of one VF, of which two registers tell.
+pub fn events_of(io: &impl Regs, vf: u32) -> Events {
+    let bits = io.read32(pfmbicr(vf >> 4)) >> (vf & 15);
+    let flag = |set: bool| if set { 1u64.wrapping_shl(vf) } else { 0 };
+    let messages = flag(bits & MBVFICR_VFREQ_VF1 != 0);
+    let acks = flag(bits & MBVFICR_VFACK_VF1 != 0);
+    Events {
+        messages,
+        acks,
+        resets: flag(io.read32(vflre(vf >> 5)) & pool_bit(vf) != 0),
+    }
+}
+
 /// Whether messages, acknowledgements and resets of a VF interrupt the PF. They are noted in any case.
 pub fn set_interrupt(io: &impl Regs, vf: u32, on: bool) {
     let mask = io.read32(pfmbimr(vf >> 5));

@@ -14,6 +14,8 @@ use super::state::TxQueue;
 use super::state::VfState;
 use super::Place;
 use super::Quiesced;
+use crate::mbx::MBX_WORDS;
+use crate::mbx_ext::MAX_QUEUES;
 use crate::regs;
 use crate::Regs;
 
@@ -67,55 +69,97 @@ fn tx_queue(io: &impl Regs, q: u32, txdctl: u32) -> TxQueue {
     }
 }
 
-/// Reads queues, interrupt registers and mailbox memory of a quiesced VF into `state`, whose
-/// [`super::Identity::queues_per_pool`] is set. Identity, policy, filters, registrations, counters and the mailbox's
-/// flags are the PF's software state and not touched.
-///
-/// A queue that did not run is carried as well, because its driver may have been stopped while it programmed it; as
-/// [`RxQueue::OFF`] if what its registers hold is no ring, or it is one of those that make a running one refused.
-///
-/// Returns the Rx queues, one bit each, whose ring has a length: those that a driver of this VF has programmed.
-pub fn capture(io: &impl Regs, place: &Place<'_>, was: &Quiesced, state: &mut VfState) -> u32 {
-    let queues = state
-        .rx
-        .iter_mut()
-        .zip(&mut state.tx)
-        .zip(was.rxdctl.iter().zip(&was.txdctl));
-    let mut programmed = 0;
-    for (i, ((rx, tx), (rxdctl, txdctl))) in (0..place.queues_per_pool).zip(queues) {
-        let q = place.queue(i);
-        let visible = (i as usize) < super::VISIBLE_PAIRS;
-        let length = io.read32(regs::rdlen(q));
-        if length != 0 {
-            programmed |= 1 << i;
-        }
-        *rx = if visible || rxdctl & regs::RXDCTL_ENABLE != 0 {
-            rx_queue(io, q, *rxdctl, length)
-        } else {
-            RxQueue::OFF
-        };
-        *tx = if visible || txdctl & regs::TXDCTL_ENABLE != 0 {
-            tx_queue(io, q, *txdctl)
-        } else {
-            TxQueue::OFF
-        };
-        if tx.enabled() && was.undrained >> i & 1 != 0 {
-            tx.txdctl |= TxQueue::INTERRUPTED;
+/// What of a VF's state is in registers that nobody else uses, so that no lock is needed for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Rx queues of the pool.
+    pub(super) rx: [RxQueue; MAX_QUEUES],
+    /// Tx queues likewise.
+    pub(super) tx: [TxQueue; MAX_QUEUES],
+    /// Interrupt registers.
+    pub(super) interrupts: Interrupts,
+    /// PFMBMEM
+    pub(super) words: [u32; MBX_WORDS],
+}
+
+impl Own {
+    /// That of a state.
+    pub(super) const fn of(state: &VfState) -> Self {
+        Self {
+            rx: state.rx,
+            tx: state.tx,
+            interrupts: state.interrupts,
+            words: state.mailbox.words,
         }
     }
-    let vf = place.vf;
-    let vectors = (1 << super::VECTORS) - 1;
-    state.interrupts = Interrupts {
-        eims: io.read32(regs::pvteims(vf)) & vectors,
-        eiac: io.read32(regs::pvteiac(vf)) & vectors,
-        eiam: io.read32(regs::pvteiam(vf)) & vectors,
-        ivar: io.read32(regs::pvtivar(vf)) & 0x8383_8383,
-        ivar_misc: io.read32(regs::pvtivar_misc(vf)) & 0x83,
-        psrtype: io.read32(regs::pvfpsrtype(vf)) & check::PSRTYPE_ALL,
-    };
-    for (i, word) in (0..).zip(&mut state.mailbox.words) {
-        *word = io.read32(regs::pfmbmem(vf) + 4 * i);
+}
+
+/// What the registers of a quiesced VF hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    own: Own,
+    /// Rx queues, one bit each, whose ring has a length: those that a driver of this VF has programmed.
+    pub(super) programmed: u32,
+    enabled: bool,
+}
+
+impl Seen {
+    /// Reads queues, interrupt registers and mailbox memory.
+    ///
+    /// A queue that did not run is carried as well, because its driver may have been stopped while it programmed it; as
+    /// [`RxQueue::OFF`] if what its registers hold is no ring, or it is one of those that make a running one refused.
+    pub fn read(io: &impl Regs, place: &Place<'_>, was: &Quiesced) -> Self {
+        let mut own = Own::of(&VfState::EMPTY);
+        let queues = own
+            .rx
+            .iter_mut()
+            .zip(&mut own.tx)
+            .zip(was.rxdctl.iter().zip(&was.txdctl));
+        let mut programmed = 0;
+        for (i, ((rx, tx), (rxdctl, txdctl))) in (0..place.queues_per_pool).zip(queues) {
+            let q = place.queue(i);
+            let visible = (i as usize) < super::VISIBLE_PAIRS;
+            let length = io.read32(regs::rdlen(q));
+            if length != 0 {
+                programmed |= 1 << i;
+            }
+            if visible || rxdctl & regs::RXDCTL_ENABLE != 0 {
+                *rx = rx_queue(io, q, *rxdctl, length);
+            }
+            if visible || txdctl & regs::TXDCTL_ENABLE != 0 {
+                *tx = tx_queue(io, q, *txdctl);
+            }
+            if tx.enabled() && was.undrained >> i & 1 != 0 {
+                tx.txdctl |= TxQueue::INTERRUPTED;
+            }
+        }
+        let vf = place.vf;
+        let vectors = (1 << super::VECTORS) - 1;
+        own.interrupts = Interrupts {
+            eims: io.read32(regs::pvteims(vf)) & vectors,
+            eiac: io.read32(regs::pvteiac(vf)) & vectors,
+            eiam: io.read32(regs::pvteiam(vf)) & vectors,
+            ivar: io.read32(regs::pvtivar(vf)) & 0x8383_8383,
+            ivar_misc: io.read32(regs::pvtivar_misc(vf)) & 0x83,
+            psrtype: io.read32(regs::pvfpsrtype(vf)) & check::PSRTYPE_ALL,
+        };
+        for (i, word) in (0..).zip(&mut own.words) {
+            *word = io.read32(regs::pfmbmem(vf) + 4 * i);
+        }
+        Self {
+            own,
+            programmed,
+            enabled: was.vfre || was.vfte,
+        }
     }
-    state.filters.enabled = was.vfre || was.vfte;
-    programmed
+
+    /// Puts it into a state. Identity, policy, filters, registrations, counters and the mailbox's flags are the PF's software
+    /// state and not touched.
+    pub(super) fn put(&self, state: &mut VfState) {
+        state.rx = self.own.rx;
+        state.tx = self.own.tx;
+        state.interrupts = self.own.interrupts;
+        state.mailbox.words = self.own.words;
+        state.filters.enabled = self.enabled;
+    }
 }

@@ -5,11 +5,19 @@
 //! lists, modes) are put to the PF as if the VF asked again by mailbox, so that a state can never get more than the VF
 //! could.
 
+mod apart;
 mod destination;
 mod follow;
 mod messages;
 mod source;
 
+pub use apart::{
+    Begun,
+    Going,
+    Look,
+    Looked,
+    Program, //
+};
 pub use follow::{
     Heads,
     Tails, //

@@ -146,7 +146,7 @@ const ENABLE: u32 = regs::TXDCTL_ENABLE;
 const SWFLSH: u32 = regs::TXDCTL_SWFLSH;
 
 /// Of the VF's queues in a mask, those for whose device queue `f` holds.
-fn pick(place: &Place<'_>, among: u32, f: impl Fn(u32) -> bool) -> u32 {
+fn pick(place: &Place<'_>, among: u32, mut f: impl FnMut(u32) -> bool) -> u32 {
     (0..place.queues_per_pool.min(MAX_QUEUES as u32))
         .filter(|i| among >> i & 1 != 0 && f(place.queue(*i)))
         .fold(0, |mask, i| mask | 1 << i)
@@ -328,15 +328,19 @@ impl Stop {
         io::modify(io, regs::vfre(gate_row), gate_bit, 0);
         io::modify(io, regs::vfte(gate_row), gate_bit, 0);
         let moves = |head: u32| io.read32(head) != io.read32(head);
-        if pick(place, self.ran_rx(), |q| moves(regs::rdh(q))) != 0
-            || pick(place, self.ran_tx(), |q| moves(regs::tdh(q))) != 0
-        {
+        if pick(place, self.ran_rx(), |q| moves(regs::rdh(q))) != 0 {
             return Err(QuiesceError::Unstable);
         }
+        let mut unstable = false;
         // The last of it may have been sent before ENABLE fell, and a guest that ran may have given more.
         self.was.undrained = pick(place, self.ran_tx(), |q| {
-            io.read32(regs::tdh(q)) != io.read32(regs::tdt(q))
+            let head = io.read32(regs::tdh(q));
+            unstable |= head != io.read32(regs::tdh(q));
+            head != io.read32(regs::tdt(q))
         });
+        if unstable {
+            return Err(QuiesceError::Unstable);
+        }
         if gone(io) {
             return Err(QuiesceError::Gone);
         }

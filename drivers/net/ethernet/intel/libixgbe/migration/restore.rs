@@ -4,13 +4,12 @@
 //! No public source says whether a head register takes a value other than 0, so it is tried and read back, queue by
 //! queue; what cannot be taken back is re-armed by a guest that offered it, or the whole VF is made to reset itself.
 
+use super::capture::Own;
 use super::quiesce::VMOLR_ACCEPT;
 use super::state::RxQueue;
 use super::state::TxQueue;
-use super::state::VfState;
 use super::Place;
 use crate::io;
-use crate::mbx_ext;
 use crate::regs;
 use crate::Delay;
 use crate::Regs;
@@ -171,43 +170,45 @@ fn program_tx(io: &(impl Regs + Delay), q: u32, tx: &TxQueue) {
     }
 }
 
-/// Writes everything of a checked `state` that makes nothing happen: rings, interrupt routing, mailbox memory. The VF is
-/// behind closed gates and without steering, and stays so.
-pub fn program(io: &(impl Regs + Delay), place: &Place<'_>, state: &VfState) {
-    let vf = place.vf;
-    for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
-        let q = place.queue(i);
-        Queue::rx(q).ensure_off(io);
-        Queue::tx(q).ensure_off(io);
-        // Beyond these nothing is carried, and a driver finds what any reset of a VF leaves.
-        let visible = (i as usize) < super::VISIBLE_PAIRS;
-        if visible {
-            program_rx(io, q, rx);
-            program_tx(io, q, tx);
+impl Own {
+    /// Writes everything of a checked state that makes nothing happen: rings, interrupt routing, mailbox memory. The VF is
+    /// behind closed gates and without steering, and stays so.
+    pub fn program(&self, io: &(impl Regs + Delay), place: &Place<'_>) {
+        let vf = place.vf;
+        for (i, (rx, tx)) in (0..place.queues_per_pool).zip(self.rx.iter().zip(&self.tx)) {
+            let q = place.queue(i);
+            Queue::rx(q).ensure_off(io);
+            Queue::tx(q).ensure_off(io);
+            // Beyond these nothing is carried, and a driver finds what any reset of a VF leaves.
+            let visible = (i as usize) < super::VISIBLE_PAIRS;
+            if visible {
+                program_rx(io, q, rx);
+                program_tx(io, q, tx);
+            }
+            if visible && !rx.enabled() {
+                Queue::rx(q).set_idle(io, rx.head, rx.tail, rx.rxdctl);
+            }
+            if visible && !tx.enabled() {
+                Queue::tx(q).set_idle(io, tx.head, tx.tail, tx.control());
+            }
+            if !visible {
+                // Left by a former user; a ring with a length would be taken for one of this VF's driver.
+                io.write32(regs::rdlen(q), 0);
+            }
         }
-        if visible && !rx.enabled() {
-            Queue::rx(q).set_idle(io, rx.head, rx.tail, rx.rxdctl);
+        // The reset of this host's VF before the move is none of the guest's: RSTD, cleared by reading, would make its driver
+        // take the PF for reset. INF: that the alias clears it too; if not, the driver looks at its link once more.
+        io.read32(regs::pvfmailbox(vf));
+        let n = &self.interrupts;
+        io.write32(regs::pvteimc(vf), (1 << super::VECTORS) - 1);
+        io.write32(regs::pvteiac(vf), n.eiac);
+        io.write32(regs::pvteiam(vf), n.eiam);
+        io.write32(regs::pvtivar(vf), n.ivar);
+        io.write32(regs::pvtivar_misc(vf), n.ivar_misc);
+        io.write32(regs::pvfpsrtype(vf), n.psrtype);
+        for (i, word) in (0..).zip(&self.words) {
+            io.write32(regs::pfmbmem(vf) + 4 * i, *word);
         }
-        if visible && !tx.enabled() {
-            Queue::tx(q).set_idle(io, tx.head, tx.tail, tx.control());
-        }
-        if !visible {
-            // Left by a former user; a ring with a length would be taken for one of this VF's driver.
-            io.write32(regs::rdlen(q), 0);
-        }
-    }
-    // The reset of this host's VF before the move is none of the guest's: RSTD, cleared by reading, would make its driver
-    // take the PF for reset. INF: that the alias clears it too; if not, the driver looks at its link once more.
-    io.read32(regs::pvfmailbox(vf));
-    let n = &state.interrupts;
-    io.write32(regs::pvteimc(vf), (1 << super::VECTORS) - 1);
-    io.write32(regs::pvteiac(vf), n.eiac);
-    io.write32(regs::pvteiam(vf), n.eiam);
-    io.write32(regs::pvtivar(vf), n.ivar);
-    io.write32(regs::pvtivar_misc(vf), n.ivar_misc);
-    io.write32(regs::pvfpsrtype(vf), n.psrtype);
-    for (i, word) in (0..).zip(&state.mailbox.words) {
-        io.write32(regs::pfmbmem(vf) + 4 * i, *word);
     }
 }
 
@@ -224,22 +225,38 @@ pub(super) fn open_rx_gate(io: &impl Regs, vf: u32) {
     io::modify(io, regs::vfre(vf / 32), bit, bit);
 }
 
-/// How a stopped VF is set going.
+/// How the queues of a stopped VF are started.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
+    /// By which means heads come back.
+    pub wanted: HeadRestore,
+    /// Its guest re-arms rings, see [`HeadRestore::Rearm`].
+    pub rearms: bool,
+    /// Rx and Tx queues, one bit each, that stand parked since an earlier start: their guest was asked to re-arm them and
+    /// does so with the heads that it was told then. They are not started.
+    pub parked: (u32, u32),
+    /// Rx and Tx queues that have stopped. One that has not keeps its head, and is let go on.
+    pub stopped: (u32, u32),
+}
+
+/// What a VF whose queues are started may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Gates {
     /// What frames the pool takes, as VMOLR bits. By this host's policy of today; other bits of VMOLR stay.
     pub accept: u32,
     /// Whether the VF may receive (VFRE).
     pub receive: bool,
     /// Whether it may send (VFTE).
     pub send: bool,
-    /// By which means heads come back.
-    pub wanted: HeadRestore,
-    /// Rx and Tx queues, one bit each, that stand parked since an earlier start: their guest was asked to re-arm them and
-    /// does so with the heads that it was told then. They are not started.
-    pub parked: (u32, u32),
-    /// Rx and Tx queues that have stopped. One that has not keeps its head, and is let go on.
-    pub stopped: (u32, u32),
+}
+
+/// A VF whose queues are started, behind closed gates and without steering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// How its heads came back.
+    pub(super) restored: Restored,
+    /// Queues that wait for their tails.
+    tails: Masks,
 }
 
 /// What became of one queue.
@@ -274,7 +291,7 @@ impl Queue {
 }
 
 /// Rx and Tx queues, one bit each.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Masks {
     rx: u32,
     tx: u32,
@@ -284,7 +301,7 @@ struct Masks {
 fn start_queues(
     io: &(impl Regs + Delay),
     place: &Place<'_>,
-    state: &VfState,
+    own: &Own,
     start: &Start,
 ) -> (Masks, Masks) {
     let write = matches!(start.wanted, HeadRestore::Auto | HeadRestore::Write);
@@ -296,7 +313,7 @@ fn start_queues(
         Begun::RunsOn => (),
         Begun::Parked => *rearm |= 1 << i,
     };
-    for (i, (rx, tx)) in (0..place.queues_per_pool).zip(state.rx.iter().zip(&state.tx)) {
+    for (i, (rx, tx)) in (0..place.queues_per_pool).zip(own.rx.iter().zip(&own.tx)) {
         let bit = |mask: u32| mask >> i & 1 != 0;
         if rx.enabled() {
             let how = (bit(start.parked.0), bit(start.stopped.0), write);
@@ -324,68 +341,78 @@ fn stop_all(io: &(impl Regs + Delay), place: &Place<'_>) {
     }
 }
 
-/// Sets a stopped VF going: heads, gates, Rx tails, steering, Tx tails, then every vector once, because causes may have
-/// been lost. Buffers come before steering, which brings frames for them; the VF's address comes before what waits to be
-/// sent, which the anti-spoofing check would throw away.
-///
-/// The caller then tells the guest what the result asks for: re-arm, and opens VFRE when that is done, see
-/// [`Restored::waits_for_guest`]; or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
-pub fn resume(
-    io: &(impl Regs + Delay),
-    place: &Place<'_>,
-    state: &VfState,
-    start: &Start,
-) -> Restored {
-    let wanted = start.wanted;
-    let (mut rearm, mut tails) = if wanted == HeadRestore::Reset {
-        stop_all(io, place);
-        Default::default()
-    } else {
-        start_queues(io, place, state, start)
-    };
-    let mut way = match wanted {
-        HeadRestore::Reset => HeadRestore::Reset,
-        _ if rearm.rx | rearm.tx == 0 => HeadRestore::Write,
-        _ if state.guest_offers(mbx_ext::CAP_REARM) => HeadRestore::Rearm,
-        _ => HeadRestore::Reset,
-    };
-    // A forced re-arm of a VF without a running queue has nothing to re-arm, but is told to the guest all the same.
-    if wanted == HeadRestore::Rearm && way == HeadRestore::Write {
-        way = HeadRestore::Rearm;
-    }
-    if way == HeadRestore::Reset {
-        stop_all(io, place);
-        (rearm, tails) = Default::default();
+impl Own {
+    /// Starts the queues of a stopped VF at their heads. Nothing goes in or out yet, see [`Self::open`].
+    pub fn start(&self, io: &(impl Regs + Delay), place: &Place<'_>, start: &Start) -> Started {
+        let wanted = start.wanted;
+        let (mut rearm, mut tails) = if wanted == HeadRestore::Reset {
+            stop_all(io, place);
+            Default::default()
+        } else {
+            start_queues(io, place, self, start)
+        };
+        let mut way = match wanted {
+            HeadRestore::Reset => HeadRestore::Reset,
+            _ if rearm.rx | rearm.tx == 0 => HeadRestore::Write,
+            _ if start.rearms => HeadRestore::Rearm,
+            _ => HeadRestore::Reset,
+        };
+        // A forced re-arm of a VF without a running queue has nothing to re-arm, but is told to the guest all the same.
+        if wanted == HeadRestore::Rearm && way == HeadRestore::Write {
+            way = HeadRestore::Rearm;
+        }
+        if way == HeadRestore::Reset {
+            stop_all(io, place);
+            (rearm, tails) = Default::default();
+        }
+        Started {
+            restored: Restored {
+                way,
+                rearm_rx: rearm.rx,
+                rearm_tx: rearm.tx,
+            },
+            tails,
+        }
     }
 
-    let restored = Restored {
-        way,
-        rearm_rx: rearm.rx,
-        rearm_tx: rearm.tx,
-    };
-    let (row, bit) = place.gate();
-    if start.receive && !restored.waits_for_guest() {
-        open_rx_gate(io, place.vf);
-    }
-    if start.send {
-        io::modify(io, regs::vfte(row), bit, bit);
-    }
-    for (i, rx) in (0..place.queues_per_pool).zip(&state.rx) {
-        if tails.rx >> i & 1 != 0 {
-            io.write32(regs::rdt(place.queue(i)), rx.tail);
+    /// Sets a VF going whose queues are started: gates, Rx tails, steering, Tx tails, then every vector once, because causes
+    /// may have been lost. Buffers come before steering, which brings frames for them; the VF's address comes before what
+    /// waits to be sent, which the anti-spoofing check would throw away.
+    ///
+    /// The caller then tells the guest what the result asks for: re-arm, and opens VFRE when that is done, see
+    /// [`Restored::waits_for_guest`]; or withdrawn clear-to-send and a ping after [`HeadRestore::Reset`].
+    pub fn open(
+        &self,
+        io: &impl Regs,
+        place: &Place<'_>,
+        started: &Started,
+        gates: &Gates,
+    ) -> Restored {
+        let Started { restored, tails } = *started;
+        let (row, bit) = place.gate();
+        if gates.receive && !restored.waits_for_guest() {
+            open_rx_gate(io, place.vf);
         }
-    }
-    io::modify(io, regs::vmolr(place.vf), VMOLR_ACCEPT, start.accept);
-    for rar in place.rars {
-        let (reg, bit) = place.mpsar(*rar);
-        io.write32(reg, bit);
-    }
-    for (i, tx) in (0..place.queues_per_pool).zip(&state.tx) {
-        if tails.tx >> i & 1 != 0 {
-            io.write32(regs::tdt(place.queue(i)), tx.tail);
+        if gates.send {
+            io::modify(io, regs::vfte(row), bit, bit);
         }
+        for (i, rx) in (0..place.queues_per_pool).zip(&self.rx) {
+            if tails.rx >> i & 1 != 0 {
+                io.write32(regs::rdt(place.queue(i)), rx.tail);
+            }
+        }
+        io::modify(io, regs::vmolr(place.vf), VMOLR_ACCEPT, gates.accept);
+        for rar in place.rars {
+            let (reg, bit) = place.mpsar(*rar);
+            io.write32(reg, bit);
+        }
+        for (i, tx) in (0..place.queues_per_pool).zip(&self.tx) {
+            if tails.tx >> i & 1 != 0 {
+                io.write32(regs::tdt(place.queue(i)), tx.tail);
+            }
+        }
+        io.write32(regs::pvteims(place.vf), self.interrupts.eims);
+        io.write32(regs::pvteics(place.vf), (1 << super::VECTORS) - 1);
+        restored
     }
-    io.write32(regs::pvteims(place.vf), state.interrupts.eims);
-    io.write32(regs::pvteics(place.vf), (1 << super::VECTORS) - 1);
-    restored
 }

@@ -212,9 +212,13 @@ impl VfState {
 
     /// Adds what the registers counted since the last look (`UPDATE_VF_COUNTER_32bit`).
     pub fn update_stats(&mut self, io: &impl Regs, vf: u32) {
+        self.count(VfStats::read(io, vf));
+    }
+
+    /// The same, with the registers as they are `now`.
+    pub(crate) fn count(&mut self, now: VfStats) {
         const MASK32: u64 = 0xFFFF_FFFF;
         const MASK36: u64 = 0xF_FFFF_FFFF;
-        let now = VfStats::read(io, vf);
         let add = |sum: &mut u64, now: u64, last: u64, mask: u64| {
             *sum = sum.wrapping_add(now.wrapping_sub(last) & mask);
         };

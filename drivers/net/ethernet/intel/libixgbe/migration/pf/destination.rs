@@ -6,11 +6,14 @@ use zerocopy::FromBytes;
 use super::api_of;
 use super::rars;
 use super::Asked;
+use super::Begun;
 use super::Error;
+use super::Going;
 use super::Hold;
 use super::Mover;
 use super::Pf;
 use super::Phase;
+use super::Program;
 use super::Resumed;
 use super::ETH_FCS_LEN;
 use super::ETH_FRAME_LEN;
@@ -24,7 +27,6 @@ use crate::migration::announced;
 use crate::migration::check;
 use crate::migration::decode::parse;
 use crate::migration::format;
-use crate::migration::program;
 use crate::migration::quiesce::steering_off;
 use crate::migration::refusal::Found;
 use crate::migration::restore;
@@ -34,9 +36,11 @@ use crate::migration::state::List;
 use crate::migration::state::TxQueue;
 use crate::migration::state::VfState;
 use crate::migration::state::Xcast;
+use crate::migration::Gates;
 use crate::migration::HeadRestore;
 use crate::migration::Host;
 use crate::migration::Note;
+use crate::migration::Own;
 use crate::migration::Quiesced;
 use crate::migration::Rearm;
 use crate::migration::Refusal;
@@ -138,6 +142,20 @@ impl Mover {
         pf: &mut Pf<'_>,
         blob: &[u8],
     ) -> Result<(), Error> {
+        self.load_begin(io, pf, blob)?.run(io);
+        Ok(())
+    }
+
+    /// The same but for the VF's own registers, which are then to be written.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_begin(
+        &mut self,
+        io: &(impl Regs + Delay),
+        pf: &mut Pf<'_>,
+        blob: &[u8],
+    ) -> Result<Program, Error> {
         let (Phase::Suspended(was) | Phase::Loaded(was)) = self.phase else {
             return Err(Error::NotSuspended);
         };
@@ -168,7 +186,6 @@ impl Mover {
         let rars = rars(pf);
         let place = pf.place(&rars);
         steering_off(io, &place, was.vmolr);
-        program(io, &place, &state);
         // A host that did not carry numbers: the checksum of its state is as good as any.
         let number = match state.mailbox.number {
             0 => checksum(blob) | mbx_ext::UNIQUE,
@@ -185,7 +202,7 @@ impl Mover {
             stopped_tx: u32::MAX,
             ..was
         });
-        Ok(())
+        Ok(Program::new(self, pf))
     }
 
     /// Puts the VF's wishes to this host's PF, in the order in which a driver would.
@@ -268,6 +285,21 @@ impl Mover {
         io: &(impl Regs + Delay),
         pf: &mut Pf<'_>,
     ) -> Result<Option<Resumed>, Error> {
+        match self.resume_begin(io, pf)? {
+            Some(going) => self.resume_end(io, pf, &going.start(io)),
+            None => Ok(None),
+        }
+    }
+
+    /// Begins with that: the VF's queues are to be started, and then [`Self::resume_end`] is called. `None` if it runs already.
+    ///
+    /// # Errors
+    /// [`Error::NoVf`]
+    pub fn resume_begin(
+        &mut self,
+        io: &(impl Regs + Delay),
+        pf: &mut Pf<'_>,
+    ) -> Result<Option<Going>, Error> {
         self.after_pf_reset(io, pf);
         let (was, arrived) = match self.phase {
             Phase::Running => return Ok(None),
@@ -282,7 +314,44 @@ impl Mover {
             }
             Phase::Loaded(was) => (was, true),
         };
-        let restored = self.start(io, pf, &was, arrived)?;
+        pf.this()?;
+        Ok(Some(self.going(pf, &was, arrived)))
+    }
+
+    /// How the queues of the VF are to be started that stands as [`Self::state`] says.
+    fn going(&self, pf: &Pf<'_>, was: &Quiesced, arrived: bool) -> Going {
+        let parked = self.hold.map_or((0, 0), |hold| (hold.rx, hold.tx));
+        let start = Start {
+            wanted: pf.head_restore,
+            rearms: self.state.guest_offers(mbx_ext::CAP_REARM),
+            parked,
+            stopped: (was.stopped_rx, was.stopped_tx),
+        };
+        Going::new(self, pf, start, arrived)
+    }
+
+    /// The VF's queues are started: it runs.
+    ///
+    /// # Errors
+    /// [`Error::NoVf`]
+    pub fn resume_end(
+        &mut self,
+        io: &(impl Regs + Delay),
+        pf: &mut Pf<'_>,
+        begun: &Begun,
+    ) -> Result<Option<Resumed>, Error> {
+        if !begun.is_of(self) {
+            // The device was reset, and what was started then is put back as what is to be started.
+            if matches!(self.phase, Phase::Loaded(_)) && !self.stale {
+                Program::new(self, pf).run(io);
+            }
+            return self.resume(io, pf);
+        }
+        if !self.active() {
+            return Ok(None);
+        }
+        let arrived = begun.going.arrived;
+        let restored = self.set_going(io, pf, begun)?;
         let m = &self.state.mailbox;
         // One that holds the mailbox writes over its request, or comes back to it when it has read.
         if arrived && m.request && !m.held {
@@ -301,6 +370,18 @@ impl Mover {
         was: &Quiesced,
         arrived: bool,
     ) -> Result<Restored, Error> {
+        let begun = self.going(pf, was, arrived).start(io);
+        self.set_going(io, pf, &begun)
+    }
+
+    /// Sets a VF going whose queues are started.
+    fn set_going(
+        &mut self,
+        io: &(impl Regs + Delay),
+        pf: &mut Pf<'_>,
+        begun: &Begun,
+    ) -> Result<Restored, Error> {
+        let arrived = begun.going.arrived;
         let rars = rars(pf);
         let place = pf.place(&rars);
         let before = self.hold.take().unwrap_or_default();
@@ -310,15 +391,12 @@ impl Mover {
         // As the host's settings and the guest's requests are now, not as they were when the VF
         // stopped.
         let now = pf.switch.pool(pf.this()?);
-        let start = Start {
+        let gates = Gates {
             accept: now.vmolr,
             receive: now.rx,
             send: now.tx,
-            wanted: pf.head_restore,
-            parked: (before.rx, before.tx),
-            stopped: (was.stopped_rx, was.stopped_tx),
         };
-        let restored = restore::resume(io, &place, &self.state, &start);
+        let restored = Own::of(&self.state).open(io, &place, &begun.started, &gates);
         self.set_held(pf, restored.waits_for_guest());
         if arrived {
             self.raise_mailbox(io, pf)?;
@@ -554,7 +632,7 @@ impl Mover {
         let place = pf.place(&rars);
         restore::close_gates(io, &place);
         steering_off(io, &place, vmolr);
-        program(io, &place, &self.state);
+        Own::of(&self.state).program(io, &place);
         self.phase = Phase::Loaded(Quiesced { vmolr, ..was });
     }
 }

@@ -7,6 +7,8 @@ use super::policy;
 use super::rars;
 use super::xcast;
 use super::Error;
+use super::Look;
+use super::Looked;
 use super::Mover;
 use super::Pf;
 use super::Phase;
@@ -18,7 +20,6 @@ use crate::mbx::pf as mailbox;
 use crate::mbx::ApiVersion;
 use crate::mbx_ext::PfMessage;
 use crate::mbx_ext::SaveRequest;
-use crate::migration::capture;
 use crate::migration::decode::parse;
 use crate::migration::encode;
 use crate::migration::encode_compat;
@@ -31,12 +32,14 @@ use crate::migration::QuiesceError;
 use crate::migration::Quiesced;
 use crate::migration::Rearm;
 use crate::migration::Refusal;
+use crate::migration::Seen;
 use crate::migration::Statistics;
 use crate::migration::Stop;
 use crate::migration::TxQueue;
 use crate::migration::VISIBLE_PAIRS;
 use crate::sriov::vf::Lies;
 use crate::sriov::vf::Outbox;
+use crate::sriov::vf::VfStats;
 use crate::Delay;
 use crate::Regs;
 
@@ -148,7 +151,7 @@ impl Mover {
             let mut seen = self.state;
             // What was owed at an earlier stop is not owed now.
             seen.rearm = Rearm::NONE;
-            capture(io, &place, &Quiesced::look(io, &place), &mut seen);
+            Seen::read(io, &place, &Quiesced::look(io, &place)).put(&mut seen);
             encode_checked(&seen, out)?;
         }
         let length = self.record(io, pf, out)?;
@@ -197,14 +200,24 @@ impl Mover {
     /// [`Error::NotSuspended`], [`Error::NoSpace`], [`Error::Refused`]: no destination would take
     /// it.
     pub fn save(&mut self, io: &impl Regs, pf: &Pf<'_>, out: &mut [u8]) -> Result<usize, Error> {
-        match self.phase {
-            Phase::Running | Phase::Stopping(_) => return Err(Error::NotSuspended),
+        let looked = self.look(pf)?.map(|look| look.read(io));
+        self.save_seen(io, pf, looked.as_ref(), out)
+    }
+
+    /// The same, with what [`Self::look`] has seen.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn save_seen(
+        &mut self,
+        io: &impl Regs,
+        pf: &Pf<'_>,
+        looked: Option<&Looked>,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        if !self.take_in(pf, looked)? {
             // Not started since it was loaded: what came is what goes on.
-            Phase::Loaded(_) => return Ok(encode(&self.state, out)?),
-            Phase::Suspended(was) => {
-                self.fill_software(io, pf)?;
-                self.capture(io, pf, &was);
-            }
+            return Ok(encode(&self.state, out)?);
         }
         self.note_mailbox(io, pf);
         encode_checked(&self.state, out)
@@ -217,10 +230,20 @@ impl Mover {
     /// # Errors
     /// [`Error::NotSuspended`]
     pub fn rings(&mut self, io: &impl Regs, pf: &Pf<'_>) -> Result<Written, Error> {
-        match self.phase {
-            Phase::Running | Phase::Stopping(_) => return Err(Error::NotSuspended),
-            Phase::Suspended(was) => self.capture(io, pf, &was),
-            Phase::Loaded(_) => (),
+        let looked = self.look(pf)?.map(|look| look.read(io));
+        self.rings_seen(pf, looked.as_ref())
+    }
+
+    /// The same, with what [`Self::look`] has seen.
+    ///
+    /// # Errors
+    /// As [`Self::rings`].
+    pub fn rings_seen(&mut self, pf: &Pf<'_>, looked: Option<&Looked>) -> Result<Written, Error> {
+        if let (Phase::Suspended(_), Some(looked)) = (self.phase, looked) {
+            looked.is_of(self)?;
+            self.merge(pf, &looked.seen);
+        } else if !matches!(self.phase, Phase::Loaded(_)) {
+            return Err(Error::NotSuspended);
         }
         let programmed = |i: usize| self.programmed >> i & 1 != 0;
         let used = self.state.rx_queues().iter().enumerate();
@@ -261,11 +284,38 @@ impl Mover {
         Ok(written)
     }
 
-    /// Fills the parts of the state that the PF has in software.
-    pub(super) fn fill_software(&mut self, io: &impl Regs, pf: &Pf<'_>) -> Result<(), Error> {
+    /// What is to be read of the suspended VF, which takes no lock; `None` if its registers hold nothing that is not known.
+    ///
+    /// # Errors
+    /// [`Error::NotSuspended`]
+    pub fn look(&self, pf: &Pf<'_>) -> Result<Option<Look>, Error> {
+        match self.phase {
+            Phase::Running | Phase::Stopping(_) => Err(Error::NotSuspended),
+            Phase::Suspended(was) => Ok(Some(Look::new(self, pf, was))),
+            Phase::Loaded(_) => Ok(None),
+        }
+    }
+
+    /// Takes in what was seen of the suspended VF. Returns whether its state is of this host.
+    fn take_in(&mut self, pf: &Pf<'_>, looked: Option<&Looked>) -> Result<bool, Error> {
+        match (self.phase, looked) {
+            // If it was read before, the PF was reset meanwhile, and the state is from then.
+            (Phase::Loaded(_), _) => Ok(false),
+            (Phase::Suspended(_), Some(looked)) => {
+                looked.is_of(self)?;
+                self.fill_software(pf, looked.stats)?;
+                self.merge(pf, &looked.seen);
+                Ok(true)
+            }
+            _ => Err(Error::NotSuspended),
+        }
+    }
+
+    /// Fills the parts of the state that the PF has in software, with the counters as they are `now`.
+    pub(super) fn fill_software(&mut self, pf: &Pf<'_>, now: VfStats) -> Result<(), Error> {
         self.fill_wishes(pf)?;
         let mut counted = *pf.this()?;
-        counted.update_stats(io, pf.vf);
+        counted.count(now);
         self.state.statistics = Statistics {
             rx_packets: counted.stats.gprc,
             rx_bytes: counted.stats.gorc,
@@ -346,9 +396,15 @@ impl Mover {
     /// Reads the hardware's part of the state of the suspended VF.
     pub(super) fn capture(&mut self, io: &impl Regs, pf: &Pf<'_>, was: &Quiesced) {
         let none = Rars::new(0);
+        self.merge(pf, &Seen::read(io, &pf.place(&none), was));
+    }
+
+    /// Puts into the state what was read of the suspended VF.
+    fn merge(&mut self, pf: &Pf<'_>, seen: &Seen) {
         let (rx, tx) = (self.state.rx, self.state.tx);
         self.state.identity.queues_per_pool = pf.queues_per_pool() as u16;
-        self.programmed = capture(io, &pf.place(&none), was, &mut self.state);
+        seen.put(&mut self.state);
+        self.programmed = seen.programmed;
         // A driver uses it, whatever this host lets through at the moment.
         self.state.filters.enabled |= pf.this().is_ok_and(|vf| vf.open);
         // What the guest has not come to re-arm stands where it stood when it was parked.
@@ -402,7 +458,7 @@ impl Mover {
             Phase::Loaded(_) => (),
             Phase::Suspended(was) => {
                 // A VF with more than a state can carry loses what does not fit, as all of it at any other reset.
-                let _ = self.fill_software(io, pf);
+                let _ = self.fill_software(pf, VfStats::read(io, pf.vf));
                 self.capture(io, pf, &was);
                 self.note_mailbox(io, pf);
                 // The reset takes VTEITR as well.
