@@ -50,6 +50,7 @@ use libixgbe::migration::{
     format,
     pf::{
         Error as MoveError,
+        Looked,
         Pf, //
     },
     Counted,
@@ -80,7 +81,7 @@ impl Handle {
         f(dev.as_ref().ok_or(ENODEV)?)
     }
 
-    /// Calls `f` with the VF's mover under the lock over all VFs, after what VFs announced has been dealt with, so that
+    /// Calls `f` with the VF's mover under the lock over all VFs, after what the VF announced has been dealt with, so that
     /// nothing old is taken for new.
     fn with<R>(
         &self,
@@ -92,10 +93,34 @@ impl Handle {
             return Err(ENODEV);
         }
         let state = &mut *a.state.lock();
-        if let Some(ms) = ixgbe_sriov::msg_task(dev, state) {
+        if let Some(ms) = ixgbe_sriov::msg_task_of(dev, state, self.vf) {
             dev.schedule_service(ms);
         }
         with_mover(state, self.vf, |slot, pf| f(&a.hw, slot, pf)).ok_or(ENODEV)
+    }
+
+    /// The same without a look at what the VF announced: for what goes on with a call.
+    fn go_on<R>(
+        &self,
+        dev: &net::Device<Adapter>,
+        f: impl FnOnce(&Hw, &mut Vf, &mut Pf<'_>) -> R,
+    ) -> Result<R> {
+        let a = dev.data();
+        if a.hw.removed() {
+            return Err(ENODEV);
+        }
+        let state = &mut *a.state.lock();
+        with_mover(state, self.vf, |slot, pf| f(&a.hw, slot, pf)).ok_or(ENODEV)
+    }
+
+    /// Reads the registers of the stopped VF, which takes no lock. Returns the accesses as well.
+    fn look(&self, dev: &net::Device<Adapter>) -> Result<(Option<Looked>, u32)> {
+        let look = self
+            .with(dev, |_, slot, pf| slot.mover.look(pf))?
+            .map_err(errno)?;
+        let hw = Counted::new(&dev.data().hw);
+        let looked = look.map(|look| look.read(&hw));
+        Ok((looked, hw.accesses()))
     }
 
     /// Tells of settings that differ from the source's and are this host's.
@@ -186,35 +211,51 @@ impl Provider for Handle {
             let mut accesses = 0u32;
             // The lock over the VFs is given away while the hardware wants time, so that VFs which stop together wait
             // together. From the first step on the VF stands for all others, and `self.dev` keeps this handle's own calls out.
+            let mut step = |hw: &Hw, slot: &mut Vf, pf: &mut Pf<'_>| {
+                let hw = Counted::new(hw);
+                let step = slot.mover.suspend_step(&hw, pf);
+                accesses = accesses.saturating_add(hw.accesses());
+                slot.report.suspend_ns = elapsed(start);
+                slot.report.mmio_save = accesses;
+                step
+            };
+            let mut result = self.with(dev, &mut step)?;
             loop {
-                let step = self
-                    .with(dev, |hw, slot, pf| {
-                        let hw = Counted::new(hw);
-                        let step = slot.mover.suspend_step(&hw, pf);
-                        accesses = accesses.saturating_add(hw.accesses());
-                        slot.report.suspend_ns = elapsed(start);
-                        slot.report.mmio_save = accesses;
-                        step
-                    })?
-                    .map_err(|e| self.complain(dev, "suspend", e))?;
-                match step {
+                match result.map_err(|e| self.complain(dev, "suspend", e))? {
                     Some(us) => fsleep(Delta::from_micros(us.into())),
                     None => return Ok(()),
                 }
+                result = self.go_on(dev, &mut step)?;
             }
         })
     }
 
     fn resume(&self) -> Result {
         self.with_dev(|dev| {
-            let resumed = self
+            let start = Instant::now();
+            let going = self
                 .with(dev, |hw, slot, pf| {
-                    let (hw, start) = (Counted::new(hw), Instant::now());
-                    let resumed = slot.mover.resume(&hw, pf);
+                    let hw = Counted::new(hw);
+                    let going = slot.mover.resume_begin(&hw, pf);
+                    slot.report.mmio_load = slot.report.mmio_load.saturating_add(hw.accesses());
+                    going
+                })?
+                .map_err(|e| self.complain(dev, "resume", e))?;
+            let Some(going) = going else {
+                return Ok(());
+            };
+            let hw = Counted::new(&dev.data().hw);
+            let begun = going.start(&hw);
+            let started = hw.accesses();
+            let resumed = self
+                .go_on(dev, |hw, slot, pf| {
+                    let hw = Counted::new(hw);
+                    let resumed = slot.mover.resume_end(&hw, pf, &begun);
                     if let Ok(Some(r)) = &resumed {
                         slot.resumed = Some(Instant::now());
                         slot.report.resume_ns = elapsed(start);
-                        slot.report.mmio_load = slot.report.mmio_load.saturating_add(hw.accesses());
+                        let accesses = started.saturating_add(hw.accesses());
+                        slot.report.mmio_load = slot.report.mmio_load.saturating_add(accesses);
                         slot.report.restore = match r.restored.way {
                             HeadRestore::Write => RESTORE_WRITE,
                             HeadRestore::Rearm => RESTORE_REARM,
@@ -287,13 +328,16 @@ impl Provider for Handle {
 
     fn save(&self, out: &mut [u8]) -> Result<usize> {
         self.with_dev(|dev| {
-            self.with(dev, |hw, slot, pf| {
-                let (hw, start) = (Counted::new(hw), Instant::now());
-                let result = slot.mover.save(&hw, pf, out);
+            let start = Instant::now();
+            let (looked, accesses) = self.look(dev)?;
+            self.go_on(dev, |hw, slot, pf| {
+                let hw = Counted::new(hw);
+                let result = slot.mover.save_seen(&hw, pf, looked.as_ref(), out);
                 slot.note(&result);
                 let r = &mut slot.report;
                 r.save_ns = elapsed(start);
-                r.mmio_save = r.mmio_save.saturating_add(hw.accesses());
+                let accesses = accesses.saturating_add(hw.accesses());
+                r.mmio_save = r.mmio_save.saturating_add(accesses);
                 if let Ok(length) = &result {
                     r.state_bytes = *length as u32;
                     r.saves = r.saves.saturating_add(1);
@@ -306,20 +350,25 @@ impl Provider for Handle {
 
     fn load(&self, blob: &[u8]) -> Result {
         self.with_dev(|dev| {
-            self.with(dev, |hw, slot, pf| {
-                let (hw, start) = (Counted::new(hw), Instant::now());
-                let result = slot.mover.load(&hw, pf, blob);
-                slot.note(&result);
+            let start = Instant::now();
+            let program = self
+                .with(dev, |hw, slot, pf| {
+                    let hw = Counted::new(hw);
+                    let result = slot.mover.load_begin(&hw, pf, blob);
+                    slot.note(&result);
+                    slot.report.mmio_load = hw.accesses();
+                    result
+                })?
+                .map_err(|e| self.complain(dev, STATE, e))?;
+            let hw = Counted::new(&dev.data().hw);
+            program.run(&hw);
+            self.go_on(dev, |_, slot, _| {
                 let r = &mut slot.report;
                 r.load_ns = elapsed(start);
-                r.mmio_load = hw.accesses();
+                r.mmio_load = r.mmio_load.saturating_add(hw.accesses());
                 r.state_bytes = blob.len() as u32;
-                if result.is_ok() {
-                    r.loads = r.loads.saturating_add(1);
-                }
-                result
-            })?
-            .map_err(|e| self.complain(dev, STATE, e))
+                r.loads = r.loads.saturating_add(1);
+            })
         })
     }
 
@@ -365,8 +414,9 @@ impl Provider for Handle {
 
     fn rings(&self, rings: &mut Rings) -> Result {
         self.with_dev(|dev| {
-            self.with(dev, |hw, slot, pf| {
-                let written = slot.mover.rings(hw, pf)?;
+            let (looked, _) = self.look(dev)?;
+            self.go_on(dev, |_, slot, pf| {
+                let written = slot.mover.rings_seen(pf, looked.as_ref())?;
                 *rings = pin_init::zeroed();
                 rings.complete = written.complete.into();
                 rings.queues = slot.mover.state().pairs() as u32;
@@ -415,14 +465,9 @@ impl Provider for Handle {
 
     fn heads(&self, heads: &mut Heads) -> Result {
         self.with_dev(|dev| {
-            let a = dev.data();
-            if a.hw.removed() {
-                return Err(ENODEV);
-            }
-            // What VFs announced meanwhile shows in the next look.
-            let state = &mut *a.state.lock();
-            let seen = with_mover(state, self.vf, |slot, pf| slot.mover.heads(&a.hw, pf))
-                .ok_or(ENODEV)?
+            // What the VF announced meanwhile shows in the next look.
+            let seen = self
+                .go_on(dev, |hw, slot, pf| slot.mover.heads(hw, pf))?
                 .map_err(errno)?;
             *heads = pin_init::zeroed();
             heads.epoch = seen.epoch;

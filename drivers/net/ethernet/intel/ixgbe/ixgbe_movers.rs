@@ -66,9 +66,8 @@ pub(crate) const REARM_PERIOD_MS: u32 = 50;
 /// Milliseconds until announcements are tried again that could not be sent.
 pub(crate) const ANNOUNCE_AGAIN_MS: u32 = 1000;
 
-/// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock
-/// that all VFs' mailboxes are served under for a few milliseconds, and a user may ask for nothing
-/// else; the wait is outside of it.
+/// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock that all VFs' mailboxes are
+/// served under a few times, and a user may ask for nothing else; the wait is outside of it.
 pub(crate) const RUN_MS: i64 = 20;
 
 /// One VF, for the variant driver.

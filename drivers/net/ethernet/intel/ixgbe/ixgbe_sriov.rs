@@ -11,6 +11,7 @@ use crate::{
     Adapter,
     State, //
 };
+use core::ops::Range;
 use kernel::{
     device::Core,
     pci,
@@ -228,10 +229,31 @@ fn age(state: &State) -> u64 {
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<u32> {
     let hw = &dev.data().hw;
     let mut events = mailbox::events(hw);
+    let all = 0..state.sw.num_vfs;
+    serve(dev, state, &mut events, all)
+}
+
+/// The same for one VF. It holds up the others for no longer than that takes.
+pub(crate) fn msg_task_of(dev: &net::Device<Adapter>, state: &mut State, vf: u32) -> Option<u32> {
+    if vf >= state.sw.num_vfs {
+        return None;
+    }
+    let mut events = mailbox::events_of(&dev.data().hw, vf);
+    serve(dev, state, &mut events, vf..vf.saturating_add(1))
+}
+
+/// Deals with what these VFs have announced.
+fn serve(
+    dev: &net::Device<Adapter>,
+    state: &mut State,
+    events: &mut mailbox::Events,
+    vfs: Range<u32>,
+) -> Option<u32> {
+    let hw = &dev.data().hw;
     let mut busy = 0u64;
     let mut again = None;
     let now = age(state);
-    for vf in 0..state.sw.num_vfs {
+    for vf in vfs.clone() {
         let bit = 1u64 << (vf & 63);
         if events.resets & bit != 0 {
             mailbox::clear_reset(hw, vf);
@@ -241,8 +263,8 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<
             ixgbe_movers::was_reset(state, vf);
         }
         // Whoever floods waits, not the others.
-        again = sooner(again, state.health.admit(hw, &mut events, vf, now));
-        let what = ixgbe_movers::serve(hw, state, vf, &events);
+        again = sooner(again, state.health.admit(hw, events, vf, now));
+        let what = ixgbe_movers::serve(hw, state, vf, events);
         if let Some(what) = &what {
             state.health.count(vf, what);
         }
@@ -257,7 +279,7 @@ pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<
             _ => {}
         }
     }
-    for vf in 0..state.sw.num_vfs {
+    for vf in vfs {
         let busy = ixgbe_movers::flush(dev, hw, state, vf) || busy >> (vf & 63) & 1 != 0;
         if state.health.waits(vf, busy) {
             again = Some(1);
