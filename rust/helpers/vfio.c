@@ -2,6 +2,7 @@
 #include "vfio.h"
 
 #include <linux/module.h>
+#include <linux/uaccess.h>
 #include <linux/workqueue.h>
 
 void vfio_rs_put_device(struct vfio_device *vdev)
@@ -22,6 +23,25 @@ void vfio_rs_queue_work(struct delayed_work *work, unsigned int delay_us)
 void vfio_rs_cancel_work(struct delayed_work *work)
 {
 	cancel_delayed_work_sync(work);
+}
+
+/*
+ * A kernel thread must not wait for whoever serves a page fault: that may be the user himself (userfaultfd, FUSE), and a
+ * thread cannot be killed. Memory that a device can reach is pinned, so that it seldom faults.
+ */
+bool vfio_rs_faults_off(void)
+{
+	if (current->mm)
+		return false;
+	pagefault_disable();
+
+	return true;
+}
+
+void vfio_rs_faults_on(bool off)
+{
+	if (off)
+		pagefault_enable();
 }
 
 /*

@@ -17,6 +17,8 @@ void vfio_rs_init_work(struct delayed_work *work, work_func_t func);
 void vfio_rs_queue_work(struct delayed_work *work, unsigned int delay_us);
 void vfio_rs_cancel_work(struct delayed_work *work);
 int vfio_rs_precopy_argument(unsigned long arg, struct vfio_precopy_info *info);
+bool vfio_rs_faults_off(void);
+void vfio_rs_faults_on(bool off);
 bool vfio_rs_precopy_v2(struct vfio_device *vdev);
 int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *info);
 

@@ -53,13 +53,23 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// If any of it is not mapped, or if memory cannot be read at all. `out` may be half filled then.
+    /// If any of it is not mapped, or if memory cannot be read at all. A kernel thread gets [`EFAULT`] for what is not
+    /// there at the moment, and does not wait for it. `out` may be half filled then.
     pub fn read(&self, iova: u64, out: &mut [u8]) -> Result {
         if out.is_empty() {
             return Ok(());
         }
         let access = self.access.lock();
-        match &*access {
+        // SAFETY: Faults are allowed again below.
+        let off = unsafe { raw::vfio_rs_faults_off() };
+        let result = self.copy(&access, iova, out);
+        // SAFETY: As they were found above.
+        unsafe { raw::vfio_rs_faults_on(off) };
+        result
+    }
+
+    fn copy(&self, access: &Option<Access>, iova: u64, out: &mut [u8]) -> Result {
+        match access {
             Some(Access {
                 access,
                 attached: true,

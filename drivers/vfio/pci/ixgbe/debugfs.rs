@@ -4,6 +4,7 @@
 
 use crate::follow::{
     Stats,
+    Who,
     REASONS, //
 };
 use ixgbe_migration::{
@@ -57,6 +58,7 @@ impl Writer for Figures {
         ] {
             writeln!(f, "{name} {value}")?;
         }
+        writeln!(f, "dirty {}", Who::name(self.1.dirty.load(Relaxed)))?;
         for (why, n) in REASONS.iter().zip(&self.1.reasons) {
             writeln!(f, "follow_owed_{} {}", why.name(), n.load(Relaxed))?;
         }

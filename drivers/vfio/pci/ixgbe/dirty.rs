@@ -16,7 +16,10 @@
 //! happens again and again, it is left to the end: a VM of which all memory is dirty at each read would never be moved.
 
 use crate::{
-    follow::Follow,
+    follow::{
+        Follow,
+        Who, //
+    },
     IxgbeVf, //
 };
 use ixgbe_migration::{
@@ -122,9 +125,15 @@ impl Dirty {
         self.owed = if self.marks != 0 { KVec::new() } else { all };
         self.debts = 0;
         self.follow = None;
-        if self.marks == 0 && !stopped {
+        if self.marks == 0 {
             if let Some(mut follow) = device.driver().follow(&ranges) {
-                if let Ok(sure) = follow.begin(vf, device.memory()) {
+                // One that stands is looked at once it runs.
+                let begun = if stopped {
+                    Ok(false)
+                } else {
+                    follow.begin(vf, device.memory())
+                };
+                if let Ok(sure) = begun {
                     if sure {
                         // What came since logging began will be seen.
                         self.owed.clear();
@@ -231,10 +240,19 @@ impl Dirty {
         }
         let stand = match &mut self.stand {
             Some(stand) => stand,
-            none => none.insert(Stand {
-                written: collect(device, self.follow.as_deref_mut())?,
-                unread: all_of(self.ranges.as_ref().ok_or(EINVAL)?)?,
-            }),
+            none => {
+                let unread = all_of(self.ranges.as_ref().ok_or(EINVAL)?)?;
+                let (written, mut who) = collect(device, self.follow.as_deref_mut())?;
+                if !self.owed.is_empty() && who != Who::Everything {
+                    dev_info!(
+                        device.pdev(),
+                        "what the guest received was not known all the time, all its memory is reported dirty\n"
+                    );
+                    who = Who::Everything;
+                }
+                device.driver().reported(who);
+                none.insert(Stand { written, unread })
+            }
         };
         if let Some(follow) = &mut self.follow {
             follow.report(first, last, dirty);
@@ -285,8 +303,8 @@ fn all_of(ranges: &KVec<(u64, u64)>) -> Result<KVec<PageSpan>> {
     Ok(all)
 }
 
-/// Finds what the stopped VF may have written.
-fn collect(device: &Device<IxgbeVf>, follow: Option<&mut Follow>) -> Result<Written> {
+/// Finds what the stopped VF may have written, and tells who knew it.
+fn collect(device: &Device<IxgbeVf>, follow: Option<&mut Follow>) -> Result<(Written, Who)> {
     let vf = device.driver().vf()?;
     let rings = vf.rings()?;
     if rings.complete == 0 {
@@ -295,7 +313,7 @@ fn collect(device: &Device<IxgbeVf>, follow: Option<&mut Follow>) -> Result<Writ
                 Ok(Ok(())) => {
                     let mut spans = KVVec::new();
                     own(&rings, &mut spans)?;
-                    return Ok(Written::Spans(spans));
+                    return Ok((Written::Spans(spans), Who::Followed));
                 }
                 Ok(Err(why)) => dev_info!(
                     device.pdev(),
@@ -312,16 +330,16 @@ fn collect(device: &Device<IxgbeVf>, follow: Option<&mut Follow>) -> Result<Writ
             device.pdev(),
             "guest does not mark what it receives, all its memory is reported dirty\n"
         );
-        return Ok(Written::All);
+        return Ok((Written::All, Who::Everything));
     }
     match spans(device.memory(), &rings) {
-        Ok(spans) => Ok(Written::Spans(spans)),
+        Ok(spans) => Ok((Written::Spans(spans), Who::Marked)),
         Err(e) => {
             dev_info!(
                 device.pdev(),
                 "guest memory cannot be read ({e:?}), all of it is reported dirty\n"
             );
-            Ok(Written::All)
+            Ok((Written::All, Who::Everything))
         }
     }
 }

@@ -30,13 +30,16 @@ use libixgbe::migration::{
         self,
         Count,
         Follower,
+        Heads,
         Limits,
         Load,
         Look,
         Owed,
         Pace,
+        Reader,
         Ring,
-        Seen, //
+        Seen,
+        Tails, //
     },
     PageSpan,
     DESCRIPTOR_BYTES, //
@@ -50,8 +53,9 @@ use vfio::{
 const MAX_WORDS: usize = 8 << 20;
 /// Most descriptors of a ring that is followed, `IXGBE_MAX_RXD` of the C driver.
 const MAX_ENTRIES: usize = 4096;
-/// Looks at the begin, until one shows that the VF is followed.
-const FIRST_LOOKS: u32 = 12;
+/// Looks at the begin, until one shows that the VF is followed: as many as it takes with some hundred frames a second, which
+/// leave no rest and use the 16 descriptors of `Limits::ahead` slowest. No more, since the VM may have to wait meanwhile.
+const FIRST_LOOKS: u32 = 24;
 /// Looks in a row that were not owed, until what is owed is reported while the VF runs.
 const SOUND: u32 = 8;
 
@@ -61,8 +65,33 @@ pub(crate) struct Stats {
     pub(crate) owed: Atomic<u64>,
     pub(crate) pages: Atomic<u64>,
     pub(crate) ns: Atomic<u64>,
+    /// Who said what was written, at the last stop while DMA was logged; see [`Who`].
+    pub(crate) dirty: Atomic<u32>,
     /// By [`Owed`], in the order of [`REASONS`].
     pub(crate) reasons: [Atomic<u64>; REASONS.len()],
+}
+
+/// Who said what a VF had written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Its guest.
+    Marked = 1,
+    /// This host, which followed its rings.
+    Followed = 2,
+    /// Nobody: everything was reported.
+    Everything = 3,
+}
+
+impl Who {
+    /// Name in figures of what [`Stats::dirty`] holds.
+    pub(crate) const fn name(dirty: u32) -> &'static str {
+        match dirty {
+            1 => "marked",
+            2 => "followed",
+            3 => "everything",
+            _ => "none",
+        }
+    }
 }
 
 /// Why intervals were owed.
@@ -87,6 +116,7 @@ impl Stats {
             owed: Atomic::new(0),
             pages: Atomic::new(0),
             ns: Atomic::new(0),
+            dirty: Atomic::new(0),
             reasons: [const { Atomic::new(0) }; REASONS.len()],
         }
     }
@@ -119,13 +149,83 @@ impl Buffers {
             return Err(E2BIG);
         }
         if self.table.len() != entries {
-            self.table = KVVec::from_elem(0u64, entries, GFP_KERNEL)?;
+            self.table = KVVec::from_elem(0u64, entries, GFP_KERNEL_ACCOUNT)?;
         }
         let bytes = entries.saturating_mul(DESCRIPTOR_BYTES as usize);
         if self.image.len() != bytes {
-            self.image = KVVec::from_elem(0u8, bytes, GFP_KERNEL)?;
+            self.image = KVVec::from_elem(0u8, bytes, GFP_KERNEL_ACCOUNT)?;
         }
         memory.read(ring.base, &mut self.image)
+    }
+}
+
+fn since_us(start: Instant<Monotonic>) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(0) / 1000
+}
+
+/// Reads for a look: registers by the PF driver, rings from guest memory.
+struct Eye<'a> {
+    vf: &'a Vf,
+    memory: &'a Memory,
+    buffers: &'a mut [Buffers],
+    start: Instant<Monotonic>,
+}
+
+impl Reader for Eye<'_> {
+    type Error = Error;
+
+    fn now_us(&mut self) -> u64 {
+        since_us(self.start)
+    }
+
+    fn tails(&mut self) -> Result<Tails> {
+        let read = self.vf.tails()?;
+        let mut tails = Tails {
+            epoch: read.epoch,
+            queues: (read.queues as usize).min(self.buffers.len()),
+            before: Count {
+                frames: read.frames,
+                octets: read.octets,
+            },
+            stopped: read.stopped != 0,
+            rx: Default::default(),
+        };
+        for (seen, rx) in tails.rx.iter_mut().zip(&read.rx) {
+            *seen = Seen {
+                ring: Ring {
+                    base: rx.base,
+                    length: rx.length,
+                    srrctl: rx.srrctl,
+                    runs: rx.runs != 0,
+                    tx: rx.tx,
+                },
+                tail: rx.tail,
+                head: 0,
+            };
+        }
+        Ok(tails)
+    }
+
+    fn ring(&mut self, i: usize, ring: &Ring) {
+        if let Some(buffers) = self.buffers.get_mut(i) {
+            buffers.read(self.memory, ring);
+        }
+    }
+
+    fn heads(&mut self) -> Result<Heads> {
+        let read = self.vf.heads()?;
+        let mut heads = Heads {
+            epoch: read.epoch,
+            heads: Default::default(),
+            after: Count {
+                frames: read.frames,
+                octets: read.octets,
+            },
+        };
+        for (to, head) in heads.heads.iter_mut().zip(read.head) {
+            *to = head;
+        }
+        Ok(heads)
     }
 }
 
@@ -143,8 +243,6 @@ pub(crate) struct Follow {
     pace: Pace,
     /// Where time begins.
     start: Instant<Monotonic>,
-    /// When the last look began, microseconds, and how many frames were counted then.
-    last: (u64, u32),
     /// Looks in a row that were not owed.
     sound: u32,
     stats: Arc<Stats>,
@@ -162,7 +260,7 @@ impl Follow {
             if total > MAX_WORDS {
                 return Err(E2BIG);
             }
-            let words = KVVec::from_elem(0u64, words, GFP_KERNEL)?;
+            let words = KVVec::from_elem(0u64, words, GFP_KERNEL_ACCOUNT)?;
             pages.push(Pages { first, words }, GFP_KERNEL)?;
         }
         let mut buffers = KVec::new();
@@ -175,7 +273,6 @@ impl Follow {
             pages,
             pace: Pace::new(percent.saturating_mul(10)),
             start: Instant::now(),
-            last: (0, 0),
             sound: 0,
             stats,
             next_us: 0,
@@ -208,32 +305,24 @@ impl Follow {
         self.next_us
     }
 
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(0) / 1000
-    }
-
     /// Takes one look. `Ok(Err)`: what happened since the last one is owed.
     ///
     /// # Errors
     /// It could not be taken, and nothing is known.
     pub(crate) fn look(&mut self, vf: &Vf, memory: &Memory) -> Result<Result<(), Owed>> {
         let start = Instant::<Monotonic>::now();
-        let begun = self.now_us();
-        let result = self.take_look(vf, memory, begun);
+        let begun = since_us(self.start);
+        let result = self.take_look(vf, memory);
         let cost_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(0);
-        let mut load = Load {
-            cost_ns,
-            passed_us: begun.saturating_sub(self.last.0),
-            frames: 0,
-            room: self.follower.room(),
-        };
-        if let Ok((_, frames)) = result {
-            load.frames = frames.wrapping_sub(self.last.1).into();
-            self.last = (begun, frames);
-        } else {
+        if result.is_err() {
             self.follower.forget();
         }
-        self.next_us = self.pace.next(&load);
+        self.next_us = self.pace.next(&Load {
+            cost_ns,
+            at_us: begun,
+            frames: result.as_ref().ok().map(|(_, frames)| *frames),
+            room: self.follower.room(),
+        });
         let verdict = result.map(|(verdict, _)| verdict);
         self.count(&verdict, cost_ns);
         verdict
@@ -256,58 +345,20 @@ impl Follow {
         }
     }
 
-    /// The parts of a look in their order, and what it says.
-    fn take_look(
-        &mut self,
-        vf: &Vf,
-        memory: &Memory,
-        begun: u64,
-    ) -> Result<(Result<(), Owed>, u32)> {
-        let tails = vf.tails()?;
-        let queues = (tails.queues as usize).min(self.buffers.len());
-        let mut look = Look {
-            time_us: (begun, begun),
-            epoch: tails.epoch,
-            queues,
-            before: Count {
-                frames: tails.frames,
-                octets: tails.octets,
-            },
-            after: Count::default(),
-            stopped: tails.stopped != 0,
-            rx: Default::default(),
-        };
-        let each = look.rx.iter_mut().zip(&tails.rx).take(queues);
-        for ((seen, rx), buffers) in each.zip(&mut self.buffers) {
-            *seen = Seen {
-                ring: Ring {
-                    base: rx.base,
-                    length: rx.length,
-                    srrctl: rx.srrctl,
-                    runs: rx.runs != 0,
-                    tx: rx.tx,
-                },
-                tail: rx.tail,
-                head: 0,
-            };
-            buffers.read(memory, &seen.ring);
-        }
-        let heads = vf.heads()?;
-        if heads.epoch != tails.epoch {
-            return Err(EAGAIN);
-        }
-        for (seen, head) in look.rx.iter_mut().zip(heads.head) {
-            seen.head = head;
-        }
-        look.after = Count {
-            frames: heads.frames,
-            octets: heads.octets,
-        };
-        look.time_us.1 = self.now_us();
-
+    /// Takes a look, and says what it means.
+    fn take_look(&mut self, vf: &Vf, memory: &Memory) -> Result<(Result<(), Owed>, u32)> {
+        let start = self.start;
+        let buffers = &mut self.buffers;
+        let look = Look::take(&mut Eye {
+            vf,
+            memory,
+            buffers,
+            start,
+        })?
+        .ok_or(EAGAIN)?;
         let mut step = self.follower.begin(&look);
         let mut new = 0u64;
-        for (i, Buffers { image, table }) in self.buffers.iter_mut().enumerate().take(queues) {
+        for (i, Buffers { image, table }) in self.buffers.iter_mut().enumerate().take(look.queues) {
             self.follower
                 .queue(i, &look, &mut step, image, table, |span| {
                     for pages in self.pages.iter_mut() {

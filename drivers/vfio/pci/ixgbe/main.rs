@@ -16,7 +16,10 @@ use ixgbe_migration::client::Vf;
 use kernel::{
     device::Core,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
 };
 use session::Session;
 use vfio::{
@@ -57,6 +60,11 @@ impl IxgbeVf {
         }
         let follow = follow::Follow::new(ranges, percent, self.followed.clone()).ok()?;
         KBox::new(follow, GFP_KERNEL).ok()
+    }
+
+    /// Keeps who said what the VF had written when it stopped.
+    pub(crate) fn reported(&self, who: follow::Who) {
+        self.followed.dirty.store(who as u32, Relaxed);
     }
 }
 

@@ -37,11 +37,21 @@
 
 #[cfg(test)]
 mod enumerate;
+mod look;
 mod pace;
 mod pages;
 #[cfg(test)]
 mod tests;
 
+pub use look::{
+    Count,
+    Heads,
+    Look,
+    Reader,
+    Ring,
+    Seen,
+    Tails, //
+};
 pub use pace::{
     Load,
     Pace, //
@@ -56,6 +66,7 @@ use super::dirty::IN_PROGRESS;
 use super::PageSpan;
 use super::DESCRIPTOR_BYTES;
 use crate::mbx_ext::MAX_QUEUES;
+#[cfg(test)]
 use crate::regs;
 
 /// What the protocol takes for granted of the device's timing.
@@ -77,92 +88,6 @@ impl Limits {
         settle_us: 2000,
         longest_us: 500_000,
     };
-}
-
-/// VFGPRC and the low half of VFGORC. Both wrap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Count {
-    /// Frames.
-    pub frames: u32,
-    /// Octets.
-    pub octets: u32,
-}
-
-impl Count {
-    const fn since(self, before: Self) -> (u64, u64) {
-        (
-            self.frames.wrapping_sub(before.frames) as u64,
-            self.octets.wrapping_sub(before.octets) as u64,
-        )
-    }
-}
-
-/// How a queue is set up. If anything of it changes, what is known of the queue ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ring {
-    /// DMA address of the ring.
-    pub base: u64,
-    /// Its bytes.
-    pub length: u32,
-    /// SRRCTL
-    pub srrctl: u32,
-    /// RXDCTL.ENABLE; of a stopped VF as before the stop.
-    pub runs: bool,
-    /// TDBAL, TDLEN and TDWBAL of the Tx queue with the same number: where the device writes back is reported once the VF
-    /// stands, so it must not have been elsewhere before.
-    pub tx: [u32; 3],
-}
-
-impl Ring {
-    /// Descriptors of the ring.
-    pub const fn entries(&self) -> u32 {
-        self.length / DESCRIPTOR_BYTES
-    }
-
-    /// Bytes of a buffer.
-    const fn buffer(&self) -> u32 {
-        (self.srrctl & regs::SRRCTL_BSIZEPKT_MASK) << 10
-    }
-
-    /// Whether a queue like this can be followed. With header split a descriptor names two buffers, of which a frame fills
-    /// one or both; no driver uses it on a VF, so it is not followed.
-    const fn followable(&self) -> bool {
-        let kind = self.srrctl & regs::SRRCTL_DESCTYPE_MASK;
-        self.buffer() != 0
-            && self.entries() > 1
-            && (kind == regs::SRRCTL_DESCTYPE_LEGACY || kind == regs::SRRCTL_DESCTYPE_ADV_ONEBUF)
-    }
-}
-
-/// One queue at a look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Seen {
-    /// How it is set up.
-    pub ring: Ring,
-    /// Tail register, read before the descriptors.
-    pub tail: u32,
-    /// Head register, read after them.
-    pub head: u32,
-}
-
-/// What one look read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Look {
-    /// When it began, and when it was done, microseconds of any clock that does not go back.
-    pub time_us: (u64, u64),
-    /// Changes with each reset of the VF or of the device, with each stop that was taken back, and whenever else what was
-    /// seen before says nothing of now.
-    pub epoch: u32,
-    /// Queues that are valid in `rx`.
-    pub queues: usize,
-    /// Counters at the begin.
-    pub before: Count,
-    /// Counters at the end.
-    pub after: Count,
-    /// The VF stands: what it was to write is written, but for a frame that was cut off.
-    pub stopped: bool,
-    /// By Rx queue of the VF.
-    pub rx: [Seen; MAX_QUEUES],
 }
 
 /// Why an interval is owed.

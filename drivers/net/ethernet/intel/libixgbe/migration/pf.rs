@@ -18,10 +18,6 @@ pub use apart::{
     Looked,
     Program, //
 };
-pub use follow::{
-    Heads,
-    Tails, //
-};
 
 use super::coop::Coop;
 use super::coop::Marking;

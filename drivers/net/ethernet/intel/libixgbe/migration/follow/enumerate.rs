@@ -457,6 +457,18 @@ fn no_interleaving_of_two_looks_loses_a_page() {
     nothing_is_lost(SHORT);
 }
 
+/// A whole turn more than the registers show, to where the ring is empty.
+const WHOLE_TURN: Case = Case {
+    most: 7,
+    looks: 0,
+    ..CASE
+};
+
+#[test]
+fn no_interleaving_of_a_whole_turn_loses_a_page() {
+    nothing_is_lost(WHOLE_TURN);
+}
+
 #[test]
 fn no_interleaving_loses_a_page_while_a_ring_is_read() {
     nothing_is_lost(Case {
@@ -550,15 +562,7 @@ fn no_long_interleaving_loses_a_page() {
 
 #[test]
 fn a_bound_that_is_too_small_is_caught() {
-    // A whole turn more than the registers show, to where the ring is empty.
-    is_caught(
-        Case {
-            most: 7,
-            looks: 0,
-            ..CASE
-        },
-        Broken::Bound,
-    );
+    is_caught(WHOLE_TURN, Broken::Bound);
 }
 
 #[test]

@@ -8,37 +8,12 @@ use super::Phase;
 use super::Rars;
 use crate::mbx_ext::MAX_QUEUES;
 use crate::migration::follow::Count;
+use crate::migration::follow::Heads;
 use crate::migration::follow::Ring;
-use crate::migration::follow::Seen;
+use crate::migration::follow::Tails;
 use crate::migration::Marking;
 use crate::regs;
 use crate::Regs;
-
-/// The first half of a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tails {
-    /// See [`crate::migration::follow::Look::epoch`].
-    pub epoch: u32,
-    /// Queues of the VF's pool.
-    pub queues: usize,
-    /// The VF stands.
-    pub stopped: bool,
-    /// Counters, read first.
-    pub before: Count,
-    /// How each queue is set up, and its tail. The heads are not read yet.
-    pub rx: [Seen; MAX_QUEUES],
-}
-
-/// The second half, to be read when the descriptors have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// As in [`Tails`]; another one than there: the look is void.
-    pub epoch: u32,
-    /// Head of each queue.
-    pub heads: [u32; MAX_QUEUES],
-    /// Counters, read last.
-    pub after: Count,
-}
 
 fn count(io: &impl Regs, vf: u32) -> Count {
     Count {
