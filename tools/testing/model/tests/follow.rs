@@ -10,7 +10,9 @@ use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
 use libixgbe::mbx::Request;
-use libixgbe::migration::follow::{Follower, Heads, Limits, Look, Owed, Reader, Ring, Tails};
+use libixgbe::migration::follow::{
+    Follower, Heads, Limits, Load, Look, Owed, Pace, Reader, Ring, Tails,
+};
 use libixgbe::migration::pf::Error;
 use libixgbe::migration::Unmarked;
 use libixgbe::{regs, Regs};
@@ -348,6 +350,67 @@ fn no_page_is_missed_at_any_rate() {
             // The guest leaves some dozen slots unposted, and 16 are kept clear of: a ring of 64 has little left.
             if frames <= 4 || (count == 512 && frames <= 128) {
                 assert_eq!(found.owed, 0, "{count} {frames} {found:?}");
+            }
+        }
+    }
+}
+
+/// Microseconds that a look takes: 22 register reads of about 1 us each over PCIe, and two rings of 8 KiB.
+const LOOK_US: u64 = 30;
+
+/// Looks when [`Pace`] says, at this many frames a second.
+fn paced(count: u32, rate: u64, looks: u64) -> (Found, u64) {
+    let machine = machine_with(HeadWrite::Value);
+    let mut f = Followed::new(&machine, count, rate + 1);
+    f.begin();
+    let mut pace = Pace::new(20);
+    let (begin, ns) = (machine.now(), 1_000_000_000 / rate.max(1));
+    let mut sent = 0;
+    // The frames that are due by now; the guest is served after every few.
+    let mut due = |host: &Host<'_>, guests: &mut [Guest<'_>], random: &mut Random| {
+        while rate > 0 && sent * ns <= host.machine.now() - begin {
+            receive(host, 100);
+            sent += 1;
+            if random.below(4) == 0 {
+                guests[0].poll(64);
+            }
+        }
+    };
+    for _ in 0..looks {
+        let at_us = machine.now() / 1000;
+        let _ = f.look(&mut |host, guests, random| {
+            host.machine.advance(LOOK_US * 500);
+            due(host, guests, random);
+        });
+        let next_us = pace.next(&Load {
+            cost_ns: LOOK_US * 1000,
+            at_us,
+            frames: Some(machine.counts(Function::Vf(VF)).received as u32),
+            room: f.follower.room(),
+        });
+        let steps = next_us.div_ceil(50);
+        for _ in 0..steps {
+            machine.advance(next_us * 1000 / steps);
+            due(&f.host, &mut f.guests, &mut f.random);
+        }
+    }
+    let passed_us = (machine.now() - begin) / 1000;
+    (f.stop(), passed_us / looks)
+}
+
+#[test]
+fn intervals_are_owed_where_the_ring_is_too_small_for_the_rate() {
+    println!("ring  frames/s  us/look  owed of looks");
+    for count in [64, 512] {
+        for rate in [0, 500, 5000, 10_000, 20_000, 50_000, 100_000] {
+            let (found, us) = paced(count, rate, 100);
+            println!(
+                "{count:4}  {rate:8}  {us:7}  {} of {}",
+                found.owed, found.looks
+            );
+            assert_eq!(found.missed, 0, "{count} {rate} {found:?}");
+            if rate <= 10_000 || count == 512 {
+                assert!(found.owed * 10 <= found.looks, "{count} {rate} {found:?}");
             }
         }
     }

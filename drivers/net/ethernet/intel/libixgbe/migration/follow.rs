@@ -150,6 +150,9 @@ struct Queue {
     posted: Option<u64>,
     /// The addresses from here up to `posted` are in the table.
     known: u64,
+    /// So are those from here on, as far as the device had not written over them when the ring was read, and when that was
+    /// over: what lies behind the head once the device has settled was intact then.
+    read: (u64, u64),
     /// Nothing before this is written any more.
     floor: u64,
     /// The head at some look and when that was over: once the device has settled since, this is the floor.
@@ -170,6 +173,7 @@ impl Queue {
         head: 0,
         posted: None,
         known: u64::MAX,
+        read: (u64::MAX, 0),
         floor: 0,
         mark: (0, 0),
     };
@@ -424,6 +428,9 @@ impl Follower {
         let head = queue.head.saturating_add(advance);
         let begun = head.saturating_add(self.limits.ahead.into());
         let posted = queue.tail(seen.tail, advance);
+        if look.time_us.0.saturating_sub(queue.read.1) >= self.limits.settle_us {
+            queue.known = queue.known.min(head.max(queue.read.0));
+        }
         // What is not in the table yet begins here. Behind it all is known, unless the table is to be begun again.
         let (mut fresh, mut again) = (begun, true);
         match (queue.posted, posted) {
@@ -465,7 +472,8 @@ impl Follower {
             (fresh, again) = (head, true);
             queue.floor = head;
         }
-        for s in fresh..posted.unwrap_or(fresh) {
+        let from = if again { head } else { fresh };
+        for s in from..posted.unwrap_or(from) {
             let slot = s.checked_rem(n).and_then(|slot| usize::try_from(slot).ok());
             if let (Some(to), Some(from)) = (slot.and_then(|i| table.get_mut(i)), read(s)) {
                 *to = from;
@@ -473,6 +481,7 @@ impl Follower {
         }
         if again {
             queue.known = fresh;
+            queue.read = (head, look.time_us.1);
         }
         queue.register = seen.head;
         queue.head = head;

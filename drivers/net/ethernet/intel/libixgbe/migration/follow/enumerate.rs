@@ -156,7 +156,9 @@ impl World {
 
     fn key(&self) -> u128 {
         let q = &self.follower.queues[0];
-        let known = (q.register, q.head, q.posted, q.known, q.floor, q.mark);
+        let known = (
+            q.register, q.head, q.posted, q.known, q.read, q.floor, q.mark,
+        );
         let last = (self.follower.last, self.follower.lied);
         let device = (self.counted, self.taken, self.head, self.landed, self.count);
         let guest = (self.filled, self.tail, self.dirty);
