@@ -16,7 +16,7 @@ impl Sum {
         for (to, from) in tail.iter_mut().zip(words.remainder()) {
             *to = *from;
         }
-        let sum = words.fold(self.0 % 0xffff, |sum, word| {
+        let sum = words.fold(self.short(), |sum, word| {
             sum + u64::from(u32::from_be_bytes(word.try_into().unwrap_or_default()))
         });
         Self(sum + u64::from(u32::from_be_bytes(tail)))
@@ -25,7 +25,16 @@ impl Sum {
     /// Adds a number, as if it stood in the data as 32 bits.
     #[must_use]
     pub fn number(self, value: u32) -> Self {
-        Self(self.0 % 0xffff + u64::from(value))
+        Self(self.short() + u64::from(value))
+    }
+
+    /// The same sum in 16 bits. One's complement has two zeros, of which an adder gives the one with all bits set, unless
+    /// nothing but zeros was added: what is behind it must not be taken for that.
+    fn short(self) -> u64 {
+        match self.0.checked_sub(1) {
+            Some(less) => less % 0xffff + 1,
+            None => 0,
+        }
     }
 
     /// The sum itself: what a driver seeds a checksum field with.
@@ -74,6 +83,16 @@ mod tests {
         let data = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(Sum::default().bytes(&data).fold(), 0xddf2);
         assert_eq!(Sum::default().bytes(&data).checksum(), !0xddf2);
+    }
+
+    /// Of one case in 65536 a property test of the whole frame saw the other zero.
+    #[test]
+    fn a_sum_that_is_no_zero_does_not_become_one() {
+        let sum = Sum::default().bytes(&[0xff, 0xff]);
+        for same in [sum, sum.number(0), sum.bytes(&[0, 0]), sum.number(0xffff)] {
+            assert_eq!((same.fold(), same.checksum()), (0xffff, 0));
+        }
+        assert_eq!(Sum::default().number(0).bytes(&[0; 8]).fold(), 0);
     }
 
     #[test]
