@@ -423,7 +423,7 @@ fn no_stop_misses_a_page() {
     let mut sum = Found::default();
     let mut sure = 0;
     for seed in 1..=stops {
-        let mut random = Random(seed * 0x9E37_79B9 | 1);
+        let mut random = Random((seed * 0x9E37_79B9) | 1);
         for _ in 0..8 {
             random.below(2);
         }

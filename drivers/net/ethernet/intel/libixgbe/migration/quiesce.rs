@@ -210,7 +210,8 @@ impl Stop {
     /// Goes on as far as the hardware lets. Bounded: over all calls it asks for 40 ms at most.
     ///
     /// # Errors
-    /// See [`QuiesceError`]. What was changed is undone by [`super::resume()`] with [`Self::was`], or by a reset.
+    /// See [`QuiesceError`]. What was changed is undone by [`super::Own::start()`] and [`super::Own::open()`], or by a
+    /// reset.
     pub fn advance(&mut self, io: &impl Regs, place: &Place<'_>) -> Result<Progress, QuiesceError> {
         loop {
             match self.stage {
