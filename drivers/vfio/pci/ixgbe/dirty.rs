@@ -54,6 +54,8 @@ struct Stand {
     written: Written,
     /// Logged memory that was not read since.
     unread: KVec<PageSpan>,
+    /// Who knew it.
+    who: Who,
 }
 
 /// The log of one device.
@@ -119,6 +121,7 @@ impl Dirty {
         self.stand = stopped.then(|| Stand {
             written: Written::Spans(KVVec::new()),
             unread: KVec::new(),
+            who: Who::Followed,
         });
         vf.start_marking();
         self.marks = vf.marks();
@@ -242,22 +245,31 @@ impl Dirty {
             Some(stand) => stand,
             none => {
                 let unread = all_of(self.ranges.as_ref().ok_or(EINVAL)?)?;
-                let (written, mut who) = collect(device, self.follow.as_deref_mut())?;
-                if !self.owed.is_empty() && who != Who::Everything {
-                    dev_info!(
-                        device.pdev(),
-                        "what the guest received was not known all the time, all its memory is reported dirty\n"
-                    );
-                    who = Who::Everything;
-                }
+                let (written, who) = collect(device, self.follow.as_deref_mut())?;
                 device.driver().reported(who);
-                none.insert(Stand { written, unread })
+                none.insert(Stand {
+                    written,
+                    unread,
+                    who,
+                })
             }
         };
         if let Some(follow) = &mut self.follow {
             follow.report(first, last, dirty);
         }
         for piece in stand.unread.iter().filter_map(|p| p.clip(first, last)) {
+            let owed = self
+                .owed
+                .iter()
+                .any(|o| o.clip(piece.first, piece.last).is_some());
+            if owed && stand.who != Who::Everything {
+                stand.who = Who::Everything;
+                device.driver().reported(stand.who);
+                dev_info!(
+                    device.pdev(),
+                    "what the guest received was not known all the time, all its memory is reported dirty\n"
+                );
+            }
             // It stays owed for when the VF runs again.
             set(&self.owed, piece.first, piece.last, dirty);
             match &stand.written {

@@ -51,11 +51,9 @@ use vfio::{
 
 /// Most words of the sets of pages: 2 TiB of logged memory.
 const MAX_WORDS: usize = 8 << 20;
-/// Most descriptors of a ring that is followed, `IXGBE_MAX_RXD` of the C driver.
-const MAX_ENTRIES: usize = 4096;
-/// Looks at the begin, until one shows that the VF is followed: as many as it takes with some hundred frames a second, which
-/// leave no rest and use the 16 descriptors of `Limits::ahead` slowest. No more, since the VM may have to wait meanwhile.
-const FIRST_LOOKS: u32 = 24;
+/// Looks at the begin, until one shows that the VF is followed: five suffice unless frames come too fast. No more, since the VM
+/// may have to wait meanwhile.
+const FIRST_LOOKS: u32 = 12;
 /// Looks in a row that were not owed, until what is owed is reported while the VF runs.
 const SOUND: u32 = 8;
 
@@ -144,10 +142,10 @@ impl Buffers {
     }
 
     fn try_read(&mut self, memory: &Memory, ring: &Ring) -> Result {
-        let entries = usize::try_from(ring.entries())?;
-        if entries > MAX_ENTRIES {
+        if ring.entries() > follow::MAX_ENTRIES {
             return Err(E2BIG);
         }
+        let entries = usize::try_from(ring.entries())?;
         if self.table.len() != entries {
             self.table = KVVec::from_elem(0u64, entries, GFP_KERNEL_ACCOUNT)?;
         }
@@ -285,8 +283,11 @@ impl Follow {
     /// If it cannot be: its guest may mark, or it is gone.
     pub(crate) fn begin(&mut self, vf: &Vf, memory: &Memory) -> Result<bool> {
         for _ in 0..FIRST_LOOKS {
-            if self.look(vf, memory)?.is_ok() {
-                return Ok(true);
+            match self.look(vf, memory)? {
+                Ok(()) => return Ok(true),
+                // Waiting makes it no better.
+                Err(Owed::Memory | Owed::Unsupported) => return Ok(false),
+                Err(_) => (),
             }
             // A VF at rest is known after this time.
             let settled = Limits::DEFAULT.settle_us.saturating_add(100);

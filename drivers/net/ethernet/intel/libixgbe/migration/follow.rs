@@ -50,7 +50,8 @@ pub use look::{
     Reader,
     Ring,
     Seen,
-    Tails, //
+    Tails,
+    MAX_ENTRIES, //
 };
 pub use pace::{
     Load,
@@ -76,7 +77,9 @@ pub struct Limits {
     pub ahead: u32,
     /// Microseconds after which they agree, and all that was counted is in memory.
     pub settle_us: u64,
-    /// Longest time between two looks, microseconds. The octet counter is read with 32 bits, which last for 3.4 s at 10 Gb/s.
+    /// Longest time between two looks, microseconds. The frame counter has 32 bits, which last for minutes. The octet counter
+    /// is read with 32 bits, too, and may wrap before: what wraps it are 270,000 frames or more, which by themselves are more
+    /// than all rings hold (`MAX_ENTRIES`).
     pub longest_us: u64,
 }
 
@@ -86,7 +89,7 @@ impl Limits {
     pub const DEFAULT: Self = Self {
         ahead: IN_PROGRESS,
         settle_us: 2000,
-        longest_us: 500_000,
+        longest_us: 10_000_000,
     };
 }
 

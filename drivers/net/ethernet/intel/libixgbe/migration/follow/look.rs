@@ -5,6 +5,9 @@ use super::super::DESCRIPTOR_BYTES;
 use crate::mbx_ext::MAX_QUEUES;
 use crate::regs;
 
+/// Most descriptors of a ring that is followed, `IXGBE_MAX_RXD` of the C driver.
+pub const MAX_ENTRIES: u32 = 4096;
+
 /// VFGPRC and the low half of VFGORC. Both wrap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Count {
@@ -50,12 +53,13 @@ impl Ring {
         (self.srrctl & regs::SRRCTL_BSIZEPKT_MASK) << 10
     }
 
-    /// Whether a queue like this can be followed. With header split a descriptor names two buffers, of which a frame fills
+    /// Whether a queue like this can be followed: no larger than any driver makes it, see [`super::Limits::longest_us`]. With header split a descriptor names two buffers, of which a frame fills
     /// one or both; no driver uses it on a VF, so it is not followed.
     pub(super) const fn followable(&self) -> bool {
         let kind = self.srrctl & regs::SRRCTL_DESCTYPE_MASK;
         self.buffer() != 0
             && self.entries() > 1
+            && self.entries() <= MAX_ENTRIES
             && (kind == regs::SRRCTL_DESCTYPE_LEGACY || kind == regs::SRRCTL_DESCTYPE_ADV_ONEBUF)
     }
 }

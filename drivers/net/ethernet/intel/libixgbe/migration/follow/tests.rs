@@ -199,7 +199,7 @@ fn another_set_up_begins_anew() {
         (|b| b.look.rx[0].ring.runs = false, Owed::Changed),
         (|b| b.look.rx[0].ring.srrctl += 1, Owed::Changed),
         (|b| b.look.rx[0].head = N, Owed::Changed),
-        (|b| b.look.time_us.1 += 600_000, Owed::Late),
+        (|b| b.look.time_us.1 += 11_000_000, Owed::Late),
         (|b| b.image.truncate(16), Owed::Memory),
     ];
     for (i, (change, why)) in changes.into_iter().enumerate() {
@@ -238,6 +238,26 @@ fn header_split_and_queues_without_buffers_are_not_followed() {
             assert_eq!(b.follower.room(), 0);
         }
     }
+}
+
+#[test]
+fn a_ring_that_is_larger_than_any_driver_makes_it_is_not_followed() {
+    for entries in [MAX_ENTRIES, MAX_ENTRIES + 8] {
+        let mut b = Bench::new();
+        b.look.rx[0].ring.length = entries * 16;
+        b.image = vec![0; (entries * 16) as usize];
+        b.table = vec![0; entries as usize];
+        assert_eq!(b.look(), Err(Owed::Changed));
+        b.look().unwrap_err();
+        assert_eq!(b.follower.room() > 0, entries == MAX_ENTRIES);
+    }
+}
+
+#[test]
+fn an_octet_counter_that_wraps_in_one_interval_hides_no_turn() {
+    // The fewest frames that wrap it, and all rings as large as can be: the frames alone are more than the rings hold.
+    let fewest = (1u64 << 32) / 15872;
+    assert!(fewest > (MAX_QUEUES as u64 + 1) * u64::from(MAX_ENTRIES));
 }
 
 #[test]
