@@ -3,12 +3,13 @@
 #
 # Prepares VFs of one or two 82599 for user space and runs a test program on them.
 #
-# usage: ixgbe.sh [-v] [-2 | -n COUNT] [-r WAY | -e WAY] PROGRAM [ARG...]
+# usage: ixgbe.sh [-v] [-2 | -n COUNT] [-r WAY | -e WAY] [-f PERCENT] PROGRAM [ARG...]
 #   -v  bind the VFs to vfio-pci instead of the variant driver
 #   -2  two VFs of the first PF, instead of one VF of each PF
 #   -n  so many VFs of each PF, those of the first PF first
 #   -r  set head_restore to this: write, rearm or reset
 #   -e  leave head_restore as it is, and expect that this comes of it
+#   -f  load the variant driver with follow_cpu set to this (0)
 #
 # Variables:
 #   KSFT_PF_BDF       the PF to use (default: each Intel function that has SR-IOV)
@@ -29,14 +30,16 @@ DRIVER=
 BOTH_OF_ONE=
 COUNT=1
 HEAD_RESTORE=
+export KSFT_FOLLOW=0
 
-while getopts "v2n:r:e:" opt; do
+while getopts "v2n:r:e:f:" opt; do
 	case $opt in
 	v) DRIVER=vfio-pci ;;
 	2) BOTH_OF_ONE=y ;;
 	n) COUNT=$OPTARG ;;
 	r) HEAD_RESTORE=$OPTARG; export KSFT_RESTORE=$OPTARG ;;
 	e) export KSFT_RESTORE=$OPTARG ;;
+	f) KSFT_FOLLOW=$OPTARG ;;
 	*) exit 1 ;;
 	esac
 done
@@ -55,7 +58,7 @@ unmet()
 	exit $KSFT_SKIP
 }
 
-load()
+load()	# MODULE [PARAMETER...]
 {
 	local name
 	name=$(basename "$1" .ko)
@@ -66,10 +69,10 @@ load()
 			# One that was loaded from a file, modprobe does not know.
 			[ -d "/sys/module/${dep//-/_}" ] || modprobe "$dep" || return
 		done
-		insmod "$1"
+		insmod "$@"
 		;;
 	*)
-		modprobe "$1"
+		modprobe "$@"
 		;;
 	esac
 }
@@ -101,7 +104,10 @@ modprobe vfio-pci || unmet "no vfio-pci"
 # First: the variant driver uses its symbols.
 load "$PF_MODULE" || unmet "no $PF_MODULE"
 if [ -z "$DRIVER" ]; then
-	load "$VFIO_MODULE" || unmet "no $VFIO_MODULE"
+	# Its parameters are those of when it was loaded. An earlier test may have had others.
+	name=$(basename "$VFIO_MODULE" .ko)
+	[ -d "/sys/module/${name//-/_}" ] && rmmod "$name"
+	load "$VFIO_MODULE" "follow_cpu=$KSFT_FOLLOW" || unmet "no $VFIO_MODULE"
 	# A driver is named as its module is in the kernel, with underscores.
 	DRIVER=$(basename "$VFIO_MODULE" .ko)
 	DRIVER=${DRIVER//-/_}

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::write_json;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
+use crate::migrate::inner::MEMORY_MIB;
 use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress};
 use crate::migrate::report::Round;
 use crate::migrate::rounds;
@@ -225,6 +226,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         libvirt: false,
         cpus: measured_cpus(),
         seats: &[FIRST],
+        vm_mib: MEMORY_MIB,
         deadline: Duration::from_secs(600 + 60 * u64::from(args.rounds) * ways.len() as u64),
     };
     let pair = Pair::boot(&lab, &spec, None, &progress)?;
@@ -281,6 +283,7 @@ fn one_way(
         card: way.card(),
         restore: way.restore(),
         migratable: matches!(way.card(), Card::Vf | Card::Closed),
+        follow_cpu: None,
     })?;
     let plan = Plan {
         card: way.card(),

@@ -162,9 +162,14 @@ impl Host {
             Card::Failover | Card::Replug => "vfio-pci",
         };
         if !self.has_vf.swap(true, Ordering::Relaxed) {
+            let follow = p
+                .follow_cpu
+                .map_or(String::new(), |n| format!("follow_cpu={n}"));
             self.sh(
                 "loading the drivers",
-                "modprobe vfio-pci; insmod /lab/rust/ixgbe_rust.ko; insmod /lab/rust/ixgbe-vfio-pci.ko",
+                &format!(
+                    "modprobe vfio-pci; insmod /lab/rust/ixgbe_rust.ko; insmod /lab/rust/ixgbe-vfio-pci.ko {follow}"
+                ),
             )?;
             self.make_vfs()?;
         }
@@ -329,7 +334,8 @@ impl Host {
     pub fn add_tap(&self, name: &str) -> Result<()> {
         self.sh(
             "making a tap",
-            &format!("ip tuntap add {name} mode tap; ip link set {name} master br0 up"),
+            // A module in Debian's kernel, which udev would load.
+            &format!("[ -e /dev/net/tun ] || modprobe tun; ip tuntap add {name} mode tap; ip link set {name} master br0 up"),
         )?;
         Ok(())
     }

@@ -203,7 +203,7 @@ impl Inner {
             "-cpu",
             "host",
             "-m",
-            &MEMORY_MIB.to_string(),
+            &image.memory_mib.to_string(),
             "-smp",
             &image.cpus.to_string(),
         ]);

@@ -111,6 +111,7 @@ pub fn run(
             card: Card::Vf,
             restore: plan.restore,
             migratable: true,
+            follow_cpu: None,
         })?;
         host.vm
             .guest

@@ -31,6 +31,7 @@ use std::time::Duration;
 use anyhow::{bail, Context, Result};
 use clap::Args;
 
+use self::inner::MEMORY_MIB;
 use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
 use self::report::Report;
 use self::spec::{Card, Plan, Preparation, Traffic, FIRST};
@@ -69,6 +70,15 @@ pub struct MigrateArgs {
     /// Virtual CPUs of the VM; with two and more its VF has two queue pairs.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
     guest_cpus: u32,
+    /// Memory of the VM, in MiB.
+    #[arg(long, default_value_t = MEMORY_MIB, value_parser = clap::value_parser!(u32).range(128..=8192))]
+    guest_memory: u32,
+    /// Descriptors of each Rx ring in the VM [default: the driver's].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(64..=4096))]
+    rx_ring: Option<u32>,
+    /// Percent of one CPU that following the rings of a guest that does not mark may cost; 0: off [default: the driver's].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=100))]
+    follow_cpu: Option<u32>,
     /// Datagrams per second.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
@@ -118,6 +128,9 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         migratable: true,
         trace: args.trace.as_deref(),
         iommufd: false,
+        follow_cpu: args.follow_cpu,
+        memory_mib: args.guest_memory,
+        rx_ring: args.rx_ring,
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
         Flavour::Stock | Flavour::StockIommufd | Flavour::Release => measured_cpus(),
@@ -167,6 +180,7 @@ fn boot(
         libvirt: false,
         cpus,
         seats: &[FIRST],
+        vm_mib: plan.memory_mib,
         deadline: Duration::from_secs(600 + 120 * u64::from(moves)),
     };
     Pair::boot(lab, &spec, capture, progress)
@@ -219,6 +233,7 @@ pub fn run(
         card: plan.card,
         restore: plan.restore,
         migratable: plan.migratable,
+        follow_cpu: plan.follow_cpu,
     })?;
     let mut report = rounds::run(lab, &pair, plan, &progress)?;
     if against_virtio {

@@ -10,6 +10,7 @@ use anyhow::{bail, Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::host::Host;
+use super::inner::MEMORY_MIB;
 use super::logs::Logs;
 use super::spec::{Card, Image, Preparation, Seat, Setting, FIRST};
 use crate::capture::Capture;
@@ -71,6 +72,8 @@ pub struct PairSpec {
     pub cpus: u32,
     /// VFs for VMs, in the order of their cards.
     pub seats: &'static [Seat],
+    /// Memory of the largest VM.
+    pub vm_mib: u32,
     /// After this time the hosts are killed.
     pub deadline: Duration,
 }
@@ -143,7 +146,7 @@ impl Pair {
                 4096
             } else {
                 2048
-            };
+            } + spec.vm_mib.saturating_sub(MEMORY_MIB);
             host.deadline = spec.deadline;
             host.cards = spec.seats.iter().map(|s| s.card + 1).max().unwrap_or(1);
             let vm = lab.boot(&host, &kernel, &switch, &dir)?;
@@ -219,6 +222,7 @@ impl Pair {
             drivers: drivers.join(","),
             name: format!("VM {}", FIRST.ip()),
             cpus: 1,
+            memory_mib: MEMORY_MIB,
             options: self.kernel.flavour.cmdline(),
             trace: false,
             seats: &[FIRST],

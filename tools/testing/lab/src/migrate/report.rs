@@ -93,9 +93,26 @@ pub struct Round {
     pub stuck_queues: Vec<String>,
     /// Who reported the pages that the VF wrote: `marked`, `followed` or `everything`; empty where the driver does not say.
     pub dirty: String,
+    /// What the host did to follow the VM's rings on the source.
+    pub follow: Follow,
     /// When the command was given, in ms after the flow's start.
     #[serde(skip)]
     pub begin_ms: f64,
+}
+
+/// How a host followed the rings of a guest that does not mark, in one move.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Follow {
+    /// Looks at the rings.
+    pub looks: u64,
+    /// Intervals between two looks that were owed.
+    pub owed: u64,
+    /// Pages found.
+    pub pages: u64,
+    /// Time that the looks took.
+    pub ms: f64,
+    /// Why intervals were owed, and how many.
+    pub reasons: BTreeMap<String, u64>,
 }
 
 fn number(v: &Value, path: &str) -> u64 {
@@ -165,6 +182,29 @@ impl Round {
             .get("restore")
             .cloned()
             .unwrap_or_else(|| "none".into());
+    }
+
+    /// Takes how the source's driver has followed the VM's rings, from its figures before and after the move.
+    pub(super) fn take_follow(
+        &mut self,
+        before: &BTreeMap<String, String>,
+        after: &BTreeMap<String, String>,
+    ) {
+        let get = |m: &BTreeMap<String, String>, k: &str| -> u64 {
+            m.get(k).and_then(|v| v.parse().ok()).unwrap_or_default()
+        };
+        let since = |k: &str| get(after, k).saturating_sub(get(before, k));
+        self.follow = Follow {
+            looks: since("follow_looks"),
+            owed: since("follow_owed"),
+            pages: since("follow_pages"),
+            ms: to_ms(since("follow_ns") / 1000),
+            reasons: after
+                .keys()
+                .filter_map(|k| Some((k.strip_prefix("follow_owed_")?.to_owned(), since(k))))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+        };
     }
 }
 
@@ -395,6 +435,12 @@ impl Report {
                 r.qemu_total_ms,
                 r.qemu_downtime_ms
             );
+            if r.follow.looks > 0 {
+                println!(
+                    "  followed: {} looks in {:.1} ms, {} owed {:?}, {} pages found; at the stop: {}",
+                    r.follow.looks, r.follow.ms, r.follow.owed, r.follow.reasons, r.follow.pages, r.dirty
+                );
+            }
             println!(
                 "  peer: blackout {:.1} ms; {} of {} datagrams lost ({} outside the blackout)",
                 r.blackout_ms, r.frames_lost, r.frames_sent, r.frames_lost_outside
@@ -447,10 +493,12 @@ impl Report {
         ways.dedup();
         let longest = moved().map(|r| r.blackout_ms).fold(0.0, f64::max);
         let stopped = median(moved().map(|r| mib(r.ram_sent_stopped_bytes)));
+        let followed = moved().filter(|r| r.dirty == "followed").count();
         format!(
             "unmodified driver in the VM (mainline's ixgbevf): {} of {} moves succeeded and the traffic {}; away for {:.1} ms, median, \
-             and {longest:.1} ms at most. It does not tell which pages the device wrote, so all memory counts as written when the VM \
-             stops: {stopped:.1} MiB were sent while it stood. Ring heads: {}.",
+             and {longest:.1} ms at most. It does not tell which pages the device wrote. The host knew that at {followed} of the moves; at \
+             the others all memory counted as written when the VM stopped. {stopped:.1} MiB, median, were sent while it stood. Ring \
+             heads: {}.",
             moved().count(),
             self.rounds.len(),
             if self.answers_at_the_end {

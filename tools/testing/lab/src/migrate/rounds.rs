@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A VM that talks to the station while it moves to and fro.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let mut image = pair.image(lab, plan.card, plan.guest)?;
     image.trace = plan.trace.is_some();
     image.cpus = plan.guest_cpus;
+    image.memory_mib = plan.memory_mib;
     image.iommufd = plan.iommufd;
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
@@ -39,6 +41,10 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     if plan.guest_restarts() {
         let said = expect_hang(&vm.agent);
         explained(said, "announcing messages", first, &mut vm)?;
+    }
+    if let Some(n) = plan.rx_ring {
+        let script = format!("ethtool -G eth0 rx {n} && sleep 1");
+        vm.agent.sh(&script, Duration::from_secs(60))?.ok()?;
     }
     let started = start_traffic(plan, &vm.agent, vm.seats, station);
     let (flow, rate) = explained(started, "starting the traffic", first, &mut vm)?;
@@ -253,6 +259,10 @@ fn one_round(
     mut target: Inner,
 ) -> Result<(Round, Inner)> {
     let (there, here) = (from.clock()?, to.clock()?);
+    let before = match source.card {
+        Card::Vf => from.figures()?,
+        _ => BTreeMap::new(),
+    };
     let begin = Instant::now();
     let mut round = Round {
         from: from.name(),
@@ -299,7 +309,7 @@ fn one_round(
         .with_context(|| why_not(&diagnose(to, &mut target), &source, &target))?;
     let ran = Instant::now();
     let asked = streams::received(plan.traffic, station, &target.agent);
-    let before = explained(asked, "asking for TCP connections", to, &mut target)?;
+    let open = explained(asked, "asking for TCP connections", to, &mut target)?;
     match target.card {
         Card::Replug => {
             target.plug()?;
@@ -318,7 +328,7 @@ fn one_round(
     let settled = settle(station, flow, station.next_seq(flow)?)?;
     round.settled_ms = ran.elapsed().as_secs_f64() * 1000.0;
     if settled.is_some() {
-        let waited = streams::wait(plan.traffic, station, &target.agent, &before);
+        let waited = streams::wait(plan.traffic, station, &target.agent, &open);
         let resumed = explained(waited, "waiting for TCP connections", to, &mut target)?;
         round.tcp_open = resumed.open;
         round.tcp_resumed = resumed.resumed;
@@ -332,7 +342,9 @@ fn one_round(
     round.stop_at_ms = there.ms_after(begin, &stopped);
     round.run_at_ms = here.ms_after(begin, &resumed);
     if target.card == Card::Vf {
-        round.take_driver(&from.figures()?, &to.figures()?);
+        let after = from.figures()?;
+        round.take_driver(&after, &to.figures()?);
+        round.take_follow(&before, &after);
     }
     if settled.is_none() {
         round.error = Some(format!(

@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::inner::MEMORY_MIB;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head};
 
@@ -131,6 +132,8 @@ pub struct Preparation<'a> {
     pub restore: Option<&'a str>,
     /// Whether the VF may be migrated.
     pub migratable: bool,
+    /// Parameter `follow_cpu` of the variant driver, where it is not the driver's default.
+    pub follow_cpu: Option<u32>,
 }
 
 /// What a VM boots from; paths are those of the hosts.
@@ -144,6 +147,8 @@ pub struct Image {
     pub name: String,
     /// Virtual CPUs of the VM.
     pub cpus: u32,
+    /// Its memory.
+    pub memory_mib: u32,
     /// Added to the kernel's command line.
     pub options: &'static str,
     /// Whether QEMU writes down what it does when.
@@ -181,6 +186,12 @@ pub struct Plan<'a> {
     pub trace: Option<&'a Path>,
     /// See [`Image`]; for a kernel that has it.
     pub iommufd: bool,
+    /// See [`Preparation`].
+    pub follow_cpu: Option<u32>,
+    /// Memory of the VM.
+    pub memory_mib: u32,
+    /// Descriptors of each Rx ring in the VM, where it is not the driver's default.
+    pub rx_ring: Option<u32>,
 }
 
 impl Default for Plan<'_> {
@@ -198,6 +209,9 @@ impl Default for Plan<'_> {
             migratable: true,
             trace: None,
             iommufd: false,
+            follow_cpu: None,
+            memory_mib: MEMORY_MIB,
+            rx_ring: None,
         }
     }
 }

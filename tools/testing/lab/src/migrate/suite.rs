@@ -262,6 +262,7 @@ impl Case {
             ours: true,
             libvirt: self.expect == Expect::Libvirt,
             cpus: TESTED_CPUS,
+            vm_mib: self.plan.memory_mib,
             seats: match self.expect {
                 Expect::Together(party) => party.seats,
                 Expect::Trial(Trial::OtherVf) => trials::BOTH_VFS,
@@ -319,6 +320,7 @@ impl Case {
             card: self.plan.card,
             restore: self.plan.restore,
             migratable: self.plan.migratable,
+            follow_cpu: None,
         })?;
         let m = rounds::run(lab, pair, &self.plan, progress)?;
         Ok((judge(&m, want), m.faults))

@@ -190,6 +190,7 @@ pub fn run(
         card: plan.card,
         restore: plan.restore,
         migratable: plan.migratable,
+        follow_cpu: None,
     })?;
     let mut movers = start(lab, pair, plan, party).context("starting the VMs")?;
     let mut results = Vec::new();

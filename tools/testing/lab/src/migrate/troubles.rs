@@ -145,6 +145,7 @@ pub(super) const FIT: Preparation<'static> = Preparation {
     card: Card::Vf,
     restore: None,
     migratable: true,
+    follow_cpu: None,
 };
 
 /// Port of the relay.
@@ -213,6 +214,7 @@ pub(super) const TROUBLES: &[Trouble] = &[
                 card: Card::Replug,
                 restore: None,
                 migratable: false,
+                follow_cpu: None,
             })
         },
         mend: |s| s.to.prepare(&FIT),
@@ -225,6 +227,7 @@ pub(super) const TROUBLES: &[Trouble] = &[
         make: |s| {
             s.to.prepare(&Preparation {
                 migratable: false,
+                follow_cpu: None,
                 ..FIT
             })
         },
