@@ -126,6 +126,8 @@ pub struct PauseParam {
 pub struct LinkModes(u128);
 
 impl LinkModes {
+    /// 100baseT full duplex.
+    pub const T100_FULL: Self = Self(1 << 3);
     /// 1000baseT full duplex.
     pub const T1000_FULL: Self = Self(1 << 5);
     /// Twisted pair.

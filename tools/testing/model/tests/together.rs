@@ -15,6 +15,7 @@ use common::{machine_of, vf_mac, RxRing, TxRing, MAC};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::{Machine, Port};
 use ixgbe_model::HeadWrite;
+use libixgbe::chip::Chip;
 use libixgbe::mbx::{pf as mailbox, Request, VT_MSGTYPE_ACK};
 use libixgbe::migration::pf::{Begun, Going, Look, Looked, Mover, Pf, Program};
 use libixgbe::migration::{format, HeadRestore};
@@ -223,7 +224,7 @@ impl Thread {
             Step::Stop | Step::Save | Step::Prepare | Step::Load | Step::Run
         );
         if calls && !core::mem::take(&mut self.begun) {
-            side.serve_vf(&io, vf, mailbox::events_of(&io, vf.into()));
+            side.serve_vf(&io, vf, Chip::I82599.events_of(&io, vf.into()));
         }
         let step = core::mem::replace(&mut self.step, Step::Done);
         self.step = match step {

@@ -97,7 +97,7 @@ pub(crate) fn run(
                 }
             };
             ixgbe_lib::reset(dev, state);
-            *eeprom = u64::from(mac::validate_eeprom(hw).is_err());
+            *eeprom = u64::from(dev.data().board.chip().validate_eeprom(hw).is_err());
             // As in the C driver MSI-X is not tested: every queue of a working interface tests it all the time.
             if state.sw.pools.is_none() {
                 ixgbe_lib::reset(dev, state);
@@ -145,7 +145,8 @@ fn test_loopback(dev: &net::Device<Adapter>, state: &mut State) -> Result {
         bufs.push(buf, GFP_KERNEL)?;
     }
 
-    mac::configure_packet_buffers(hw);
+    let chip = dev.data().board.chip();
+    mac::configure_packet_buffers(hw, chip);
     libixgbe::sriov::setup_mtqc(hw, None);
     mac::enable_tx_dma(hw);
     let tx_ring = TxRing {
@@ -169,7 +170,7 @@ fn test_loopback(dev: &net::Device<Adapter>, state: &mut State) -> Result {
     rx_ring.enable(hw).map_err(|_| ETIMEDOUT)?;
     hw.write32(regs.rdt, FRAMES);
     state.mac.enable_rx(hw);
-    diag::setup_loopback(hw, state.mac.orig_autoc.unwrap_or(0));
+    diag::setup_loopback(hw, chip, state.mac.orig_autoc.unwrap_or(0));
 
     for i in 0..FRAMES {
         let cmd = ADVTXD_DTYP_DATA

@@ -20,7 +20,6 @@ use libixgbe::{
         self,
         REGS_LEN, //
     },
-    eeprom,
     itr::{
         usecs_to_eitr,
         ITR_100K, //
@@ -242,6 +241,8 @@ impl Adapter {
 const PRIV_FLAGS: [&str; 3] = ["legacy-rx", "vf-ipsec", "mdd-disable-vf"];
 /// Bit of `legacy-rx`.
 const PRIV_FLAG_LEGACY_RX: u32 = 1 << 0;
+/// Words of the EEPROM that are read at once.
+const EEPROM_CHUNK: usize = 64;
 /// Bit of `vf-ipsec`.
 const PRIV_FLAG_VF_IPSEC: u32 = 1 << 1;
 /// Bit of `mdd-disable-vf`.
@@ -251,7 +252,8 @@ const PRIV_FLAG_MDD_DISABLE_VF: u32 = 1 << 2;
 impl Ops for Adapter {
     fn fw_version(dev: &Device<Self>, out: &mut dyn fmt::Write) {
         // A device that does not answer has no version.
-        if let Ok(id) = eeprom::etrack_id(&dev.data().hw) {
+        let a = dev.data();
+        if let Ok(id) = a.board.chip().etrack_id(&a.hw) {
             let _ = out.write_fmt(fmt!("0x{:08x}", id));
         }
     }
@@ -264,14 +266,15 @@ impl Ops for Adapter {
         let a = dev.data();
         let state = a.state.lock();
         dump::dump(&a.hw, &state.hw_stats, out);
-        // `ixgbe_mac_82599EB` in the top byte tells ethtool's decoder what it looks at.
+        // `enum ixgbe_mac_type` in the top byte tells ethtool's decoder what it looks at.
         let (id, revision) =
             ixgbe_lib::pdev(dev).map_or((0, 0), |p| (p.device_id(), p.revision_id()));
-        2 << 24 | u32::from(revision) << 16 | u32::from(id)
+        a.board.chip().mac_type() << 24 | u32::from(revision) << 16 | u32::from(id)
     }
 
     fn eeprom_len(dev: &Device<Self>) -> usize {
-        (eeprom::words(&dev.data().hw) as usize).saturating_mul(2)
+        let a = dev.data();
+        (a.board.chip().eeprom_words(&a.hw) as usize).saturating_mul(2)
     }
 
     fn get_eeprom(dev: &Device<Self>, _rtnl: &Rtnl, offset: u32, out: &mut [u8]) -> Result<u32> {
@@ -280,9 +283,20 @@ impl Ops for Adapter {
             return Err(EINVAL);
         }
         let _state = a.state.lock();
-        for (at, byte) in (offset..=u32::MAX).zip(out) {
-            let [low, high] = eeprom::read(&a.hw, at >> 1).map_err(|_| EIO)?.to_le_bytes();
-            *byte = if at & 1 == 0 { low } else { high };
+        let mut at = offset;
+        // Its semaphore is taken for some words each time.
+        for part in out.chunks_mut(2 * EEPROM_CHUNK) {
+            // One more where the part begins in the middle of a word.
+            let mut words = [0u16; EEPROM_CHUNK + 1];
+            let count = (part.len() + (at & 1) as usize).div_ceil(2);
+            let words = words.get_mut(..count).ok_or(EINVAL)?;
+            let chip = a.board.chip();
+            chip.read_eeprom(&a.hw, at >> 1, words).map_err(|_| EIO)?;
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+            for (byte, from) in part.iter_mut().zip(bytes.skip((at & 1) as usize)) {
+                *byte = from;
+            }
+            at = at.saturating_add(part.len() as u32);
         }
         let pdev = ixgbe_lib::pdev(dev)?;
         Ok(0x8086 | u32::from(pdev.device_id()) << 16)
@@ -591,6 +605,13 @@ impl Ops for Adapter {
             return Err(EOPNOTSUPP);
         }
         let mdd = flags & PRIV_FLAG_MDD_DISABLE_VF != 0;
+        if mdd && !dev.data().board.chip().disables_bad_vfs() {
+            dev_info!(
+                dev.parent(),
+                "Cannot set private flags: Operation not supported\n"
+            );
+            return Err(EOPNOTSUPP);
+        }
         dev.data().state.lock().health.set_mdd_disable_vf(mdd);
         let want = flags & PRIV_FLAG_LEGACY_RX != 0;
         let old = core::mem::replace(&mut dev.data().rings.lock().legacy_rx, want);

@@ -24,6 +24,7 @@ use kernel::{
     }, //
 };
 use libixgbe::{
+    chip::Chip,
     mbx::{
         pace::Pace,
         pf::Events, //
@@ -115,11 +116,11 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(chip: Chip) -> Self {
         Self {
             vfs: KVec::new(),
             // As in the C driver (`ixgbe_probe`).
-            mdd_disable_vf: true,
+            mdd_disable_vf: chip.disables_bad_vfs(),
             period: Instant::now(),
         }
     }

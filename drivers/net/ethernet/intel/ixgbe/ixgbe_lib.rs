@@ -4,6 +4,7 @@
 use crate::{
     ixgbe_common::Hw,
     ixgbe_movers,
+    ixgbe_phy,
     ixgbe_stats,
     ixgbe_txrx::{
         RxQueue,
@@ -305,10 +306,12 @@ fn configure(
     let pool = state.sw.pf_pool();
     let first = Rings::first_queue(state);
 
-    let rx_pb = mac::configure_packet_buffers(hw);
+    let chip = state.sw.chip;
+    let rx_pb = mac::configure_packet_buffers(hw, chip);
+    let pools = state.sw.pools.is_some();
     if !state
         .fc
-        .set_water_marks(dev.mtu(), rx_pb, state.sw.pools.is_some())
+        .set_water_marks(dev.mtu(), rx_pb, pools, chip.delays())
     {
         dev_warn!(
             dev.parent(),
@@ -419,6 +422,8 @@ fn complete(
     if board.has_cage() {
         // Someone may have changed the module meanwhile. That and its link take long, so the service task does it.
         events |= crate::EVENT_MODULE;
+    } else if let Some(phy) = state.fc.phy() {
+        ixgbe_phy::up(dev, &phy, state.advertised);
     } else if let Some(orig) = state.mac.orig_autoc {
         if let Err(e) = link::setup_link(hw, orig, state.advertised) {
             dev_err!(dev.parent(), "link_config FAILED {:?}\n", e);
@@ -477,6 +482,9 @@ pub(crate) fn down(dev: &net::Device<Adapter>, rtnl: &Rtnl) {
             sw.set_all_vfs(hw, vfs);
         }
         reset(dev, state);
+        if let Some(phy) = state.fc.phy().filter(|_| !dev.running()) {
+            ixgbe_phy::rest(dev, &phy);
+        }
     }
     if a.board.has_cage() {
         cage::darken(hw);
@@ -584,7 +592,8 @@ pub(crate) fn change_mtu(dev: &net::Device<Adapter>, rtnl: &Rtnl, mtu: u32) -> R
     {
         let state = a.state.lock();
         // Old VF drivers cannot receive jumbo frames, so they are told to ask again; see `Switch::set_vf_lpe`.
-        if state.sw.num_vfs != 0 && max_frame(mtu) > 1518 {
+        let shuts = !state.sw.chip.mixes_frames() && max_frame(mtu) > 1518;
+        if state.sw.num_vfs != 0 && shuts {
             dev_warn!(dev.parent(), "Setting MTU > 1500 will disable legacy VFs\n");
         }
     }

@@ -13,6 +13,7 @@ use libixgbe::{
         self,
         Capabilities,
         Pause,
+        SPEED_100_FULL,
         SPEED_10GB_FULL,
         SPEED_1GB_FULL, //
     },
@@ -43,7 +44,7 @@ fn modes(board: Board, speeds: u32) -> LinkModes {
         Board::Kx4 => (LinkModes::KX4_10000_FULL, LinkModes::KX1000_FULL),
         Board::Kr => (LinkModes::KR10000_FULL, LinkModes::KX1000_FULL),
         Board::Cx4 => (LinkModes::T10000_FULL, LinkModes::KX1000_FULL),
-        Board::Sfp => (LinkModes::T10000_FULL, LinkModes::T1000_FULL),
+        Board::Sfp | Board::X540 => (LinkModes::T10000_FULL, LinkModes::T1000_FULL),
         Board::Backplane => (
             LinkModes::KX4_10000_FULL.union(LinkModes::KR10000_FULL),
             LinkModes::KX1000_FULL,
@@ -56,11 +57,17 @@ fn modes(board: Board, speeds: u32) -> LinkModes {
     if speeds & SPEED_1GB_FULL != 0 {
         modes = modes.union(one);
     }
+    if speeds & SPEED_100_FULL != 0 && board == Board::X540 {
+        modes = modes.union(LinkModes::T100_FULL);
+    }
     modes
 }
 
 /// What the link can do, and what it is plugged into.
 fn capabilities(a: &Adapter, state: &State) -> Result<(Capabilities, Port)> {
+    if let Some(phy) = state.fc.phy() {
+        return Ok((phy.capabilities(), Port::Tp));
+    }
     let orig = state.mac.orig_autoc;
     let autoc = orig.unwrap_or_else(|| a.hw.read32(AUTOC));
     if !a.board.has_cage() {
@@ -133,7 +140,8 @@ pub(crate) fn settings(dev: &Device<Adapter>) -> Result<LinkSettings> {
 pub(crate) fn set_settings(dev: &Device<Adapter>, s: &LinkSettings) -> Result {
     let a = dev.data();
     let state = &mut *a.state.lock();
-    if !state.cage.found().is_multispeed() {
+    let phy = state.fc.phy();
+    if phy.is_none() && !state.cage.found().is_multispeed() {
         // There is no choice: only what is in force already is accepted.
         let same = !s.autoneg
             && s.advertising.contains(LinkModes::T10000_FULL)
@@ -142,20 +150,38 @@ pub(crate) fn set_settings(dev: &Device<Adapter>, s: &LinkSettings) -> Result {
         return if same { Ok(()) } else { Err(EINVAL) };
     }
     let (ten, one) = (LinkModes::T10000_FULL, LinkModes::T1000_FULL);
-    let (can, _) = capabilities(a, state)?;
+    let hundred = LinkModes::T100_FULL;
+    let (can, port) = capabilities(a, state)?;
+    let medium = if port == Port::Tp {
+        LinkModes::TP
+    } else {
+        LinkModes::FIBRE
+    };
     let extra = LinkModes::AUTONEG
-        .union(LinkModes::FIBRE)
+        .union(medium)
         .union(LinkModes::PAUSE)
         .union(LinkModes::ASYM_PAUSE);
     let offered = modes(a.board, can.speeds).union(extra);
     let wanted = (s.advertising.contains(ten), s.advertising.contains(one));
-    if !offered.contains(s.advertising) || !s.autoneg && wanted == (true, true) {
+    // Fibre negotiates by software alone, and only if it may.
+    let two = phy.is_none() && !s.autoneg && wanted == (true, true);
+    if !offered.contains(s.advertising) || two {
         return Err(EINVAL);
     }
     let speed = |on: bool, speed| if on { speed } else { 0 };
-    let new = speed(wanted.0, SPEED_10GB_FULL) | speed(wanted.1, SPEED_1GB_FULL);
+    let new = speed(wanted.0, SPEED_10GB_FULL)
+        | speed(wanted.1, SPEED_1GB_FULL)
+        | speed(s.advertising.contains(hundred), SPEED_100_FULL);
     if new == 0 {
         return Err(EINVAL);
+    }
+    if let Some(phy) = phy {
+        if new == state.advertised {
+            return Ok(());
+        }
+        phy.setup_link(&a.hw, new).map_err(|_| EIO)?;
+        state.advertised = new;
+        return Ok(());
     }
     state.advertised = new;
     Adapter::raise(dev, EVENT_CONFIGURE);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Driver of the Intel 82599 physical function.
+//! Driver of the Intel 82599 and X540 physical functions.
 //!
 //! | file | what |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | [`ixgbe_xdp`] | XDP programs |
 //! | [`ixgbe_health`] | what went wrong: health reporters, VFs that misbehave |
 //! | [`ixgbe_service`] | what runs beside: link, counters, events |
-//! | [`ixgbe_sfp`] | modules of a cage |
+//! | [`ixgbe_phy`], [`ixgbe_sfp`] | copper PHYs; modules of a cage |
 //! | [`ixgbe_sriov`] | virtual functions |
 //! | [`ixgbe_devlink`] | devlink |
 //! | [`ixgbe_stats`] | counters of the port |
@@ -36,6 +36,7 @@ mod ixgbe_lib;
 mod ixgbe_link;
 mod ixgbe_migration;
 mod ixgbe_movers;
+mod ixgbe_phy;
 mod ixgbe_service;
 mod ixgbe_sfp;
 mod ixgbe_sriov;
@@ -170,6 +171,8 @@ pub(crate) const EVENT_MODULE: u32 = 1 << 4;
 pub(crate) const EVENT_SIGNAL: u32 = 1 << 5;
 /// The link is to be configured anew.
 pub(crate) const EVENT_CONFIGURE: u32 = 1 << 6;
+/// The device is too hot.
+pub(crate) const EVENT_HEAT: u32 = 1 << 7;
 
 /// Everything about the device that changes slowly, behind one lock.
 pub(crate) struct State {
@@ -292,6 +295,7 @@ fn reset_hw(
             match e {
                 mac::Error::ResetTimeout => dev_err!(pdev, "Reset did not complete\n"),
                 mac::Error::PrimaryTimeout => dev_err!(pdev, "primary disable timed out\n"),
+                mac::Error::Busy => dev_err!(pdev, "Firmware keeps the PHY\n"),
                 mac::Error::Link(e) => dev_err!(pdev, "Link set-up failed: {:?}\n", e),
             }
             EIO
@@ -327,7 +331,9 @@ impl nic::pci::Driver for IxgbeDriver {
             );
         }
 
-        let (mut mac, fc) = (Mac::new(), FlowControl::over(board.media()));
+        let chip = board.chip();
+        let media = ixgbe_phy::probe(pdev, &hw, board)?;
+        let (mut mac, fc) = (Mac::of(chip), FlowControl::over(media));
         let allow_any = *module_parameters::allow_unsupported_sfp.value_ref();
         let mut cage = Cage::new(&hw, allow_any);
         if board.has_cage() {
@@ -335,7 +341,7 @@ impl nic::pci::Driver for IxgbeDriver {
             ixgbe_sfp::probe(pdev, &hw, &mut cage);
         }
         reset_hw(pdev, &hw, &mut mac, &fc)?;
-        if let Err(e) = mac::validate_eeprom(&hw) {
+        if let Err(e) = chip.validate_eeprom(&hw) {
             dev_err!(pdev, "The EEPROM Checksum Is Not Valid ({:?})\n", e);
             return Err(EIO);
         }
@@ -359,6 +365,7 @@ impl nic::pci::Driver for IxgbeDriver {
             *k = b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
         }
         let mut sw = KBox::new(Switch::new(Rss::new(key, rings.queues)), GFP_KERNEL)?;
+        sw.chip = chip;
         sw.features = FEATURE_MIGRATION;
         let mut ring_stats = KVec::with_capacity(MAX_QUEUES as usize, GFP_KERNEL)?;
         for _ in 0..MAX_QUEUES {
@@ -375,7 +382,7 @@ impl nic::pci::Driver for IxgbeDriver {
             born: Instant::now(),
             mailbox_age: Instant::now(),
             migration: ixgbe_movers::Migration::new(),
-            health: ixgbe_health::Health::new(),
+            health: ixgbe_health::Health::new(chip),
             vf_commands: KVec::new(),
             uc: KVec::new(),
             rx_mode: RxMode::default(),

@@ -43,9 +43,6 @@ use nic::{
     net, //
 };
 
-/// `IXGBE_DEV_ID_82599_VF`
-pub(crate) const DEV_ID_82599_VF: u16 = 0x10ED;
-
 /// What was refused, for the log.
 pub(crate) const RECORD: &str = "compatibility record";
 /// Likewise.
@@ -182,11 +179,12 @@ pub(crate) fn with_mover<R>(
     } = state;
     let head_restore = migration.head_restore;
     let slot = migration.vfs.get_mut(vf as usize)?;
+    let device = sw.chip.vf_device();
     let mut pf = Pf {
         switch: sw,
         vfs,
         vf,
-        device: DEV_ID_82599_VF,
+        device,
         head_restore,
     };
     Some(f(slot, &mut pf))

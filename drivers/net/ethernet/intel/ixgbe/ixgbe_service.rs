@@ -10,6 +10,7 @@ use crate::{
     ixgbe_stats,
     Adapter,
     State,
+    EVENT_HEAT,
     EVENT_LINK,
     EVENT_MAILBOX,
     EVENT_MODULE,
@@ -50,6 +51,12 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
     if !ixgbe_lib::present(&a.hw) {
         dev.carrier_off();
         return;
+    }
+    if events & EVENT_HEAT != 0 {
+        dev_crit!(
+            dev.parent(),
+            "Network adapter has been stopped because it has over heated. Restart the computer. If the problem persists, power off the system and replace the adapter\n"
+        );
     }
     if events & EVENT_TX_TIMEOUT != 0 {
         ixgbe_health::tx_timeout(dev);
@@ -223,6 +230,9 @@ pub(crate) fn interrupt(dev: &net::Device<Adapter>) -> IrqReturn {
     }
     if causes & regs::EICR_ECC != 0 {
         events |= EVENT_RESET;
+    }
+    if causes & a.board.causes() & regs::EICR_TS != 0 {
+        events |= EVENT_HEAT;
     }
     if a.board.has_cage() {
         if causes & regs::EICR_GPI_SDP2 != 0 {

@@ -228,7 +228,7 @@ fn age(state: &State) -> u64 {
 /// Deals with what VFs want (`ixgbe_msg_task`). Returns in how many milliseconds to call it again.
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<u32> {
     let hw = &dev.data().hw;
-    let mut events = mailbox::events(hw);
+    let mut events = state.sw.chip.events(hw);
     let all = 0..state.sw.num_vfs;
     serve(dev, state, &mut events, all)
 }
@@ -238,7 +238,7 @@ pub(crate) fn msg_task_of(dev: &net::Device<Adapter>, state: &mut State, vf: u32
     if vf >= state.sw.num_vfs {
         return None;
     }
-    let mut events = mailbox::events_of(&dev.data().hw, vf);
+    let mut events = state.sw.chip.events_of(&dev.data().hw, vf);
     serve(dev, state, &mut events, vf..vf.saturating_add(1))
 }
 

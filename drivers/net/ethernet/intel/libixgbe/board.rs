@@ -3,8 +3,15 @@
 //! this file and the files that it names tells one kind of device from another.
 
 use crate::{
+    chip::Chip,
     link::Media,
-    regs::*, //
+    phy::{
+        self,
+        Phy, //
+    },
+    regs::*,
+    Delay,
+    Regs, //
 };
 
 /// A kind of device.
@@ -20,6 +27,8 @@ pub enum Board {
     Cx4,
     /// 82599 with a cage for an SFP+ module.
     Sfp,
+    /// X540 with a copper PHY.
+    X540,
 }
 
 impl Board {
@@ -37,11 +46,21 @@ impl Board {
             0x10F9 => Self::Cx4,
             // 82599ES; with FCoE; EM; SF2; 82599EN; four ports.
             0x10FB | 0x1529 | 0x1507 | 0x154D | 0x1557 | 0x154A => Self::Sfp,
+            // Two ports; one.
+            0x1528 | 0x1560 => Self::X540,
             0x1558 => return Err("QSFP+ modules are not supported yet"),
             0x154F => return Err("fibre without control of its laser is not supported yet"),
             0x151C => return Err("copper PHYs are not supported yet"),
-            _ => return Err("not an 82599"),
+            _ => return Err("neither an 82599 nor an X540"),
         })
+    }
+
+    /// The chip on it.
+    pub const fn chip(self) -> Chip {
+        match self {
+            Self::Kx4 | Self::Kr | Self::Backplane | Self::Cx4 | Self::Sfp => Chip::I82599,
+            Self::X540 => Chip::X540,
+        }
     }
 
     /// It has a cage: [`crate::cage`], [`crate::sfp`].
@@ -49,13 +68,16 @@ impl Board {
         matches!(self, Self::Sfp)
     }
 
-    /// What its link runs over.
-    pub const fn media(self) -> Media {
-        if self.has_cage() {
-            Media::Fiber
-        } else {
-            Media::Backplane
-        }
+    /// What its link runs over; looks for the PHY if there is to be one.
+    ///
+    /// # Errors
+    /// As [`Phy::find`].
+    pub fn media(self, io: &(impl Regs + Delay)) -> Result<Media, phy::Error> {
+        Ok(match self {
+            Self::Kx4 | Self::Kr | Self::Backplane | Self::Cx4 => Media::Backplane,
+            Self::Sfp => Media::Fiber,
+            Self::X540 => Media::Copper(Phy::find(io, self.chip())?),
+        })
     }
 
     /// Pins that interrupt, as bits of GPIE: a signal that comes, a module that comes.
@@ -67,12 +89,12 @@ impl Board {
         }
     }
 
-    /// The causes that these raise.
+    /// The causes that these raise, and that of a thermal sensor.
     pub const fn causes(self) -> u32 {
-        if self.has_cage() {
-            EICR_GPI_SDP1 | EICR_GPI_SDP2
-        } else {
-            0
+        match self {
+            Self::Sfp => EICR_GPI_SDP1 | EICR_GPI_SDP2,
+            Self::X540 => EICR_TS,
+            Self::Kx4 | Self::Kr | Self::Backplane | Self::Cx4 => 0,
         }
     }
 }

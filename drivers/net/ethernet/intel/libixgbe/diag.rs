@@ -2,6 +2,7 @@
 //! Register and loopback tests of the PF, for `ethtool -t` offline (`ixgbe_reg_test`, `ixgbe_loopback_test`).
 
 use crate::{
+    chip::Chip,
     io::modify,
     regs::*,
     Delay,
@@ -92,12 +93,12 @@ pub fn test_registers(io: &impl Regs) -> Result<(), u32> {
     Ok(())
 }
 
-/// Loops the MAC back and takes every frame; AUTOC is that of the EEPROM with the link forced up.
-pub fn setup_loopback(io: &(impl Regs + Delay), orig_autoc: u32) {
+/// Loops the MAC back and takes every frame, with the link forced up; `orig_autoc` is AUTOC as the EEPROM left it.
+pub fn setup_loopback(io: &(impl Regs + Delay), chip: Chip, orig_autoc: u32) {
     modify(io, HLREG0, HLREG0_LPBK, HLREG0_LPBK);
     let take = FCTRL_BAM | FCTRL_SBP | FCTRL_MPE | FCTRL_UPE;
     modify(io, FCTRL, take, take);
-    io.write32(AUTOC, orig_autoc | AUTOC_FLU);
+    chip.force_link(io, orig_autoc);
     io.read32(STATUS);
     io.msleep(10);
 }

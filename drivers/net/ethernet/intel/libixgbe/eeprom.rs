@@ -23,10 +23,15 @@ pub enum Error {
 
 /// Words of the EEPROM, 0 if there is none (`ixgbe_init_eeprom_params_generic`).
 pub fn words(io: &impl Regs) -> u32 {
-    let eec = io.read32(EEC);
-    if eec & EEC_PRES == 0 {
+    if io.read32(EEC) & EEC_PRES == 0 {
         return 0;
     }
+    size(io)
+}
+
+/// The same where there always is one.
+pub(crate) fn size(io: &impl Regs) -> u32 {
+    let eec = io.read32(EEC);
     let exponent = ((eec & EEC_SIZE) >> EEC_SIZE_SHIFT).wrapping_add(EEPROM_WORD_SIZE_SHIFT);
     1u32.checked_shl(exponent).unwrap_or(0)
 }
@@ -36,16 +41,24 @@ pub fn words(io: &impl Regs) -> u32 {
 /// # Errors
 /// [`Error::Absent`] beyond what EERD can address; [`Error::Timeout`].
 pub fn read(io: &(impl Regs + Delay), index: u32) -> Result<u16, Error> {
+    // TIMEOUT: half a second, as the C driver; a word takes microseconds.
+    read_within(io, index, &mut { EERD_EEWR_ATTEMPTS })
+}
+
+/// The same, which uses up `looks` of 5 us: what many words may take together.
+fn read_within(io: &(impl Regs + Delay), index: u32, looks: &mut u32) -> Result<u16, Error> {
     if index > EERD_MAX_ADDR {
         return Err(Error::Absent);
     }
     io.write32(EERD, index << EEPROM_RW_ADDR_SHIFT | EEPROM_RW_REG_START);
-    // TIMEOUT: half a second, as the C driver; a word takes microseconds.
-    let val = poll(io, EERD, 5, EERD_EEWR_ATTEMPTS, |v| {
-        v & EEPROM_RW_REG_DONE != 0
-    })
-    .map_err(|_| Error::Timeout)?;
-    Ok((val >> EEPROM_RW_REG_DATA) as u16)
+    loop {
+        let val = io.read32(EERD);
+        if val & EEPROM_RW_REG_DONE != 0 {
+            return Ok((val >> EEPROM_RW_REG_DATA) as u16);
+        }
+        *looks = looks.checked_sub(1).ok_or(Error::Timeout)?;
+        io.udelay(5);
+    }
 }
 
 /// Reads `out.len()` words from `index` on.
@@ -53,8 +66,9 @@ pub fn read(io: &(impl Regs + Delay), index: u32) -> Result<u16, Error> {
 /// # Errors
 /// As [`read`].
 pub fn read_buffer(io: &(impl Regs + Delay), index: u32, out: &mut [u16]) -> Result<(), Error> {
+    let mut looks = EERD_EEWR_ATTEMPTS;
     for (i, word) in (index..).zip(out) {
-        *word = read(io, i)?;
+        *word = read_within(io, i, &mut looks)?;
     }
     Ok(())
 }
@@ -65,23 +79,36 @@ pub fn read_buffer(io: &(impl Regs + Delay), index: u32, out: &mut [u16]) -> Res
 /// # Errors
 /// As [`read`].
 pub fn checksum(io: &(impl Regs + Delay)) -> Result<u16, Error> {
+    sum(io, PCIE_ANALOG_PTR..FW_PTR, u32::MAX)
+}
+
+/// The same with the blocks of these `pointers`, as far as they end below word `end`.
+pub(crate) fn sum(
+    io: &(impl Regs + Delay),
+    pointers: impl Iterator<Item = u32>,
+    end: u32,
+) -> Result<u16, Error> {
     let absent = |w: u16| w == 0 || w == 0xFFFF;
+    // TIMEOUT: half a second for all words together. They take microseconds, and a device that takes its time for each of
+    // some thousand must not keep the machine from starting.
+    let looks = &mut { EERD_EEWR_ATTEMPTS };
     let mut sum = 0u16;
     for i in 0..EEPROM_CHECKSUM {
-        sum = sum.wrapping_add(read(io, i)?);
+        sum = sum.wrapping_add(read_within(io, i, looks)?);
     }
-    for i in PCIE_ANALOG_PTR..FW_PTR {
-        let pointer = read(io, i)?;
-        if absent(pointer) {
+    for i in pointers {
+        let pointer = read_within(io, i, looks)?;
+        let start = u32::from(pointer);
+        if absent(pointer) || start >= end {
             continue;
         }
-        let pointer = u32::from(pointer);
-        let length = read(io, pointer)?;
-        if absent(length) {
+        let length = read_within(io, start, looks)?;
+        let last = start.saturating_add(length.into());
+        if absent(length) || last >= end {
             continue;
         }
-        for j in 1..=u32::from(length) {
-            sum = sum.wrapping_add(read(io, pointer.saturating_add(j))?);
+        for j in start.saturating_add(1)..=last {
+            sum = sum.wrapping_add(read_within(io, j, looks)?);
         }
     }
     Ok((EEPROM_SUM as u16).wrapping_sub(sum))
@@ -100,24 +127,19 @@ pub fn validate(io: &(impl Regs + Delay)) -> Result<(), Error> {
 }
 
 /// Word that holds the low half of the image's identity (`NVM_ETK_OFF_LOW`).
-const ETK_OFF_LOW: u32 = 0x2D;
-/// Word that holds the high half (`NVM_ETK_OFF_HI`).
-const ETK_OFF_HI: u32 = 0x2E;
+/// The next one holds the high half (`NVM_ETK_OFF_HI`).
+pub(crate) const ETK_OFF_LOW: u32 = 0x2D;
 /// Set in the high half if the low half belongs to it (`NVM_ETK_VALID`).
 const ETK_VALID: u16 = 0x8000;
 
-/// Identity of the EEPROM's image, shown as firmware version (`ixgbe_get_etk_id`).
-///
-/// # Errors
-/// As [`read`].
-pub fn etrack_id(io: &(impl Regs + Delay)) -> Result<u32, Error> {
-    let low = read(io, ETK_OFF_LOW)?;
-    let high = read(io, ETK_OFF_HI)?;
-    Ok(if high & ETK_VALID == 0 {
-        u32::from(high) | u32::from(low) << 16
+/// Identity of the EEPROM's image from the two words at [`ETK_OFF_LOW`] (`ixgbe_get_etk_id`).
+pub(crate) const fn etrack_id([low, high]: [u16; 2]) -> u32 {
+    let (low_first, high_first) = (low as u32, high as u32);
+    if high & ETK_VALID == 0 {
+        high_first | low_first << 16
     } else {
-        u32::from(low) | u32::from(high) << 16
-    })
+        low_first | high_first << 16
+    }
 }
 
 /// Takes the semaphore between drivers, then the one between software and firmware.

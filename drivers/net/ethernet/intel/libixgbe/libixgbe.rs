@@ -9,6 +9,7 @@
 pub mod allowance;
 pub mod board;
 pub mod cage;
+pub mod chip;
 pub mod desc;
 pub mod diag;
 pub mod dump;
@@ -21,7 +22,9 @@ pub mod link;
 pub mod mac;
 pub mod mbx;
 pub mod mbx_ext;
+pub mod mdio;
 pub mod migration;
+pub mod phy;
 pub mod regs;
 pub mod ring;
 pub mod rss;

@@ -3,8 +3,13 @@
 //! [`crate::cage`].
 
 use crate::{
+    chip::Delays,
     eeprom,
     io::poll,
+    phy::{
+        self,
+        Phy, //
+    },
     regs::*,
     Delay,
     Regs, //
@@ -63,6 +68,8 @@ pub enum Error {
     Busy,
     /// Auto-negotiation did not leave its first state.
     Pipeline,
+    /// The PHY.
+    Phy(phy::Error),
 }
 
 /// Looks at LINKS (`ixgbe_check_mac_link_generic`).
@@ -233,6 +240,8 @@ pub enum Media {
     Backplane,
     /// A module: only 1 Gb/s negotiates, by clause 37.
     Fiber,
+    /// Twisted pairs: the PHY negotiates.
+    Copper(Phy),
 }
 
 /// Flow control of the port.
@@ -273,10 +282,18 @@ impl FlowControl {
         }
     }
 
+    /// The PHY, if there is one.
+    pub const fn phy(&self) -> Option<Phy> {
+        match self.media {
+            Media::Copper(phy) => Some(phy),
+            Media::Backplane | Media::Fiber => None,
+        }
+    }
+
     /// Whether the partner can be asked (`ixgbe_device_supports_autoneg_fc`); without a link that is taken for granted.
     pub fn can_negotiate(&self, io: &impl Regs) -> bool {
         let link = check_link(io);
-        self.media == Media::Backplane || !link.up || link.speed == SPEED_1GB_FULL
+        self.media != Media::Fiber || !link.up || link.speed == SPEED_1GB_FULL
     }
 
     /// Advertises what was asked for (`ixgbe_setup_fc_generic`).
@@ -289,6 +306,9 @@ impl FlowControl {
             Pause { rx: true, .. } => (true, true),
             Pause { rx: false, tx } => (false, tx),
         };
+        if let Media::Copper(phy) = self.media {
+            return phy.advertise_pause(io, (sym, asm)).map_err(Error::Phy);
+        }
         let bits = |s: u32, a: u32| if sym { s } else { 0 } | if asm { a } else { 0 };
         let mask = PCS1GANA_SYM_PAUSE | PCS1GANA_ASM_PAUSE;
         let ana = io.read32(PCS1GANA) & !mask;
@@ -301,7 +321,7 @@ impl FlowControl {
     }
 
     /// What both sides agreed on, or what was asked for if they did not negotiate.
-    fn resolve(&self, io: &impl Regs) -> Pause {
+    fn resolve(&self, io: &(impl Regs + Delay)) -> Pause {
         let link = check_link(io);
         if !self.autoneg || !link.up {
             return self.requested;
@@ -310,6 +330,7 @@ impl FlowControl {
             Media::Backplane => backplane_words(io),
             Media::Fiber if link.speed == SPEED_1GB_FULL => fiber_words(io),
             Media::Fiber => None,
+            Media::Copper(phy) => phy.pause_words(io),
         };
         let Some((our, their)) = words else {
             return self.requested;
@@ -334,7 +355,7 @@ impl FlowControl {
     /// Puts flow control into force after the link came up (`ixgbe_fc_enable_generic`).
     ///
     /// Leaves sending off if the water marks make no sense, since a low mark of 0 floods the link with XOFF.
-    pub fn enable(&mut self, io: &impl Regs) {
+    pub fn enable(&mut self, io: &(impl Regs + Delay)) {
         self.current = self.resolve(io);
         let marks = self.low_water != 0 && self.low_water < self.high_water;
         if !marks {
@@ -367,10 +388,11 @@ impl FlowControl {
         io.write32(FCRTV, PAUSE_TIME / 2);
     }
 
-    /// Sets the water marks for `mtu` bytes (`ixgbe_pbthresh_setup`); `rx_pb` is the packet buffer in KiB.
+    /// Sets the water marks for `mtu` bytes (`ixgbe_pbthresh_setup`); `rx_pb` is the packet buffer in KiB, `delays` are the
+    /// chip's.
     ///
     /// Returns false if the packet buffer has no room for what arrives until XOFF takes effect.
-    pub fn set_water_marks(&mut self, mtu: u32, rx_pb: u32, sriov: bool) -> bool {
+    pub fn set_water_marks(&mut self, mtu: u32, rx_pb: u32, sriov: bool, delays: Delays) -> bool {
         // Ethernet header, FCS; and preamble with inter-frame gap (`IXGBE_ETH_FRAMING`).
         let frame = mtu.saturating_add(18);
         let framed = frame.saturating_add(20);
@@ -378,7 +400,8 @@ impl FlowControl {
         let kib = |bit_times: u32| bit_times.div_ceil(8 * 1024);
         // Delays in bit times: PFC, cable, interface of MAC, XAUI and PHY, and higher layers (`IXGBE_DV`).
         let round_trip = bits(framed)
-            .saturating_add(672 + 2 * 5556 + 2 * (4096 + 2 * 1024 + 12800) + 6144)
+            .saturating_add(672 + 2 * 5556 + 6144)
+            .saturating_add(delays.interface.saturating_mul(2))
             .saturating_mul(36)
             / 25;
         let mut delay = round_trip
@@ -390,11 +413,11 @@ impl FlowControl {
         }
         let room = rx_pb.checked_sub(kib(delay));
         self.high_water = room.unwrap_or(framed.saturating_add(1));
-        // `IXGBE_LOW_DV`: as on X540, doubled.
+        // `IXGBE_LOW_DV`: as on the X540, doubled on the 82599.
         let low = bits(frame)
             .saturating_mul(2)
             .saturating_add((36 * 10_000 / 25) + 1)
-            .saturating_mul(2);
+            .saturating_mul(delays.low);
         self.low_water = kib(low);
         if self.low_water > self.high_water {
             self.low_water = 0;

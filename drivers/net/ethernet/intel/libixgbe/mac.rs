@@ -2,7 +2,7 @@
 //! Reset, start and stop of an 82599 (datasheet 4.2, 4.6.3, 5.2.5.3.2; `ixgbe_82599.c`, `ixgbe_common.c`).
 
 use crate::{
-    eeprom,
+    chip::Chip,
     filter,
     io::{
         modify,
@@ -28,6 +28,8 @@ pub enum Error {
     ResetTimeout,
     /// The device did not stop its PCIe requests, even after waiting for those outstanding.
     PrimaryTimeout,
+    /// Firmware or another driver keeps the PHY.
+    Busy,
     /// Link or flow control.
     Link(link::Error),
 }
@@ -35,6 +37,8 @@ pub enum Error {
 /// What a reset must remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mac {
+    /// What kind of device it is.
+    chip: Chip,
     /// Address of the EEPROM, seen after the first reset.
     pub perm_addr: [u8; 6],
     /// AUTOC as the EEPROM left it.
@@ -54,9 +58,15 @@ impl Default for Mac {
 }
 
 impl Mac {
-    /// Before the first reset.
+    /// An 82599 before the first reset.
     pub const fn new() -> Self {
+        Self::of(Chip::I82599)
+    }
+
+    /// The same of another chip.
+    pub const fn of(chip: Chip) -> Self {
         Self {
+            chip,
             perm_addr: [0; 6],
             orig_autoc: None,
             orig_autoc2: 0,
@@ -166,22 +176,6 @@ impl Mac {
         io.write32(HLREG0, hlreg0);
     }
 
-    /// One reset: of the MAC alone if the link is up, else of the link as well.
-    fn reset_once(io: &(impl Regs + Delay)) -> Result<(), Error> {
-        let which = if link::check_link(io).up {
-            CTRL_RST
-        } else {
-            CTRL_LNK_RST
-        };
-        io.write32(CTRL, io.read32(CTRL) | which);
-        io.read32(STATUS);
-        io.usleep(1000);
-        // TIMEOUT: the datasheet says 1 ms (4.2.1.6.1), slept above; ten more looks.
-        let done = poll(io, CTRL, 1, 10, |v| v & CTRL_RST_MASK == 0);
-        io.msleep(50);
-        done.map(drop).map_err(|_| Error::ResetTimeout)
-    }
-
     /// Resets the device and puts link settings and address filters back (`ixgbe_reset_hw_82599`).
     ///
     /// Every queue, filter and VF set-up is gone afterwards.
@@ -195,13 +189,23 @@ impl Mac {
     ) -> Result<(), Error> {
         self.stop(io, &transactions_pending)?;
         self.clear_tx_pending(io, &transactions_pending);
-        let mut result = Self::reset_once(io);
+        let mut result = self.chip.reset_once(io);
         if self.double_reset {
             self.double_reset = false;
-            result = Self::reset_once(io);
+            result = self.chip.reset_once(io);
         }
         result?;
+        if self.chip.has_autoc() {
+            self.restore_autoc(io)?;
+        }
+        // The reset loads RAR 0 from the EEPROM.
+        self.perm_addr = filter::get_rar(io, 0);
+        filter::init_rx_addrs(io);
+        Ok(())
+    }
 
+    /// Puts AUTOC and AUTOC2 back to what the EEPROM said.
+    fn restore_autoc(&mut self, io: &(impl Regs + Delay)) -> Result<(), Error> {
         let autoc = io.read32(AUTOC);
         let autoc2 = link::enable_link(io);
         match self.orig_autoc {
@@ -218,10 +222,6 @@ impl Mac {
                 }
             }
         }
-
-        // The reset loads RAR 0 from the EEPROM.
-        self.perm_addr = filter::get_rar(io, 0);
-        filter::init_rx_addrs(io);
         Ok(())
     }
 
@@ -234,13 +234,14 @@ impl Mac {
         stats::clear_counters(io);
         modify(io, CTRL_EXT, CTRL_EXT_NS_DIS, CTRL_EXT_NS_DIS);
         io.read32(STATUS);
-        fc.setup(io).map_err(Error::Link)?;
+        // A PHY that does not answer keeps nothing else from being set up.
+        let result = fc.setup(io).map_err(Error::Link);
         for q in 0..MAX_QUEUES {
             io.write32(RTTDQSEL, q);
             io.write32(RTTBCNRC, 0);
         }
         io.read32(STATUS);
-        Ok(())
+        result
     }
 }
 
@@ -255,20 +256,9 @@ pub fn set_reset_done(io: &impl Regs) {
     modify(io, CTRL_EXT, CTRL_EXT_PFRSTD, CTRL_EXT_PFRSTD);
 }
 
-/// Checks the EEPROM before anything else is believed.
-///
-/// # Errors
-/// As [`eeprom::validate`].
-pub fn validate_eeprom(io: &(impl Regs + Delay)) -> Result<(), eeprom::Error> {
-    if eeprom::words(io) == 0 {
-        return Err(eeprom::Error::Absent);
-    }
-    eeprom::validate(io)
-}
-
 /// Splits the packet buffers: all of both to class 0 (`ixgbe_set_rxpba_generic`). Returns the Rx share in KiB.
-pub fn configure_packet_buffers(io: &impl Regs) -> u32 {
-    io.write32(rxpbsize(0), RXPBSIZE_MAX);
+pub fn configure_packet_buffers(io: &impl Regs, chip: Chip) -> u32 {
+    io.write32(rxpbsize(0), chip.rx_packet_buffer());
     io.write32(txpbsize(0), TXPBSIZE_MAX);
     // In KiB, less what the largest frame takes.
     io.write32(
@@ -280,7 +270,7 @@ pub fn configure_packet_buffers(io: &impl Regs) -> u32 {
         io.write32(txpbsize(class), 0);
         io.write32(txpbthresh(class), 0);
     }
-    RXPBSIZE_MAX >> RXPBSIZE_SHIFT
+    chip.rx_packet_buffer() >> RXPBSIZE_SHIFT
 }
 
 /// Sets the largest frame, FCS included, and lets the MAC take frames of that size (`ixgbe_set_rx_buffer_len`).

@@ -104,6 +104,8 @@ pub const VISIBLE_PAIRS: usize = 2;
 pub struct Host<'a> {
     /// As this host's VF is or would be; `features`: what the PF grants, `max_frame`: what its MTU allows.
     pub identity: Identity,
+    /// Frames of any length go with any MTU of the PF.
+    pub mixes_frames: bool,
     /// Mailbox APIs that this PF speaks, major in bits 15:8 and minor in 7:0.
     pub apis: &'a [u16],
     /// Policy for this VF.

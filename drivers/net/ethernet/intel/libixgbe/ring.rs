@@ -310,7 +310,10 @@ impl RxRing {
                 | SRRCTL_DESCTYPE_ADV_ONEBUF,
         );
         let strip = if self.vlan_strip { RXDCTL_VME } else { 0 };
-        let keep = io.read32(r.rxdctl) & !(RXDCTL_ENABLE | RXDCTL_VME);
+        // Also the limit for frames that the driver of a VF before this one may have set: a reset of the VF leaves it, and
+        // it works from the X540 on.
+        let limit = RXDCTL_RLPML_EN | RXDCTL_RLPMLMASK;
+        let keep = io.read32(r.rxdctl) & !(RXDCTL_ENABLE | RXDCTL_VME | limit);
         io.write32(r.rxdctl, keep | strip | RXDCTL_ENABLE);
         // TIMEOUT: 10 ms, as `ixgbe_rx_desc_queue_enable`.
         wait(io, r.rxdctl, RXDCTL_ENABLE, true, 1000, 10)

@@ -6,6 +6,7 @@ use super::{
     MBX_WORDS, //
 };
 use crate::{
+    chip::Chip,
     filter::pool_bit,
     regs::*,
     Regs, //
@@ -26,11 +27,17 @@ pub struct Events {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
-/// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each.
+/// [`crate::chip::Chip::events`] of an 82599.
+pub fn events(io: &impl Regs) -> Events {
+    Chip::I82599.events(io)
+}
+
+/// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each. `vflre` is the chip's
+/// register of the reset events of VF 0 to 31 and 32 to 63.
 ///
 /// Messages before resets: a driver resets its VF before it says so, and a reset that is seen only
 /// after the message would undo what the message did.
-pub fn events(io: &impl Regs) -> Events {
+pub(crate) fn events_with(io: &impl Regs, vflre: impl Fn(u32) -> u32) -> Events {
     let mut e = Events::default();
     for i in 0..4 {
         let bits = io.read32(pfmbicr(i));
@@ -42,7 +49,7 @@ pub fn events(io: &impl Regs) -> Events {
 }
 
 /// The same of one VF, of which two registers tell.
-pub fn events_of(io: &impl Regs, vf: u32) -> Events {
+pub(crate) fn events_of(io: &impl Regs, vf: u32, vflre: impl Fn(u32) -> u32) -> Events {
     let bits = io.read32(pfmbicr(vf >> 4)) >> (vf & 15);
     let flag = |set: bool| if set { 1u64.wrapping_shl(vf) } else { 0 };
     let messages = flag(bits & MBVFICR_VFREQ_VF1 != 0);

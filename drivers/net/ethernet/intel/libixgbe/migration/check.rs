@@ -469,7 +469,7 @@ pub(super) fn against_host(vf: &VfState, pairs: u32, host: &Host<'_>, found: &mu
     );
     // The 82599 cannot mix jumbo and standard frames among functions, so the PF shuts the gate of
     // such a VF. A driver whose queues do not run yet may still be about to agree on a newer API.
-    let jumbo = host.identity.max_frame > MIN_FRAME;
+    let jumbo = !host.mixes_frames && host.identity.max_frame > MIN_FRAME;
     found.unless(
         !(jumbo && pairs > 0 && i.api < JUMBO_API),
         Refusal::JumboApi(i.api),

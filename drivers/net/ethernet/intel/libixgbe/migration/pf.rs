@@ -280,14 +280,15 @@ impl Pf<'_> {
         self.vfs.get_mut(self.vf as usize).ok_or(Error::NoVf)
     }
 
-    /// Whether the PF's MTU needs jumbo frames, which the 82599 cannot mix with standard ones.
+    /// Whether the PF's MTU needs jumbo frames, where these cannot be mixed with standard ones.
     fn jumbo(&self) -> bool {
-        self.switch.mtu.saturating_add(14) > ETH_FRAME_LEN
+        self.switch.excludes_standard_frames()
     }
 
     fn host(&self) -> Result<Host<'static>, Error> {
         let vf = self.this()?;
         let queues = self.queues_per_pool() as u16;
+        let mixes = self.switch.chip.mixes_frames();
         Ok(Host {
             identity: Identity {
                 device: self.device,
@@ -295,12 +296,13 @@ impl Pf<'_> {
                 queue_pairs: queues,
                 api: 0,
                 features: self.switch.features,
-                max_frame: if self.jumbo() {
+                max_frame: if self.jumbo() || mixes {
                     MAX_FRAME
                 } else {
                     ETH_FRAME_LEN
                 },
             },
+            mixes_frames: mixes,
             apis: &APIS,
             policy: policy(vf),
             limits: limits(vf),

@@ -28,6 +28,7 @@ fn identity() -> Identity {
 fn host() -> Host<'static> {
     Host {
         identity: identity(),
+        mixes_frames: false,
         apis: &APIS,
         policy: Policy {
             admin_mac: false,

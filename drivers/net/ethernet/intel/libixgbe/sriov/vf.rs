@@ -26,6 +26,7 @@ pub use pool::{
 
 use super::Pools;
 use crate::{
+    chip::Chip,
     filter::{
         MacTable,
         McTable,
@@ -263,6 +264,8 @@ pub enum Refusal {
 /// The device's internal switch: what PF and VFs share.
 #[derive(Clone, Debug)]
 pub struct Switch {
+    /// What kind of device it is in.
+    pub chip: Chip,
     /// VFs, and the number of the PF's pool.
     pub num_vfs: u32,
     /// Division of the queues, none without VFs.
@@ -289,6 +292,7 @@ impl Switch {
     /// Without VFs.
     pub const fn new(rss: Rss) -> Self {
         Self {
+            chip: Chip::I82599,
             num_vfs: 0,
             pools: None,
             macs: MacTable::new(),
@@ -310,6 +314,11 @@ impl Switch {
     /// Frame of the PF without FCS.
     const fn pf_max_frame(&self) -> u32 {
         self.mtu.saturating_add(ETH_HLEN)
+    }
+
+    /// Jumbo frames of the PF shut VFs that know nothing of them.
+    pub(crate) const fn excludes_standard_frames(&self) -> bool {
+        !self.chip.mixes_frames() && self.pf_max_frame() > ETH_FRAME_LEN
     }
 
     /// Writes multicast hashes of the PF and of every VF.

@@ -16,6 +16,7 @@ use ixgbe_model::{
     HeadWrite, //
 };
 use libixgbe::{
+    chip::Chip,
     filter::{
         self,
         MacTable,
@@ -196,7 +197,7 @@ impl Bench {
 fn probe() {
     let bench = Bench::new(0);
     let io = &bench.pf();
-    mac::validate_eeprom(io).unwrap();
+    Chip::I82599.validate_eeprom(io).unwrap();
     let mut mac = Mac::new();
     mac.reset(io, || false).unwrap();
     assert_eq!(mac.perm_addr, MAC);
@@ -208,9 +209,9 @@ fn probe() {
     mac.reset(io, || false).unwrap();
     assert_eq!(mac.perm_addr, MAC);
 
-    assert_eq!(mac::configure_packet_buffers(io), 512);
+    assert_eq!(mac::configure_packet_buffers(io, Chip::I82599), 512);
     let mut fc = FlowControl::new();
-    assert!(fc.set_water_marks(1500, 512, false));
+    assert!(fc.set_water_marks(1500, 512, false, Chip::I82599.delays()));
     // The figures of `ixgbe_hpbthresh` and `ixgbe_lpbthresh` for this MTU.
     assert_eq!((fc.high_water, fc.low_water), (497, 10));
     fc.enable(io);

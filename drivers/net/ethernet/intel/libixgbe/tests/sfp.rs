@@ -21,6 +21,7 @@ use libixgbe::{
         Cage,
         News, //
     },
+    chip,
     i2c,
     link::{
         self,
@@ -346,11 +347,11 @@ fn flow_control() {
     let machine = machine(Module::Sr, "", 0);
     let (mut driver, _) = Driver::probe(&machine, false);
     let io = &driver.io();
-    let mut fc = FlowControl::over(Board::Sfp.media());
+    let mut fc = FlowControl::over(Board::Sfp.media(io).unwrap());
     let autoc = io.read32(AUTOC);
     fc.setup(io).unwrap();
     assert_eq!(io.read32(AUTOC), autoc, "AUTOC is a backplane's");
-    assert!(fc.set_water_marks(1500, 512, false));
+    assert!(fc.set_water_marks(1500, 512, false, chip::Chip::I82599.delays()));
     driver.service(true, SPEED_10GB_FULL);
     assert!(!fc.can_negotiate(io));
     fc.requested = Pause {
@@ -384,13 +385,15 @@ fn flow_control() {
 #[test]
 fn boards() {
     assert_eq!(Board::of_device(0x10FB), Ok(Board::Sfp));
-    for id in [0x1558, 0x154F, 0x151C, 0x1528, 0x10ED, 0xFFFF] {
+    let machine = machine(Module::None, "", 0);
+    let io = &machine.pf();
+    for id in [0x1558, 0x154F, 0x151C, 0x1563, 0x10ED, 0xFFFF] {
         assert!(Board::of_device(id).is_err(), "{id:#x}");
     }
     assert!(Board::Sfp.has_cage());
     for board in [Board::Kx4, Board::Kr, Board::Backplane, Board::Cx4] {
         assert_eq!((board.gpie(), board.causes()), (0, 0), "{board:?}");
-        assert_eq!(board.media(), link::Media::Backplane);
+        assert_eq!(board.media(io), Ok(link::Media::Backplane));
     }
 }
 

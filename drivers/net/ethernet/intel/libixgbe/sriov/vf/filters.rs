@@ -302,8 +302,9 @@ impl Switch {
             return Err(Refusal::Frame);
         }
         // 82599 has one frame size for all: with jumbo frames on the PF only VFs that know of them may receive.
-        let pf_jumbo = self.pf_max_frame() > ETH_FRAME_LEN;
-        let ok = if pf_jumbo {
+        let ok = if self.chip.mixes_frames() {
+            true
+        } else if self.excludes_standard_frames() {
             state.api >= ApiVersion::V11
         } else {
             bytes <= ETH_FRAME_LEN + ETH_FCS_LEN
@@ -339,9 +340,15 @@ impl Switch {
         } else {
             XcastMode::from_wire(wire).ok_or(Refusal::Unsupported)?
         };
-        // The 82599 has no unicast promiscuity of a pool.
         if mode == XcastMode::Promisc {
-            return Err(Refusal::Unsupported);
+            // The 82599 has no unicast promiscuity of a pool.
+            if !self.chip.has_promiscuous_vfs() {
+                return Err(Refusal::Unsupported);
+            }
+            if io.read32(FCTRL) & FCTRL_UPE == 0 {
+                // The PF must be promiscuous first.
+                return Err(Refusal::Denied);
+            }
         }
         // Written also if it is what was granted before: the device may have been reset meanwhile.
         state.xcast_mode = mode;

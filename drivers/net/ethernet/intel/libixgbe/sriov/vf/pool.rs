@@ -12,8 +12,7 @@
 
 use super::{
     Switch,
-    VfState,
-    ETH_FRAME_LEN, //
+    VfState, //
 };
 use crate::{
     io::modify,
@@ -76,7 +75,7 @@ impl Switch {
         let tx = on && vf.link_enable;
         // 82599 has one frame size for all: with jumbo frames on the PF only a VF that said that it
         // knows of them receives (`ixgbe_set_vf_lpe`).
-        let jumbo = self.pf_max_frame() > ETH_FRAME_LEN;
+        let jumbo = self.excludes_standard_frames();
         let frame = !jumbo || vf.frame != 0 && vf.api >= ApiVersion::V11;
         let mode = vf.xcast_in_force();
         let mut vmolr = VMOLR_BAM;
@@ -88,6 +87,9 @@ impl Switch {
         }
         if mode >= XcastMode::AllMulti {
             vmolr |= VMOLR_MPE;
+        }
+        if mode == XcastMode::Promisc {
+            vmolr |= VMOLR_UPE;
         }
         Pool {
             vmolr: if vf.stands { 0 } else { vmolr },
