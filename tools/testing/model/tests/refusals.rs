@@ -8,6 +8,7 @@ mod common;
 use common::machine_with;
 use common::moving::{between_hosts, carry, load, resume, save, Host, Rings, VF, VF_MAC};
 use ixgbe_model::HeadWrite;
+use libixgbe::chip::Chip;
 use libixgbe::mbx::{Request, XcastMode, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
 use libixgbe::mbx_ext::{self, PfMessage, RestoreDone, VfMessage};
 use libixgbe::migration::pf::Error;
@@ -335,6 +336,28 @@ fn an_old_driver_on_jumbo_frames() {
         assert_eq!(judged(b, &record(a).unwrap()), [], "it is not up");
         let _rings = Rings::new(a.machine);
         unfit_hosts(a, b, &[Refusal::JumboApi(0x0100)]);
+    });
+}
+
+/// A VF of one chip never goes to another one: the record says so before the VM is stopped.
+#[test]
+fn another_chip() {
+    let x540 = |host: &mut Host<'_>| host.switch.chip = Chip::X540;
+    unfit(|_| (), x540, &[Refusal::Device(0x10ED)]);
+    unfit(x540, |_| (), &[Refusal::Device(0x1515)]);
+}
+
+/// Between two X540 no MTU shuts anybody out.
+#[test]
+fn jumbo_frames_where_queues_limit_them() {
+    between_hosts(|a, b| {
+        (a.switch.chip, b.switch.chip) = (Chip::X540, Chip::X540);
+        a.request(Request::Reset);
+        let _rings = Rings::new(a.machine);
+        for mtu in [1500, 9000] {
+            b.switch.mtu = mtu;
+            assert_eq!(judged(b, &record(a).unwrap()), [], "API 1.0, {mtu}");
+        }
     });
 }
 

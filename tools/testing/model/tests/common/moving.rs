@@ -59,11 +59,12 @@ impl<'a> Host<'a> {
         f: impl FnOnce(&mut Mover, &Counted<ixgbe_model::testing::Port<'_>>, &mut Pf<'_>) -> R,
     ) -> (R, u32) {
         let io = Counted::new(self.machine.pf());
+        let device = self.switch.chip.vf_device();
         let mut pf = Pf {
             switch: &mut self.switch,
             vfs: &mut self.vfs,
             vf: VF.into(),
-            device: 0x10ed,
+            device,
             head_restore: self.head_restore,
         };
         let result = f(&mut self.mover, &io, &mut pf);
