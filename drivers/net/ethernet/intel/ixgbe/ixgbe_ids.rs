@@ -28,6 +28,8 @@ kernel::pci_device_table!(
         (driven(0x154D), Board::Sfp),
         (driven(0x1557), Board::Sfp),
         (driven(0x154A), Board::Sfp),
+        (driven(0x1528), Board::X540),
+        (driven(0x1560), Board::X540),
     ]
 );
 

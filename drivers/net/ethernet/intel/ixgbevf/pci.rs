@@ -59,7 +59,10 @@ const MAX_JUMBO_FRAME: u32 = 9728;
 kernel::pci_device_table!(
     PCI_TABLE,
     <Ixgbevf as Driver>::IdInfo,
-    [(DeviceId::from_id(Vendor::INTEL, 0x10ed), ())]
+    [
+        (DeviceId::from_id(Vendor::INTEL, 0x10ed), ()),
+        (DeviceId::from_id(Vendor::INTEL, 0x1515), ()),
+    ]
 );
 
 /// The driver.

@@ -303,6 +303,7 @@ def private_flags(cfg, name):
     """ Each private flag can be switched over and back under the C driver's name. """
     end = _end(cfg, name)
     ours = "/" in (cfg.pf_module if end is cfg.pf else cfg.vf_module)
+    x540 = cfg.pci.device_id == 0x1528
 
     def flags():
         out = ethtool(f"--show-priv-flags {end.ifname}", ns=end.ns).stdout
@@ -313,7 +314,9 @@ def private_flags(cfg, name):
     for flag, was in before.items():
         for value in ("on" if was == "off" else "off", was):
             args = f"--set-priv-flags {end.ifname} {flag} {value}"
-            if ours and flag == "vf-ipsec" and value == "on":
+            # Only an 82599 stops a VF by the driver's hand (ixgbe_set_priv_flags()).
+            refused = ours and flag == "vf-ipsec" or x540 and flag == "mdd-disable-vf"
+            if refused and value == "on":
                 _fails(end, args)
                 continue
             ethtool(args, ns=end.ns)
