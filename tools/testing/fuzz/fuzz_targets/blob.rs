@@ -25,6 +25,7 @@ struct Loader {
     admin_mac: bool,
     port_vlan: bool,
     migration: bool,
+    mixes_frames: bool,
     jumbo: bool,
     disabled: bool,
 }
@@ -181,6 +182,7 @@ impl Loader {
                 },
                 max_frame: if self.jumbo { 9728 } else { 1514 },
             },
+            mixes_frames: self.mixes_frames,
             apis: &APIS,
             policy: Policy {
                 admin_mac: self.admin_mac,
