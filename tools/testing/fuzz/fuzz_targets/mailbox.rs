@@ -13,6 +13,7 @@ use ixgbe_model::host::Function;
 use ixgbe_model::testing::{self, Host as _, Machine, Served};
 use ixgbe_model::HeadWrite;
 use libfuzzer_sys::fuzz_target;
+use libixgbe::chip::Chip;
 use libixgbe::filter::{self, RAR_ENTRIES};
 use libixgbe::mbx::{self, pf as mailbox, vf::Error, Words, XcastMode, MBX_WORDS};
 use libixgbe::mbx_ext::FEATURE_MIGRATION;
@@ -89,7 +90,7 @@ impl testing::Host for Host {
     fn serve(&self) {
         let io = &self.io();
         let (sw, vfs) = &mut *self.pf.borrow_mut();
-        let events = mailbox::events(io);
+        let events = Chip::I82599.events(io);
         for vf in 0..VFS {
             if events.resets >> vf & 1 != 0 {
                 mailbox::clear_reset(io, vf);

@@ -6,18 +6,16 @@
 
 mod common;
 
+use common::moving::pf_with;
 use common::{frame, machine_with, RxRing, TxRing, MAC, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
-use libixgbe::mbx::{
-    pf as mailbox, ApiVersion, McHashes, Request, Words, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS,
-};
+use libixgbe::chip::Chip;
+use libixgbe::mbx::{ApiVersion, McHashes, Request, Words, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
 use libixgbe::migration::pf::{Error, Mover, Pf};
 use libixgbe::migration::{format, HeadRestore, Refusal};
-use libixgbe::rss::Rss;
 use libixgbe::sriov::vf::{LinkState, Switch, VfState, VfStats};
-use libixgbe::sriov::Pools;
 use libixgbe::{regs, Regs};
 
 const VF: u8 = 1;
@@ -33,18 +31,8 @@ struct Host<'a> {
 
 impl<'a> Host<'a> {
     fn new(machine: &'a Machine) -> Self {
-        machine.set_vfs(2);
-        let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
-        switch.num_vfs = 2;
-        switch.pools = Some(Pools::P64);
-        switch.up = true;
-        let vfs = vec![VfState::new(); 2];
-        let pf = machine.pf();
-        pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
-        switch.macs.reset(&pf, &MAC, 2);
-        switch.configure(&pf, &vfs);
-        pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
-        pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
+        let (mut switch, vfs) = pf_with(machine, 2);
+        switch.features = 0;
         Self {
             machine,
             switch,
@@ -86,7 +74,7 @@ impl<'a> Host<'a> {
     }
 
     fn serve(&mut self) {
-        let events = mailbox::events(&self.machine.pf());
+        let events = Chip::I82599.events(&self.machine.pf());
         self.with(|m, io, pf| m.serve(io, pf, &events));
     }
 

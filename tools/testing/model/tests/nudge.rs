@@ -8,6 +8,7 @@ use common::moving::{load, resume, save, Host, Rings, VF, VF_MAC};
 use common::{frame, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::HeadWrite;
+use libixgbe::chip::Chip;
 use libixgbe::mbx::{
     pf as mailbox, Request, Words, PF_CONTROL_MSG, VF_RESET, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS,
     VT_MSGTYPE_MASK, VT_MSGTYPE_NACK,
@@ -82,7 +83,7 @@ impl<'a> Guest<'a> {
     /// The PF's service task (`ixgbe_service.rs`).
     fn pf(&mut self) {
         let pf = self.host.machine.pf();
-        let events = mailbox::events(&pf);
+        let events = Chip::I82599.events(&pf);
         let mut due = self.pf_due;
         if events.resets >> VF & 1 != 0 {
             mailbox::clear_reset(&pf, VF.into());

@@ -14,6 +14,7 @@ use common::moving::{load, registration, resume, save, Host, Rings, VF, VF_MAC};
 use common::wanderer::Wanderer;
 use ixgbe_model::host::Function;
 use ixgbe_model::HeadWrite;
+use libixgbe::chip::Chip;
 use libixgbe::mbx::vf::{Error as MbxError, VfMbx};
 use libixgbe::mbx::{pf as mailbox, Request, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
 use libixgbe::mbx_ext::{self, PfMessage, VfMessage};
@@ -443,7 +444,7 @@ fn an_acknowledgement_is_for_what_it_was_given() {
     let ping = a.vf_hears().expect("a ping");
     assert_eq!(ping[0] & mbx_ext::TYPE_MASK, 0x100);
     // Looked at before the answer to a request was sent, dealt with after it.
-    let events = mailbox::events(&pf);
+    let events = Chip::I82599.events(&pf);
     a.vf_says(&Request::GetQueues.encode());
     a.serve();
     let stale = mailbox::Events {

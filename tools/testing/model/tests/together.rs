@@ -11,7 +11,8 @@ use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use common::{machine_of, vf_mac, RxRing, TxRing, MAC};
+use common::moving::pf_with;
+use common::{machine_of, vf_mac, RxRing, TxRing};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::{Machine, Port};
 use ixgbe_model::HeadWrite;
@@ -19,10 +20,8 @@ use libixgbe::chip::Chip;
 use libixgbe::mbx::{pf as mailbox, Request, VT_MSGTYPE_ACK};
 use libixgbe::migration::pf::{Begun, Going, Look, Looked, Mover, Pf, Program};
 use libixgbe::migration::{format, HeadRestore};
-use libixgbe::rss::Rss;
 use libixgbe::sriov::vf::{Switch, VfState};
-use libixgbe::sriov::Pools;
-use libixgbe::{mbx_ext, regs, Delay, Regs};
+use libixgbe::{regs, Delay, Regs};
 
 const READ_NS: u64 = 1000;
 const WRITE_NS: u64 = 100;
@@ -76,20 +75,7 @@ const MEMORY: usize = 1 << 25;
 
 impl<'a> Side<'a> {
     fn new(machine: &'a Machine) -> Self {
-        machine.set_vfs(VFS);
-        let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
-        switch.num_vfs = VFS.into();
-        switch.pools = Some(Pools::P64);
-        switch.up = true;
-        switch.features = mbx_ext::FEATURE_MIGRATION;
-        let vfs = vec![VfState::new(); VFS.into()];
-        let pf = machine.pf();
-        pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
-        switch.macs.reset(&pf, &MAC, VFS.into());
-        switch.configure(&pf, &vfs);
-        switch.rss.configure(&pf, switch.pools);
-        pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
-        pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
+        let (switch, vfs) = pf_with(machine, VFS);
         Self {
             machine,
             switch,
@@ -112,7 +98,7 @@ impl<'a> Side<'a> {
 
     /// What `msg_task` does.
     fn serve(&mut self, io: &impl Regs) {
-        let events = mailbox::events(io);
+        let events = Chip::I82599.events(io);
         (0..VFS).for_each(|vf| self.serve_vf(io, vf, events));
     }
 

@@ -4,6 +4,7 @@
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
 use ixgbe_model::HeadWrite;
+use libixgbe::chip::Chip;
 use libixgbe::mbx::{pf as mailbox, Request, Words, VT_MSGTYPE_ACK};
 use libixgbe::mbx_ext::{self, RegisterQueue, VfMessage};
 use libixgbe::migration::pf::{Error, Mover, Pf};
@@ -27,24 +28,28 @@ pub(crate) struct Host<'a> {
     pub(crate) head_restore: HeadRestore,
 }
 
+/// Brings up a PF with so many VFs that may migrate.
+pub(crate) fn pf_with(machine: &Machine, count: u8) -> (Switch, Vec<VfState>) {
+    machine.set_vfs(count);
+    let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
+    switch.num_vfs = count.into();
+    switch.pools = Some(Pools::P64);
+    switch.up = true;
+    switch.features = mbx_ext::FEATURE_MIGRATION;
+    let vfs = vec![VfState::new(); count.into()];
+    let pf = machine.pf();
+    pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
+    switch.macs.reset(&pf, &MAC, count.into());
+    switch.configure(&pf, &vfs);
+    switch.rss.configure(&pf, switch.pools);
+    pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
+    pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
+    (switch, vfs)
+}
+
 impl<'a> Host<'a> {
     pub(crate) fn new(machine: &'a Machine) -> Self {
-        machine.set_vfs(2);
-        let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
-        switch.num_vfs = 2;
-        switch.pools = Some(Pools::P64);
-        switch.up = true;
-        switch.features = mbx_ext::FEATURE_MIGRATION;
-        let vfs = vec![VfState::new(); 2];
-        {
-            let pf = machine.pf();
-            pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
-            switch.macs.reset(&pf, &MAC, 2);
-            switch.configure(&pf, &vfs);
-            switch.rss.configure(&pf, switch.pools);
-            pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
-            pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
-        }
+        let (switch, vfs) = pf_with(machine, 2);
         Self {
             machine,
             switch,
@@ -74,7 +79,7 @@ impl<'a> Host<'a> {
     /// Serves what VFs announced, as `msg_task` does.
     pub(crate) fn serve(&mut self) {
         let pf = self.machine.pf();
-        let events = mailbox::events(&pf);
+        let events = Chip::I82599.events(&pf);
         self.with(|m, io, pf| m.serve(io, pf, &events));
         self.with(|m, io, pf| m.flush(io, pf));
     }

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::{Host, Machine, Served};
 use ixgbe_model::HeadWrite;
+use libixgbe::chip::Chip;
 use libixgbe::link::FlowControl;
 use libixgbe::mac::{self, Mac};
 use libixgbe::mbx::pf as mailbox;
@@ -160,7 +161,7 @@ impl Bench {
     /// As `ixgbe_sriov::msg_task`.
     pub(crate) fn pf_task(&self) {
         let io = &self.io();
-        let mut events = mailbox::events(io);
+        let mut events = Chip::I82599.events(io);
         let count = self.pf.borrow().sw.num_vfs;
         for vf in 0..count {
             if events.resets >> vf & 1 != 0 {

@@ -3,6 +3,7 @@
 
 use crate::bench::{Bench, Software, A, B, C, KEY, MAC};
 use ixgbe_model::host::Function;
+use libixgbe::chip::Chip;
 use libixgbe::mbx::{ApiVersion, Request, XcastMode};
 use libixgbe::{filter, mbx::pf as mailbox, regs, Regs};
 
@@ -200,7 +201,7 @@ fn a_reset_is_not_taken_for_a_later_one() {
         bench.guest(0);
         bench.asleep.set(true);
         let late = Late(&bench, std::cell::Cell::new(moment));
-        let events = mailbox::events(&late);
+        let events = Chip::I82599.events(&late);
         {
             let Software { sw, vfs, .. } = &mut *bench.pf.borrow_mut();
             if events.resets & 1 != 0 {

@@ -6,7 +6,6 @@ use super::{
     MBX_WORDS, //
 };
 use crate::{
-    chip::Chip,
     filter::pool_bit,
     regs::*,
     Regs, //
@@ -26,11 +25,6 @@ pub struct Events {
 /// The VF holds the mailbox: try again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
-
-/// [`crate::chip::Chip::events`] of an 82599.
-pub fn events(io: &impl Regs) -> Events {
-    Chip::I82599.events(io)
-}
 
 /// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each. `vflre` is the chip's
 /// register of the reset events of VF 0 to 31 and 32 to 63.

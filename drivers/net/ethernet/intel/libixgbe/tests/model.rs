@@ -147,7 +147,7 @@ impl Bench {
         let io = &self.pf();
         let sw = &mut *self.sw.borrow_mut();
         let vfs = &mut *self.vfs.borrow_mut();
-        let events = mailbox::events(io);
+        let events = Chip::I82599.events(io);
         for vf in 0..sw.num_vfs {
             if events.resets >> vf & 1 != 0 {
                 mailbox::clear_reset(io, vf);

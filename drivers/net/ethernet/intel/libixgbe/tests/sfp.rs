@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Modules of a cage, against the model: what each is taken for, its link, and a module or an EEPROM that plays tricks.
 
-use std::cell::Cell;
+mod hostile;
 
+use hostile::Hostile;
 use ixgbe_model::{
     testing::{
         Machine,
@@ -397,55 +398,6 @@ fn boards() {
     }
 }
 
-/// A device that answers some registers at random.
-struct Hostile<'a> {
-    io: Port<'a>,
-    lies: &'a [u32],
-    state: Cell<u64>,
-    accesses: Cell<u64>,
-    /// Of eight reads, so many are lies.
-    rate: u64,
-}
-
-impl Hostile<'_> {
-    fn random(&self) -> u64 {
-        // xorshift64
-        let mut x = self.state.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.state.set(x);
-        x
-    }
-}
-
-impl Regs for Hostile<'_> {
-    fn read32(&self, reg: u32) -> u32 {
-        self.accesses.set(self.accesses.get() + 1);
-        let honest = self.io.read32(reg);
-        if self.lies.contains(&reg) && self.random() % 8 < self.rate {
-            (self.random() >> 16) as u32
-        } else {
-            honest
-        }
-    }
-
-    fn write32(&self, reg: u32, val: u32) {
-        self.accesses.set(self.accesses.get() + 1);
-        self.io.write32(reg, val);
-    }
-}
-
-impl Delay for Hostile<'_> {
-    fn udelay(&self, us: u32) {
-        self.io.udelay(us);
-    }
-
-    fn usleep(&self, us: u32) {
-        self.io.usleep(us);
-    }
-}
-
 /// Whatever I2C, EEPROM, semaphores and link answer: no panic, and an end. The longest of all is an EEPROM that never is
 /// done, at half a second a word (`eeprom::read`).
 #[test]
@@ -463,13 +415,7 @@ fn a_hostile_device_is_got_rid_of() {
             (all, 1),
         ] {
             let machine = machine(Module::Sr, "", 0);
-            let io = Hostile {
-                io: machine.pf(),
-                lies,
-                state: Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
-                accesses: Cell::new(0),
-                rate,
-            };
+            let io = Hostile::new(machine.pf(), lies, rate, (0, 0), seed);
             let mut cage = Cage::new(&io, seed % 2 == 0);
             let begin = machine.now();
             cage.look(&io, 0, 0);
@@ -485,7 +431,7 @@ fn a_hostile_device_is_got_rid_of() {
             let _ = (cage.port.eeprom_len(&io), sfp::is_preproduction(&io));
             let seconds = (machine.now() - begin) / 1_000_000_000;
             assert!(seconds < 120, "{seconds} s, seed {seed}, {lies:x?}");
-            assert!(io.accesses.get() < 3_000_000, "{}", io.accesses.get());
+            assert!(io.accesses() < 3_000_000, "{}", io.accesses());
         }
     }
 }

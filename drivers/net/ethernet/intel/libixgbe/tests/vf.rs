@@ -14,6 +14,7 @@ use ixgbe_model::{
     HeadWrite, //
 };
 use libixgbe::{
+    chip::Chip,
     mac::{
         self,
         Mac, //
@@ -69,7 +70,7 @@ impl Host for Bench {
         let io = &Served(self, Function::Pf);
         let sw = &mut *self.sw.borrow_mut();
         let vfs = &mut *self.vfs.borrow_mut();
-        let events = mailbox::events(io);
+        let events = Chip::I82599.events(io);
         if events.resets & 1 != 0 {
             mailbox::clear_reset(io, 0);
             sw.vf_reset_event(io, vfs, 0);

@@ -2,17 +2,16 @@
 //! X540: the code that the module runs, against the model: probe, semaphores, EEPROM, PHY, link, mailbox and frame limits;
 //! and a device that answers at random.
 
-use std::cell::{
-    Cell,
-    RefCell, //
-};
+mod hostile;
 
+use std::cell::RefCell;
+
+use hostile::Hostile;
 use ixgbe_model::{
     host::Function,
     testing::{
         Host,
         Machine,
-        Port,
         Served, //
     },
     Chip as ModelChip,
@@ -62,7 +61,6 @@ use libixgbe::{
         Pools, //
     },
     vf::Vf,
-    Delay,
     Regs, //
 };
 
@@ -375,7 +373,7 @@ fn resets_of_vfs_are_seen() {
         bench.machine.reset(Function::Vf(vf));
         assert_eq!(CHIP.events(io).resets, 1 << vf);
         // Where the 82599 has it there is nothing.
-        assert_eq!(mailbox::events(io).resets, 0);
+        assert_eq!(Chip::I82599.events(io).resets, 0);
         mailbox::clear_reset(io, vf.into());
         assert_eq!(CHIP.events(io).resets, 0);
         bench.ready(vf);
@@ -462,58 +460,6 @@ fn the_limit_of_the_last_driver_ends_with_it() {
     }
 }
 
-/// A device that answers some registers at random.
-struct Hostile<'a> {
-    io: Port<'a>,
-    lies: &'a [u32],
-    state: Cell<u64>,
-    accesses: Cell<u64>,
-    /// Of eight reads, so many are lies.
-    rate: u64,
-    /// Bits that are the same in each lie: which, and their values.
-    stuck: (u32, u32),
-}
-
-impl Hostile<'_> {
-    fn random(&self) -> u64 {
-        // xorshift64
-        let mut x = self.state.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.state.set(x);
-        x
-    }
-}
-
-impl Regs for Hostile<'_> {
-    fn read32(&self, reg: u32) -> u32 {
-        self.accesses.set(self.accesses.get() + 1);
-        let honest = self.io.read32(reg);
-        if self.lies.contains(&reg) && self.random() % 8 < self.rate {
-            let (mask, bits) = self.stuck;
-            (self.random() >> 16) as u32 & !mask | bits
-        } else {
-            honest
-        }
-    }
-
-    fn write32(&self, reg: u32, val: u32) {
-        self.accesses.set(self.accesses.get() + 1);
-        self.io.write32(reg, val);
-    }
-}
-
-impl Delay for Hostile<'_> {
-    fn udelay(&self, us: u32) {
-        self.io.udelay(us);
-    }
-
-    fn usleep(&self, us: u32) {
-        self.io.usleep(us);
-    }
-}
-
 /// Whatever PHY, EEPROM and semaphores answer: no panic, and an end. What it costs at most: each of some ten uses of a
 /// semaphore may wait a second for who holds it, and the words of the EEPROM half a second together.
 #[test]
@@ -547,14 +493,7 @@ fn a_hostile_device_is_got_rid_of() {
             (all, 1, (0, 0)),
         ] {
             let machine = machine("all", 0);
-            let io = Hostile {
-                io: machine.pf(),
-                lies,
-                state: Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
-                accesses: Cell::new(0),
-                rate,
-                stuck,
-            };
+            let io = Hostile::new(machine.pf(), lies, rate, stuck, seed);
             let begin = machine.now();
             CHIP.init_semaphores(&io);
             let phy = Board::X540.media(&io);
@@ -579,7 +518,7 @@ fn a_hostile_device_is_got_rid_of() {
             }
             let took = seconds(&machine, begin);
             assert!(took < 20, "{took} s, seed {seed}, {lies:x?} {stuck:x?}");
-            assert!(io.accesses.get() < 3_000_000, "{}", io.accesses.get());
+            assert!(io.accesses() < 3_000_000, "{}", io.accesses());
         }
     }
 }
