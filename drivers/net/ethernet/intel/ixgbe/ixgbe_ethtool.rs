@@ -241,12 +241,13 @@ impl Adapter {
 const PRIV_FLAGS: [&str; 3] = ["legacy-rx", "vf-ipsec", "mdd-disable-vf"];
 /// Bit of `legacy-rx`.
 const PRIV_FLAG_LEGACY_RX: u32 = 1 << 0;
-/// Words of the EEPROM that are read at once.
-const EEPROM_CHUNK: usize = 64;
 /// Bit of `vf-ipsec`.
 const PRIV_FLAG_VF_IPSEC: u32 = 1 << 1;
 /// Bit of `mdd-disable-vf`.
 const PRIV_FLAG_MDD_DISABLE_VF: u32 = 1 << 2;
+
+/// Words of the EEPROM that are read at once.
+const EEPROM_CHUNK: usize = 64;
 
 #[vtable]
 impl Ops for Adapter {

@@ -22,7 +22,8 @@ use crate::{
     },
     ixgbe_sriov,
     Adapter,
-    IxgbeDriver, //
+    IxgbeDriver,
+    State, //
 };
 use ::ixgbe_migration::{
     provider::Provider,
@@ -88,15 +89,11 @@ impl Handle {
         dev: &net::Device<Adapter>,
         f: impl FnOnce(&Hw, &mut Vf, &mut Pf<'_>) -> R,
     ) -> Result<R> {
-        let a = dev.data();
-        if a.hw.removed() {
-            return Err(ENODEV);
-        }
-        let state = &mut *a.state.lock();
-        if let Some(ms) = ixgbe_sriov::msg_task_of(dev, state, self.vf) {
-            dev.schedule_service(ms);
-        }
-        with_mover(state, self.vf, |slot, pf| f(&a.hw, slot, pf)).ok_or(ENODEV)
+        self.locked(dev, f, |state| {
+            if let Some(ms) = ixgbe_sriov::msg_task_of(dev, state, self.vf) {
+                dev.schedule_service(ms);
+            }
+        })
     }
 
     /// The same without a look at what the VF announced: for what goes on with a call.
@@ -105,11 +102,22 @@ impl Handle {
         dev: &net::Device<Adapter>,
         f: impl FnOnce(&Hw, &mut Vf, &mut Pf<'_>) -> R,
     ) -> Result<R> {
+        self.locked(dev, f, |_| ())
+    }
+
+    /// Calls `first`, and then `f` with the VF's mover, under the lock over all VFs.
+    fn locked<R>(
+        &self,
+        dev: &net::Device<Adapter>,
+        f: impl FnOnce(&Hw, &mut Vf, &mut Pf<'_>) -> R,
+        first: impl FnOnce(&mut State),
+    ) -> Result<R> {
         let a = dev.data();
         if a.hw.removed() {
             return Err(ENODEV);
         }
         let state = &mut *a.state.lock();
+        first(state);
         with_mover(state, self.vf, |slot, pf| f(&a.hw, slot, pf)).ok_or(ENODEV)
     }
 
