@@ -109,8 +109,9 @@ def nothing_in_flight(cfg):
     verify_tcp(vf, cfg.peer, 4 << 20)
     cmd(f"ethtool -r {vf.ifname}", ns=vf.ns)
     cfg.settle(vf)
-    ksft_busy_wait(lambda: not any(_inflight(vf)), deadline=PATIENCE)
-    ksft_eq(sum(_inflight(vf)), 0)
+    # At one moment: the next one may see a frame that IPv6 sends by itself. What is never freed stays.
+    ksft_busy_wait(lambda: not any(_inflight(vf)), deadline=PATIENCE,
+                   comment=f"in flight: {_inflight(vf)}")
 
 
 def _queues(vf):
