@@ -18,6 +18,9 @@ const TCP_GAP_MS: f64 = 10_000.0;
 /// How long after it runs on the destination a VM may take to answer as before, in ms.
 const SETTLED_MS: f64 = 30_000.0;
 
+/// Datagrams a second that a VM answers on any machine that is not asked for more than it has.
+const LEAST_RATE: u32 = 50;
+
 /// Register accesses to save and to load a VF, and bytes of its state: the budgets of the design.
 const MMIO_SAVE: u64 = 150;
 const MMIO_LOAD: u64 = 200;
@@ -239,9 +242,13 @@ impl Judged<'_> {
             );
         }
         if !is_checked(r.setting.kernel) && r.load <= 1.0 {
+            // A VM whose interrupts are lost answers as often as a timer wakes it, some tens a second. What a sound one answers
+            // beyond that tells of the machine: 124 of 500 were seen where a compiler ran beside it.
             self.check(
-                "the VM keeps up with half of what was asked for".into(),
-                r.rate >= r.asked_rate / 2,
+                format!(
+                    "the VM keeps up with half of what was asked for, or {LEAST_RATE} a second"
+                ),
+                r.rate >= (r.asked_rate / 2).min(LEAST_RATE),
                 format!("{} of {} datagrams a second", r.rate, r.asked_rate),
             );
         }
@@ -385,7 +392,7 @@ mod tests {
     #[test]
     fn each_limit_is_one() {
         type Change = fn(&mut Report);
-        let changes: [(&str, Change); 18] = [
+        let changes: [(&str, Change); 19] = [
             ("median blackout", |r| r.median_blackout_ms = 30_000.0),
             ("answers again", |r| first(r).settled_ms = 170_000.0),
             ("budgets", |r| first(r).mmio_save = 151),
@@ -408,6 +415,9 @@ mod tests {
             }),
             ("ran empty", |r| first(r).stuck_queues = vec!["tx-1".into()]),
             ("half of what was asked", |r| r.rate = 25),
+            ("half of what was asked", |r| {
+                (r.asked_rate, r.rate) = (500, 49)
+            }),
             ("each of two CPUs", |r| r.setting.guest_cpus = 2),
             ("restores by write", |r| first(r).restore = "rearm".into()),
             ("after the last move", |r| r.frames_lost_after = 1),
