@@ -26,6 +26,7 @@ struct Loader {
     port_vlan: bool,
     migration: bool,
     mixes_frames: bool,
+    promiscuous: bool,
     jumbo: bool,
     disabled: bool,
 }
@@ -183,6 +184,7 @@ impl Loader {
                 max_frame: if self.jumbo { 9728 } else { 1514 },
             },
             mixes_frames: self.mixes_frames,
+            promiscuous: self.promiscuous,
             apis: &APIS,
             policy: Policy {
                 admin_mac: self.admin_mac,
@@ -221,6 +223,7 @@ fn harmless(s: &VfState, host: &Host<'_>) {
     let i = &s.interrupts;
     assert_eq!((i.eims | i.eiac | i.eiam) >> VECTORS, 0);
     assert!(host.policy.trusted || s.filters.xcast <= Xcast::Multi);
+    assert!(host.promiscuous || s.filters.xcast != Xcast::Promisc);
     if host.policy.admin_mac && !host.policy.trusted {
         assert!(s.filters.mac == host.mac || s.filters.mac == [0; 6]);
         assert!(s.filters.unicast.as_slice().is_empty());

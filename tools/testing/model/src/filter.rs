@@ -5,6 +5,7 @@
 
 use libixgbe::regs;
 
+use crate::chip::Chip;
 use crate::offload::{be16, hash_filter};
 use crate::regs_file::RegisterFile;
 
@@ -70,12 +71,17 @@ pub(crate) fn pools(registers: &RegisterFile) -> Option<u32> {
 /// The filter tables as they stand.
 pub(crate) struct Filter<'a> {
     registers: &'a RegisterFile,
+    /// Pools can be promiscuous (VMOLR.UPE).
+    promiscuous_pools: bool,
 }
 
 impl<'a> Filter<'a> {
-    /// Looks at these registers.
-    pub(crate) fn new(registers: &'a RegisterFile) -> Self {
-        Self { registers }
+    /// Looks at these registers of a chip.
+    pub(crate) fn new(registers: &'a RegisterFile, chip: Chip) -> Self {
+        Self {
+            registers,
+            promiscuous_pools: chip.traits().x540,
+        }
     }
 
     /// Whether receive address `i` is valid and is this one.
@@ -135,6 +141,11 @@ impl<'a> Filter<'a> {
         };
         if pools == 0 && port_promiscuous && !local {
             pools = self.default_pool();
+        }
+        // Beside whom it is for, and beside the default pool; what pools send to each other is not seen. Choices.
+        let unicast = !frame.broadcast() && !frame.multicast();
+        if self.promiscuous_pools && unicast && port_promiscuous && !local {
+            pools |= self.offload(regs::VMOLR_UPE);
         }
         if !self.vlan_table(frame) && !local {
             return 0;

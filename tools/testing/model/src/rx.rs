@@ -165,7 +165,7 @@ impl Device {
         addresses: &Addresses,
         from: Origin,
     ) -> bool {
-        let filter = Filter::new(&self.regs);
+        let filter = Filter::new(&self.regs, self.config.chip);
         let local = matches!(from, Origin::Pool(_));
         let Some(count) = pools(&self.regs) else {
             if local || !filter.accepts(addresses) {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use libixgbe::{Delay, Regs};
 
 use crate::host::{Clock, Dma, DmaError, Function, Interrupts, Wire};
-use crate::{Config, Device, HeadWrite, Module, Speeds, MAX_VFS};
+use crate::{Chip, Config, Device, HeadWrite, Module, Speeds, MAX_VFS};
 
 /// What the machine saw the device do.
 #[derive(Debug)]
@@ -236,6 +236,11 @@ impl Machine {
     /// The chip is too hot.
     pub fn overheat(&self) {
         self.enter(|device, world| device.overheat(world));
+    }
+
+    /// Which chip its device is.
+    pub fn chip(&self) -> Chip {
+        self.device.borrow().config.chip
     }
 
     /// Sets or clears a function's bus master bit.

@@ -492,7 +492,7 @@ impl Device {
     fn spoofed(&mut self, pool: u8, addresses: &crate::filter::Addresses) -> bool {
         let checks = self.regs.get(regs::pfvfspoof(u32::from(pool / 8)));
         let bit = pool % 8;
-        let filter = Filter::new(&self.regs);
+        let filter = Filter::new(&self.regs, self.config.chip);
         let mac = checks >> bit & 1 == 1 && filter.owners(addresses.source) >> (pool & 63) & 1 == 0;
         let vlan = checks >> (u32::from(bit) + regs::SPOOF_VLANAS_SHIFT) & 1 == 1
             && addresses.vlan.is_some()

@@ -4,10 +4,10 @@
 mod common;
 
 use common::moving::{between_hosts, carry, load, resume, save, Host, Rings, VF, VF_MAC};
-use common::{frame, machine_with, PEER};
+use common::{frame, machine_with, x540_with, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::Machine;
-use ixgbe_model::HeadWrite;
+use ixgbe_model::{Chip, HeadWrite};
 use libixgbe::mbx::{pf as mailbox, Request, Words, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
 use libixgbe::mbx_ext::{self, VfMessage};
 use libixgbe::migration::pf::{Error, Pf};
@@ -18,9 +18,26 @@ use libixgbe::{regs, Delay, Regs};
 fn move_busy_vf(
     policy: HeadWrite,
     cooperates: bool,
+    check: impl Fn(&mut Host<'_>, &mut Rings<'_>, Vec<Vec<u8>>),
+) {
+    for make in [machine_with, x540_with] {
+        move_busy_vf_of([make(policy), make(policy)], cooperates, &check);
+    }
+}
+
+/// A machine of the same chip as another one.
+fn like(other: &Machine, policy: HeadWrite) -> Machine {
+    match other.chip() {
+        Chip::X540 => x540_with(policy),
+        Chip::Kx4 | Chip::Sfp => machine_with(policy),
+    }
+}
+
+fn move_busy_vf_of(
+    [ma, mb]: [Machine; 2],
+    cooperates: bool,
     check: impl FnOnce(&mut Host<'_>, &mut Rings<'_>, Vec<Vec<u8>>),
 ) {
-    let (ma, mb) = (machine_with(policy), machine_with(policy));
     let mut a = Host::new(&ma);
     let mut b = Host::new(&mb);
     a.bring_up(cooperates);
@@ -263,7 +280,7 @@ fn what_was_not_rearmed_moves_on() {
     move_busy_vf(HeadWrite::Zero, true, |b, rings, untaken| {
         let heads = b.mover.state().rx.map(|rx| rx.head);
         let (blob, _) = save(b);
-        let mc = machine_with(HeadWrite::Value);
+        let mc = like(b.machine, HeadWrite::Value);
         let mut c = Host::new(&mc);
         let (mut rings, _) = carry(b.machine, &mut c, rings, &blob);
         let (resumed, _) = resume(&mut c);

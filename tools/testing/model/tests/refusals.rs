@@ -5,10 +5,11 @@
 
 mod common;
 
-use common::machine_with;
-use common::moving::{between_hosts, carry, load, resume, save, Host, Rings, VF, VF_MAC};
+use common::moving::{
+    between, between_hosts, carry, load, resume, save, Host, Make, Rings, VF, VF_MAC,
+};
+use common::{machine_with, x540_with};
 use ixgbe_model::HeadWrite;
-use libixgbe::chip::Chip;
 use libixgbe::mbx::{Request, XcastMode, VT_MSGTYPE_ACK, VT_MSGTYPE_CTS};
 use libixgbe::mbx_ext::{self, PfMessage, RestoreDone, VfMessage};
 use libixgbe::migration::pf::Error;
@@ -55,21 +56,22 @@ fn seen(host: &Host<'_>) -> String {
 /// A destination that is unfit for a VF: told of at once at the compatibility record, while the VM
 /// runs, and at the state, both times without a trace; `load` does not take it either. The VF goes
 /// on on the source.
-fn unfit(
-    source: impl FnOnce(&mut Host<'_>),
-    destination: impl FnOnce(&mut Host<'_>),
-    want: &[Refusal],
-) {
+fn unfit(source: impl Fn(&mut Host<'_>), destination: impl Fn(&mut Host<'_>), want: &[Refusal]) {
     between_hosts(|a, b| {
         source(a);
         a.bring_up(true);
-        let mut rings = Rings::new(a.machine);
         destination(b);
-        unfit_hosts(a, b, want);
-        resume(a);
-        let f = a.receive(1);
-        assert_eq!(rings.take_all(), [f], "the VF works on the source");
+        unfit_with_rings(a, b, want);
     });
+}
+
+/// The same of a VF that is up.
+fn unfit_with_rings(a: &mut Host<'_>, b: &mut Host<'_>, want: &[Refusal]) {
+    let mut rings = Rings::new(a.machine);
+    unfit_hosts(a, b, want);
+    resume(a);
+    let f = a.receive(1);
+    assert_eq!(rings.take_all(), [f], "the VF works on the source");
 }
 
 fn unfit_hosts(a: &mut Host<'_>, b: &mut Host<'_>, want: &[Refusal]) {
@@ -139,11 +141,12 @@ fn an_address_of_a_vf_that_still_stands() {
         let (blob, _) = save(b);
         for part in [record, blob] {
             let mut other = libixgbe::migration::pf::Mover::new();
+            let device = a.switch.chip.vf_device();
             let mut pf = libixgbe::migration::pf::Pf {
                 switch: &mut a.switch,
                 vfs: &mut a.vfs,
                 vf: 0,
-                device: 0x10ed,
+                device,
                 head_restore: libixgbe::migration::HeadRestore::Auto,
             };
             let io = a.machine.pf();
@@ -330,7 +333,7 @@ fn a_link_that_comes_back() {
 /// A PF with jumbo frames lets a driver receive nothing that speaks API 1.0.
 #[test]
 fn an_old_driver_on_jumbo_frames() {
-    between_hosts(|a, b| {
+    between([machine_with; 2], |a, b| {
         a.request(Request::Reset);
         b.switch.mtu = 9000;
         assert_eq!(judged(b, &record(a).unwrap()), [], "it is not up");
@@ -342,16 +345,25 @@ fn an_old_driver_on_jumbo_frames() {
 /// A VF of one chip never goes to another one: the record says so before the VM is stopped.
 #[test]
 fn another_chip() {
-    let x540 = |host: &mut Host<'_>| host.switch.chip = Chip::X540;
-    unfit(|_| (), x540, &[Refusal::Device(0x10ED)]);
-    unfit(x540, |_| (), &[Refusal::Device(0x1515)]);
+    let (i82599, x540): (Make, Make) = (machine_with, x540_with);
+    for (makes, device) in [([i82599, x540], 0x10ED), ([x540, i82599], 0x1515)] {
+        between(makes, |a, b| {
+            a.bring_up(true);
+            unfit_with_rings(a, b, &[Refusal::Device(device)]);
+        });
+    }
+    // One that may have longer frames, too.
+    between([x540, i82599], |a, b| {
+        a.bring_up(true);
+        a.request(Request::SetLpe(9018));
+        unfit_with_rings(a, b, &[Refusal::Device(0x1515), Refusal::MaxFrame(9014)]);
+    });
 }
 
 /// Between two X540 no MTU shuts anybody out.
 #[test]
 fn jumbo_frames_where_queues_limit_them() {
-    between_hosts(|a, b| {
-        (a.switch.chip, b.switch.chip) = (Chip::X540, Chip::X540);
+    between([x540_with; 2], |a, b| {
         a.request(Request::Reset);
         let _rings = Rings::new(a.machine);
         for mtu in [1500, 9000] {

@@ -106,6 +106,8 @@ pub struct Host<'a> {
     pub identity: Identity,
     /// Frames of any length go with any MTU of the PF.
     pub mixes_frames: bool,
+    /// Its chip has VFs that receive everything, if it lets them.
+    pub promiscuous: bool,
     /// Mailbox APIs that this PF speaks, major in bits 15:8 and minor in 7:0.
     pub apis: &'a [u16],
     /// Policy for this VF.

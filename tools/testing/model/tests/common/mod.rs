@@ -8,7 +8,7 @@ pub(crate) mod wanderer;
 
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::{Machine, Port};
-use ixgbe_model::HeadWrite;
+use ixgbe_model::{Chip, Config, HeadWrite};
 use libixgbe::{desc, regs, Regs};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -31,7 +31,19 @@ pub(crate) fn machine_with(policy: HeadWrite) -> Machine {
 
 /// The same with so much memory.
 pub(crate) fn machine_of(policy: HeadWrite, memory: usize) -> Machine {
-    let machine = Machine::new(policy, memory);
+    switched_on(Machine::new(policy, memory))
+}
+
+/// The same with an X540.
+pub(crate) fn x540_with(policy: HeadWrite) -> Machine {
+    let config = Config {
+        chip: Chip::X540,
+        ..Config::new(MAC, policy)
+    };
+    switched_on(Machine::with(config, MEMORY))
+}
+
+fn switched_on(machine: Machine) -> Machine {
     let pf = machine.pf();
     pf.write32(regs::FCTRL, regs::FCTRL_BAM);
     pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
@@ -302,6 +314,11 @@ impl<'a> RxRing<'a> {
     /// Switches VLAN stripping.
     pub(crate) fn strip_vlan(&self, on: bool) {
         self.enable(if on { regs::RXDCTL_VME } else { 0 });
+    }
+
+    /// Limits the frames of the queue (RXDCTL.RLPML), with their FCS.
+    pub(crate) fn limit(&self, bytes: Option<usize>) {
+        self.enable(bytes.map_or(0, |bytes| regs::RXDCTL_RLPML_EN | bytes as u32));
     }
 
     /// Gives a buffer to the device; the tail says nothing of it yet.

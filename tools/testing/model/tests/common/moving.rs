@@ -14,7 +14,7 @@ use libixgbe::sriov::vf::{Switch, VfState};
 use libixgbe::sriov::Pools;
 use libixgbe::{regs, Regs};
 
-use super::{frame, machine_with, RxRing, TxRing, MAC, PEER};
+use super::{frame, machine_with, x540_with, RxRing, TxRing, MAC, PEER};
 
 pub(crate) const VF: u8 = 1;
 pub(crate) const VF_MAC: [u8; 6] = [0x02, 0, 0, 0, 7, 7];
@@ -32,6 +32,10 @@ pub(crate) struct Host<'a> {
 pub(crate) fn pf_with(machine: &Machine, count: u8) -> (Switch, Vec<VfState>) {
     machine.set_vfs(count);
     let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
+    switch.chip = match machine.chip() {
+        ixgbe_model::Chip::X540 => Chip::X540,
+        ixgbe_model::Chip::Kx4 | ixgbe_model::Chip::Sfp => Chip::I82599,
+    };
     switch.num_vfs = count.into();
     switch.pools = Some(Pools::P64);
     switch.up = true;
@@ -79,7 +83,7 @@ impl<'a> Host<'a> {
     /// Serves what VFs announced, as `msg_task` does.
     pub(crate) fn serve(&mut self) {
         let pf = self.machine.pf();
-        let events = Chip::I82599.events(&pf);
+        let events = self.switch.chip.events(&pf);
         self.with(|m, io, pf| m.serve(io, pf, &events));
         self.with(|m, io, pf| m.flush(io, pf));
     }
@@ -271,9 +275,19 @@ pub(crate) fn carry<'b>(
     (rings, mmio)
 }
 
-/// Two hosts whose devices take heads back.
-pub(crate) fn between_hosts(f: impl FnOnce(&mut Host<'_>, &mut Host<'_>)) {
-    let machines = [(); 2].map(|()| machine_with(HeadWrite::Value));
+/// Two hosts whose devices take heads back, first of one chip and then of the other.
+pub(crate) fn between_hosts(f: impl Fn(&mut Host<'_>, &mut Host<'_>)) {
+    for make in [machine_with, x540_with] {
+        between([make; 2], &f);
+    }
+}
+
+/// Makes a machine of one chip.
+pub(crate) type Make = fn(HeadWrite) -> Machine;
+
+/// Two hosts with these devices.
+pub(crate) fn between(makes: [Make; 2], f: impl FnOnce(&mut Host<'_>, &mut Host<'_>)) {
+    let machines = makes.map(|make| make(HeadWrite::Value));
     let [mut a, mut b] = machines.each_ref().map(Host::new);
     f(&mut a, &mut b);
 }

@@ -36,6 +36,8 @@ const MAX_FRAME: u32 = 9728 - 4;
 const JUMBO_API: u16 = 0x0101;
 /// Mailbox API from which on a VF may have more than its multicast hashes.
 const XCAST_API: u16 = 0x0102;
+/// Mailbox API from which on a VF may be promiscuous.
+const PROMISC_API: u16 = 0x0103;
 
 pub(super) fn identity(i: &format::Identity, out: &mut VfState) -> Result<(), Refusal> {
     let kind = format::IDENTITY;
@@ -269,12 +271,17 @@ pub(super) fn filters(f: &format::Filters, out: &mut VfState) -> Result<(), Refu
     Ok(())
 }
 
-/// The 82599 has no promiscuous pool, so no VF has that mode; one without the API for a mode has
-/// none, whatever a former driver of the VF left behind.
+/// A VF without the API for modes has none, whatever a former driver of the VF left behind.
 fn xcast(mode: u8, api: u16, kind: u16) -> Result<Xcast, Refusal> {
     let mode = Xcast::from_u8(mode).ok_or(Refusal::Value(kind))?;
-    ensure(mode != Xcast::Promisc, Refusal::Value(kind))?;
-    Ok(if api < XCAST_API { Xcast::None } else { mode })
+    if api < XCAST_API {
+        return Ok(Xcast::None);
+    }
+    ensure(
+        mode != Xcast::Promisc || api >= PROMISC_API,
+        Refusal::Value(kind),
+    )?;
+    Ok(mode)
 }
 
 pub(super) fn limits(l: &format::Limits, out: &mut VfState) -> Result<(), Refusal> {
@@ -499,6 +506,10 @@ pub(super) fn against_host(vf: &VfState, pairs: u32, host: &Host<'_>, found: &mu
     found.unless(
         host.policy.trusted || f.xcast <= Xcast::Multi,
         Refusal::AllMulticast,
+    );
+    found.unless(
+        host.promiscuous || f.xcast < Xcast::Promisc,
+        Refusal::Promiscuous,
     );
     // VTIVAR(1) and up have no alias for the PF, so further queue pairs would come back without interrupts.
     found.unless(

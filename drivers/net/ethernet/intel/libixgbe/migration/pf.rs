@@ -303,6 +303,7 @@ impl Pf<'_> {
                 },
             },
             mixes_frames: mixes,
+            promiscuous: self.switch.chip.has_promiscuous_vfs(),
             apis: &APIS,
             policy: policy(vf),
             limits: limits(vf),

@@ -105,7 +105,8 @@ refusals! {
     Value(u16): "value", "value out of range",
         "the guest's driver has written what no driver writes: reset the VF in the guest";
     /// Another device: this PCI id.
-    Device(u16): "device", "other device", "use a card of the same kind";
+    Device(u16): "device", "other device",
+        "use a card of the same chip: VFs of an 82599 and of an X540 do not change places";
     /// Another number of queues in a pool than this host's.
     QueueLayout(u16): "queue-layout", "other queues per pool",
         "set the same sriov_numvfs on both hosts";
@@ -151,6 +152,9 @@ refusals! {
     /// The VF receives all multicast, and may not here.
     AllMulticast: "all-multicast", "all multicast not allowed to this VF here",
         "ip link set ... vf N trust on";
+    /// The VF is promiscuous, and may not be here.
+    Promiscuous: "promiscuous", "promiscuous mode not allowed to this VF here",
+        "ip link set ... promisc on for the PF, and vf N trust on";
     /// The PF refused what the VF had on its last host, in a TLV of this kind.
     Rights(u16): "rights", "filters not allowed to this VF here", "set trust as on the source";
     /// This host's port has no link: the VM would arrive without a network.
@@ -163,7 +167,7 @@ refusals! {
 }
 
 /// Most reasons that are told of at once: a whole blob can have no more.
-pub const MAX_REFUSALS: usize = 20;
+pub const MAX_REFUSALS: usize = 21;
 
 /// All reasons that could be seen, never none. Small, because it is returned.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Whether this device's shared filter tables have room for a VF that comes from another host.
+//! Whether this device has what a VF needs that comes from another host: room in the filter tables that all VFs share, and a
+//! port that takes what the VF is to receive.
 
 use super::refusal::Found;
 use super::refusal::Refusal;
 use super::state::VfState;
+use super::state::Xcast;
 use crate::filter::pool_bit;
 use crate::filter::vlvfb_halves;
 use crate::regs;
@@ -47,6 +49,15 @@ pub(super) fn addresses(
             .saturating_sub(switch.macvlan_limit().saturating_sub(taken)),
     );
     found.unless(short == 0, Refusal::AddressRoom(short as u16));
+}
+
+/// A VF can be promiscuous only while its PF is (`ixgbe_update_vf_xcast_mode`).
+pub(super) fn promiscuity(io: &impl Regs, switch: &Switch, state: &VfState, found: &mut Found) {
+    let wanted = state.filters.xcast == Xcast::Promisc && switch.chip.has_promiscuous_vfs();
+    found.unless(
+        !wanted || io.read32(regs::FCTRL) & regs::FCTRL_UPE != 0,
+        Refusal::Promiscuous,
+    );
 }
 
 /// VLANs: each needs an entry of VLVF, unless another function has it there already. Entries that this VF alone has are

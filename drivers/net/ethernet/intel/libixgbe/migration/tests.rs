@@ -29,6 +29,7 @@ fn host() -> Host<'static> {
     Host {
         identity: identity(),
         mixes_frames: false,
+        promiscuous: false,
         apis: &APIS,
         policy: Policy {
             admin_mac: false,
@@ -596,10 +597,20 @@ fn a_blob_cannot_raise_rights() {
     let mut trusting = host();
     trusting.policy.trusted = true;
     assert_eq!(reasons(&greedy, &trusting), [vec![], vec![]]);
-    // No 82599 has this.
+    // No VF of an 82599 has this.
     greedy.filters.xcast = Xcast::Promisc;
+    assert_eq!(reasons(&greedy, &trusting), both(Refusal::Promiscuous));
+    let mut x540 = trusting;
+    x540.promiscuous = true;
+    assert_eq!(reasons(&greedy, &x540), [vec![], vec![]]);
+    x540.policy.trusted = false;
+    assert_eq!(reasons(&greedy, &x540), both(Refusal::AllMulticast));
+    // Nor has a driver that cannot ask for it.
+    x540.policy.trusted = true;
+    x540.apis = &[0x0102];
+    greedy.identity.api = 0x0102;
     assert_eq!(
-        reasons(&greedy, &trusting),
+        reasons(&greedy, &x540),
         [
             vec![Refusal::Value(format::USE)],
             vec![Refusal::Value(format::FILTERS)]

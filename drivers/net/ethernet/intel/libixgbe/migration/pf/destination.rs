@@ -110,6 +110,7 @@ impl Mover {
         let mut seen = VfState::EMPTY;
         let mut found = judge(pf, &host, blob, head.content, &mut seen)?;
         room::vlans(io, pf.switch, pf.vf, &seen, &mut found);
+        room::promiscuity(io, pf.switch, &seen, &mut found);
         found.unless(
             link || head.content == format::CONTENT_STATE,
             Refusal::LinkDown,
@@ -131,8 +132,8 @@ impl Mover {
     }
 
     /// Checks a state and programs it into the suspended VF. Nothing is written before all of it
-    /// has been checked, but whether the VLAN filter has room, which takes 63 register reads and
-    /// has been asked by [`Self::check`].
+    /// has been checked, but whether the VLAN filter has room, which takes 63 register reads, and
+    /// whether the PF is promiscuous: both have been asked by [`Self::check`].
     ///
     /// # Errors
     /// [`Error::NotSuspended`], [`Error::Refused`].
