@@ -26,10 +26,13 @@ use kernel::{
     sync::Arc,
     time::Instant,
 };
-use libixgbe::vf::{
-    Link,
-    Vf,
-    MAX_QUEUES, //
+use libixgbe::{
+    chip::Chip,
+    vf::{
+        Link,
+        Vf,
+        MAX_QUEUES, //
+    }, //
 };
 use nic::{
     net::{
@@ -199,7 +202,8 @@ impl Driver for Ixgbevf {
             e,
             f
         );
-        dev_info!(pdev, "Intel(R) 82599 Virtual Function\n");
+        let chip = Chip::of_vf(pdev.device_id()).unwrap_or_default();
+        dev_info!(pdev, "Intel(R) {} Virtual Function\n", chip.name());
         Ok(Ok(Bound { netdev, enabled }))
     }
 

@@ -49,6 +49,23 @@ impl Chip {
         }
     }
 
+    /// The chip that a VF with this PCI device id is of.
+    pub const fn of_vf(device: u16) -> Option<Self> {
+        match device {
+            0x10ED => Some(Self::I82599),
+            0x1515 => Some(Self::X540),
+            _ => None,
+        }
+    }
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::I82599 => "82599",
+            Self::X540 => "X540",
+        }
+    }
+
     /// Frees what a driver that died may have left locked (`init_swfw_sync`), before anything else.
     pub fn init_semaphores(self, io: &(impl Regs + Delay)) {
         match self {
