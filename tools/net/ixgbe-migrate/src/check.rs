@@ -6,6 +6,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use libixgbe::board::Board;
+use libixgbe::chip::Chip;
 use libixgbe::migration::{Note, Refusal};
 use serde::Serialize;
 
@@ -78,6 +80,7 @@ pub fn check(src: &Description, from: u32, dst: &Description, to: u32, managed: 
     }
     pfs(src, dst, &mut found);
     let (a, b) = (src.vf(from), dst.vf(to));
+    family((src, a), (dst, b), &mut found);
     for (side, vf, d, number) in [
         (Side::Source, a, src, from),
         (Side::Destination, b, dst, to),
@@ -143,6 +146,46 @@ fn host(side: Side, d: &Description, src: &Description, dst: &Description, found
     }
 }
 
+/// The device number of PCI ids as `describe` has them.
+fn device(id: Option<&str>) -> Option<u16> {
+    let (_, device) = id?.split_once(':')?;
+    u16::from_str_radix(device, 16).ok()
+}
+
+/// The chip of a host's card.
+fn chip(d: &Description) -> Option<Chip> {
+    let board = Board::of_device(device(d.pf.id.as_deref())?).ok()?;
+    Some(board.chip())
+}
+
+/// VFs move between devices with the same id alone. Where there is no VF yet, the PF says which it would have.
+fn family(
+    (src, a): (&Description, Option<&Vf>),
+    (dst, b): (&Description, Option<&Vf>),
+    found: &mut Found,
+) {
+    let of = |d: &Description, vf: Option<&Vf>| {
+        let own = vf.and_then(|vf| device(vf.id.as_deref()));
+        own.or_else(|| chip(d).map(Chip::vf_device))
+    };
+    let (Some(x), Some(y)) = (of(src, a), of(dst, b)) else {
+        return;
+    };
+    if x != y {
+        let show = |device| match Chip::of_vf(device) {
+            Some(chip) => format!("8086:{device:04x} (VF of an {})", chip.name()),
+            None => format!("8086:{device:04x}"),
+        };
+        found.add(Mismatch::refusal(
+            Refusal::Device(0),
+            Severity::Refused,
+            Side::Destination,
+            show(x),
+            show(y),
+        ));
+    }
+}
+
 /// What both PFs must agree in.
 fn pfs(src: &Description, dst: &Description, found: &mut Found) {
     let to = Side::Destination;
@@ -169,6 +212,11 @@ fn pfs(src: &Description, dst: &Description, found: &mut Found) {
             let m = Mismatch::refusal(layout, refused, to, of(a, src), of(b, dst));
             found.add(m);
         }
+    }
+    // There a VF's frames do not go by the PF's MTU.
+    let mixes = |d| chip(d).is_some_and(Chip::mixes_frames);
+    if mixes(src) && mixes(dst) {
+        return;
     }
     // What is compared are the guest's frames, which may be smaller than the PF's MTU allows.
     match (src.pf.mtu_class, dst.pf.mtu_class) {
@@ -229,11 +277,6 @@ fn function(side: Side, vf: &Vf, d: &Description, managed: bool, found: &mut Fou
 fn policy(a: &Vf, b: &Vf, found: &mut Found) {
     let to = Side::Destination;
     let refused = Severity::Refused;
-    if let (Some(x), Some(y)) = (&a.id, &b.id) {
-        if x != y {
-            found.add(Mismatch::refusal(Refusal::Device(0), refused, to, x, y));
-        }
-    }
     if (a.vlan, a.qos) != (b.vlan, b.qos) {
         let tag = |vf: &Vf| match vf.vlan {
             0 => "none".to_owned(),

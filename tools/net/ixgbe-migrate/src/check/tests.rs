@@ -145,6 +145,70 @@ fn each_kind_alone() {
     assert!(kinds.len() >= 12, "{kinds:?}");
 }
 
+/// Makes a host one with an X540.
+fn x540(d: &mut Description) {
+    d.pf.id = Some("8086:1528".into());
+    d.vfs
+        .iter_mut()
+        .for_each(|vf| vf.id = Some("8086:1515".into()));
+}
+
+/// VFs of an 82599 and of an X540 do not change places: told of by the VFs, or by the PF before there are any.
+#[test]
+fn families_never_mix() {
+    let (a, mut b) = pair();
+    x540(&mut b);
+    for (from, to, ids) in [
+        (&a, &b, ["10ed (VF of an 82599)", "1515 (VF of an X540)"]),
+        (&b, &a, ["1515 (VF of an X540)", "10ed (VF of an 82599)"]),
+    ] {
+        let ids = ids.map(|id| format!("8086:{id}"));
+        let v = check(from, 0, to, 0, false);
+        assert_eq!(names(&v, Severity::Refused), ["device"]);
+        let [m] = &v.mismatches[..] else {
+            panic!("{}", v.text());
+        };
+        assert_eq!([&m.source, &m.destination], ids.each_ref());
+        assert!(
+            v.text().contains("VFs of an 82599 and of an X540"),
+            "{}",
+            v.text()
+        );
+        let mut bare = to.clone();
+        bare.vfs.clear();
+        let v = check(from, 0, &bare, 0, false);
+        assert_eq!(names(&v, Severity::Refused), ["device", "no-vf"]);
+        assert_eq!(
+            [&v.mismatches[0].source, &v.mismatches[0].destination],
+            ids.each_ref()
+        );
+    }
+    // What the tool does not know is compared as it is, and says nothing where one side is not seen.
+    let (a, mut b) = pair();
+    of(&mut b, 0).id = Some("8086:1565".into());
+    let v = check(&a, 0, &b, 0, false);
+    assert_eq!(v.mismatches[0].destination, "8086:1565");
+    (of(&mut b, 0).id, b.pf.id) = (None, None);
+    assert!(check(&a, 0, &b, 0, false).fits);
+}
+
+/// Between two X540 the MTU of the PFs decides nothing.
+#[test]
+fn an_x540_mixes_frames() {
+    for (from, to) in [
+        (MtuClass::Jumbo, MtuClass::Standard),
+        (MtuClass::Standard, MtuClass::Jumbo),
+    ] {
+        let (mut a, mut b) = pair();
+        (a.pf.mtu_class, b.pf.mtu_class) = (Some(from), Some(to));
+        assert_eq!(check(&a, 0, &b, 0, false).mismatches.len(), 1);
+        x540(&mut a);
+        x540(&mut b);
+        let v = check(&a, 0, &b, 0, false);
+        assert!(v.fits && v.mismatches.is_empty(), "{}", v.text());
+    }
+}
+
 /// What the guest decides, and what refuses nothing.
 const OTHERS: &[(&str, Severity, Change)] = &[
     ("max-frame", Severity::Depends, |a, _| {
