@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accel::Choice;
 use crate::cache::Cache;
+use crate::chip::Chips;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::process::TempDir;
 use crate::qemu::Emulator;
@@ -152,6 +153,8 @@ pub struct HostSpec {
     pub memory_mib: u32,
     /// What the model does with a write to a head.
     pub head: Head,
+    /// Chips of its cards.
+    pub chips: Chips,
     /// Another QEMU device instead of the model.
     pub device: Option<String>,
     /// Added to the device's properties.
@@ -189,6 +192,7 @@ impl HostSpec {
             cpus: 2,
             memory_mib: 2048,
             head: Head::Value,
+            chips: Chips::default(),
             device: None,
             properties: String::new(),
             cmdline: "intel_iommu=on iommu=nopt iommu.strict=1".into(),
@@ -379,10 +383,10 @@ impl Lab {
                     socket
                 }
             };
-            let mut device = spec
-                .device
-                .clone()
-                .unwrap_or_else(|| format!("ixgbe,head-write={}", spec.head.name()));
+            let mut device = spec.device.clone().unwrap_or_else(|| {
+                let (head, chip) = (spec.head.name(), spec.chips.of(card).name());
+                format!("ixgbe,head-write={head},chip={chip}")
+            });
             if !spec.properties.is_empty() {
                 device += ",";
                 device += &spec.properties;

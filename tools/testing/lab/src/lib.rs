@@ -4,7 +4,7 @@
 //! How the parts stand on each other, lowest first: [`cache`], `terminal` and [`process`],
 //! [`pins`], [`stats`] and [`retry`]; [`apt`],
 //! [`toolchain`], [`kernel`], [`stock`], [`qemu`], [`rootfs`] and [`initramfs`] make what is
-//! booted; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine, [`accel`] says how its
+//! booted; [`chip`] names the cards; [`switch`] and [`capture`] are the wire; [`vm`] boots a machine, [`accel`] says how its
 //! processor is run, and [`guest`] drives it; [`station`] is the far end of the wire; [`ktap`] and
 //! [`klog`] judge what a machine prints; [`lab`] puts them together; [`shell`] and [`test`] (with
 //! [`suites`] and [`runner`]) are commands of the command line, [`cli`], and so are [`migrate`],
@@ -17,6 +17,7 @@ pub mod apt;
 pub mod bench;
 pub mod cache;
 pub mod capture;
+pub mod chip;
 pub mod cli;
 pub mod guest;
 pub mod initramfs;

@@ -137,6 +137,7 @@ fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -
     let station = Station::start(&switch);
     let mut spec = HostSpec::new(1);
     spec.head = boot.head;
+    spec.chips.clone_from(&boot.chips);
     spec.cpus = boot.cpus;
     spec.cards = boot.cards;
     spec.memory_mib = boot.memory_mib;
@@ -494,6 +495,7 @@ fn processes(guest: &Guest) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chip::Chips;
     use crate::lab::Head;
 
     fn boot(results: Option<usize>, skips: Option<usize>) -> Boot {
@@ -501,6 +503,7 @@ mod tests {
             suite: "s".into(),
             boot: "b".into(),
             head: Head::Value,
+            chips: Chips::default(),
             kernel: Flavour::Release,
             first_kernel: true,
             cmdline: String::new(),

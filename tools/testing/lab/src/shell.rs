@@ -14,6 +14,7 @@ use clap::Args;
 use lab_agent::{Exit, Run};
 
 use crate::capture::Capture;
+use crate::chip::Chips;
 use crate::guest::{Event, Guest};
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, HostSpec, Lab};
@@ -34,6 +35,9 @@ pub struct ShellArgs {
     /// What the model does with a write to a ring's head.
     #[arg(long, value_enum, default_value = "value")]
     head: Head,
+    /// Chips of the cards: kx4 (82599 on a backplane), sfp or x540; kx4+x540 if the second card has another one.
+    #[arg(long, default_value = "kx4")]
+    chip: Chips,
     /// Which kernel.
     #[arg(long, value_enum, default_value = "release")]
     kernel: Flavour,
@@ -78,6 +82,7 @@ pub fn shell(args: &ShellArgs) -> Result<()> {
     let boot = |number| {
         let mut spec = HostSpec::new(number);
         spec.head = args.head;
+        spec.chips = args.chip.clone();
         spec.device = args.device.clone();
         spec.modules = modules.clone();
         spec.cpus = args.cpus;

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail, Context, Result};
 use serde::Deserialize;
 
+use crate::chip::Chips;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head};
 
@@ -76,6 +77,8 @@ struct Entry {
     boots: Vec<String>,
     #[serde(default = "any_head")]
     head: Vec<Head>,
+    #[serde(default = "any_chip")]
+    chip: Vec<Chips>,
     #[serde(default = "any_kernel")]
     kernels: Vec<Flavour>,
     #[serde(default)]
@@ -134,6 +137,10 @@ fn any_head() -> Vec<Head> {
     vec![Head::Value]
 }
 
+fn any_chip() -> Vec<Chips> {
+    vec![Chips::default()]
+}
+
 fn any_kernel() -> Vec<Flavour> {
     vec![Flavour::Stock, Flavour::Release]
 }
@@ -167,6 +174,8 @@ pub struct Boot {
     pub boot: String,
     /// Head policy of the model.
     pub head: Head,
+    /// Chips of the cards.
+    pub chips: Chips,
     /// Kernel.
     pub kernel: Flavour,
     /// Whether this is the kernel that the boot has where none is asked for.
@@ -219,10 +228,15 @@ impl Boot {
         })
     }
 
-    /// What tells this boot from the others: `mainline/main release c+c head=zero`.
+    /// What tells this boot from the others: `mainline/main release c+c head=zero`, and `chip=x540` if it has no 82599 KX4.
     pub fn name(&self) -> String {
+        let chips = if self.chips == Chips::default() {
+            String::new()
+        } else {
+            format!(" chip={}", self.chips)
+        };
         format!(
-            "{}/{} {} {}+{} head={}",
+            "{}/{} {} {}+{} head={}{chips}",
             self.suite,
             self.boot,
             self.kernel.name(),
@@ -244,33 +258,36 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
         for (i, &kernel) in e.kernels.iter().enumerate() {
             for &drivers in &e.drivers {
                 for &head in &e.head {
-                    let mut boot = Boot {
-                        suite: e.suite.clone(),
-                        boot: e.boot.clone(),
-                        head,
-                        kernel,
-                        first_kernel: i == 0,
-                        cmdline: e.cmdline.clone(),
-                        device: e.device.clone(),
-                        cpus: e.cpus,
-                        cards: e.cards,
-                        memory_mib: e.memory,
-                        drivers,
-                        timeout_s: e.timeout,
-                        long: e.long,
-                        packages: e.packages,
-                        results: None,
-                        skips: None,
-                        tests: tests.clone(),
-                    };
-                    let name = boot.name();
-                    let of = |count: &Option<Count>| match count {
-                        Some(count) => count.of(&name),
-                        None => Ok(None),
-                    };
-                    let (results, skips) = (of(&e.results)?, of(&e.skips)?);
-                    (boot.results, boot.skips) = (results, skips);
-                    boots.push(boot);
+                    for (n, chips) in e.chip.iter().enumerate() {
+                        let mut boot = Boot {
+                            suite: e.suite.clone(),
+                            boot: e.boot.clone(),
+                            head,
+                            chips: chips.clone(),
+                            kernel,
+                            first_kernel: i == 0,
+                            cmdline: e.cmdline.clone(),
+                            device: e.device.clone(),
+                            cpus: e.cpus,
+                            cards: e.cards,
+                            memory_mib: e.memory,
+                            drivers,
+                            timeout_s: e.timeout,
+                            long: e.long || n > 0,
+                            packages: e.packages,
+                            results: None,
+                            skips: None,
+                            tests: tests.clone(),
+                        };
+                        let name = boot.name();
+                        let of = |count: &Option<Count>| match count {
+                            Some(count) => count.of(&name),
+                            None => Ok(None),
+                        };
+                        let (results, skips) = (of(&e.results)?, of(&e.skips)?);
+                        (boot.results, boot.skips) = (results, skips);
+                        boots.push(boot);
+                    }
                 }
             }
         }
@@ -428,6 +445,19 @@ mod tests {
             assert!(boot.left_out(None, &[]).is_some());
             assert!(boot.left_out(Some(&boot.name()), &[]).is_none());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn further_chips_are_named_and_take_long() -> Result<()> {
+        let boots = expand(&TEXT.replace("head =", "chip = [\"kx4\", \"kx4+x540\"]\nhead ="))?;
+        assert_eq!(boots.len(), 16);
+        for boot in boots {
+            let further = boot.name().ends_with(" chip=kx4+x540");
+            assert_eq!(boot.long, further, "{}", boot.name());
+            assert_eq!(boot.name().contains("chip"), further);
+        }
+        assert!(expand(&TEXT.replace("head =", "chip = [\"x999\"]\nhead =")).is_err());
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::write_json;
+use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
 use crate::migrate::inner::MEMORY_MIB;
@@ -220,6 +221,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
     let lab = Lab::open()?;
     let progress = Progress::new()?;
     let spec = PairSpec {
+        chips: [Chip::Kx4; 2],
         kernel: Flavour::Release,
         head: Head::Value,
         ours: true,

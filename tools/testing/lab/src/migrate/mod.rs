@@ -36,6 +36,7 @@ use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
 use self::report::Report;
 use self::spec::{Card, Plan, Preparation, Traffic, FIRST};
 use crate::capture::Capture;
+use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::lab::{facts, Drivers, Head, Lab};
 
@@ -48,6 +49,9 @@ pub struct MigrateArgs {
     /// What the model does with a write to a ring's head.
     #[arg(long, value_enum, default_value = "value")]
     head: Head,
+    /// Chip of both hosts' cards.
+    #[arg(long, value_enum, default_value = "kx4")]
+    chip: Chip,
     /// Traffic during the migration.
     #[arg(long, value_enum, default_value = "udp")]
     traffic: Traffic,
@@ -115,6 +119,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         card: Card::Vf,
         guest: args.guest,
         head: args.head,
+        chip: args.chip,
         traffic: args.traffic,
         rounds: args.rounds,
         kernel: args.kernel,
@@ -176,6 +181,7 @@ fn boot(
     let spec = PairSpec {
         kernel: plan.kernel,
         head: plan.head,
+        chips: [plan.chip; 2],
         ours: plan.card != Card::Virtio,
         libvirt: false,
         cpus,

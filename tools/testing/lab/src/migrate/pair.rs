@@ -14,6 +14,7 @@ use super::inner::MEMORY_MIB;
 use super::logs::Logs;
 use super::spec::{Card, Image, Preparation, Seat, Setting, FIRST};
 use crate::capture::Capture;
+use crate::chip::Chip;
 use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::lab::{facts, Drivers, Head, HostSpec, Lab};
@@ -64,6 +65,8 @@ pub struct PairSpec {
     pub kernel: Flavour,
     /// What the model does with a write to a head.
     pub head: Head,
+    /// Chips of their cards.
+    pub chips: [Chip; 2],
     /// Whether this project's drivers are wanted.
     pub ours: bool,
     /// Whether they have libvirt, which is in an image of its own.
@@ -98,6 +101,7 @@ pub struct Pair {
     pub station: Station,
     kernel: Kernel,
     modules: Option<PathBuf>,
+    chips: [Chip; 2],
     /// Kernel logs of hosts and VMs.
     logs: Arc<Logs>,
     /// Sockets, logs and what the hosts share; removed on drop.
@@ -138,6 +142,8 @@ impl Pair {
         let boot = |number: u8| -> Result<Host> {
             let mut host = HostSpec::new(number);
             host.head = spec.head;
+            let [one, two] = spec.chips;
+            host.chips = if number == 1 { one } else { two }.into();
             host.cpus = spec.cpus;
             host.modules.clone_from(&modules);
             host.root.clone_from(&root);
@@ -175,6 +181,7 @@ impl Pair {
             station,
             kernel,
             modules,
+            chips: spec.chips,
             logs,
             dir,
         })
@@ -247,7 +254,7 @@ impl Pair {
     pub fn setting(&self, guest_cpus: u32) -> Setting {
         let facts = facts().unwrap_or_default();
         Setting {
-            chip: "82599",
+            chip: self.chips.map(Chip::title)[0],
             kernel: self.kernel.flavour,
             emulator: facts.emulator,
             accel: facts.accel,

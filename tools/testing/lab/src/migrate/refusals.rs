@@ -18,7 +18,7 @@ use super::report::Round;
 use super::rounds::{self, boot_id, is_event};
 use super::spec::{Card, Image, Plan, Traffic};
 use super::streams;
-use super::troubles::{Relay, Stage, Trouble, FIT, RELAY, RELAY_SCRIPT, TROUBLES};
+use super::troubles::{Relay, Stage, Trouble, FIT, OTHER_CHIP, RELAY, RELAY_SCRIPT, TROUBLES};
 use crate::ktap::{Status, TestResult};
 use crate::lab::Lab;
 use crate::stats::median;
@@ -378,6 +378,18 @@ pub fn run(
         talk.moves("after all refusals the VM moves")?;
         Ok(())
     })
+}
+
+/// Tries to move a VM to a host whose card has another chip. Gives the results, and what the hosts' kernels reported.
+///
+/// # Errors
+/// If a step fails that has nothing to do with the refusal.
+pub fn other_chip(
+    lab: &Lab,
+    pair: &Pair,
+    plan: &Plan<'_>,
+) -> Result<(Vec<TestResult>, Vec<String>)> {
+    Talk::start(lab, pair, plan)?.runs(|talk| refuses(talk, 1, &OTHER_CHIP))
 }
 
 /// Tries one of them.

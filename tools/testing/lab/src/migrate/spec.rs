@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::inner::MEMORY_MIB;
+use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head};
 
@@ -168,6 +169,8 @@ pub struct Plan<'a> {
     pub guest: Drivers,
     /// Head policy of the model.
     pub head: Head,
+    /// Chip of both hosts' cards.
+    pub chip: Chip,
     /// Traffic.
     pub traffic: Traffic,
     /// Migrations.
@@ -200,6 +203,7 @@ impl Default for Plan<'_> {
             card: Card::Vf,
             guest: Drivers::Rust,
             head: Head::Value,
+            chip: Chip::Kx4,
             traffic: Traffic::Udp,
             rounds: 2,
             kernel: Flavour::Stock,

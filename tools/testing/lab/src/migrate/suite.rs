@@ -10,6 +10,7 @@ use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
 use super::spec::{Plan, Preparation, Traffic, FIRST};
 use super::together::{self, Party};
 use super::{killed, libvirt, refusals, rounds, trials};
+use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
@@ -34,6 +35,8 @@ enum Expect {
     Refused,
     /// Every unfit destination refuses, see [`refusals::run`].
     AllRefusals,
+    /// The destination's card has another chip than the source's, and refuses.
+    OtherChip([Chip; 2]),
     /// A destination that is killed never costs the VM.
     Killed,
     /// Several VFs move at the same time.
@@ -146,6 +149,17 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
+        // Families never mix.
+        long(
+            "migrate/to-x540",
+            Expect::OtherChip([Chip::Kx4, Chip::X540]),
+            plan,
+        ),
+        long(
+            "migrate/from-x540",
+            Expect::OtherChip([Chip::X540, Chip::Kx4]),
+            plan,
+        ),
         // QEMU with -object iommufd: the VF has a page table of its own, and all memory is reported.
         long("migrate/iommufd", Expect::Moves("write"), iommufd),
         long("migrate/refusals-iommufd", Expect::AllRefusals, iommufd),
@@ -232,6 +246,34 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
+        // Another chip, whose VFs have frame limits of their own.
+        long(
+            "migrate/x540",
+            Expect::Moves("write"),
+            Plan {
+                chip: Chip::X540,
+                ..plan
+            },
+        ),
+        long(
+            "migrate/x540-rearm",
+            Expect::Moves("rearm"),
+            Plan {
+                chip: Chip::X540,
+                head: Head::Zero,
+                ..plan
+            },
+        ),
+        long(
+            "migrate/x540-c-guest-reset",
+            Expect::Moves("reset"),
+            Plan {
+                chip: Chip::X540,
+                guest: Drivers::C,
+                head: Head::Zero,
+                ..plan
+            },
+        ),
         long("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
         long("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
         long("migrate/libvirt", Expect::Libvirt, plan),
@@ -259,6 +301,10 @@ impl Case {
         PairSpec {
             kernel: self.plan.kernel,
             head: self.plan.head,
+            chips: match self.expect {
+                Expect::OtherChip(chips) => chips,
+                _ => [self.plan.chip; 2],
+            },
             ours: true,
             libvirt: self.expect == Expect::Libvirt,
             cpus: TESTED_CPUS,
@@ -277,6 +323,7 @@ impl Case {
         let start = Instant::now();
         let (results, faults) = match self.expect {
             Expect::AllRefusals => refusals::run(lab, pair, &self.plan, progress)?,
+            Expect::OtherChip(_) => refusals::other_chip(lab, pair, &self.plan)?,
             Expect::Killed => killed::run(lab, pair, progress)?,
             Expect::Together(party) => together::run(lab, pair, &self.plan, party, progress)?,
             Expect::Trial(Trial::Events) => trials::events(lab, pair, progress)?,

@@ -204,6 +204,16 @@ while d := a.recv(65536):
 b.sendall(kept); b.shutdown(socket.SHUT_WR); threading.Event().wait()
 "#;
 
+/// The hosts themselves do not fit, and nothing mends that.
+pub(super) const OTHER_CHIP: Trouble = Trouble {
+    name: "a destination with another chip",
+    says: &["compatibility record refused: other device"],
+    make: |_| Ok(()),
+    mend: |_| Ok(()),
+    relay: None,
+    stops: Some(false),
+};
+
 pub(super) const TROUBLES: &[Trouble] = &[
     Trouble {
         name: "destination without the variant driver",
