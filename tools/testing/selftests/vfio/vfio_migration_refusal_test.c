@@ -170,38 +170,57 @@ static const struct trouble troubles[] = {
 	},
 };
 
+/* The destination refuses both parts of a move. */
+static void refused(struct __test_metadata *_metadata, FIXTURE_DATA(mig_refusal) *self,
+		    const char *says)
+{
+	struct vfio_mig_stream record = {}, state = {};
+	int fd;
+
+	/* While the VM runs. */
+	begin_log();
+	ASSERT_EQ(0, vfio_mig_set_state(self->from, VFIO_DEVICE_STATE_PRE_COPY, &fd));
+	ASSERT_EQ(-ENOMSG, vfio_mig_stream_read(&record, fd, CHUNK));
+	close(fd);
+	EXPECT_EQ(-EINVAL, write_to(self, &record));
+	EXPECT_TRUE(logged(says));
+	EXPECT_TRUE(goes_on(self));
+
+	/* When it stands. */
+	begin_log();
+	ASSERT_EQ(0, vfio_mig_save(self->from, &state, CHUNK));
+	EXPECT_EQ(-EINVAL, write_to(self, &state));
+	EXPECT_TRUE(logged(says));
+	EXPECT_TRUE(goes_on(self));
+
+	vfio_mig_stream_free(&record);
+	vfio_mig_stream_free(&state);
+}
+
 TEST_F_TIMEOUT(mig_refusal, destination, 600)
 {
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(troubles); i++) {
 		const struct trouble *t = &troubles[i];
-		struct vfio_mig_stream record = {}, state = {};
-		int fd;
 
 		TH_LOG("%s", t->what);
 		ASSERT_EQ(0, on_pf(self, 1, t->make));
-
-		/* While the VM runs. */
-		begin_log();
-		ASSERT_EQ(0, vfio_mig_set_state(self->from, VFIO_DEVICE_STATE_PRE_COPY, &fd));
-		ASSERT_EQ(-ENOMSG, vfio_mig_stream_read(&record, fd, CHUNK));
-		close(fd);
-		EXPECT_EQ(-EINVAL, write_to(self, &record));
-		EXPECT_TRUE(logged(t->says));
-		EXPECT_TRUE(goes_on(self));
-
-		/* When it stands. */
-		begin_log();
-		ASSERT_EQ(0, vfio_mig_save(self->from, &state, CHUNK));
-		EXPECT_EQ(-EINVAL, write_to(self, &state));
-		EXPECT_TRUE(logged(t->says));
-		EXPECT_TRUE(goes_on(self));
-
+		refused(_metadata, self, t->says);
 		ASSERT_EQ(0, on_pf(self, 1, t->mend));
-		vfio_mig_stream_free(&record);
-		vfio_mig_stream_free(&state);
 	}
+}
+
+/* An 82599 and an X540: a VF goes to its own family alone. */
+TEST_F(mig_refusal, another_chip)
+{
+	bool x540 = ixgbevf_is_x540(self->from);
+
+	if (x540 == ixgbevf_is_x540(self->to))
+		SKIP(return, "both devices are of the same chip");
+
+	refused(_metadata, self, x540 ? "refused: other device (0x1515) [device]" :
+					"refused: other device (0x10ed) [device]");
 }
 
 /* Nothing of a refusal is left: the same VF moves. */

@@ -14,7 +14,13 @@
 
 bool ixgbevf_match(struct vfio_pci_device *device)
 {
-	return vfio_pci_device_match(device, PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID_INTEL_82599_VF);
+	return vfio_pci_device_match(device, PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID_INTEL_82599_VF) ||
+	       ixgbevf_is_x540(device);
+}
+
+bool ixgbevf_is_x540(struct vfio_pci_device *device)
+{
+	return vfio_pci_device_match(device, PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID_INTEL_X540_VF);
 }
 
 /* ixgbevf_reset_hw_vf() of the kernel driver. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Registers, mailbox messages and descriptors of the Intel 82599 virtual function,
- * under the names of drivers/net/ethernet/intel/ixgbevf (regs.h, mbx.h, defines.h).
+ * Registers, mailbox messages and descriptors of the virtual function of an Intel 82599
+ * or X540, under the names of drivers/net/ethernet/intel/ixgbevf (regs.h, mbx.h, defines.h).
  */
 #ifndef SELFTESTS_VFIO_LIB_DRIVERS_IXGBEVF_REGISTERS_H
 #define SELFTESTS_VFIO_LIB_DRIVERS_IXGBEVF_REGISTERS_H
 
 #define PCI_DEVICE_ID_INTEL_82599_VF	0x10ed
+#define PCI_DEVICE_ID_INTEL_X540_VF	0x1515
 
 #define IXGBE_VFCTRL			0x00000
 #define IXGBE_CTRL_RST			0x04000000

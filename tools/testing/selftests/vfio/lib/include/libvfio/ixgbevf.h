@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A user-space driver for the Intel 82599 virtual function, small enough to know
+ * A user-space driver for the virtual function of an Intel 82599 or X540, small enough to know
  * of every byte that the device may write: two queue pairs, fixed buffers, no
  * interrupts needed. All that the device can touch lies in one DMA region.
  *
@@ -85,6 +85,9 @@ struct ixgbevf {
 
 /* Whether @device is one that this driver knows. */
 bool ixgbevf_match(struct vfio_pci_device *device);
+
+/* Whether it is one of an X540, and not of an 82599. */
+bool ixgbevf_is_x540(struct vfio_pci_device *device);
 
 /*
  * Take over @device: the memory at @region, which must be mapped for DMA, is the
