@@ -15,8 +15,11 @@ pub enum Chip {
     Kx4,
     /// 82599 with a cage for an SFP+ module.
     Sfp,
-    /// X540.
+    /// X540 with two ports.
     X540,
+    /// X540 with one port.
+    #[value(name = "x540-at1")]
+    X540At1,
 }
 
 impl Chip {
@@ -26,6 +29,7 @@ impl Chip {
             Self::Kx4 => "kx4",
             Self::Sfp => "sfp",
             Self::X540 => "x540",
+            Self::X540At1 => "x540-at1",
         }
     }
 
@@ -35,6 +39,7 @@ impl Chip {
             Self::Kx4 => "82599",
             Self::Sfp => "82599 SFP+",
             Self::X540 => "X540",
+            Self::X540At1 => "X540-AT1",
         }
     }
 }

@@ -34,8 +34,10 @@ pub enum Chip {
     Kx4,
     /// `sfp`: 82599 with a cage for an SFP+ module.
     Sfp,
-    /// `x540`: X540 with a copper PHY.
+    /// `x540`: X540 with a copper PHY, of two ports.
     X540,
+    /// `x540-at1`: the same, of one port.
+    X540At1,
 }
 
 impl Chip {
@@ -44,6 +46,7 @@ impl Chip {
             Self::Kx4 => &kx4::TRAITS,
             Self::Sfp => &sfp::TRAITS,
             Self::X540 => &x540::TRAITS,
+            Self::X540At1 => &x540::AT1,
         }
     }
 
@@ -66,6 +69,7 @@ impl FromStr for Chip {
             "kx4" => Ok(Self::Kx4),
             "sfp" => Ok(Self::Sfp),
             "x540" => Ok(Self::X540),
+            "x540-at1" => Ok(Self::X540At1),
             _ => Err(format!("unknown chip {text:?}")),
         }
     }

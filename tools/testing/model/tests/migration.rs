@@ -28,7 +28,7 @@ fn move_busy_vf(
 /// A machine of the same chip as another one.
 fn like(other: &Machine, policy: HeadWrite) -> Machine {
     match other.chip() {
-        Chip::X540 => x540_with(policy),
+        Chip::X540 | Chip::X540At1 => x540_with(policy),
         Chip::Kx4 | Chip::Sfp => machine_with(policy),
     }
 }

@@ -248,10 +248,9 @@ fn resets_and_their_traces_are_where_the_x540_has_them() {
         pf.write32(vflrec(register), bit);
         assert_eq!(pf.read32(vflrec(register)), 0);
     }
-    assert_eq!(
-        (Chip::X540.device_id(), Chip::X540.vf_device_id()),
-        (0x1528, 0x1515)
-    );
+    for (chip, device) in [(Chip::X540, 0x1528), (Chip::X540At1, 0x1560)] {
+        assert_eq!((chip.device_id(), chip.vf_device_id()), (device, 0x1515));
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! X540-AT2: 10GBASE-T with the PHY on the chip.
+//! X540-AT2 and -AT1: 10GBASE-T with the PHY on the chip.
 
 use libixgbe::regs;
 
@@ -47,4 +47,10 @@ pub(super) const TRAITS: Traits = Traits {
         (FIRMWARE as usize, 1),
         (FIRMWARE as usize + 1, 0xBEEF),
     ],
+};
+
+/// With one port, which is all that differs.
+pub(super) const AT1: Traits = Traits {
+    device_id: 0x1560,
+    ..TRAITS
 };

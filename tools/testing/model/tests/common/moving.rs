@@ -33,7 +33,7 @@ pub(crate) fn pf_with(machine: &Machine, count: u8) -> (Switch, Vec<VfState>) {
     machine.set_vfs(count);
     let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
     switch.chip = match machine.chip() {
-        ixgbe_model::Chip::X540 => Chip::X540,
+        ixgbe_model::Chip::X540 | ixgbe_model::Chip::X540At1 => Chip::X540,
         ixgbe_model::Chip::Kx4 | ixgbe_model::Chip::Sfp => Chip::I82599,
     };
     switch.num_vfs = count.into();
