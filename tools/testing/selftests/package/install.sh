@@ -44,7 +44,7 @@ plug() { modprobe -b "$(cat "/sys/bus/pci/devices/$pf/modalias")"; }
 unplug() { rmmod ixgbe 2>/dev/null; rmmod "$PF_MODULE" 2>/dev/null; true; }
 
 echo "TAP version 13"
-echo "1..18"
+echo "1..19"
 # 8086:10f7 and its like: the one with VFs that is no VF.
 pf=
 for dev in /sys/bus/pci/devices/*; do
@@ -58,6 +58,8 @@ files >/tmp/before
 
 cd /lab/packages || exit 1
 check "apt installs the packages without a network" apt install ./*.deb
+is "these modules and no other" "$(ls "/lib/modules/$release/updates/ixgbe-rust" | tr '\n' ' ')" \
+	"ixgbe-vfio-pci.ko ixgbe_rust.ko ixgbevf_rust.ko vfio.ko "
 is "depmod prefers nothing to the C driver" "$(file ixgbe)" kernel/drivers/net/ethernet/intel/ixgbe/ixgbe.ko.xz
 is "VFIO core is the one that logs" "$(file vfio)" updates/ixgbe-rust/vfio.ko
 plug

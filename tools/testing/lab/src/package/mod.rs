@@ -35,6 +35,8 @@ pub const PF: &str = "ixgbe_rust";
 pub const VF: &str = "ixgbevf_rust";
 /// The VFIO driver's.
 pub const VFIO: &str = "ixgbe_vfio_pci";
+/// All of them, and all that is installed.
+const DRIVERS: [&str; 3] = [PF, VF, VFIO];
 
 /// Options of `cargo lab package`.
 #[derive(Args, Debug)]
@@ -169,16 +171,18 @@ struct Parts<'a> {
     facts: &'a stock::Facts,
 }
 
-/// This project's modules in a build's folder: its three drivers, and what they load.
+/// This project's modules in a build's folder: its drivers, and not the module that tests the abstractions, which the lab
+/// builds with them.
 fn built_modules(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut modules: Vec<PathBuf> = fs::read_dir(dir)?
         .flatten()
         .map(|e| e.path())
         .filter(|p| p.extension().is_some_and(|e| e == "ko"))
+        .filter(|p| DRIVERS.contains(&module_name(p).as_str()))
         .collect();
     modules.sort();
     let names: Vec<String> = modules.iter().map(|m| module_name(m)).collect();
-    for wanted in [PF, VF, VFIO] {
+    for wanted in DRIVERS {
         if !names.iter().any(|n| n == wanted) {
             bail!("{wanted} was not built in {}", dir.display());
         }
@@ -232,16 +236,10 @@ fn values(facts: &stock::Facts, modules: &[PathBuf]) -> Vec<(&'static str, Strin
     };
     let (_, sources, c, rust) = stock::REPLACED;
     let series: Vec<&str> = facts.release.split('.').take(2).collect();
-    let libraries: Vec<String> = modules
-        .iter()
-        .map(|m| module_name(m))
-        .filter(|m| ![PF, VF, VFIO].contains(&m.as_str()))
-        .collect();
     vec![
         ("PF", PF.into()),
         ("VF", VF.into()),
         ("VFIO", VFIO.into()),
-        ("LIBRARIES", libraries.join(" ")),
         ("RELEASE", facts.release.clone()),
         ("SERIES", series.join(".")),
         ("MODULES", stems(modules)),
@@ -450,5 +448,22 @@ mod tests {
         let values = [("PF", "p".to_owned())];
         assert_eq!(fill("a @PF@ b \"$@\"", &values).unwrap(), "a p b \"$@\"");
         assert!(fill("a @PX@ b", &values).is_err());
+    }
+
+    #[test]
+    fn drivers_are_installed_and_no_other_module() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let make = |name: &str| fs::write(dir.path().join(name), "");
+        for name in ["ixgbe_rust.ko", "ixgbevf_rust.ko", "nic_test.ko"] {
+            make(name)?;
+        }
+        assert!(built_modules(dir.path()).is_err(), "one is missing");
+        make("ixgbe-vfio-pci.ko")?;
+        let names: Vec<String> = built_modules(dir.path())?
+            .iter()
+            .map(|m| module_name(m))
+            .collect();
+        assert_eq!(names, [VFIO, PF, VF]);
+        Ok(())
     }
 }
