@@ -248,6 +248,38 @@ fn what_does_not_refuse_by_itself() {
     }
 }
 
+/// The page's table tells what the tests above show.
+#[test]
+fn each_kind_is_on_the_page() {
+    let page = include_str!("../../../../../Documentation/admin-guide/ixgbe-migrate.rst");
+    let kind = |name: &str| {
+        let row = page.lines().find_map(|l| {
+            let rest = l.strip_prefix("``")?.strip_prefix(name)?;
+            rest.strip_prefix("``")
+        });
+        row.and_then(|r| r.split_whitespace().next())
+    };
+    for (name, _) in REFUSED {
+        assert_eq!(kind(name), Some("refused"), "{name}");
+    }
+    for (name, severity, _) in OTHERS {
+        let want = match severity {
+            Severity::Refused => "refused",
+            Severity::Depends => "depends",
+            Severity::Note => "note",
+        };
+        let refused = REFUSED.iter().any(|(refused, _)| refused == name);
+        assert_eq!(
+            kind(name),
+            Some(if refused { "refused" } else { want }),
+            "{name}"
+        );
+    }
+    for own in Own::ALL {
+        assert_eq!(kind(own.tell().0), Some("refused"));
+    }
+}
+
 #[test]
 fn all_of_one_pair_at_once() {
     let (mut a, mut b) = pair();
