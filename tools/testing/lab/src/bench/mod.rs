@@ -5,6 +5,7 @@ pub(crate) mod bed;
 pub mod blackout;
 mod count;
 pub mod datapath;
+pub mod follow;
 mod mailbox;
 mod memory;
 pub mod migration;
@@ -28,6 +29,8 @@ pub enum Bench {
     Blackout(blackout::BlackoutArgs),
     /// What it costs to save a VF and to load it, by itself and with all others.
     Migration(migration::MigrationArgs),
+    /// How often a host cannot be sure of what a VF wrote whose guest does not mark, by frames a second.
+    Follow(follow::FollowArgs),
     /// Print a table of moves from files of results; each row names its file.
     Report(report::ReportArgs),
 }
@@ -41,6 +44,7 @@ pub fn bench(bench: &Bench) -> Result<()> {
         Bench::Datapath(args) => datapath::datapath(args),
         Bench::Blackout(args) => blackout::blackout(args),
         Bench::Migration(args) => migration::migration(args),
+        Bench::Follow(args) => follow::follow(args),
         Bench::Report(args) => report::report(args),
     }
 }

@@ -86,6 +86,9 @@ pub struct MigrateArgs {
     /// Datagrams per second.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
     rate: u32,
+    /// Frames per second that the VM receives besides and does not answer.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=200_000))]
+    flood: u32,
     /// Force the way in which heads are restored: write, rearm or reset.
     #[arg(long)]
     restore: Option<String>,
@@ -136,6 +139,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         follow_cpu: args.follow_cpu,
         memory_mib: args.guest_memory,
         rx_ring: args.rx_ring,
+        flood: args.flood,
     };
     let cpus = args.cpus.unwrap_or_else(|| match args.kernel {
         Flavour::Stock | Flavour::StockIommufd | Flavour::Release => measured_cpus(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A flow to a VM, at a rate that it can answer, and when it runs again.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,40 @@ pub(super) fn start_flow(station: &Station, seat: Seat, rate: u32) -> Result<(u3
             );
         }
         rate = (rate / 2).max(least);
+    }
+}
+
+/// Frames that a VM receives and does not answer.
+pub(super) struct Flood<'a> {
+    station: &'a Station,
+    flow: u32,
+}
+
+impl<'a> Flood<'a> {
+    /// Starts it, where there is one: for an address that is nobody's, so that the VM's stack drops each frame.
+    pub(super) fn start(station: &'a Station, seats: &[Seat], rate: u32) -> Result<Option<Self>> {
+        if rate == 0 {
+            return Ok(None);
+        }
+        let seat = seats.first().context("the VM has no card")?;
+        let flow = station.start_flow(FlowSpec {
+            mac: parse_mac(&seat.mac())?,
+            to: Ipv4Addr::new(192, 0, 2, 253),
+            rate,
+            size: 100,
+        })?;
+        Ok(Some(Self { station, flow }))
+    }
+
+    /// How many were sent so far, and when that was.
+    pub(super) fn sent(&self) -> Result<(u64, Instant)> {
+        Ok((self.station.next_seq(self.flow)?, Instant::now()))
+    }
+}
+
+impl Drop for Flood<'_> {
+    fn drop(&mut self) {
+        self.station.stop_flow(self.flow);
     }
 }
 

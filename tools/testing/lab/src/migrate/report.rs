@@ -95,6 +95,8 @@ pub struct Round {
     pub dirty: String,
     /// What the host did to follow the VM's rings on the source.
     pub follow: Follow,
+    /// Frames a second that the VM was sent besides, and did not answer.
+    pub flood_rate: f64,
     /// When the command was given, in ms after the flow's start.
     #[serde(skip)]
     pub begin_ms: f64,
@@ -264,6 +266,8 @@ pub struct Report {
     pub rate: u32,
     /// Each migration.
     pub rounds: Vec<Round>,
+    /// Median of what was sent of the VM's RAM while it stood, in MiB.
+    pub median_stopped_mib: f64,
     /// Median of the rounds' blackouts.
     pub median_blackout_ms: f64,
     /// The same as a multiple of that of a VM with virtio-net alone, on the same hosts afterwards, where it was measured.
@@ -336,6 +340,7 @@ impl Report {
             rate,
             median_blackout_ms: median(rounds.iter().map(|r| r.blackout_ms)),
             ratio_to_virtio: None,
+            median_stopped_mib: median(rounds.iter().map(|r| mib(r.ram_sent_stopped_bytes))),
             rounds,
             guest_alive: alive,
             answers_at_the_end,
@@ -693,7 +698,8 @@ impl Round {
     }
 }
 
-fn mib(bytes: u64) -> f64 {
+/// Bytes in MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 

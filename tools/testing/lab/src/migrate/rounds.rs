@@ -13,7 +13,7 @@ use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::loss::Drops;
 use super::pair::{Pair, Progress};
-use super::rate::{self, settle, wait_for_answers, LAST_ANSWERS};
+use super::rate::{self, settle, wait_for_answers, Flood, LAST_ANSWERS};
 use super::report::{self, Report, Round};
 use super::spec::{is_checked, Card, Plan, Seat};
 use super::streams;
@@ -48,6 +48,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     }
     let started = start_traffic(plan, &vm.agent, vm.seats, station);
     let (flow, rate) = explained(started, "starting the traffic", first, &mut vm)?;
+    let flood = Flood::start(station, vm.seats, plan.flood)?;
 
     let mut rounds = Vec::new();
     let asked = boot_id(&vm.agent);
@@ -77,9 +78,14 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             to.name()
         ));
         let waiting = Inner::start(to, plan.card, &image, true)?;
+        let flooded = flood.as_ref().map(Flood::sent).transpose()?;
         let (mut round, arrived) =
             one_round(station, plan, (flow, &mut seq), from, to, vm, waiting)?;
         vm = arrived;
+        if let (Some((sent, at)), Some(flood)) = (flooded, &flood) {
+            let (now, seconds) = (flood.sent()?.0, at.elapsed().as_secs_f64());
+            round.flood_rate = ((now - sent) as f64 / seconds).round();
+        }
         match drops(pair, &vm) {
             Ok(now) => {
                 round.drops = now.since(dropped);
@@ -97,6 +103,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             break;
         }
     }
+    drop(flood);
     let alive = boot_id == self::boot_id(&vm.agent).unwrap_or_default();
     progress.say("taking the figures");
     let before = station.stats(flow)?.received;

@@ -195,6 +195,8 @@ pub struct Plan<'a> {
     pub memory_mib: u32,
     /// Descriptors of each Rx ring in the VM, where it is not the driver's default.
     pub rx_ring: Option<u32>,
+    /// Frames per second that the VM receives besides and does not answer.
+    pub flood: u32,
 }
 
 impl Default for Plan<'_> {
@@ -216,6 +218,7 @@ impl Default for Plan<'_> {
             follow_cpu: None,
             memory_mib: MEMORY_MIB,
             rx_ring: None,
+            flood: 0,
         }
     }
 }
