@@ -191,8 +191,8 @@ vfio::module_vfio_pci_driver!({
     imports_ns: ["IOMMUFD", "IXGBE_MIGRATION"],
     params: {
         follow_cpu: u32 {
-            default: 0,
-            description: "Percent of one CPU that following the rings of one guest that does not mark may cost; 0: off",
+            default: 2,
+            description: "Percent of one CPU that following the rings of one guest that does not mark may cost (2); 0: off",
         },
     },
 });

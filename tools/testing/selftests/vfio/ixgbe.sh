@@ -9,7 +9,7 @@
 #   -n  so many VFs of each PF, those of the first PF first
 #   -r  set head_restore to this: write, rearm or reset
 #   -e  leave head_restore as it is, and expect that this comes of it
-#   -f  load the variant driver with follow_cpu set to this (0)
+#   -f  load the variant driver with follow_cpu set to this, and say so in KSFT_FOLLOW
 #
 # Variables:
 #   KSFT_PF_BDF       the PF to use (default: each Intel function that has SR-IOV)
@@ -30,7 +30,8 @@ DRIVER=
 BOTH_OF_ONE=
 COUNT=1
 HEAD_RESTORE=
-export KSFT_FOLLOW=0
+FOLLOW=()
+unset KSFT_FOLLOW
 
 while getopts "v2n:r:e:f:" opt; do
 	case $opt in
@@ -39,7 +40,7 @@ while getopts "v2n:r:e:f:" opt; do
 	n) COUNT=$OPTARG ;;
 	r) HEAD_RESTORE=$OPTARG; export KSFT_RESTORE=$OPTARG ;;
 	e) export KSFT_RESTORE=$OPTARG ;;
-	f) KSFT_FOLLOW=$OPTARG ;;
+	f) FOLLOW=("follow_cpu=$OPTARG"); export KSFT_FOLLOW=$OPTARG ;;
 	*) exit 1 ;;
 	esac
 done
@@ -107,7 +108,7 @@ if [ -z "$DRIVER" ]; then
 	# Its parameters are those of when it was loaded. An earlier test may have had others.
 	name=$(basename "$VFIO_MODULE" .ko)
 	[ -d "/sys/module/${name//-/_}" ] && rmmod "$name"
-	load "$VFIO_MODULE" "follow_cpu=$KSFT_FOLLOW" || unmet "no $VFIO_MODULE"
+	load "$VFIO_MODULE" ${FOLLOW[@]+"${FOLLOW[@]}"} || unmet "no $VFIO_MODULE"
 	# A driver is named as its module is in the kernel, with underscores.
 	DRIVER=$(basename "$VFIO_MODULE" .ko)
 	DRIVER=${DRIVER//-/_}
