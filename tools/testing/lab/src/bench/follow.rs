@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::write_json;
+use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
 use crate::migrate::inner::MEMORY_MIB;
@@ -155,6 +156,7 @@ pub fn follow(args: &FollowArgs) -> Result<()> {
     let spec = PairSpec {
         kernel: args.kernel,
         head: Head::Value,
+        chips: [Chip::Kx4; 2],
         ours: true,
         libvirt: false,
         cpus: measured_cpus(),
