@@ -57,6 +57,9 @@ const LIBVIRT: &[&str] = &[
     "libvirt-daemon-driver-qemu",
 ];
 
+/// Added to [`PACKAGES`] for hosts in which DPDK drives a card: `dpdk-testpmd` and the drivers that it loads.
+const DPDK: &[&str] = &["dpdk-dev", "librte-net-ixgbe25"];
+
 /// What an image is made of.
 struct Content<'a> {
     packages: &'a [&'a str],
@@ -184,12 +187,26 @@ pub fn ensure(cache: &Cache) -> Result<Rootfs> {
 /// # Errors
 /// Those of [`ensure`].
 pub fn with_libvirt(cache: &Cache) -> Result<PathBuf> {
-    let image = cache.path("images/rootfs-libvirt/root.squashfs");
-    let packages = [PACKAGES, LIBVIRT].concat();
-    cache.ensure("rootfs-libvirt", &key(&packages), || {
+    with(cache, "libvirt", LIBVIRT)
+}
+
+/// The same for the hosts that have DPDK.
+///
+/// # Errors
+/// Those of [`ensure`].
+pub fn with_dpdk(cache: &Cache) -> Result<PathBuf> {
+    with(cache, "DPDK", DPDK)
+}
+
+/// Makes an image that has more packages.
+fn with(cache: &Cache, what: &str, more: &[&str]) -> Result<PathBuf> {
+    let name = format!("rootfs-{}", what.to_lowercase());
+    let image = cache.path(&format!("images/{name}/root.squashfs"));
+    let packages = [PACKAGES, more].concat();
+    cache.ensure(&name, &key(&packages), || {
         let tar = image.with_extension("tar");
-        let what = "the root file system with libvirt";
-        make(cache, what, &content(&packages), &image, &tar)?;
+        let what = format!("the root file system with {what}");
+        make(cache, &what, &content(&packages), &image, &tar)?;
         fs::remove_file(tar)?;
         Ok(())
     })?;

@@ -37,6 +37,8 @@ pub struct Products {
     pub selftests: PathBuf,
     /// This project's packages and the image of a bare Debian, where a boot wants them.
     pub packages: Option<(PathBuf, PathBuf)>,
+    /// The image of a host with DPDK, where a boot wants it.
+    pub dpdk: Option<PathBuf>,
 }
 
 /// What came of one boot.
@@ -151,6 +153,9 @@ fn run_inner(lab: &Lab, boot: &Boot, products: &Products, report: &mut Report) -
             .context("there are no packages")?;
         spec.packages = Some(packages.clone());
         spec.root = Some(root.clone());
+    }
+    if boot.dpdk {
+        spec.root.clone_from(&products.dpdk);
     }
     if !boot.cmdline.is_empty() {
         spec.cmdline.clone_from(&boot.cmdline);
@@ -515,6 +520,7 @@ mod tests {
             timeout_s: 1,
             long: false,
             packages: false,
+            dpdk: false,
             results,
             skips,
             tests: vec!["vfio/a argument".into()],

@@ -99,6 +99,8 @@ struct Entry {
     long: bool,
     #[serde(default)]
     packages: bool,
+    #[serde(default)]
+    dpdk: bool,
     results: Option<Count>,
     skips: Option<Count>,
     tests: Vec<String>,
@@ -198,6 +200,8 @@ pub struct Boot {
     pub long: bool,
     /// Whether the host is a bare Debian, which gets this project's packages.
     pub packages: bool,
+    /// Whether the host has DPDK.
+    pub dpdk: bool,
     /// How many results its programs must have, those of skipped tests included; `None` where nobody has said.
     pub results: Option<usize>,
     /// How many of them must be skips: none where `results` is given and this is not.
@@ -275,6 +279,7 @@ fn expand(text: &str) -> Result<Vec<Boot>> {
                             timeout_s: e.timeout,
                             long: e.long || n > 0,
                             packages: e.packages,
+                            dpdk: e.dpdk,
                             results: None,
                             skips: None,
                             tests: tests.clone(),

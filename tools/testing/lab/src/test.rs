@@ -21,6 +21,7 @@ use crate::migrate::suite;
 use crate::package;
 use crate::process::{command, run_logged, Child};
 use crate::retry::{self, Retry};
+use crate::rootfs;
 use crate::runner::{self, Products, Report};
 use crate::suites::{self, Boot, HOST};
 use crate::toolchain::MAKE_LLVM;
@@ -226,6 +227,11 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
                 },
                 packages: if boots.iter().any(|b| b.kernel == flavour && b.packages) {
                     Some(package::for_hosts(&lab.cache, &lab.tree, &kernel)?)
+                } else {
+                    None
+                },
+                dpdk: if boots.iter().any(|b| b.kernel == flavour && b.dpdk) {
+                    Some(rootfs::with_dpdk(&lab.cache)?)
                 } else {
                     None
                 },
