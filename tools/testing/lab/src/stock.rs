@@ -213,8 +213,9 @@ pub(crate) fn bootstrap(
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir)?;
     // The archive's device nodes are left out: only root could make them, and those of this
-    // machine are bound there. What mmdebstrap says goes to the step's output.
-    let script = "set -eo pipefail; to=$1; shift; exec 3>&1
+    // machine are bound there. What mmdebstrap says goes to the step's output. It tells dash to write
+    // to its next free descriptor, for which dash takes one digit: what this process inherited is closed.
+    let script = "set -eo pipefail; to=$1; shift; exec 3>&1 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
         mmdebstrap \"$@\" 2>&3 | tar -x -C \"$to\" --exclude='./dev/*'";
     let mut cmd = command("bash");
     cmd.args(["-c", script, "bash"]).arg(dir);
