@@ -89,7 +89,13 @@ fn checkpatch(repo: &Repo, patches: &[PathBuf]) -> Result<String> {
     let mut kinds = std::collections::BTreeMap::<String, u32>::new();
     let mut first = None;
     let kind = Regex::new(r"^(ERROR|WARNING|CHECK):([A-Z_]+): ")?;
-    for patch in patches {
+    for (i, patch) in patches.iter().enumerate() {
+        // Some take a minute.
+        eprintln!(
+            "checkpatch.pl: patch {} of {}",
+            i.saturating_add(1),
+            patches.len()
+        );
         let mut cmd = std::process::Command::new("perl");
         cmd.arg("scripts/checkpatch.pl")
             .args(["--strict", "--show-types", "--max-line-length=100"])
