@@ -216,20 +216,33 @@ fn with(cache: &Cache, what: &str, more: &[&str]) -> Result<PathBuf> {
 /// Packages of a host that has what Debian installs, and nothing of the lab's.
 const BARE: &[&str] = &["ethtool", "iproute2", "kmod", "procps"];
 
-/// Makes the image of a host with one of Debian's own kernels, for packages to be installed in.
+/// Added to [`BARE`] for hosts of VMs; by `socat` the lab reaches a VM's agent.
+const BARE_WITH_VMS: &[&str] = &["qemu-system-x86", "socat"];
+
+/// Makes the image of a host with one of Debian's own kernels, for packages to be installed in;
+/// with what runs VMs, if there are to be any.
 ///
 /// # Errors
 /// Those of [`ensure`].
-pub fn bare(cache: &Cache, release: &str, version: &str) -> Result<PathBuf> {
-    let image = cache.path("images/rootfs-bare/root.squashfs");
+pub fn bare(cache: &Cache, release: &str, version: &str, vms: bool) -> Result<PathBuf> {
+    let name = if vms {
+        "rootfs-bare-vms"
+    } else {
+        "rootfs-bare"
+    };
+    let image = cache.path(format!("images/{name}/root.squashfs"));
     let kernel = format!("linux-modules-{release}");
-    let packages: Vec<&str> = BARE.iter().copied().chain([kernel.as_str()]).collect();
+    let mut packages = BARE.to_vec();
+    packages.push(&kernel);
+    if vms {
+        packages.extend(BARE_WITH_VMS.iter().chain(LIBVIRT));
+    }
     let key = Key::new("rootfs-bare", 1)
         .text("suite", SUITE)
         .text("packages", &packages.join(" "))
         .text("version", version)
         .finish();
-    cache.ensure("rootfs-bare", &key, || {
+    cache.ensure(name, &key, || {
         let tar = image.with_extension("tar");
         let content = Content {
             packages: &packages,

@@ -226,7 +226,7 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
                     installed
                 },
                 packages: if boots.iter().any(|b| b.kernel == flavour && b.packages) {
-                    Some(package::for_hosts(&lab.cache, &lab.tree, &kernel)?)
+                    Some(package::for_hosts(&lab.cache, &lab.tree, &kernel, false)?)
                 } else {
                     None
                 },

@@ -13,7 +13,7 @@ use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
 use crate::migrate::inner::MEMORY_MIB;
-use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress};
+use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress, Root};
 use crate::migrate::report::Round;
 use crate::migrate::rounds;
 use crate::migrate::spec::{Card, Plan, Preparation, Setting, FIRST};
@@ -225,7 +225,7 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
         kernel: Flavour::Release,
         head: Head::Value,
         ours: true,
-        libvirt: false,
+        root: Root::Lab,
         cpus: measured_cpus(),
         seats: &[FIRST],
         vm_mib: MEMORY_MIB,

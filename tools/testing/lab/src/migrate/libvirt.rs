@@ -11,7 +11,7 @@ use super::inner::configure;
 use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
 use super::rounds::{self, boot_id};
-use super::spec::{Card, Plan, Preparation, FIRST};
+use super::spec::{Card, Image, Plan, Preparation, FIRST};
 use super::together::Flow;
 use crate::guest::{Guest, Output, Up};
 use crate::ktap::TestResult;
@@ -75,10 +75,13 @@ fn driver(host: &Host) -> Result<String> {
     Ok(name.trim().to_owned())
 }
 
-/// Starts the domain and waits until its agent answers.
-fn start(host: &Host) -> Result<Guest> {
+/// Starts the domain with this image and waits until its agent answers.
+fn start(host: &Host, image: &Image) -> Result<Guest> {
     let guest = &host.vm.guest;
-    let write = format!("cat >/run/vm.xml <<'EOF'\n{DOMAIN}EOF");
+    let domain = DOMAIN
+        .replace("@INITRD@", &image.initrd)
+        .replace("@MODULES@", &image.drivers);
+    let write = format!("cat >/run/vm.xml <<'EOF'\n{domain}EOF");
     guest.sh(&write, Duration::from_secs(30))?.ok()?;
     virsh(host, "define /run/vm.xml")?;
     virsh(host, "start vm")?;
@@ -99,13 +102,6 @@ pub fn run(
     plan: &Plan<'_>,
     progress: &Progress,
 ) -> Result<(Vec<TestResult>, Vec<String>)> {
-    let image = pair.image(lab, Card::Vf, plan.guest)?;
-    anyhow::ensure!(
-        DOMAIN.contains(&image.initrd),
-        "the domain boots another file than {}",
-        image.initrd
-    );
-    progress.say("starting libvirt");
     for host in &pair.hosts {
         host.prepare_for_libvirt(&Preparation {
             card: Card::Vf,
@@ -113,17 +109,37 @@ pub fn run(
             migratable: true,
             follow_cpu: None,
         })?;
+    }
+    let mut results = Vec::new();
+    moves(lab, pair, plan, progress, &mut results)?;
+    let faults = pair.faults()?;
+    results.push(logs_are_clean(&faults));
+    Ok((results, faults))
+}
+
+/// Starts libvirt in hosts whose VFs are prepared, and in one of them a domain, and moves it.
+///
+/// # Errors
+/// If a step fails that is no part of the recipe.
+pub(super) fn moves(
+    lab: &Lab,
+    pair: &Pair,
+    plan: &Plan<'_>,
+    progress: &Progress,
+    results: &mut Vec<TestResult>,
+) -> Result<()> {
+    let image = pair.image(lab, Card::Vf, plan.guest)?;
+    progress.say("starting libvirt");
+    for host in &pair.hosts {
         host.vm
             .guest
             .sh(START, LIMIT)?
             .ok()
             .with_context(|| format!("{}: starting libvirt", host.name()))?;
     }
-    let mut results = Vec::new();
-    let mut check =
-        |name: String, ok: bool, comment: String| check(&mut results, name, ok, comment);
+    let mut check = |name: String, ok: bool, comment: String| check(results, name, ok, comment);
     progress.say("starting the domain on h1");
-    let mut agent = start(&pair.hosts[0])?;
+    let mut agent = start(&pair.hosts[0], &image)?;
     let found = driver(&pair.hosts[0])?;
     check(
         format!("libvirt gives the VF to {DRIVER}, which nobody named"),
@@ -147,6 +163,8 @@ pub fn run(
         };
         let what = format!("move {}", n + 1);
         progress.say(&format!("{what}: {} to {}", from.name(), to.name()));
+        // Before the VM runs there: what its kernel says while nobody listens is lost.
+        let arrived = to.vm_agent(AGENT, DOMAIN_NAME, true)?;
         let begin = Instant::now();
         let there = to.address();
         let command = format!("migrate --live vm qemu+tcp://{there}/system tcp://{there}");
@@ -175,7 +193,7 @@ pub fn run(
             drivers.0.is_empty() && drivers.1 == DRIVER,
             format!("{drivers:?}"),
         );
-        agent = to.vm_agent(AGENT, DOMAIN_NAME, true)?;
+        agent = arrived;
         let mut judged = Vec::new();
         flow.judge(&pair.station, begin, &what, &mut judged)?;
         for r in judged {
@@ -194,7 +212,18 @@ pub fn run(
         stats.duplicated == 0 && stats.corrupted == 0,
         format!("{stats:?}"),
     );
-    let faults = pair.faults()?;
-    results.push(logs_are_clean(&faults));
-    Ok((results, faults))
+    Ok(())
+}
+
+/// Ends the domain, where it is.
+///
+/// # Errors
+/// If a host does not answer.
+pub(super) fn end(pair: &Pair) -> Result<()> {
+    for host in &pair.hosts {
+        let script = "! virsh -q domstate vm || virsh -q destroy vm";
+        let out = host.vm.guest.sh(script, LIMIT)?;
+        out.ok().context("ending the domain")?;
+    }
+    Ok(())
 }

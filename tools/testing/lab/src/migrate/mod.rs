@@ -12,6 +12,7 @@ pub mod killed;
 pub mod libvirt;
 mod logs;
 pub mod loss;
+mod packages;
 pub mod pair;
 mod random;
 mod rate;
@@ -32,7 +33,7 @@ use anyhow::{bail, Context, Result};
 use clap::Args;
 
 use self::inner::MEMORY_MIB;
-use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
+use self::pair::{measured_cpus, Pair, PairSpec, Progress, Root, TESTED_CPUS};
 use self::report::Report;
 use self::spec::{Card, Plan, Preparation, Traffic, FIRST};
 use crate::capture::Capture;
@@ -187,7 +188,7 @@ fn boot(
         head: plan.head,
         chips: [plan.chip; 2],
         ours: plan.card != Card::Virtio,
-        libvirt: false,
+        root: Root::Lab,
         cpus,
         seats: &[FIRST],
         vm_mib: plan.memory_mib,

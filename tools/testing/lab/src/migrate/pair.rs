@@ -18,6 +18,7 @@ use crate::chip::Chip;
 use crate::initramfs;
 use crate::kernel::{self, Flavour, Kernel};
 use crate::lab::{facts, Drivers, Head, HostSpec, Lab};
+use crate::package;
 use crate::process::{Reminder, TempDir};
 use crate::rootfs;
 use crate::station::Station;
@@ -58,6 +59,17 @@ impl Drop for Progress {
     }
 }
 
+/// What the root file system of hosts has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// What the tests call.
+    Lab,
+    /// libvirt too.
+    Libvirt,
+    /// Debian's packages alone, with libvirt; this project's lie beside it to be installed.
+    Bare,
+}
+
 /// Two hosts to boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairSpec {
@@ -69,8 +81,8 @@ pub struct PairSpec {
     pub chips: [Chip; 2],
     /// Whether this project's drivers are wanted.
     pub ours: bool,
-    /// Whether they have libvirt, which is in an image of its own.
-    pub libvirt: bool,
+    /// What they have.
+    pub root: Root,
     /// Virtual CPUs of each.
     pub cpus: u32,
     /// VFs for VMs, in the order of their cards.
@@ -125,10 +137,13 @@ impl Pair {
         } else {
             None
         };
-        let root = if spec.libvirt {
-            Some(rootfs::with_libvirt(&lab.cache)?)
-        } else {
-            None
+        let (root, packages) = match spec.root {
+            Root::Lab => (None, None),
+            Root::Libvirt => (Some(rootfs::with_libvirt(&lab.cache)?), None),
+            Root::Bare => {
+                let (packages, root) = package::for_hosts(&lab.cache, &lab.tree, &kernel, true)?;
+                (Some(root), Some(packages))
+            }
         };
         let dir = TempDir::new()?;
         let share = share(&dir);
@@ -145,7 +160,11 @@ impl Pair {
             let [one, two] = spec.chips;
             host.chips = if number == 1 { one } else { two }.into();
             host.cpus = spec.cpus;
-            host.modules.clone_from(&modules);
+            // Bare hosts have this project's modules from its packages.
+            if packages.is_none() {
+                host.modules.clone_from(&modules);
+            }
+            host.packages.clone_from(&packages);
             host.root.clone_from(&root);
             host.inner = Some(share.clone());
             host.memory_mib = if spec.kernel == Flavour::Debug {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::judge::{judge, logs_are_clean, Want};
-use super::pair::{Pair, PairSpec, Progress, TESTED_CPUS};
+use super::pair::{Pair, PairSpec, Progress, Root, TESTED_CPUS};
 use super::spec::{Plan, Preparation, Traffic, FIRST};
 use super::together::{self, Party};
-use super::{killed, libvirt, refusals, rounds, trials};
+use super::{killed, libvirt, packages, refusals, rounds, trials};
 use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
@@ -45,6 +45,8 @@ enum Expect {
     Trial(Trial),
     /// See [`libvirt`].
     Libvirt,
+    /// See [`packages`].
+    Packages,
 }
 
 /// How moves are disturbed.
@@ -277,6 +279,7 @@ pub fn cases() -> Vec<Case> {
         long("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
         long("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
         long("migrate/libvirt", Expect::Libvirt, plan),
+        long("migrate/packages", Expect::Packages, plan),
     ]
 }
 
@@ -306,7 +309,11 @@ impl Case {
                 _ => [self.plan.chip; 2],
             },
             ours: true,
-            libvirt: self.expect == Expect::Libvirt,
+            root: match self.expect {
+                Expect::Libvirt => Root::Libvirt,
+                Expect::Packages => Root::Bare,
+                _ => Root::Lab,
+            },
             cpus: TESTED_CPUS,
             vm_mib: self.plan.memory_mib,
             seats: match self.expect {
@@ -331,6 +338,7 @@ impl Case {
             Expect::Trial(Trial::Paused) => trials::paused(lab, pair, progress)?,
             Expect::Trial(Trial::OtherVf) => trials::other_vf(lab, pair, progress)?,
             Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
+            Expect::Packages => packages::run(lab, pair, &self.plan, progress)?,
             Expect::Moves(way) => self.move_vm(lab, pair, Want::Moves(Some(way)), progress)?,
             Expect::Refused => self.move_vm(lab, pair, Want::Refused, progress)?,
         };
@@ -383,8 +391,9 @@ pub fn chosen(pattern: Option<&str>, kernels: &[Flavour]) -> Vec<Case> {
     let asked = kernels.iter().copied().find(|k| *k != Flavour::Debug);
     match asked {
         Some(kernel) => {
-            // Debian's own has no iommufd.
+            // Debian's own has no iommufd, and no other has packages.
             cases.retain(|c| !c.plan.iommufd || kernel != Flavour::Stock);
+            cases.retain(|c| c.expect != Expect::Packages || kernel == Flavour::Stock);
             cases.iter_mut().for_each(|c| c.plan.kernel = kernel);
         }
         None if !kernels.is_empty() => return vec![],
@@ -464,10 +473,9 @@ mod tests {
     #[test]
     fn names_are_chosen_by_pattern() {
         assert_eq!(chosen(Some("migrate/tcp"), &[]).len(), 1);
-        assert_eq!(
-            chosen(Some("migrate"), &[Flavour::Release]).len(),
-            cases().len()
-        );
+        let release = chosen(Some("migrate"), &[Flavour::Release]);
+        let all_but_packages = cases().len() - 1;
+        assert_eq!(release.len(), all_but_packages);
         let stock = chosen(Some("stock"), &[Flavour::Stock]);
         assert!(stock
             .iter()

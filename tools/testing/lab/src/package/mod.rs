@@ -145,11 +145,16 @@ pub fn make(
 }
 
 /// Makes the packages for emulated hosts with Debian's own kernel: their folder, and the image of a
-/// host that has none of them yet.
+/// host that has none of them yet, with libvirt and QEMU where it is to have `vms`.
 ///
 /// # Errors
 /// If something cannot be made, or the kernel is another one.
-pub fn for_hosts(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<(PathBuf, PathBuf)> {
+pub fn for_hosts(
+    cache: &Cache,
+    tree: &Path,
+    kernel: &Kernel,
+    vms: bool,
+) -> Result<(PathBuf, PathBuf)> {
     if kernel.flavour != Flavour::Stock {
         bail!("there are packages for Debian's own kernel alone");
     }
@@ -158,7 +163,7 @@ pub fn for_hosts(cache: &Cache, tree: &Path, kernel: &Kernel) -> Result<(PathBuf
     let id = id.finish();
     let dir = cache.path(format!("build/packages-{}", id.get(..8).unwrap_or(&id)));
     make(cache, tree, &dir, None)?;
-    let image = rootfs::bare(cache, &facts.release, &facts.package)?;
+    let image = rootfs::bare(cache, &facts.release, &facts.package, vms)?;
     Ok((dir, image))
 }
 
