@@ -13,7 +13,7 @@ use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head, Lab};
 use crate::migrate::inner::MEMORY_MIB;
-use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress};
+use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress, Root};
 use crate::migrate::report::{mib, Round};
 use crate::migrate::rounds;
 use crate::migrate::spec::{Plan, Preparation, Setting, FIRST};
@@ -158,7 +158,7 @@ pub fn follow(args: &FollowArgs) -> Result<()> {
         head: Head::Value,
         chips: [Chip::Kx4; 2],
         ours: true,
-        libvirt: false,
+        root: Root::Lab,
         cpus: measured_cpus(),
         seats: &[FIRST],
         vm_mib: MEMORY_MIB,
