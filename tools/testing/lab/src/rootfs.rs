@@ -201,7 +201,7 @@ pub fn with_dpdk(cache: &Cache) -> Result<PathBuf> {
 /// Makes an image that has more packages.
 fn with(cache: &Cache, what: &str, more: &[&str]) -> Result<PathBuf> {
     let name = format!("rootfs-{}", what.to_lowercase());
-    let image = cache.path(&format!("images/{name}/root.squashfs"));
+    let image = cache.path(format!("images/{name}/root.squashfs"));
     let packages = [PACKAGES, more].concat();
     cache.ensure(&name, &key(&packages), || {
         let tar = image.with_extension("tar");
