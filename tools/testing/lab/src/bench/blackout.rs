@@ -16,7 +16,7 @@ use crate::migrate::inner::MEMORY_MIB;
 use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress, Root};
 use crate::migrate::report::Round;
 use crate::migrate::rounds;
-use crate::migrate::spec::{Card, Plan, Preparation, Setting, FIRST};
+use crate::migrate::spec::{Card, Plan, Setting, FIRST};
 use crate::stats::Spread;
 
 /// A way to move a VM.
@@ -281,20 +281,16 @@ fn one_way(
     args: &BlackoutArgs,
     progress: &Progress,
 ) -> Result<Figures> {
-    pair.prepare(&Preparation {
-        card: way.card(),
-        restore: way.restore(),
-        migratable: matches!(way.card(), Card::Vf | Card::Closed),
-        follow_cpu: None,
-    })?;
     let plan = Plan {
         card: way.card(),
         guest: way.guest(),
         rounds: args.rounds,
         rate: args.rate,
         restore: way.restore(),
+        migratable: matches!(way.card(), Card::Vf | Card::Closed),
         ..Plan::default()
     };
+    pair.prepare(&plan.preparation())?;
     let report = rounds::run(lab, pair, &plan, progress)
         .with_context(|| format!("moving a VM by {way:?}"))?;
     Ok(Figures::new(way, report.rate, report.result, report.rounds))

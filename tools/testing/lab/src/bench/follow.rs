@@ -16,7 +16,7 @@ use crate::migrate::inner::MEMORY_MIB;
 use crate::migrate::pair::{measured_cpus, Pair, PairSpec, Progress, Root};
 use crate::migrate::report::{mib, Round};
 use crate::migrate::rounds;
-use crate::migrate::spec::{Plan, Preparation, Setting, FIRST};
+use crate::migrate::spec::{Plan, Setting, FIRST};
 use crate::stats::median;
 
 /// Options of `cargo lab bench follow`.
@@ -176,10 +176,9 @@ pub fn follow(args: &FollowArgs) -> Result<()> {
                 Err(e) => Figures::new(ring, flood, format!("{e:#}"), &[]),
             });
             if let Some(path) = &args.json {
-                let follow_cpu = args.follow_cpu;
                 let results = Results {
                     setting: &setting,
-                    follow_cpu,
+                    follow_cpu: args.follow_cpu,
                     rows: &rows,
                 };
                 write_json(path, &results)?;
@@ -216,12 +215,7 @@ fn one(
         follow_cpu: args.follow_cpu,
         ..Plan::default()
     };
-    pair.prepare(&Preparation {
-        card: plan.card,
-        restore: None,
-        migratable: true,
-        follow_cpu: args.follow_cpu,
-    })?;
+    pair.prepare(&plan.preparation())?;
     let report = rounds::run(lab, pair, &plan, progress)?;
     Ok(Figures::new(ring, flood, report.result, &report.rounds))
 }

@@ -11,7 +11,7 @@ use super::inner::configure;
 use super::judge::{check, logs_are_clean};
 use super::pair::{Pair, Progress};
 use super::rounds::{self, boot_id};
-use super::spec::{Card, Image, Plan, Preparation, FIRST};
+use super::spec::{Card, Image, Plan, FIRST};
 use super::together::Flow;
 use crate::guest::{Guest, Output, Up};
 use crate::ktap::TestResult;
@@ -103,12 +103,7 @@ pub fn run(
     progress: &Progress,
 ) -> Result<(Vec<TestResult>, Vec<String>)> {
     for host in &pair.hosts {
-        host.prepare_for_libvirt(&Preparation {
-            card: Card::Vf,
-            restore: plan.restore,
-            migratable: true,
-            follow_cpu: None,
-        })?;
+        host.prepare_for_libvirt(&plan.preparation())?;
     }
     let mut results = Vec::new();
     moves(lab, pair, plan, progress, &mut results)?;

@@ -35,7 +35,7 @@ use clap::Args;
 use self::inner::MEMORY_MIB;
 use self::pair::{measured_cpus, Pair, PairSpec, Progress, Root, TESTED_CPUS};
 use self::report::Report;
-use self::spec::{Card, Plan, Preparation, Traffic, FIRST};
+use self::spec::{Card, Plan, Traffic, FIRST};
 use crate::capture::Capture;
 use crate::chip::Chip;
 use crate::kernel::Flavour;
@@ -240,12 +240,7 @@ pub fn run(
     let progress = Progress::new()?;
     let times = 1 + u32::from(against_virtio);
     let pair = boot(lab, plan, cpus, plan.rounds * times, capture, &progress)?;
-    pair.prepare(&Preparation {
-        card: plan.card,
-        restore: plan.restore,
-        migratable: plan.migratable,
-        follow_cpu: plan.follow_cpu,
-    })?;
+    pair.prepare(&plan.preparation())?;
     let mut report = rounds::run(lab, &pair, plan, &progress)?;
     if against_virtio {
         let plain = Plan {

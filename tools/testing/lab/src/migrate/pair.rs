@@ -273,7 +273,7 @@ impl Pair {
     pub fn setting(&self, guest_cpus: u32) -> Setting {
         let facts = facts().unwrap_or_default();
         Setting {
-            chip: self.chips.map(Chip::title)[0],
+            chip: self.chips[0].title(),
             kernel: self.kernel.flavour,
             emulator: facts.emulator,
             accel: facts.accel,

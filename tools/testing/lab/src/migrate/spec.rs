@@ -223,7 +223,17 @@ impl Default for Plan<'_> {
     }
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// How the hosts are prepared for it.
+    pub fn preparation(&self) -> Preparation<'a> {
+        Preparation {
+            card: self.card,
+            restore: self.restore,
+            migratable: self.migratable,
+            follow_cpu: self.follow_cpu,
+        }
+    }
+
     /// Whether each move makes mainline's driver reset its VF, which it does not do soon after it has.
     pub(super) fn guest_restarts(&self) -> bool {
         let cannot_go_on = self.head != Head::Value && self.restore.is_none();

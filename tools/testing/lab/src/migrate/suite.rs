@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, Root, TESTED_CPUS};
-use super::spec::{Plan, Preparation, Traffic, FIRST};
+use super::spec::{Plan, Traffic, FIRST};
 use super::together::{self, Party};
 use super::{killed, libvirt, packages, refusals, rounds, trials};
 use crate::chip::Chip;
@@ -371,12 +371,7 @@ impl Case {
         want: Want,
         progress: &Progress,
     ) -> Result<(Vec<TestResult>, Vec<String>)> {
-        pair.prepare(&Preparation {
-            card: self.plan.card,
-            restore: self.plan.restore,
-            migratable: self.plan.migratable,
-            follow_cpu: None,
-        })?;
+        pair.prepare(&self.plan.preparation())?;
         let m = rounds::run(lab, pair, &self.plan, progress)?;
         Ok((judge(&m, want), m.faults))
     }

@@ -13,7 +13,7 @@ use super::pair::{Pair, Progress};
 use super::rate;
 use super::report::Round;
 use super::rounds::{self, boot_id};
-use super::spec::{Card, Image, Plan, Preparation, Seat, FIRST};
+use super::spec::{Card, Image, Plan, Seat, FIRST};
 use crate::ktap::TestResult;
 use crate::lab::Lab;
 use crate::station::Station;
@@ -186,12 +186,7 @@ pub fn run(
     party: Party,
     progress: &Progress,
 ) -> Result<(Vec<TestResult>, Vec<String>)> {
-    pair.prepare(&Preparation {
-        card: plan.card,
-        restore: plan.restore,
-        migratable: plan.migratable,
-        follow_cpu: None,
-    })?;
+    pair.prepare(&plan.preparation())?;
     let mut movers = start(lab, pair, plan, party).context("starting the VMs")?;
     let mut results = Vec::new();
     for n in 1..=plan.rounds {

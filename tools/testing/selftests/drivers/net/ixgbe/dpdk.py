@@ -69,6 +69,19 @@ class Testpmd:
         self.wait("Command not found|Bad arguments")
         return "\n".join(self.said[first:-1])
 
+    def info(self):
+        """ What is known of the port and its link. """
+        return self.ask("show port info 0")
+
+    def wait_link(self, up=True):
+        """ Until DPDK sees the link up, or down. """
+        want = f"Link status: {'up' if up else 'down'}"
+        end = time.monotonic() + PATIENCE
+        while want not in (text := self.info()):
+            if time.monotonic() > end:
+                raise TimeoutError(f"no {want!r}:\n{text}")
+            time.sleep(0.2)
+
     def stats(self):
         """ The port's counters. """
         text = self.ask("show port stats 0")
@@ -91,10 +104,11 @@ class Testpmd:
 
 
 def _start(function, *args, devargs=""):
-    """ testpmd with this function, until the end of the test. """
+    """ testpmd with this function and its link, until the end of the test. """
     pmd = Testpmd(function, *args, devargs=devargs)
     defer(pmd.release)
     pmd.ask("start")
+    pmd.wait_link()
     return pmd
 
 
@@ -110,24 +124,10 @@ def _ping(end, size=56, count=PINGS, mac=None, wait=PATIENCE):
     return int(re.search(r"(\d+) received", out).group(1))
 
 
-def _wait_link(pmd, up=True):
-    """ Until DPDK sees the link up, or down. """
-    want = "up" if up else "down"
-    end = time.monotonic() + PATIENCE
-    text = ""
-    while time.monotonic() < end:
-        text = pmd.ask("show port info 0")
-        if re.search(f"Link status: {want}", text):
-            return text
-        time.sleep(0.2)
-    raise TimeoutError(f"link is not {want}:\n{text}")
-
-
 @ksft_variants([KsftNamedVariant(name, name) for name in ("peer", "vf0", "pf")])
 def vf_answers(cfg, name):
     """ Frames from the wire, from another VF and from the PF come to a VF of DPDK, and back. """
     pmd = _start(cfg.vfs[1].pci)
-    _wait_link(pmd)
     end = cfg.endpoint(name)
     for size in 56, 1472:
         ksft_eq(_ping(end, size), PINGS, f"{size} bytes")
@@ -139,7 +139,7 @@ def vf_answers(cfg, name):
 
 def vf_link(cfg):
     """ A VF of DPDK sees its link and speed. """
-    text = _wait_link(_start(cfg.vfs[1].pci))
+    text = _start(cfg.vfs[1].pci).info()
     ksft_in("Link speed: 10 Gbps", text)
     ksft_in("Link duplex: full-duplex", text)
 
@@ -154,9 +154,8 @@ def vf_jumbo(cfg, *args):
     cfg.set_mtu(9000)
     defer(cfg.set_mtu, 1500)
     pmd = _start(cfg.vfs[1].pci, "--max-pkt-len=9018", *args)
-    _wait_link(pmd)
     answers = _ping(cfg.peer, 8972)
-    ksft_eq(answers, PINGS, pmd.ask("show port stats 0") + pmd.ask("show port info 0"))
+    ksft_eq(answers, PINGS, pmd.ask("show port stats 0") + pmd.info())
 
 
 def vf_vlan(cfg):
@@ -164,7 +163,6 @@ def vf_vlan(cfg):
     vlan = cfg.peer.add_vlan(100)
     defer(vlan.delete)
     pmd = _start(cfg.vfs[1].pci)
-    _wait_link(pmd)
     pmd.ask("vlan set filter on 0")
     ksft_eq(_ping(vlan, count=3, wait=2), 0)
     pmd.ask("rx_vlan add 100 0")
@@ -174,8 +172,8 @@ def vf_vlan(cfg):
 def vf_address(cfg):
     """ Another address, and one more, by DPDK's words to the PF. """
     pmd = _start(cfg.vfs[1].pci)
-    _wait_link(pmd)
-    for command, mac in ("mac_addr set 0", "02:00:5e:00:77:01"), ("mac_addr add 0", "02:00:5e:00:77:02"):
+    for command, mac in (("mac_addr set 0", "02:00:5e:00:77:01"),
+                         ("mac_addr add 0", "02:00:5e:00:77:02")):
         said = pmd.ask(f"{command} {mac}")
         ksft_eq(_ping(cfg.peer, mac=mac), PINGS, said)
 
@@ -183,7 +181,6 @@ def vf_address(cfg):
 def vf_is_not_promiscuous(cfg):
     """ testpmd asks for all frames: a VF that is not trusted does not get its neighbour's. """
     pmd = _start(cfg.vfs[1].pci)
-    _wait_link(pmd)
     ping(cfg.peer, cfg.vfs[0])
     pmd.ask("clear port stats 0")
     cmd(f"ping -c {PINGS} -i 0.05 {cfg.vfs[0].addr('4')}", ns=cfg.peer.ns)
@@ -194,15 +191,14 @@ def vf_lives_on(cfg):
     """ The PF goes down and comes: DPDK hears of it, resets its port, and goes on. """
     # Without it DPDK takes a link that the card has for one that the PF grants.
     pmd = _start(cfg.vfs[1].pci, devargs=",pflink_fullchk=1")
-    _wait_link(pmd)
     ksft_eq(_ping(cfg.peer), PINGS)
     defer(cfg.pf.up)
     cfg.pf.down()
-    _wait_link(pmd, up=False)
+    pmd.wait_link(up=False)
     cfg.pf.up()
     for command in "stop", "port stop 0", "port reset 0", "port start 0", "start":
         pmd.ask(command)
-    _wait_link(pmd)
+    pmd.wait_link()
     ksft_eq(_ping(cfg.peer), PINGS)
 
 
@@ -210,7 +206,6 @@ def vf_comes_again(cfg):
     """ A VF is taken by DPDK, by the kernel, and again. """
     for _ in range(3):
         pmd = _start(cfg.vfs[1].pci)
-        _wait_link(pmd)
         ksft_eq(_ping(cfg.peer, count=5), 5)
         pmd.release()
         cfg.vfs[1].pci.bind(module_name(cfg.vf_module))
@@ -225,8 +220,7 @@ def pf_answers(cfg):
     cfg.remove_vfs()
     defer(cfg.load_pf)
     pmd = _start(cfg.pci)
-    text = _wait_link(pmd)
-    ksft_in("Link speed: 10 Gbps", text)
+    ksft_in("Link speed: 10 Gbps", pmd.info())
     for size in 56, 1472:
         ksft_eq(_ping(cfg.peer, size), PINGS, f"{size} bytes")
     stats = pmd.stats()
