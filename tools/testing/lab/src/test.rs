@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab test`: chooses suites, builds what they need, runs them side by side, and sums up.
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -40,9 +40,10 @@ pub struct TestArgs {
     /// Write the results to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Hosts that run at a time; two for each processor by default, since a host waits more than it computes.
+    /// Processors of hosts that run at a time; four for each of this machine by default, since a host waits more than it
+    /// computes. A host with more than that runs alone.
     #[arg(long)]
-    jobs: Option<usize>,
+    cpus: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -114,7 +115,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
         reports.push(host_tests(&tree)?);
     }
     if !boots.is_empty() {
-        reports.extend(boot_all(&boots, args.jobs)?);
+        reports.extend(boot_all(&boots, args.cpus)?);
     }
     if !migrations.is_empty() {
         reports.extend(suite::run_all(&migrations)?);
@@ -159,13 +160,13 @@ fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
             r.seconds
         );
     }
-    for (r, t) in reports
+    let failures: Vec<(&Report, &TestResult)> = reports
         .iter()
         .flat_map(|r| r.results.iter().map(move |t| (r, t)))
-    {
-        if t.status == Status::Fail {
-            println!("FAILED [{}] {}: {}", r.name, t.name, t.comment);
-        }
+        .filter(|(_, t)| t.status == Status::Fail)
+        .collect();
+    for (r, t) in &failures {
+        println!("FAILED [{}] {}: {}", r.name, t.name, t.comment);
     }
     if let Some(path) = json {
         let summary = Summary {
@@ -184,6 +185,16 @@ fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
     if let Some(facts) = facts() {
         println!("{facts}");
     }
+    // Comments can have pages, and who reads a log from its end wants to know what failed.
+    for (r, t) in &failures {
+        let comment = t.comment.lines().next().unwrap_or_default();
+        println!(
+            "failed: [{}] {}: {}",
+            r.name,
+            t.name,
+            first_chars(comment, 200)
+        );
+    }
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     if failed > 0 {
         bail!("{failed} tests failed");
@@ -194,7 +205,15 @@ fn sum_up(reports: &[Report], json: Option<&Path>, seconds: f64) -> Result<()> {
     Ok(())
 }
 
-fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
+/// The first `count` characters of a text.
+fn first_chars(text: &str, count: usize) -> &str {
+    text.char_indices()
+        .nth(count)
+        .and_then(|(end, _)| text.get(..end))
+        .unwrap_or(text)
+}
+
+fn boot_all(boots: &[Boot], cpus: Option<u32>) -> Result<Vec<Report>> {
     let lab = Lab::open()?;
     let mut kernels: BTreeMap<Flavour, Kernel> = BTreeMap::new();
     for b in boots {
@@ -240,19 +259,17 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
         );
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let next = Mutex::new(boots.iter().enumerate());
+    let room = Room::new(cpus.map_or_else(|| u32::try_from(cores.saturating_mul(4)), Ok)?);
     let done = Mutex::new(Vec::new());
     thread::scope(|s| {
-        for _ in 0..jobs
-            .unwrap_or(cores.saturating_mul(2))
-            .clamp(1, boots.len())
-        {
-            s.spawn(|| loop {
-                let Some((i, boot)) = next.lock().next() else {
-                    return;
-                };
+        for (i, boot) in boots.iter().enumerate() {
+            // In their order: one that is large is not overtaken until all others are through.
+            let place = room.take(boot.cpus);
+            let (lab, products, done) = (&lab, &products, &done);
+            s.spawn(move || {
+                let _place = place;
                 let report = match products.get(&boot.kernel) {
-                    Some(p) => runner::run(&lab, boot, p),
+                    Some(p) => runner::run(lab, boot, p),
                     None => {
                         Report::broken(&boot.name(), &anyhow::anyhow!("its kernel was not built"))
                     }
@@ -264,6 +281,46 @@ fn boot_all(boots: &[Boot], jobs: Option<usize>) -> Result<Vec<Report>> {
     let mut done = done.into_inner();
     done.sort_by_key(|(i, _)| *i);
     Ok(done.into_iter().map(|(_, r)| r).collect())
+}
+
+/// Processors of hosts that may run side by side. Many more than the machine has make all of them slow: a processor that
+/// waits for a lock, or for an answer of another one, spins while that one does not run.
+struct Room {
+    all: u32,
+    free: Mutex<u32>,
+    freed: Condvar,
+}
+
+/// What a host has of a [`Room`], until it is dropped.
+struct Place<'a> {
+    room: &'a Room,
+    cpus: u32,
+}
+
+impl Room {
+    fn new(all: u32) -> Self {
+        Self {
+            all,
+            free: Mutex::new(all),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Waits until there are `cpus` of them, or all where that is more.
+    fn take(&self, cpus: u32) -> Place<'_> {
+        let cpus = cpus.min(self.all);
+        let mut free = self.free.lock();
+        self.freed.wait_while(&mut free, |free| *free < cpus);
+        *free -= cpus;
+        Place { room: self, cpus }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.room.free.lock() += self.cpus;
+        self.room.freed.notify_all();
+    }
 }
 
 /// Whether a boot has the test of `ixgbe-migrate`, which is installed beside it.
@@ -370,6 +427,29 @@ mod tests {
         );
         assert_eq!(status("test result: ok. 3 passed"), None);
         assert_eq!(status("running 3 tests"), None);
+    }
+
+    #[test]
+    fn hosts_run_while_there_is_room() {
+        let room = Room::new(8);
+        let (a, b) = (room.take(4), room.take(4));
+        assert_eq!(*room.free.lock(), 0);
+        drop(a);
+        let c = room.take(2);
+        assert_eq!(*room.free.lock(), 2);
+        drop((b, c));
+        // One that is larger than the room has all of it.
+        let d = room.take(16);
+        assert_eq!(*room.free.lock(), 0);
+        drop(d);
+        assert_eq!(*room.free.lock(), 8);
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(first_chars("abc", 2), "ab");
+        assert_eq!(first_chars("ab", 2), "ab");
+        assert_eq!(first_chars("äöü", 2), "äö");
     }
 
     #[test]

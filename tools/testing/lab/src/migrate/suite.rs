@@ -77,7 +77,8 @@ pub fn cases() -> Vec<Case> {
         ..case(name, expect, plan)
     };
     vec![
-        case("migrate/write", Expect::Moves("write"), plan),
+        // What `cargo lab migrate` does by itself.
+        long("migrate/write", Expect::Moves("write"), plan),
         case(
             "migrate/tcp",
             Expect::Moves("write"),
@@ -104,7 +105,7 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         // Two queue pairs, each with a vector of a CPU of its own.
-        case(
+        long(
             "migrate/write-smp2",
             Expect::Moves("write"),
             Plan {
