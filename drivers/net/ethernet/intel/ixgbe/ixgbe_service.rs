@@ -58,6 +58,13 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
             "Network adapter has been stopped because it has over heated. Restart the computer. If the problem persists, power off the system and replace the adapter\n"
         );
     }
+    let mut period = PERIOD_MS;
+    // Before anything below waits for RTNL: a VF driver of this machine holds it while it waits for its answer.
+    if events & EVENT_MAILBOX != 0 {
+        if let Some(ms) = ixgbe_sriov::msg_task(dev, &mut a.state.lock()) {
+            period = period.min(ms);
+        }
+    }
     if events & EVENT_TX_TIMEOUT != 0 {
         ixgbe_health::tx_timeout(dev);
         events |= EVENT_LINK;
@@ -74,12 +81,11 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
         }
         events |= EVENT_LINK;
     }
-    let mut period = PERIOD_MS;
     let running = dev.running();
     let mut reset = false;
     {
         let state = &mut *a.state.lock();
-        if events & EVENT_MAILBOX != 0 || state.sw.num_vfs != 0 {
+        if state.sw.num_vfs != 0 {
             if let Some(ms) = ixgbe_sriov::msg_task(dev, state) {
                 period = period.min(ms);
             }
