@@ -20,6 +20,11 @@ pub enum Chip {
     /// X540 with one port.
     #[value(name = "x540-at1")]
     X540At1,
+    /// X550 with two ports.
+    X550,
+    /// X550 with one port.
+    #[value(name = "x550-at1")]
+    X550At1,
 }
 
 impl Chip {
@@ -30,6 +35,8 @@ impl Chip {
             Self::Sfp => "sfp",
             Self::X540 => "x540",
             Self::X540At1 => "x540-at1",
+            Self::X550 => "x550",
+            Self::X550At1 => "x550-at1",
         }
     }
 
@@ -40,6 +47,8 @@ impl Chip {
             Self::Sfp => "82599 SFP+",
             Self::X540 => "X540",
             Self::X540At1 => "X540-AT1",
+            Self::X550 => "X550",
+            Self::X550At1 => "X550-AT1",
         }
     }
 }
@@ -111,7 +120,7 @@ mod tests {
             assert_eq!(chips.to_string(), text);
             assert_eq!([0, 1, 2].map(|card| chips.of(card)), cards);
         }
-        for wrong in ["", "x550", "kx4+", "+", "kx4,x540"] {
+        for wrong in ["", "x560", "kx4+", "+", "kx4,x540"] {
             assert!(wrong.parse::<Chips>().is_err(), "{wrong}");
         }
         // Clap and the model know them by the same names.

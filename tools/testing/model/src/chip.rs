@@ -4,6 +4,7 @@
 mod kx4;
 mod sfp;
 mod x540;
+mod x550;
 
 pub(crate) use sfp::core as sfp_core;
 
@@ -20,6 +21,9 @@ pub(crate) struct Traits {
     /// It is of the generation after the 82599: a copper PHY behind MDIO, semaphores of its own, the frame limit of a
     /// queue, no AUTOC.
     pub(crate) x540: bool,
+    /// It is an X550: beside that, commands to firmware, which alone reads the EEPROM, RSS of each pool, and checks of what
+    /// VFs send.
+    pub(crate) x550: bool,
     /// Registers whose value after a reset is not that of [`crate::regs_file`].
     pub(crate) registers: &'static [(u32, u32)],
     /// Words of the EEPROM likewise; what [`crate::eeprom`] has comes first.
@@ -38,6 +42,10 @@ pub enum Chip {
     X540,
     /// `x540-at1`: the same, of one port.
     X540At1,
+    /// `x550`: X550 with a copper PHY, of two ports.
+    X550,
+    /// `x550-at1`: the same, of one port.
+    X550At1,
 }
 
 impl Chip {
@@ -47,6 +55,8 @@ impl Chip {
             Self::Sfp => &sfp::TRAITS,
             Self::X540 => &x540::TRAITS,
             Self::X540At1 => &x540::AT1,
+            Self::X550 => &x550::TRAITS,
+            Self::X550At1 => &x550::AT1,
         }
     }
 
@@ -70,6 +80,8 @@ impl FromStr for Chip {
             "sfp" => Ok(Self::Sfp),
             "x540" => Ok(Self::X540),
             "x540-at1" => Ok(Self::X540At1),
+            "x550" => Ok(Self::X550),
+            "x550-at1" => Ok(Self::X550At1),
             _ => Err(format!("unknown chip {text:?}")),
         }
     }

@@ -46,6 +46,8 @@ pub(crate) enum Reg {
     Swsm,
     /// Semaphores with firmware.
     SwFwSync,
+    /// Command to firmware, completes at once.
+    Hicr,
     /// MDIO command, completes at once.
     Msca,
     /// MDIO data.
@@ -126,6 +128,7 @@ pub(crate) fn decode(address: u32) -> Reg {
         regs::EEWR => Reg::Eewr,
         regs::SWSM => Reg::Swsm,
         regs::GSSR => Reg::SwFwSync,
+        regs::HICR => Reg::Hicr,
         regs::MSCA => Reg::Msca,
         regs::MSRWD => Reg::Msrwd,
         regs::AUTOC => Reg::Autoc,

@@ -56,9 +56,9 @@ impl Config {
             chip: Chip::default(),
             module: Kind::default(),
             partner: Speeds {
-                hundred: false,
                 one: true,
                 ten: true,
+                ..Speeds::default()
             },
             port: 0,
         }
@@ -120,7 +120,7 @@ impl Device {
             .traits()
             .cage
             .then(|| Cage::new(config.module, config.partner));
-        let phy = (config.chip.traits().x540).then(|| Phy::new(config.partner));
+        let phy = (config.chip.traits().x540).then(|| Phy::new(config.partner, config.chip));
         let mut device = Self {
             eeprom: Eeprom::new(config.mac, config.chip, &config.quirks),
             config,
@@ -198,10 +198,13 @@ impl Device {
             Reg::Status => self.status(),
             Reg::Frtimer => frtimer(host),
             Reg::Eec => self.eeprom.control(),
+            // Of the X550's EEPROM firmware alone knows.
+            Reg::Eerd | Reg::Eewr if self.config.chip.traits().x550 => 0,
             Reg::Eerd => self.eeprom.read_register(),
             Reg::Eewr => self.eeprom.write_register(),
             Reg::Swsm => self.swsm_read(),
             Reg::SwFwSync => self.sync_read(),
+            Reg::Hicr => self.hicr_read(),
             Reg::Msrwd => self.mdio_data(),
             Reg::Links => self.links(),
             Reg::Pins => self.pins(),
@@ -261,6 +264,7 @@ impl Device {
             | Reg::ReadOnly(_) => {}
             Reg::Vflre(_) => {}
             Reg::Eec => self.eeprom.set_control(value),
+            Reg::Eerd | Reg::Eewr if self.config.chip.traits().x550 => {}
             Reg::Eerd => {
                 let held = self.holds(regs::GSSR_EEP_SM);
                 self.eeprom.start_read(value, held);
@@ -271,6 +275,7 @@ impl Device {
             }
             Reg::Swsm => self.regs.set(regs::SWSM, value),
             Reg::SwFwSync => self.sync_write(value),
+            Reg::Hicr => self.hicr_write(value),
             Reg::Msca => self.mdio_command(host, value),
             Reg::Msrwd => self.mdio_set_data(value),
             Reg::Autoc if self.config.chip.traits().x540 => {}

@@ -76,7 +76,11 @@ impl Eeprom {
             write: 0,
             control: 0,
         };
-        eeprom.seal();
+        if chip.traits().x550 {
+            eeprom.seal_x550();
+        } else {
+            eeprom.seal();
+        }
         eeprom
     }
 
@@ -101,6 +105,48 @@ impl Eeprom {
         if let Some(slot) = self.words.get_mut(checksum) {
             *slot = (regs::EEPROM_SUM as u16).wrapping_sub(sum);
         }
+    }
+
+    /// The same on the X550: words 0 to 0x41, and blocks of which some have a fixed length (K: `ixgbe_calc_checksum_X550`).
+    fn seal_x550(&mut self) {
+        let checksum = regs::EEPROM_CHECKSUM as usize;
+        let mut sum = (0..=regs::EEPROM_LAST_WORD as usize)
+            .filter(|word| *word != checksum)
+            .fold(0u16, |sum, word| sum.wrapping_add(self.word(word)));
+        for pointer in [2, 3, 6, 7, 8, 9, 0xA, 0xB, 0xC, 0xD, 0xE] {
+            let block = usize::from(self.word(pointer));
+            if matches!(block, 0 | 0xFFFF) {
+                continue;
+            }
+            let (first, length) = match pointer as u32 {
+                regs::PCIE_GENERAL_PTR => (block, regs::PCIE_GENERAL_SIZE as usize),
+                regs::PCIE_CONFIG0_PTR | regs::PCIE_CONFIG1_PTR => {
+                    (block, regs::PCIE_CONFIG_SIZE as usize)
+                }
+                _ => (block + 1, usize::from(self.word(block))),
+            };
+            sum = (first..first + length).fold(sum, |sum, word| sum.wrapping_add(self.word(word)));
+        }
+        self.set_word(checksum, (regs::EEPROM_SUM as u16).wrapping_sub(sum));
+    }
+
+    /// A word, all ones beyond the last.
+    pub(crate) fn word(&self, word: usize) -> u16 {
+        self.words.get(word).copied().unwrap_or(0xFFFF)
+    }
+
+    /// Changes a word.
+    pub(crate) fn set_word(&mut self, word: usize, value: u16) {
+        if let Some(slot) = self.words.get_mut(word) {
+            *slot = value;
+        }
+    }
+
+    /// Whether it has `count` words from `start` on.
+    pub(crate) fn has(&self, start: usize, count: usize) -> bool {
+        start
+            .checked_add(count)
+            .is_some_and(|end| end <= self.words.len())
     }
 
     /// EEC: present, read at power-up, and bit-bang access is granted but leads nowhere.

@@ -16,6 +16,7 @@ mod device;
 mod eeprom;
 pub mod ffi;
 mod filter;
+mod firmware;
 pub mod host;
 mod intr;
 mod mailbox;

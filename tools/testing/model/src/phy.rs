@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The copper PHY of the X540 behind MSCA and MSRWD (clause 45), and the link that it negotiates.
+//! The copper PHY of the X540 and X550 behind MSCA and MSRWD (clause 45), and the link that it negotiates.
 //!
 //! Commands complete at once. A command by who does not hold the port's bit of SW_FW_SYNC reads all ones and writes
 //! nothing, so that a driver that forgets it fails.
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use libixgbe::regs;
 
 use crate::cage::module::Speeds;
+use crate::chip::Chip;
 use crate::host::Host;
 use crate::Device;
 
@@ -17,7 +18,7 @@ fn address(port: u8) -> u32 {
     u32::from(port & 1)
 }
 
-/// Revision of the PHY, the last four bits of its identity. Chosen.
+/// Revision of the X540's PHY, the last four bits of its identity. Chosen.
 const REVISION: u16 = 2;
 /// Devices of the package that are there.
 const DEVICES: [u8; 5] = [
@@ -40,23 +41,22 @@ pub(crate) struct Phy {
     data: u32,
     words: BTreeMap<(u8, u16), u16>,
     partner: Speeds,
+    /// It knows 2.5 and 5 Gb/s.
+    x550: bool,
     /// What was advertised when negotiation last began.
     offered: Speeds,
     was_up: bool,
 }
 
 impl Phy {
-    pub(crate) fn new(partner: Speeds) -> Self {
+    pub(crate) fn new(partner: Speeds, chip: Chip) -> Self {
         let mut phy = Self {
             at: None,
             data: 0,
             words: BTreeMap::new(),
             partner,
-            offered: Speeds {
-                hundred: false,
-                one: false,
-                ten: false,
-            },
+            x550: chip.traits().x550,
+            offered: Speeds::default(),
             was_up: false,
         };
         phy.reset();
@@ -83,6 +83,15 @@ impl Phy {
         self.negotiate();
     }
 
+    /// Its identity with its revision.
+    fn id(&self) -> u32 {
+        if self.x550 {
+            regs::X550_PHY_ID
+        } else {
+            regs::X540_PHY_ID | u32::from(REVISION)
+        }
+    }
+
     fn word(&self, at: (u8, u16)) -> u16 {
         self.words.get(&at).copied().unwrap_or(0)
     }
@@ -93,9 +102,12 @@ impl Phy {
 
     /// Takes over what is advertised.
     fn negotiate(&mut self) {
+        let vendor = self.an(regs::MII_AUTONEG_VENDOR_PROVISION_1);
         self.offered = Speeds {
             hundred: self.an(regs::MDIO_AN_ADVERTISE) & regs::ADVERTISE_100FULL != 0,
-            one: self.an(regs::MII_AUTONEG_VENDOR_PROVISION_1) & regs::MII_1GBASE_T_ADVERTISE != 0,
+            one: vendor & regs::MII_1GBASE_T_ADVERTISE != 0,
+            two_and_a_half: self.x550 && vendor & regs::MII_2_5GBASE_T_ADVERTISE != 0,
+            five: self.x550 && vendor & regs::MII_5GBASE_T_ADVERTISE != 0,
             ten: self.an(regs::MDIO_AN_10GBT_CTRL) & regs::MDIO_AN_10GBT_CTRL_ADV10G != 0,
         };
     }
@@ -106,6 +118,12 @@ impl Phy {
         let (we, they) = (self.offered, self.partner);
         match low_power {
             0 if we.ten && they.ten => Some(regs::LINKS_SPEED_10G_82599),
+            0 if we.five && they.five => {
+                Some(regs::LINKS_SPEED_100_82599 | regs::LINKS_SPEED_NON_STD)
+            }
+            0 if we.two_and_a_half && they.two_and_a_half => {
+                Some(regs::LINKS_SPEED_10G_82599 | regs::LINKS_SPEED_NON_STD)
+            }
             0 if we.one && they.one => Some(regs::LINKS_SPEED_1G_82599),
             0 if we.hundred && they.hundred => Some(regs::LINKS_SPEED_100_82599),
             _ => None,
@@ -120,8 +138,8 @@ impl Phy {
         let if_up = |bits: u16| if up { bits } else { 0 };
         let devices: u32 = DEVICES.iter().map(|device| 1 << device).sum();
         match (device, register) {
-            (_, regs::MDIO_DEVID1) => (regs::X540_PHY_ID >> 16) as u16,
-            (_, regs::MDIO_DEVID2) => (regs::X540_PHY_ID & 0xFFFF) as u16 | REVISION,
+            (_, regs::MDIO_DEVID1) => (self.id() >> 16) as u16,
+            (_, regs::MDIO_DEVID2) => (self.id() & 0xFFFF) as u16,
             (_, regs::MDIO_DEVS1) => (devices & 0xFFFF) as u16,
             (_, regs::MDIO_DEVS2) => (devices >> 16) as u16,
             (regs::MMD_PMAPMD | regs::MMD_PCS | regs::MMD_PHYXS, regs::MDIO_STAT2) => {
@@ -129,6 +147,9 @@ impl Phy {
             }
             (regs::MMD_PMAPMD, regs::MDIO_SPEED) => {
                 regs::MDIO_SPEED_10G | regs::MDIO_PMA_SPEED_1000 | regs::MDIO_PMA_SPEED_100
+            }
+            (regs::MMD_PMAPMD, regs::MDIO_PMA_EXTABLE) => {
+                regs::MDIO_PMA_EXTABLE_10GBT | regs::MDIO_PMA_EXTABLE_1000BT
             }
             (regs::MMD_AN, regs::MDIO_STAT1) => {
                 if_up(regs::MDIO_STAT1_LSTATUS | regs::MDIO_AN_STAT1_COMPLETE)

@@ -45,8 +45,7 @@ fn mask(address: u32) -> u32 {
         | regs::SECRXSTAT
         | regs::SECTXSTAT
         | regs::FWSM
-        | regs::FACTPS
-        | regs::HICR => 0,
+        | regs::FACTPS => 0,
         _ => u32::MAX,
     }
 }

@@ -171,7 +171,7 @@ impl Device {
             if local || !filter.accepts(addresses) {
                 return false;
             }
-            if let Some(seen) = self.examine(frame, addresses, false) {
+            if let Some(seen) = self.examine(frame, addresses, false, None) {
                 self.give_to_pool(host, frame, &seen, None);
             }
             return true;
@@ -181,6 +181,11 @@ impl Device {
         if let Origin::Pool(pool) = from {
             // A pool does not hear itself.
             targets &= !(1u64 << (pool & 63));
+        }
+        if !local && self.config.chip.traits().x550 {
+            // What a pool has sent comes back from a switch outside (VEPA).
+            let own = filter.owners(addresses.source);
+            targets &= !(own & self.regs.pair(regs::PFFLPL, regs::PFFLPH));
         }
         let found = targets != 0;
         if local
@@ -193,43 +198,38 @@ impl Device {
         if targets == 0 {
             return found;
         }
-        // Once for all pools: a broadcast may have 63 of them.
-        let Some(seen) = self.examine(frame, addresses, local) else {
-            return found;
-        };
+        // Once for all pools: a broadcast may have 63 of them. But where each has RSS of its own they do not agree.
+        let each = self.rss_of_pools();
+        let mut seen = None;
         while targets != 0 {
             let pool = targets.trailing_zeros() as u8;
             targets &= targets - 1;
-            self.give_to_pool(host, frame, &seen, Some(pool));
+            if each || seen.is_none() {
+                seen = self.examine(frame, addresses, local, Some(pool));
+            }
+            let Some(seen) = &seen else {
+                return found;
+            };
+            self.give_to_pool(host, frame, seen, Some(pool));
         }
         found
     }
 
-    /// Looks at a frame, for whatever pools it is.
-    fn examine(&self, frame: &[u8], addresses: &Addresses, local: bool) -> Option<Seen> {
+    /// Looks at a frame, for one pool or for whatever pools it is.
+    fn examine(
+        &self,
+        frame: &[u8],
+        addresses: &Addresses,
+        local: bool,
+        pool: Option<u8>,
+    ) -> Option<Seen> {
         let ethertype = (self.regs.get(regs::VLNCTRL) & regs::VLNCTRL_VET) as u16;
         let tags = TagTypes {
             vlan: ethertype,
             outer: None,
         };
         let packet = Packet::parse(frame, tags)?;
-        let mrqc = self.regs.get(regs::MRQC);
-        let hashes = matches!(
-            mrqc & regs::MRQC_MRQE_MASK,
-            regs::MRQC_RSSEN
-                | regs::MRQC_RTRSS8TCEN
-                | regs::MRQC_RTRSS4TCEN
-                | regs::MRQC_VMDQRSS32EN
-                | regs::MRQC_VMDQRSS64EN
-        );
-        let hash = if hashes {
-            self.toeplitz().packet(&packet, mrqc)
-        } else {
-            None
-        };
-        let output = hash.map_or(0, |(_, hash)| {
-            rss::redirect(|i| self.regs.get(regs::reta(i)), hash)
-        });
+        let (hash, output) = self.rss(&packet, local, pool);
         let (filter_index, filter_queue) = self.ethertype_filter(addresses.ethertype, &packet);
         let mut status = desc::RXD_STAT_DD | desc::RXD_STAT_EOP | verdict::checksum_status(&packet);
         if local {
@@ -260,10 +260,58 @@ impl Device {
         self.give_to_queue(host, frame, queue, seen.info, seen.tagged);
     }
 
-    fn toeplitz(&self) -> Toeplitz {
-        Toeplitz::from_registers(std::array::from_fn(|i| {
-            self.regs.get(regs::rssrk(i as u32))
-        }))
+    /// Whether each pool has a key, a table and functions of its own.
+    fn rss_of_pools(&self) -> bool {
+        self.config.chip.traits().x550 && self.regs.any(regs::MRQC, regs::MRQC_MULTIPLE_RSS)
+    }
+
+    /// The hash of a packet, and the output index that it leads to.
+    fn rss(
+        &self,
+        packet: &Packet<'_>,
+        local: bool,
+        pool: Option<u8>,
+    ) -> (Option<(rss::Type, u32)>, u8) {
+        let x550 = self.config.chip.traits().x550;
+        let own = pool.filter(|_| self.rss_of_pools()).map(u32::from);
+        let shared = self.regs.get(regs::MRQC);
+        let on = matches!(
+            shared & regs::MRQC_MRQE_MASK,
+            regs::MRQC_RSSEN
+                | regs::MRQC_RTRSS8TCEN
+                | regs::MRQC_RTRSS4TCEN
+                | regs::MRQC_VMDQRSS32EN
+                | regs::MRQC_VMDQRSS64EN
+        );
+        let mrqc = own.map_or(shared, |pool| self.regs.get(regs::pfvfmrqc(pool)));
+        let off = own.is_some() && mrqc & regs::MRQC_RSSEN == 0;
+        // The older chips hash what comes through the switch in any case: a choice, for only the X550 has a bit for it.
+        let unhashed = x550 && local && shared & regs::MRQC_L3L4TXSWEN == 0;
+        if !on || off || unhashed {
+            return (None, 0);
+        }
+        let key = Toeplitz::from_registers(std::array::from_fn(|i| {
+            let i = i as u32;
+            let register = own.map_or(regs::rssrk(i), |pool| regs::pfvfrssrk(i, pool));
+            self.regs.get(register)
+        }));
+        let hash = key.packet(packet, mrqc);
+        let table = match own {
+            Some(_) => rss::Table::Pool,
+            None if x550 => rss::Table::Large,
+            None => rss::Table::Small,
+        };
+        let entry = |i: u32| {
+            self.regs.get(match (own, i.checked_sub(32)) {
+                (Some(pool), _) => regs::pfvfreta(i, pool),
+                (None, Some(extended)) => regs::ereta(extended),
+                (None, None) => regs::reta(i),
+            })
+        };
+        (
+            hash,
+            hash.map_or(0, |(_, hash)| table.redirect(entry, hash)),
+        )
     }
 
     /// ETQF that the frame matches, and the queue that ETQS names for it.

@@ -285,6 +285,8 @@ impl Device {
     /// A queue did what no driver may: it stops until the PF clears WQBR, which learns of it from LVMMC.
     fn misbehaved(&mut self, host: &mut dyn Host, queue: u8, function: Function) {
         self.debug.at(function).malformed += 1;
+        let told = !self.config.chip.traits().x550
+            || self.regs.any(regs::DMATXCTL, regs::DMATXCTL_MBINTEN);
         if let Some(state) = self.tx_state.get_mut(usize::from(queue)) {
             state.partial.clear();
             state.first = None;
@@ -296,7 +298,10 @@ impl Device {
         self.regs
             .set(register, self.regs.get(register) | 1 << (queue % 32));
         self.regs.set(regs::LVMMC_TX, 1 << 31 | u32::from(queue));
-        self.misc_event(host, regs::EICR_MAILBOX);
+        // The X550 looks, and tells, only if it was told to.
+        if told {
+            self.misc_event(host, regs::EICR_MAILBOX);
+        }
     }
 
     /// WQBR was written: queues whose bit is clear may go on.
@@ -497,7 +502,15 @@ impl Device {
         let vlan = checks >> (u32::from(bit) + regs::SPOOF_VLANAS_SHIFT) & 1 == 1
             && addresses.vlan.is_some()
             && filter.pools_by_vlan(addresses.vlan) >> (pool & 63) & 1 == 0;
-        let spoofed = mac || vlan;
+        // The X550 knows ethertypes that no VF may send.
+        let ethertype = self.config.chip.traits().x550
+            && checks >> (u32::from(bit) + regs::SPOOF_ETHERTYPEAS_SHIFT) & 1 == 1
+            && (0..8).any(|i| {
+                let filter = self.regs.get(regs::etqf(i));
+                let bits = regs::ETQF_FILTER_EN | regs::ETQF_TX_ANTISPOOF;
+                filter & bits == bits && filter & 0xFFFF == u32::from(addresses.ethertype)
+            });
+        let spoofed = mac || vlan || ethertype;
         // VMECM chooses the pools whose events SSVPC counts.
         if spoofed && self.regs.table_bit(regs::vmecm(0), u32::from(pool)) {
             self.regs.add(regs::SSVPC, 1);

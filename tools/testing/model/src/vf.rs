@@ -68,10 +68,11 @@ impl Device {
             regs::VFGPTC => self.regs.get(regs::pvfgptc(counter)),
             regs::VFGOTC_LSB => self.regs.get(regs::pvfgotc_lsb(counter)),
             regs::VFGOTC_MSB => self.regs.get(regs::pvfgotc_msb(counter)),
-            _ => match self.vf_queue(vf, address) {
-                Some((queue, false, reg)) => self.rx_read(queue, reg),
-                Some((queue, true, reg)) => self.tx_read(queue, reg),
-                None => 0,
+            _ => match (self.own_rss(vf, address), self.vf_queue(vf, address)) {
+                (Some(own), _) => self.regs.get(own),
+                (None, Some((queue, false, reg))) => self.rx_read(queue, reg),
+                (None, Some((queue, true, reg))) => self.tx_read(queue, reg),
+                (None, None) => 0,
             },
         }
     }
@@ -103,11 +104,25 @@ impl Device {
                     state.mailbox.store(dword, value);
                 }
             }
-            _ => match self.vf_queue(vf, address) {
-                Some((queue, false, reg)) => self.rx_write(host, queue, reg, value),
-                Some((queue, true, reg)) => self.tx_write(host, queue, reg, value),
-                None => {}
+            _ => match (self.own_rss(vf, address), self.vf_queue(vf, address)) {
+                (Some(own), _) => self.regs.set(own, value),
+                (None, Some((queue, false, reg))) => self.rx_write(host, queue, reg, value),
+                (None, Some((queue, true, reg))) => self.tx_write(host, queue, reg, value),
+                (None, None) => {}
             },
+        }
+    }
+
+    /// Where the PF has a register of a VF's own RSS.
+    fn own_rss(&self, vf: u8, address: u32) -> Option<u32> {
+        let pool = u32::from(vf);
+        let word = address % 0x100 / 4;
+        match address & !3 {
+            _ if !self.config.chip.traits().x550 => None,
+            regs::VFMRQC => Some(regs::pfvfmrqc(pool)),
+            0x3100..=0x3127 => Some(regs::pfvfrssrk(word, pool)),
+            0x3200..=0x323F => Some(regs::pfvfreta(word, pool)),
+            _ => None,
         }
     }
 

@@ -30,6 +30,7 @@ fn like(other: &Machine, policy: HeadWrite) -> Machine {
     match other.chip() {
         Chip::X540 | Chip::X540At1 => x540_with(policy),
         Chip::Kx4 | Chip::Sfp => machine_with(policy),
+        other => panic!("no VF of {other:?} moves"),
     }
 }
 

@@ -5,16 +5,14 @@ use ixgbe_model::testing::{Machine, Port};
 use ixgbe_model::{Chip, Config, HeadWrite, Module, Speeds};
 use libixgbe::{regs::*, Delay, Regs};
 
-const BOTH: Speeds = Speeds {
-    hundred: false,
-    one: true,
-    ten: true,
-};
 const ONE: Speeds = Speeds {
     hundred: false,
     one: true,
+    two_and_a_half: false,
+    five: false,
     ten: false,
 };
+const BOTH: Speeds = Speeds { ten: true, ..ONE };
 
 fn machine(module: Module) -> Machine {
     let config = Config {

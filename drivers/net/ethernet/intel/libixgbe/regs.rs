@@ -16,6 +16,7 @@ mod stats;
 mod tx;
 mod vf;
 mod x540;
+mod x550;
 
 pub use filter::*;
 pub use general::*;
@@ -27,6 +28,7 @@ pub use stats::*;
 pub use tx::*;
 pub use vf::*;
 pub use x540::*;
+pub use x550::*;
 
 /// Address of register `i` in a row that starts at `base`.
 const fn at(base: u32, stride: u32, i: u32) -> u32 {

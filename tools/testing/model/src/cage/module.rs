@@ -87,34 +87,52 @@ impl FromStr for Kind {
 }
 
 /// Speeds of the link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Speeds {
     /// 100 Mb/s, of which only a copper PHY makes something.
     pub hundred: bool,
     /// 1 Gb/s.
     pub one: bool,
+    /// 2.5 Gb/s, of which only the X550 makes something.
+    pub two_and_a_half: bool,
+    /// 5 Gb/s, likewise.
+    pub five: bool,
     /// 10 Gb/s.
     pub ten: bool,
+}
+
+impl Speeds {
+    /// Every one of them.
+    pub const ALL: Self = Self {
+        hundred: true,
+        one: true,
+        two_and_a_half: true,
+        five: true,
+        ten: true,
+    };
 }
 
 impl FromStr for Speeds {
     type Err = String;
 
-    /// `10g`, `1g`, `100m`, `both` (the first two) or `all`.
+    /// `10g`, `5g`, `2.5g`, `1g`, `100m`, `both` (`10g` and `1g`) or `all`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (hundred, one, ten) = match text {
-            "10g" => (false, false, true),
-            "1g" => (false, true, false),
-            "100m" => (true, false, false),
-            "both" => (false, true, true),
-            "all" => (true, true, true),
+        let mut speeds = Self::default();
+        match text {
+            "10g" => speeds.ten = true,
+            "5g" => speeds.five = true,
+            "2.5g" => speeds.two_and_a_half = true,
+            "1g" => speeds.one = true,
+            "100m" => speeds.hundred = true,
+            "both" => (speeds.one, speeds.ten) = (true, true),
+            "all" => speeds = Self::ALL,
             _ => {
                 return Err(format!(
-                    "speeds are 10g, 1g, 100m, both or all, not {text:?}"
+                    "speeds are 10g, 5g, 2.5g, 1g, 100m, both or all, not {text:?}"
                 ))
             }
-        };
-        Ok(Self { hundred, one, ten })
+        }
+        Ok(speeds)
     }
 }
 
@@ -402,9 +420,9 @@ impl Module {
             Kind::Sx | Kind::T => (true, false),
         };
         Speeds {
-            hundred: false,
             one,
             ten,
+            ..Speeds::default()
         }
     }
 

@@ -8,6 +8,7 @@ pub(super) const TRAITS: Traits = Traits {
     vf_device_id: 0x10ED,
     cage: false,
     x540: false,
+    x550: false,
     registers: &[],
     eeprom: &[],
 };

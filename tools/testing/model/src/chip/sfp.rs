@@ -30,6 +30,7 @@ pub(super) const TRAITS: Traits = Traits {
     vf_device_id: 0x10ED,
     cage: true,
     x540: false,
+    x550: false,
     registers: &[
         // 10 Gb/s serial, 1 Gb/s as SFI. From a dump of an X520 as far as remembered; only these fields matter here.
         (regs::AUTOC, 0xC09C_0004 | regs::AUTOC_LMS_10G_SERIAL),

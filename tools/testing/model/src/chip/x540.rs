@@ -21,6 +21,7 @@ pub(super) const TRAITS: Traits = Traits {
     vf_device_id: 0x1515,
     cage: false,
     x540: true,
+    x550: false,
     registers: &[
         (regs::rxpbsize(0), regs::X540_RXPBSIZE),
         (regs::FWSM, regs::FWSM_FW_VAL_BIT | regs::FWSM_TS_ENABLED),

@@ -139,12 +139,29 @@ impl Toeplitz {
     }
 }
 
-/// The entry of the redirection table for a hash: seven bits of hash choose one of four entries in one of 32 registers,
-/// which `register` reads by its number; an entry has four bits of queue index (K: `ixgbe_store_reta`).
-pub fn redirect(register: impl FnOnce(u32) -> u32, hash: u32) -> u8 {
-    let entry = hash & 0x7f;
-    let [low, ..] = (register(entry / 4) >> (entry % 4 * 8)).to_le_bytes();
-    low & 0xf
+/// A redirection table, of which four entries stand in a register (K: `ixgbe_store_reta`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// 128 entries of four bits.
+    Small,
+    /// 512 entries of six bits, of the X550.
+    Large,
+    /// 64 entries of six bits, of a pool of the X550.
+    Pool,
+}
+
+impl Table {
+    /// The queue index for a hash, whose low bits choose the entry; `register` reads a register by its number in the table.
+    pub fn redirect(self, register: impl FnOnce(u32) -> u32, hash: u32) -> u8 {
+        let (entries, index) = match self {
+            Self::Small => (128, 0xf),
+            Self::Large => (512, 0x3f),
+            Self::Pool => (64, 0x3f),
+        };
+        let entry = hash & (entries - 1);
+        let [low, ..] = (register(entry / 4) >> (entry % 4 * 8)).to_le_bytes();
+        low & index
+    }
 }
 
 #[cfg(test)]
@@ -324,8 +341,23 @@ mod tests {
         }
         for entry in 0..128u32 {
             // Upper hash bits and upper entry bits do not count.
-            let queue = redirect(|i| reta[i as usize], 0xabcd_ff80 | entry);
+            let queue = Table::Small.redirect(|i| reta[i as usize], 0xabcd_ff80 | entry);
             assert_eq!(u32::from(queue), (entry * 7) & 0xf);
+        }
+    }
+
+    #[test]
+    fn tables_have_their_sizes() {
+        for (table, entries, index) in [(Table::Large, 512, 0x3f), (Table::Pool, 64, 0x3f)] {
+            for entry in 0..entries {
+                let value = (entry * 7) & 0xff;
+                let register = |i| {
+                    assert_eq!(i, entry / 4);
+                    value << (entry % 4 * 8)
+                };
+                let queue = table.redirect(register, 0xabcd_f000 | entry);
+                assert_eq!(u32::from(queue), value & index);
+            }
         }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn pf_with(machine: &Machine, count: u8) -> (Switch, Vec<VfState>) {
     switch.chip = match machine.chip() {
         ixgbe_model::Chip::X540 | ixgbe_model::Chip::X540At1 => Chip::X540,
         ixgbe_model::Chip::Kx4 | ixgbe_model::Chip::Sfp => Chip::I82599,
+        other => panic!("no VF of {other:?} moves"),
     };
     switch.num_vfs = count.into();
     switch.pools = Some(Pools::P64);
