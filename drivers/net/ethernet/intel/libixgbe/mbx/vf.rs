@@ -272,6 +272,10 @@ impl VfMbx {
                 }
                 // Else a late answer to an earlier request.
                 if head & VT_MSGTYPE_MASK == number {
+                    if reset {
+                        // What crossed it is from before the reset, and would be taken for a reason for another one.
+                        self.backlog_len = 0;
+                    }
                     return match head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) {
                         VT_MSGTYPE_ACK => Ok(answer),
                         VT_MSGTYPE_NACK if reset => Ok(answer),

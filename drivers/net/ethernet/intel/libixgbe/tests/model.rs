@@ -561,6 +561,18 @@ fn link_state_and_pings() {
     assert!(!vf.get_link_state(io).unwrap());
 }
 
+/// What the PF said before it knew of the reset does not count after it: the driver would reset its VF once more.
+#[test]
+fn crossing_a_reset() {
+    let bench = Bench::new(1);
+    let io = &bench.vf(0);
+    let mut vf = bench.ready(0);
+    bench.cross.set(true);
+    vf.reset(io).unwrap();
+    assert!(!bench.cross.get(), "it has crossed");
+    assert_eq!(vf.mbx.take_message(io), Ok(None));
+}
+
 /// A PF message that crosses a request costs neither.
 #[test]
 fn crossing() {

@@ -44,16 +44,15 @@ use libixgbe::{
     Regs, //
 };
 
-const ONE: Speeds = Speeds {
-    hundred: false,
-    one: true,
-    ten: false,
-};
-const TEN: Speeds = Speeds {
+const NONE: Speeds = Speeds {
     hundred: false,
     one: false,
-    ten: true,
+    two_and_a_half: false,
+    five: false,
+    ten: false,
 };
+const ONE: Speeds = Speeds { one: true, ..NONE };
+const TEN: Speeds = Speeds { ten: true, ..NONE };
 
 fn machine(module: Module, quirks: &str, port: u8) -> Machine {
     let config = Config {
