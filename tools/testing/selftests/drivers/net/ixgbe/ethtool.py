@@ -303,7 +303,7 @@ def private_flags(cfg, name):
     """ Each private flag can be switched over and back under the C driver's name. """
     end = _end(cfg, name)
     ours = "/" in (cfg.pf_module if end is cfg.pf else cfg.vf_module)
-    x540 = cfg.pci.device_id == 0x1528
+    newer = cfg.pci.is_x550 or cfg.pci.device_id in (0x1528, 0x1560)
 
     def flags():
         out = ethtool(f"--show-priv-flags {end.ifname}", ns=end.ns).stdout
@@ -315,7 +315,7 @@ def private_flags(cfg, name):
         for value in ("on" if was == "off" else "off", was):
             args = f"--set-priv-flags {end.ifname} {flag} {value}"
             # Only an 82599 stops a VF by the driver's hand (ixgbe_set_priv_flags()).
-            refused = ours and flag == "vf-ipsec" or x540 and flag == "mdd-disable-vf"
+            refused = ours and flag == "vf-ipsec" or newer and flag == "mdd-disable-vf"
             if refused and value == "on":
                 _fails(end, args)
                 continue

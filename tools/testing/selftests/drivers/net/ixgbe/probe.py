@@ -81,7 +81,8 @@ def vf_identity(cfg):
     """ A VF is one of its PF's chip, and its driver says so. """
     cfg.create_vfs(1)
     vf = cfg.vfs[0]
-    ksft_eq(vf.pci.device_id, 0x1515 if cfg.pci.device_id in (0x1528, 0x1560) else 0x10ed)
+    ids = {0x1528: 0x1515, 0x1560: 0x1515, 0x1563: 0x1565, 0x15d1: 0x1565}
+    ksft_eq(vf.pci.device_id, ids.get(cfg.pci.device_id, 0x10ed))
     info = dict(l.split(": ", 1) for l in
                 ethtool(f"-i {vf.ifname}", ns=vf.ns).stdout.splitlines() if ": " in l)
     ksft_eq(info["driver"], vf.pci.driver)

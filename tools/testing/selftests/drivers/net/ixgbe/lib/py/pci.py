@@ -97,6 +97,11 @@ class PciFunction:
             return bool(f.read(8)[7] & 1 << 5)
 
     @property
+    def is_x550(self):
+        """ Whether it is a PF of an X550. """
+        return self.device_id in (0x1563, 0x15d1)
+
+    @property
     def device_id(self):
         """ Device ID as a number. """
         return int(self.read("device"), 16)
