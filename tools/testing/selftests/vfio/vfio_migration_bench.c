@@ -4,12 +4,16 @@
  * rings in use. Not a test; prints a line for each move of each VF, with what the PFs
  * say in debugfs and the time for which the VF stood.
  *
- * usage: vfio_migration_bench [-q QUEUE-PAIRS]... [-r ROUNDS] SOURCE... DESTINATION...
+ * usage: vfio_migration_bench [-q QUEUE-PAIRS]... [-r ROUNDS] [-s] SOURCE... DESTINATION...
  *
- * Each -q is a run of its own with the same VFs.
+ * Each -q is a run of its own with the same VFs. With -s the last VF of each PF stays where
+ * it is. The one that is on the source asks its PF something all the while, and a line says
+ * how long the slowest answer took.
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -22,6 +26,7 @@
 #define CHUNK		4096
 #define REGION_SIZE	ALIGN(sizeof(struct ixgbevf_memory), 4096)
 #define MAX_VFS		63
+#define ASK_EVERY_US	1000
 
 struct mover {
 	pthread_t thread;
@@ -37,6 +42,12 @@ struct mover {
 static struct mover movers[MAX_VFS];
 static int vfs;
 static pthread_barrier_t together;
+
+/* For each PF, a VF that does not move. */
+static struct mover stayers[2];
+static pthread_t asker;
+static atomic_bool moved;
+static u64 asked, slowest_ns;
 
 static u64 now_ns(void)
 {
@@ -120,7 +131,55 @@ static void report(const char *bdf, const char *const *names)
 	fclose(file);
 }
 
-static void one_way(int pairs, int round)
+/* Ask the source's PF until all have moved. */
+static void *ask(void *arg)
+{
+	struct ixgbevf *vf = arg;
+
+	asked = 0;
+	slowest_ns = 0;
+	do {
+		u64 start = now_ns(), took;
+
+		VFIO_ASSERT_EQ(ixgbevf_ask(vf), 0);
+		VFIO_ASSERT_EQ(ixgbevf_answer(vf), 0);
+		took = now_ns() - start;
+		if (took > slowest_ns)
+			slowest_ns = took;
+		asked++;
+		usleep(ASK_EVERY_US);
+	} while (!atomic_load(&moved));
+
+	return NULL;
+}
+
+/*
+ * Ahead of all the threads that move VFs: a wait for them is one for a processor, and what
+ * is asked for is the PF's.
+ */
+static void ask_meanwhile(struct ixgbevf *vf)
+{
+	struct sched_param first = { .sched_priority = 1 };
+	pthread_attr_t attr;
+
+	atomic_store(&moved, false);
+	VFIO_ASSERT_EQ(pthread_attr_init(&attr), 0);
+	VFIO_ASSERT_EQ(pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED), 0);
+	VFIO_ASSERT_EQ(pthread_attr_setschedpolicy(&attr, SCHED_FIFO), 0);
+	VFIO_ASSERT_EQ(pthread_attr_setschedparam(&attr, &first), 0);
+	VFIO_ASSERT_EQ(pthread_create(&asker, &attr, ask, vf), 0);
+	pthread_attr_destroy(&attr);
+}
+
+static void answered(int pairs, int round)
+{
+	atomic_store(&moved, true);
+	VFIO_ASSERT_EQ(pthread_join(asker, NULL), 0);
+	printf("stay pairs=%d round=%d asked=%llu slowest_ns=%llu\n", pairs, round,
+	       (unsigned long long)asked, (unsigned long long)slowest_ns);
+}
+
+static void one_way(int pairs, int round, bool stay)
 {
 	static const char *const source[] = {
 		"suspend_ns", "save_ns", "mmio_save", "state_bytes", NULL
@@ -128,8 +187,14 @@ static void one_way(int pairs, int round)
 	static const char *const destination[] = {
 		"restore", "load_ns", "resume_ns", "mmio_load", NULL
 	};
-	u64 all_ns = all(move);
+	u64 all_ns;
 	int i;
+
+	if (stay)
+		ask_meanwhile(&stayers[movers[0].at].vf);
+	all_ns = all(move);
+	if (stay)
+		answered(pairs, round);
 
 	printf("all pairs=%d round=%d all_ns=%llu\n", pairs, round, (unsigned long long)all_ns);
 	for (i = 0; i < vfs; i++) {
@@ -150,9 +215,10 @@ int main(int argc, char *argv[])
 	int pairs[IXGBEVF_QUEUES], runs = 0, rounds = 4;
 	struct iova_allocator *allocator;
 	struct test_env env = {};
-	int opt, i, n, side;
+	bool stay = false;
+	int opt, i, n, side, each;
 
-	while ((opt = getopt(argc, argv, "q:r:")) != -1) {
+	while ((opt = getopt(argc, argv, "q:r:s")) != -1) {
 		switch (opt) {
 		case 'q':
 			n = atoi(optarg);
@@ -163,15 +229,19 @@ int main(int argc, char *argv[])
 		case 'r':
 			rounds = atoi(optarg);
 			break;
+		case 's':
+			stay = true;
+			break;
 		default:
 			return KSFT_FAIL;
 		}
 	}
 	if (!runs)
 		pairs[runs++] = IXGBEVF_QUEUES;
-	vfs = (argc - optind) / 2;
-	if (vfs < 1 || vfs > MAX_VFS) {
-		fprintf(stderr, "usage: %s [-q 1|2]... [-r ROUNDS] SOURCE... DESTINATION...\n",
+	each = (argc - optind) / 2;
+	vfs = each - stay;
+	if (vfs < 1 || each > MAX_VFS) {
+		fprintf(stderr, "usage: %s [-q 1|2]... [-r ROUNDS] [-s] SOURCE... DESTINATION...\n",
 			argv[0]);
 		return KSFT_FAIL;
 	}
@@ -179,16 +249,28 @@ int main(int argc, char *argv[])
 	env.iommu = iommu_init(MODE_IOMMUFD);
 	for (i = 0; i < vfs; i++) {
 		for (side = 0; side < 2; side++) {
-			movers[i].bdf[side] = argv[optind + side * vfs + i];
+			movers[i].bdf[side] = argv[optind + side * each + i];
 			movers[i].device[side] = vfio_pci_device_init(movers[i].bdf[side],
 								      env.iommu);
 		}
 	}
+	for (side = 0; stay && side < 2; side++)
+		stayers[side].device[0] = vfio_pci_device_init(argv[optind + side * each + vfs],
+							       env.iommu);
 	allocator = iova_allocator_init(env.iommu);
 	env.allocator = allocator;
 	for (i = 0; i < vfs; i++) {
 		test_env_map(&env, &movers[i].region, REGION_SIZE);
 		memcpy(movers[i].vf.mac, (u8 []) { 0x02, 0x82, 0x59, 0x90, 0xfe, i }, 6);
+	}
+
+	for (side = 0; stay && side < 2; side++) {
+		struct mover *m = &stayers[side];
+
+		test_env_map(&env, &m->region, REGION_SIZE);
+		memcpy(m->vf.mac, (u8 []) { 0x02, 0x82, 0x59, 0x90, 0xfd, side }, 6);
+		m->vf.queues = 1;
+		VFIO_ASSERT_EQ(ixgbevf_init(&m->vf, m->device[0], &m->region), 0);
 	}
 
 	for (n = 0; n < runs; n++) {
@@ -199,11 +281,15 @@ int main(int argc, char *argv[])
 			VFIO_ASSERT_EQ(ixgbevf_init(&m->vf, m->device[m->at], &m->region), 0);
 		}
 		for (i = 0; i < rounds; i++)
-			one_way(pairs[n], i);
+			one_way(pairs[n], i, stay);
 		for (i = 0; i < vfs; i++)
 			ixgbevf_stop(&movers[i].vf);
 	}
 
+	for (side = 0; stay && side < 2; side++) {
+		ixgbevf_stop(&stayers[side].vf);
+		vfio_pci_device_cleanup(stayers[side].device[0]);
+	}
 	for (i = 0; i < vfs; i++) {
 		for (side = 0; side < 2; side++)
 			vfio_pci_device_cleanup(movers[i].device[side]);

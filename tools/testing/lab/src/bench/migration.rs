@@ -23,8 +23,8 @@ use crate::test::install;
 /// Options of `cargo lab bench migration`.
 #[derive(Args, Debug)]
 pub struct MigrationArgs {
-    /// Numbers of VFs that move together.
-    #[arg(long, value_delimiter = ',', default_value = "1,2,8,32,63")]
+    /// Numbers of VFs that move together. Unless all 63 do, one more stays and asks its PF something all the while.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,8,32,62", value_parser = clap::value_parser!(u32).range(1..=63))]
     vfs: Vec<u32>,
     /// Numbers of queue pairs that each of them has in use.
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
@@ -32,6 +32,9 @@ pub struct MigrationArgs {
     /// Moves of each VF in each combination.
     #[arg(long, default_value_t = 6)]
     rounds: u32,
+    /// Which kernel: one with iommufd.
+    #[arg(long, value_enum, default_value = "stock-iommufd")]
+    kernel: Flavour,
     /// Write the results to this file, or to standard output if it is "-".
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -58,6 +61,8 @@ struct Figures {
     stood_us: Ranks,
     /// µs until the last of all VFs ran again.
     all_us: Ranks,
+    /// µs that the slowest answer to a VF took which stayed, for each time that the others moved.
+    answer_us: Option<Ranks>,
 }
 
 /// A line of `name=value` fields behind its kind.
@@ -118,6 +123,10 @@ fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
         resume_us: us("resume_ns")?,
         stood_us: us("stood_ns")?,
         all_us: spread("all", "all_ns", 1000.0)?,
+        answer_us: match of("stay").next() {
+            Some(_) => Some(spread("stay", "slowest_ns", 1000.0)?),
+            None => None,
+        },
     })
 }
 
@@ -127,7 +136,7 @@ fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
 /// If a VF could not be moved, or the lab could not run.
 pub fn migration(args: &MigrationArgs) -> Result<()> {
     let lab = Lab::open()?;
-    let kernel = lab.kernel(Flavour::Release)?;
+    let kernel = lab.kernel(args.kernel)?;
     let dir = TempDir::new()?;
     let mut spec = HostSpec::new(1);
     spec.cards = 2;
@@ -138,13 +147,15 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
     let vm = lab.boot(&spec, &kernel, &Switch::new(None), &dir)?;
     let mut all = Vec::new();
     println!(
-        "VFs pairs  bytes  MMIO save/load  suspend + save + load + resume, µs  stood, ms  all, ms"
+        "VFs pairs  bytes  MMIO save/load  suspend + save + load + resume, µs  stood (most), ms  all, ms  answer (most), ms"
     );
     for &vfs in &args.vfs {
         let queues: String = args.pairs.iter().map(|n| format!("-q {n} ")).collect();
+        // 63 is all that a PF has.
+        let (each, stay) = if vfs < 63 { (vfs + 1, "-s") } else { (vfs, "") };
         let run = format!(
-            "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe_rust.ko ./ixgbe.sh -n {vfs} \
-             ./vfio_migration_bench {queues} -r {}",
+            "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe_rust.ko ./ixgbe.sh -n {each} \
+             ./vfio_migration_bench {queues} -r {} {stay}",
             args.rounds
         );
         let start = Instant::now();
@@ -154,8 +165,11 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
             if f.moves != (vfs * args.rounds) as usize {
                 bail!("{} moves of {}:\n{output}", f.moves, vfs * args.rounds);
             }
+            let answer = f.answer_us.as_ref().map_or_else(String::new, |us| {
+                format!("{:.1} ({:.1})", us.median / 1000.0, us.max / 1000.0)
+            });
             println!(
-                "{:3} {:5} {:6}  {:9}/{:4}  {:7.0} + {:.0} + {:.0} + {:.0}  {:9.1}  {:7.1}",
+                "{:3} {:5} {:6}  {:9}/{:4}  {:7.0} + {:.0} + {:.0} + {:.0}  {:9.1} ({:.1})  {:7.1}  {answer}",
                 f.vfs,
                 f.queue_pairs,
                 f.state_bytes.median,
@@ -166,6 +180,7 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
                 f.load_us.median,
                 f.resume_us.median,
                 f.stood_us.median / 1000.0,
+                f.stood_us.max / 1000.0,
                 f.all_us.median / 1000.0
             );
             all.push(f);
@@ -186,6 +201,7 @@ mod tests {
     #[test]
     fn figures_of_two_moves() {
         let output = "# noise\n\
+            stay pairs=1 round=0 asked=5 slowest_ns=700000\n\
             all pairs=1 round=0 all_ns=9000\n\
             move pairs=1 round=0 vf=0 stood_ns=4000 suspend_ns=1000 save_ns=2000 mmio_save=74 state_bytes=496 restore=write load_ns=3000 resume_ns=500 mmio_load=129\n\
             move pairs=1 round=0 vf=1 stood_ns=6000 suspend_ns=3000 save_ns=2000 mmio_save=76 state_bytes=592 restore=write load_ns=3000 resume_ns=500 mmio_load=131\n";
@@ -194,6 +210,9 @@ mod tests {
         assert_eq!((f.moves, f.restore["write"]), (2, 2));
         assert_eq!((f.mmio_save.p10, f.mmio_save.max), (74.0, 76.0));
         assert_eq!((f.all_us.median, f.suspend_us.p90), (9.0, 3.0));
+        assert_eq!(f.answer_us.unwrap().max, 700.0);
+        let nobody = output.replace("stay", "#");
+        assert!(figures(2, 1, &nobody).unwrap().answer_us.is_none());
         assert!(figures(1, 1, "nothing at all").is_err());
         assert!(figures(1, 1, "move pairs=1 round=0 vf=0\nall pairs=1 all_ns=1").is_err());
     }
