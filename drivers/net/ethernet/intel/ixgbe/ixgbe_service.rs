@@ -227,7 +227,12 @@ pub(crate) fn interrupt(dev: &net::Device<Adapter>) -> IrqReturn {
         // need. Whoever holds the lock leaves it to that task.
         match a.state.try_lock() {
             Some(mut state) => {
-                if let Some(ms) = ixgbe_sriov::msg_task(dev, &mut state) {
+                let mut again = ixgbe_sriov::msg_task(dev, &mut state);
+                // What is told to a driver that was heard of has its own time.
+                if state.vfs.iter().any(|v| v.nudge.stirs() && !v.stands) {
+                    again = Some(0);
+                }
+                if let Some(ms) = again {
                     dev.schedule_service(ms);
                 }
             }

@@ -41,6 +41,8 @@ pub(super) struct Talk<'a> {
     traffic: Traffic,
     /// Whether frames are lost when a VF that stood goes on.
     resets: bool,
+    /// Whether its driver does that because its ring hangs.
+    restarts: bool,
     rate: u32,
     results: Vec<TestResult>,
     /// Of the moves whose losses were looked at.
@@ -73,6 +75,9 @@ impl<'a> Talk<'a> {
         let [from, to] = [&pair.hosts[0], &pair.hosts[1]];
         let vm = Inner::start(from, Card::Vf, &image, false)?;
         vm.configure()?;
+        if plan.guest_restarts() {
+            rounds::expect_hang(&vm.agent)?;
+        }
         let (flow, rate) = rounds::start_traffic(plan, &vm.agent, vm.seats, &pair.station)?;
         Ok(Self {
             pair,
@@ -84,6 +89,7 @@ impl<'a> Talk<'a> {
             flow,
             traffic: plan.traffic,
             resets: plan.resets(),
+            restarts: plan.guest_restarts(),
             rate,
             results: Vec::new(),
             blackouts: Vec::new(),
@@ -280,6 +286,9 @@ impl<'a> Talk<'a> {
     /// Gives a VM that was started again what [`Self::start_as`] gave it. The station's flow is the same.
     pub(super) fn started_again(&mut self) -> Result<()> {
         self.vm.configure()?;
+        if self.restarts {
+            rounds::expect_hang(&self.vm.agent)?;
+        }
         let plan = Plan {
             traffic: self.traffic,
             ..Plan::default()

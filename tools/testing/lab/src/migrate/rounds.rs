@@ -65,7 +65,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
         } else {
             (second, first)
         };
-        // Every second move comes as soon as it can: then the driver has mostly just reset its VF, and does it for another reason.
+        // Every second move comes as soon as it can: then the driver has mostly just reset its VF, and would not do it again
+        // for a refusal.
         if plan.guest_restarts() && n % 2 == 0 {
             progress.say("waiting until the VM's driver would reset its VF when it is told to");
             thread::sleep(RESET_GUARD);
@@ -169,8 +170,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     Ok(report)
 }
 
-/// A driver that is told to reset its VF within [`RESET_GUARD`] does so for this.
-fn expect_hang(agent: &Guest) -> Result<()> {
+/// Mainline's driver is shown that its Tx ring hangs, and says so when it resets its VF for that.
+pub(super) fn expect_hang(agent: &Guest) -> Result<()> {
     let script = "echo 'ksft: expect Detected Tx Unit Hang' >/dev/kmsg";
     agent.sh(script, Duration::from_secs(30))?.ok()?;
     Ok(())

@@ -15,9 +15,11 @@
 //!
 //! The C driver does not reset its VF for a refusal within ten seconds of its last reset (`ixgbevf_watchdog_update_link`). It
 //! does reset it, at any time, when it finds a Tx ring hung: twice in a row it was clear to send, frames were pending and none
-//! was sent (`ixgbevf_check_tx_hang`). It looks whenever its service task runs and its link is up. So a driver that reads
-//! refusals and does not reset its VF is told for a while that it is clear to send. Its Tx rings are stopped, and if one looks
-//! empty, it is given a tail that says what is true: that nothing that goes into it will be sent.
+//! was sent (`ixgbevf_check_tx_hang`). It looks whenever its service task runs and its link is up. A message without
+//! clear-to-send takes its link down: the stack forgets its neighbours, and a request for one that is lost is repeated after a
+//! second. So a VF whose Tx rings are stopped is shown that first: it is told for a moment that it is clear to send, and if its
+//! ring looks empty, it is given a tail that says what is true: that nothing that goes into it will be sent. A driver that does
+//! not reset its VF for that is told without clear-to-send, and shown its ring once more if it reads refusals and does nothing.
 
 use super::{
     Lies,
@@ -25,6 +27,7 @@ use super::{
     VfState, //
 };
 use crate::{
+    mbx_ext::FEATURE_MIGRATION,
     regs,
     Regs, //
 };
@@ -35,34 +38,48 @@ const TOLD_MS: u64 = 12_000;
 /// Refusals that a driver acknowledges before it counts as one that does not reset its VF for them: one more than the C driver
 /// reads, if its service task has dropped an event.
 const REFUSALS: u8 = 3;
-/// Milliseconds for which a driver is told that it is clear to send all the same. It has to look at its rings three times, and
-/// to run once more.
+/// How often a driver is shown that its Tx rings hang, at most.
+const SHOWN: u8 = 2;
+/// Milliseconds for which it is, and for one that acknowledges nothing.
 const HANG_MS: u64 = 1000;
+const DEAF_MS: u64 = 300;
+/// Messages that it acknowledges meanwhile before it counts as one that does not look. The C driver looks at its rings after
+/// each, finds what it looks for at the third or fourth, and reads no other before it resets its VF.
+const LOOKS: u8 = 8;
 /// Milliseconds after the last request at which a driver is told that it is clear to send.
 const CLEAR_MS: [u64; 3] = [20, 60, 150];
 /// Milliseconds for which a driver may go on to set up its VF.
 const SETUP_MS: u64 = 5_000;
 
-/// Milliseconds between two refusals. Longer than the service task of an idle guest takes. One that has not reset its VF in
-/// two seconds waits for the end of its ten, or does not know the message.
-const fn pace(elapsed: u64) -> u64 {
-    match elapsed {
-        0..500 => 10,
+/// Milliseconds until a message is repeated, after so many repeats of which the driver has acknowledged none. The first comes
+/// when the service task of an idle guest is over. One that takes longer is not slowed down further by an interrupt each few
+/// milliseconds. A driver that has not reset its VF in two seconds waits for the end of its ten, or does not know the message.
+fn pace(elapsed: u64, repeats: u32) -> u64 {
+    let least = match elapsed {
+        0..200 => 5,
+        200..500 => 10,
         500..2000 => 25,
         _ => 100,
-    }
+    };
+    least.max(5 << repeats.min(4))
 }
 
-/// Whether a driver is made to see that its Tx rings hang.
+/// A driver is made to see that its Tx rings hang.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Hang {
-    /// It was not.
-    #[default]
-    Untried,
-    /// It is, until then.
-    Shown(u64),
-    /// It was, or its rings run.
-    Tried,
+struct Hang {
+    /// When the clock was first seen meanwhile.
+    since: Option<u64>,
+    /// Messages that the driver has acknowledged.
+    looks: u8,
+}
+
+impl Hang {
+    /// Whether it was for long enough.
+    fn is_over(&mut self, now: u64) -> bool {
+        let elapsed = now.saturating_sub(*self.since.get_or_insert(now));
+        let limit = if self.looks == 0 { DEAF_MS } else { HANG_MS };
+        self.looks >= LOOKS || elapsed >= limit
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,8 +93,10 @@ enum Stage {
         told: bool,
         /// Refusals that it has acknowledged since.
         refused: u8,
-        /// What it does not do for these it does for a hang.
-        hang: Hang,
+        /// What it does not do for these it does for a hang, which it is shown at the moment.
+        hang: Option<Hang>,
+        /// How often that was tried.
+        shown: u8,
     },
     /// The driver was told for long enough. It is there all the same, and is told again when there is a new reason.
     Tired,
@@ -100,6 +119,8 @@ pub struct Nudge {
     last: u64,
     /// It was heard of since the clock was seen.
     heard: bool,
+    /// How often it was told something since it was heard of.
+    repeats: u32,
 }
 
 impl Nudge {
@@ -110,6 +131,7 @@ impl Nudge {
             since: None,
             last: 0,
             heard: false,
+            repeats: 0,
         }
     }
 
@@ -126,7 +148,8 @@ impl Nudge {
             self.enter(Stage::Withdrawn {
                 told: false,
                 refused: 0,
-                hang: Hang::Untried,
+                hang: None,
+                shown: 0,
             });
         }
     }
@@ -134,6 +157,11 @@ impl Nudge {
     /// Whether something is to be repeated.
     pub fn active(&self) -> bool {
         !matches!(self.stage, Stage::Idle | Stage::Tired)
+    }
+
+    /// Whether the clock must be looked at: something has begun, or the driver was heard of.
+    pub fn stirs(&self) -> bool {
+        self.active() && (self.heard || self.since.is_none())
     }
 
     /// Whether the VF's driver has still to reset it, and what is in its rings does not count.
@@ -148,24 +176,30 @@ impl Nudge {
 
     /// Whether the driver is told that it is clear to send, so that it looks at its Tx rings.
     pub(super) fn shows_hang(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Withdrawn {
-                hang: Hang::Shown(_),
-                ..
-            }
-        )
+        matches!(self.stage, Stage::Withdrawn { hang: Some(_), .. })
     }
 
-    /// What to try with a driver that reads refusals and does not reset its VF.
-    fn untried(&mut self) -> Option<&mut Hang> {
+    /// Whether the driver is to see now that its rings hang, if they do: at first, and when it reads refusals and does not reset
+    /// its VF. Counts as a trial.
+    fn tries_hang(&mut self) -> bool {
         match &mut self.stage {
-            Stage::Withdrawn { refused, hang, .. }
-                if *refused >= REFUSALS && *hang == Hang::Untried =>
-            {
-                Some(hang)
+            Stage::Withdrawn {
+                told,
+                refused,
+                hang: None,
+                shown,
+            } if !*told && *shown == 0 || *refused >= REFUSALS && *shown < SHOWN => {
+                *shown = shown.saturating_add(1);
+                true
             }
-            _ => None,
+            _ => false,
+        }
+    }
+
+    /// It sees that from here on.
+    fn hangs(&mut self) {
+        if let Stage::Withdrawn { hang, .. } = &mut self.stage {
+            *hang = Some(Hang::default());
         }
     }
 
@@ -173,8 +207,17 @@ impl Nudge {
     /// that is told by [`Switch::nudge`] hears of it again at that pace, however fast it acknowledges.
     pub(super) fn acknowledged(&mut self, taken: Lies) -> bool {
         match &mut self.stage {
-            Stage::Withdrawn { told, refused, .. } => {
+            Stage::Withdrawn {
+                told,
+                refused,
+                hang,
+                ..
+            } => {
                 self.heard = true;
+                if let Some(hang) = hang {
+                    hang.looks = hang.looks.saturating_add(1);
+                    return false;
+                }
                 if taken != Lies::Control {
                     return !*told;
                 }
@@ -211,6 +254,12 @@ impl Nudge {
     /// The VF stands still: its time begins when it runs.
     fn stands(&mut self) {
         self.since = None;
+        if let Stage::Withdrawn {
+            hang: Some(hang), ..
+        } = &mut self.stage
+        {
+            hang.since = None;
+        }
     }
 
     /// Looks at the clock. Returns whether to say something now, and in how many milliseconds to look again.
@@ -222,6 +271,7 @@ impl Nudge {
         let since = *self.since.get_or_insert(now);
         if core::mem::take(&mut self.heard) || fresh {
             self.last = now;
+            self.repeats = 0;
             if let Stage::Setup { pings } = &mut self.stage {
                 *pings = 0;
             }
@@ -239,15 +289,18 @@ impl Nudge {
         let quiet = now.saturating_sub(self.last);
         match &mut self.stage {
             Stage::Withdrawn { hang, .. } => {
-                if matches!(hang, Hang::Shown(until) if now >= *until) {
-                    *hang = Hang::Tried;
+                if hang.as_mut().is_some_and(|hang| hang.is_over(now)) {
+                    // It hears of something else, at once.
+                    *hang = None;
+                    self.repeats = 0;
                 }
-                let gap = pace(elapsed);
+                let gap = pace(elapsed, self.repeats);
                 if quiet < gap {
                     return (false, Some(gap.saturating_sub(quiet)));
                 }
                 self.last = now;
-                (true, Some(gap))
+                self.repeats = self.repeats.saturating_add(1);
+                (true, Some(pace(elapsed, self.repeats)))
             }
             Stage::Setup { pings } => {
                 let Some(at) = CLEAR_MS.get(*pings) else {
@@ -278,18 +331,24 @@ impl Switch {
             state.nudge.stands();
             return None;
         }
-        if let Some(hang) = state.nudge.untried() {
-            *hang = if self.show_hang(io, vf) {
-                Hang::Shown(now.saturating_add(HANG_MS))
-            } else {
-                Hang::Tried
-            };
+        // At first it was tried when clear-to-send was withdrawn.
+        if state.nudge.refuses() {
+            self.try_hang(io, vf, state);
         }
         let (say, again) = state.nudge.tick(now);
         if say {
             self.ping(io, vf, state);
         }
         again.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))
+    }
+
+    /// Shows the driver of a VF that its Tx rings hang, if they do and it is time for that. One that speaks the mailbox
+    /// extension resets its VF when it is told to.
+    pub(super) fn try_hang(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
+        let plain = state.features & FEATURE_MIGRATION == 0;
+        if plain && state.nudge.tries_hang() && self.show_hang(io, vf) {
+            state.nudge.hangs();
+        }
     }
 
     /// Makes the first Tx ring of a VF whose queues were stopped look as what it is, one in which frames stay. Returns whether

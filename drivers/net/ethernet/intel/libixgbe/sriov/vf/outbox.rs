@@ -347,9 +347,11 @@ impl Switch {
         taken
     }
 
-    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told, see `nudge`.
+    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told, see `nudge`. Drivers whose
+    /// Tx rings stand see that first.
     pub fn restart(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
         state.withdraw();
+        self.try_hang(io, vf, state);
         self.ping(io, vf, state);
     }
 }
