@@ -7,22 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use regex::Regex;
 
+use super::build::Build;
 use super::{Repo, BASE, NOBODY};
 use crate::cache::Cache;
-use crate::kernel::{self, Flavour};
-use crate::process::{command, output, run_logged};
-use crate::toolchain::{self, MAKE_LLVM};
-use crate::{package, stock};
-
-/// The folder whose Makefile compiles all of it.
-const FOLDER: &str = "drivers/net/ethernet/intel/ixgbe_rust";
-
-/// Its options.
-const OPTIONS: &[&str] = &[
-    "CONFIG_IXGBE_RUST",
-    "CONFIG_IXGBEVF_RUST",
-    "CONFIG_IXGBE_RUST_VFIO_PCI",
-];
+use crate::process::output;
 
 /// Runs all checks, and says of each whether it went well.
 pub(super) fn check(cache: &Cache, tree: &Path, repo: &Repo, patches: &[PathBuf]) -> Result<()> {
@@ -37,12 +25,11 @@ pub(super) fn check(cache: &Cache, tree: &Path, repo: &Repo, patches: &[PathBuf]
     say("git am", applies(repo, patches));
     say("checkpatch --strict", checkpatch(repo, patches));
     say("links between pages", links(repo));
-    say("configured with Rust", configure(cache, tree, repo, true));
-    say(
-        "configured without Rust",
-        configure(cache, tree, repo, false),
-    );
-    say("modules", compile(cache, tree, repo));
+    let build = Build::new(cache, tree, repo)?;
+    say("configured with Rust", build.small(true));
+    say("configured without Rust", build.small(false));
+    say("configured by allmodconfig", build.all());
+    say("modules for Debian's kernel", build.modules());
     say("signed off", signed_off(patches));
     if failed > 0 {
         bail!("{failed} checks failed: the series must not be sent");
@@ -161,83 +148,6 @@ fn links(repo: &Repo) -> Result<String> {
         bail!("pages that are not there: {}", gone.join(", "));
     }
     Ok(format!("{count}, all there"))
-}
-
-/// Configures a kernel with the options of the series, with Rust or without it.
-fn configure(cache: &Cache, tree: &Path, repo: &Repo, rust: bool) -> Result<String> {
-    let tools = toolchain::ensure(cache)?;
-    let dir = tempfile::tempdir()?;
-    let make = |target: &str, log: &str| {
-        let mut cmd = command("make");
-        cmd.arg("-C").arg(&repo.dir).arg(MAKE_LLVM);
-        cmd.arg(format!("O={}", dir.path().display())).arg(target);
-        cmd.envs(tools.env.iter().map(|(k, v)| (k, v)));
-        run_logged(
-            &format!("configuring the kernel: {target}"),
-            &cache.path(format!("logs/series-{log}.log")),
-            cmd,
-        )
-    };
-    make("tinyconfig", "tinyconfig")?;
-    let fragment = tree.join("tools/testing/lab/kernel/base.config");
-    let mut config = fs::read_to_string(dir.path().join(".config"))?;
-    config += &fs::read_to_string(fragment)?;
-    for option in OPTIONS {
-        config += &format!("{option}=m\n");
-    }
-    if !rust {
-        config += "# CONFIG_RUST is not set\n";
-    }
-    // The last line of an option counts.
-    fs::write(dir.path().join(".config"), config)?;
-    make("olddefconfig", "olddefconfig")?;
-    let config = fs::read_to_string(dir.path().join(".config"))?;
-    let has = |line: &str| config.lines().any(|l| l == line);
-    if has("CONFIG_RUST=y") != rust {
-        bail!("CONFIG_RUST is not as wanted");
-    }
-    for option in OPTIONS {
-        if has(&format!("{option}=m")) != rust {
-            bail!("{option} is not {}", if rust { "m" } else { "left out" });
-        }
-    }
-    Ok(if rust {
-        format!("{} are modules", OPTIONS.join(", "))
-    } else {
-        "none of the options is there".into()
-    })
-}
-
-/// Compiles the modules from the kernel's folders by their Makefile there, against Debian's own kernel
-/// of the same version: that needs no kernel to be built.
-fn compile(cache: &Cache, tree: &Path, repo: &Repo) -> Result<String> {
-    stock::ensure(cache, tree, Flavour::Stock)?;
-    repo.git(&["checkout", "-q", "-f", "series"])?;
-    let folder = repo.dir.join(FOLDER);
-    let mut cmd = stock::make_for(cache, tree, Flavour::Stock);
-    let (_, _, c, rust) = stock::REPLACED;
-    cmd.arg(format!("M={}", folder.display()))
-        .args(OPTIONS.iter().map(|o| format!("{o}=m")))
-        .arg(format!(
-            "KCFLAGS={c} -I{}",
-            repo.dir.join("include").display()
-        ))
-        .arg(format!("KRUSTFLAGS={rust}"))
-        .args([&kernel::jobs(), "W=1", "modules"]);
-    let log = cache.path("logs/series-modules.log");
-    run_logged("compiling the modules in the kernel's folders", &log, cmd)?;
-    for module in [package::PF, package::VF, "ixgbe-vfio-pci"] {
-        if !folder.join(format!("{module}.ko")).exists() {
-            bail!("{module} was not made");
-        }
-    }
-    let warnings = fs::read_to_string(&log)?
-        .lines()
-        .filter(|l| l.contains("warning: ") || l.starts_with("WARNING"))
-        .count();
-    Ok(format!(
-        "three, by the kernel's Makefiles with W=1, {warnings} warnings"
-    ))
 }
 
 /// Somebody must answer for it.

@@ -3,6 +3,7 @@
 //!
 //! Nothing of a series is kept: it is made again from the tree, so that it stays true while the code moves.
 
+mod build;
 mod check;
 mod plan;
 
