@@ -148,6 +148,10 @@ impl LinkModes {
     pub const KX4_10000_FULL: Self = Self(1 << 18);
     /// 10000baseKR full duplex.
     pub const KR10000_FULL: Self = Self(1 << 19);
+    /// 2500baseT full duplex.
+    pub const T2500_FULL: Self = Self(1 << 47);
+    /// 5000baseT full duplex.
+    pub const T5000_FULL: Self = Self(1 << 48);
 
     /// None.
     pub const fn empty() -> Self {

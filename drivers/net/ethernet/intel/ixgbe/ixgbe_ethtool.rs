@@ -635,17 +635,25 @@ impl Ops for Adapter {
             if indir.iter().any(|q| *q >= max) {
                 return Err(EINVAL);
             }
+            let place = state.sw.rss_place();
+            if !place.takes(|i| indir.get(i).copied().unwrap_or(0)) {
+                dev_info!(
+                    dev.parent(),
+                    "With VFs the redirection table repeats after 64 entries\n"
+                );
+                return Err(EINVAL);
+            }
             for (to, from) in state.sw.rss.table.iter_mut().zip(indir) {
                 *to = *from as u8;
             }
             state.rss_set_by_user = true;
-            state.sw.rss.store_table(&a.hw);
+            state.sw.rss.store_table(&a.hw, place);
         }
         if let Some(key) = set.key {
             for (to, from) in state.sw.rss.key.iter_mut().zip(key.chunks_exact(4)) {
                 *to = from.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
             }
-            state.sw.rss.store_key(&a.hw);
+            state.sw.rss.store_key(&a.hw, state.sw.rss_place());
         }
         Ok(())
     }
@@ -706,8 +714,7 @@ impl Ops for Adapter {
                 "enabling UDP RSS: fragmented packets may arrive out of order to the stack above\n"
             );
         }
-        let pools = state.sw.pools;
-        state.sw.rss.store_mode(&a.hw, pools);
+        state.sw.rss.store_mode(&a.hw, state.sw.rss_place());
         Ok(())
     }
 

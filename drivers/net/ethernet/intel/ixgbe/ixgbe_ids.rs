@@ -30,6 +30,8 @@ kernel::pci_device_table!(
         (driven(0x154A), Board::Sfp),
         (driven(0x1528), Board::X540),
         (driven(0x1560), Board::X540),
+        (driven(0x1563), Board::X550),
+        (driven(0x15D1), Board::X550),
     ]
 );
 

@@ -357,7 +357,7 @@ fn configure(
         state.rss_set_by_user = false;
         state.sw.rss.spread(spread);
     }
-    state.sw.rss.configure(hw, state.sw.pools);
+    state.sw.rss.configure(hw, state.sw.rss_place());
     mac::set_max_frame(hw, max_frame(dev.mtu()));
     let strip = dev.features() & features::HW_VLAN_CTAG_RX != 0;
     // By the pause of the last link; the next one may say otherwise, see `ixgbe_service`.

@@ -15,8 +15,11 @@ use libixgbe::{
         Pause,
         SPEED_100_FULL,
         SPEED_10GB_FULL,
-        SPEED_1GB_FULL, //
+        SPEED_1GB_FULL,
+        SPEED_2_5GB_FULL,
+        SPEED_5GB_FULL, //
     },
+    phy::NBASE_T,
     regs::AUTOC,
     sfp::{
         Found,
@@ -44,7 +47,7 @@ fn modes(board: Board, speeds: u32) -> LinkModes {
         Board::Kx4 => (LinkModes::KX4_10000_FULL, LinkModes::KX1000_FULL),
         Board::Kr => (LinkModes::KR10000_FULL, LinkModes::KX1000_FULL),
         Board::Cx4 => (LinkModes::T10000_FULL, LinkModes::KX1000_FULL),
-        Board::Sfp | Board::X540 => (LinkModes::T10000_FULL, LinkModes::T1000_FULL),
+        Board::Sfp | Board::X540 | Board::X550 => (LinkModes::T10000_FULL, LinkModes::T1000_FULL),
         Board::Backplane => (
             LinkModes::KX4_10000_FULL.union(LinkModes::KR10000_FULL),
             LinkModes::KX1000_FULL,
@@ -57,8 +60,16 @@ fn modes(board: Board, speeds: u32) -> LinkModes {
     if speeds & SPEED_1GB_FULL != 0 {
         modes = modes.union(one);
     }
-    if speeds & SPEED_100_FULL != 0 && board == Board::X540 {
+    if speeds & SPEED_100_FULL != 0 && matches!(board, Board::X540 | Board::X550) {
         modes = modes.union(LinkModes::T100_FULL);
+    }
+    for (speed, mode) in [
+        (SPEED_5GB_FULL, LinkModes::T5000_FULL),
+        (SPEED_2_5GB_FULL, LinkModes::T2500_FULL),
+    ] {
+        if speeds & speed != 0 {
+            modes = modes.union(mode);
+        }
     }
     modes
 }
@@ -96,7 +107,8 @@ pub(crate) fn settings(dev: &Device<Adapter>) -> Result<LinkSettings> {
     let (can, port) = capabilities(a, &state)?;
     let mut supported = modes(a.board, can.speeds);
     let mut advertising = match state.advertised & can.speeds {
-        0 => supported,
+        // What a PHY offers by itself.
+        0 => modes(a.board, can.speeds & !NBASE_T),
         speeds => modes(a.board, speeds),
     };
     if can.autoneg {
@@ -170,6 +182,8 @@ pub(crate) fn set_settings(dev: &Device<Adapter>, s: &LinkSettings) -> Result {
     }
     let speed = |on: bool, speed| if on { speed } else { 0 };
     let new = speed(wanted.0, SPEED_10GB_FULL)
+        | speed(s.advertising.contains(LinkModes::T5000_FULL), SPEED_5GB_FULL)
+        | speed(s.advertising.contains(LinkModes::T2500_FULL), SPEED_2_5GB_FULL)
         | speed(wanted.1, SPEED_1GB_FULL)
         | speed(s.advertising.contains(hundred), SPEED_100_FULL);
     if new == 0 {

@@ -93,6 +93,7 @@ use libixgbe::{
     mbx::RSS_KEY_SIZE,
     mbx_ext::FEATURE_MIGRATION,
     rss::{
+        self,
         Rss,
         MAX_RSS_QUEUES, //
     },
@@ -360,11 +361,8 @@ impl nic::pci::Driver for IxgbeDriver {
 
         let mut key_bytes = [0u8; RSS_KEY_SIZE];
         net::rss_key_fill(&mut key_bytes);
-        let mut key = [0u32; RSS_KEY_SIZE / 4];
-        for (k, b) in key.iter_mut().zip(key_bytes.chunks_exact(4)) {
-            *k = b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
-        }
-        let mut sw = KBox::new(Switch::new(Rss::new(key, rings.queues)), GFP_KERNEL)?;
+        let rss = Rss::new(rss::key_of(&key_bytes), rings.queues);
+        let mut sw = KBox::new(Switch::new(rss), GFP_KERNEL)?;
         sw.chip = chip;
         sw.features = FEATURE_MIGRATION;
         let mut ring_stats = KVec::with_capacity(MAX_QUEUES as usize, GFP_KERNEL)?;

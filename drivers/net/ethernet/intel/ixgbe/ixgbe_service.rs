@@ -145,7 +145,7 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
 /// Tells the stack and the VFs about the link (`ixgbe_watchdog_subtask`).
 fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
     let a = dev.data();
-    let mut now = link::check_link(&a.hw);
+    let mut now = a.board.chip().check_link(&a.hw);
     let blocked = a.board.has_cage() && state.cage.blocks();
     if now.up && (blocked || a.crosstalk_fix && cage::is_crosstalk(&a.hw)) {
         now = link::Link::default();

@@ -34,6 +34,7 @@ use libixgbe::{
         XcastMode,
         MAX_VF_MC_ENTRIES, //
     },
+    rss::Key,
     vf::{
         Link,
         Missing,
@@ -201,6 +202,8 @@ pub(crate) struct State {
     pub(crate) last_reset: Instant<Monotonic>,
     pub(crate) tx_timeout_count: u64,
     pub(crate) migration: Migration,
+    /// Key of the VF's RSS, of a chip whose VFs have their own.
+    pub(crate) own_rss: Option<Key>,
 }
 
 impl State {

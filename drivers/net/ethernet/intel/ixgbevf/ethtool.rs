@@ -23,6 +23,7 @@ use libixgbe::{
         clamp_descs,
         MAX_VF_DESCS, //
     },
+    rss,
     Delay,
     Regs, //
 };
@@ -462,6 +463,16 @@ impl Ops for Adapter {
             libixgbe::mbx::vf::Error::Unsupported => EOPNOTSUPP,
             _ => EIO,
         };
+        if let Some(words) = st.own_rss {
+            for (i, to) in indir.into_iter().flatten().enumerate() {
+                *to = rss::vf_entry(i, st.queues);
+            }
+            let bytes = words.into_iter().flat_map(u32::to_le_bytes);
+            for (to, from) in key.into_iter().flatten().zip(bytes) {
+                *to = from;
+            }
+            return Ok(());
+        }
         if let Some(indir) = indir {
             let queues = st.queues;
             let reta = st.vf.get_reta(&adapter.hw, queues).map_err(errno)?;

@@ -28,6 +28,8 @@ use kernel::{
 };
 use libixgbe::{
     chip::Chip,
+    mbx::RSS_KEY_SIZE,
+    rss::key_of,
     vf::{
         Link,
         Vf,
@@ -39,6 +41,7 @@ use nic::{
         features,
         is_valid_ether_addr,
         random_ether_addr,
+        rss_key_fill,
         Registration,
         Rtnl,
         Setup,
@@ -65,6 +68,7 @@ kernel::pci_device_table!(
     [
         (DeviceId::from_id(Vendor::INTEL, 0x10ed), ()),
         (DeviceId::from_id(Vendor::INTEL, 0x1515), ()),
+        (DeviceId::from_id(Vendor::INTEL, 0x1565), ()),
     ]
 );
 
@@ -141,6 +145,7 @@ impl Driver for Ixgbevf {
         if hw.removed() {
             return Err(EIO);
         }
+        let chip = Chip::of_vf(pdev.device_id()).unwrap_or_default();
         let state = State {
             vf: Vf::new(),
             queues: 1,
@@ -163,6 +168,11 @@ impl Driver for Ixgbevf {
             last_reset: Instant::now(),
             tx_timeout_count: 0,
             migration: Migration::default(),
+            own_rss: chip.has_rss_of_pools().then(|| {
+                let mut key = [0; RSS_KEY_SIZE];
+                rss_key_fill(&mut key);
+                key_of(&key)
+            }),
         };
         let mut netdev = Unregistered::new(
             pdev.as_ref(),
@@ -202,7 +212,6 @@ impl Driver for Ixgbevf {
             e,
             f
         );
-        let chip = Chip::of_vf(pdev.device_id()).unwrap_or_default();
         dev_info!(pdev, "Intel(R) {} Virtual Function\n", chip.name());
         Ok(Ok(Bound { netdev, enabled }))
     }

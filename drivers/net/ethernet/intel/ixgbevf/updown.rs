@@ -33,7 +33,10 @@ use libixgbe::{
         rx_disable,
         QueueRegs, //
     },
-    rss::psrtype_value,
+    rss::{
+        self,
+        psrtype_value, //
+    },
     vf::{
         self,
         queue_layout,
@@ -296,6 +299,9 @@ impl Adapter {
         let name = dev.name();
         let other = st.queues;
         hw.write32(VFPSRTYPE, psrtype_value(st.queues));
+        if let Some(key) = &st.own_rss {
+            rss::setup_vf(hw, key, st.queues);
+        }
 
         st.up = Some(Up {
             napis: KVec::with_capacity(st.queues as usize, GFP_KERNEL)?,

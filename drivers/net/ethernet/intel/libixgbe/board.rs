@@ -29,6 +29,8 @@ pub enum Board {
     Sfp,
     /// X540 with a copper PHY.
     X540,
+    /// X550 likewise.
+    X550,
 }
 
 impl Board {
@@ -48,10 +50,11 @@ impl Board {
             0x10FB | 0x1529 | 0x1507 | 0x154D | 0x1557 | 0x154A => Self::Sfp,
             // Two ports; one.
             0x1528 | 0x1560 => Self::X540,
+            0x1563 | 0x15D1 => Self::X550,
             0x1558 => return Err("QSFP+ modules are not supported yet"),
             0x154F => return Err("fibre without control of its laser is not supported yet"),
             0x151C => return Err("copper PHYs are not supported yet"),
-            _ => return Err("neither an 82599 nor an X540"),
+            _ => return Err("neither an 82599 nor an X540 nor an X550"),
         })
     }
 
@@ -60,6 +63,7 @@ impl Board {
         match self {
             Self::Kx4 | Self::Kr | Self::Backplane | Self::Cx4 | Self::Sfp => Chip::I82599,
             Self::X540 => Chip::X540,
+            Self::X550 => Chip::X550,
         }
     }
 
@@ -76,7 +80,7 @@ impl Board {
         Ok(match self {
             Self::Kx4 | Self::Kr | Self::Backplane | Self::Cx4 => Media::Backplane,
             Self::Sfp => Media::Fiber,
-            Self::X540 => Media::Copper(Phy::find(io, self.chip())?),
+            Self::X540 | Self::X550 => Media::Copper(Phy::find(io, self.chip())?),
         })
     }
 
@@ -93,7 +97,7 @@ impl Board {
     pub const fn causes(self) -> u32 {
         match self {
             Self::Sfp => EICR_GPI_SDP1 | EICR_GPI_SDP2,
-            Self::X540 => EICR_TS,
+            Self::X540 | Self::X550 => EICR_TS,
             Self::Kx4 | Self::Kr | Self::Backplane | Self::Cx4 => 0,
         }
     }

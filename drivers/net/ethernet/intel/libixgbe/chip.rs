@@ -3,6 +3,7 @@
 //! nothing but this file asks. What another chip than the 82599 does has a file of its own below.
 
 mod x540;
+mod x550;
 
 use crate::{
     eeprom::{
@@ -29,6 +30,8 @@ pub enum Chip {
     I82599,
     /// X540, with a copper PHY.
     X540,
+    /// X550, likewise.
+    X550,
 }
 
 /// Delays in bit times, by which flow control's water marks go (802.1Qbb, Annex O).
@@ -46,6 +49,7 @@ impl Chip {
         match self {
             Self::I82599 => 0x10ED,
             Self::X540 => 0x1515,
+            Self::X550 => 0x1565,
         }
     }
 
@@ -54,6 +58,7 @@ impl Chip {
         match device {
             0x10ED => Some(Self::I82599),
             0x1515 => Some(Self::X540),
+            0x1565 => Some(Self::X550),
             _ => None,
         }
     }
@@ -63,6 +68,7 @@ impl Chip {
         match self {
             Self::I82599 => "82599",
             Self::X540 => "X540",
+            Self::X550 => "X550",
         }
     }
 
@@ -71,7 +77,7 @@ impl Chip {
         match self {
             // Its semaphores free themselves, see `eeprom::acquire_swfw_sync`.
             Self::I82599 => {}
-            Self::X540 => x540::init(io),
+            Self::X540 | Self::X550 => x540::init(io),
         }
     }
 
@@ -82,7 +88,7 @@ impl Chip {
     pub fn acquire(self, io: &(impl Regs + Delay), mask: u32) -> Result<(), Error> {
         match self {
             Self::I82599 => eeprom::acquire_swfw_sync(io, mask),
-            Self::X540 => x540::acquire(io, mask),
+            Self::X540 | Self::X550 => x540::acquire(io, mask),
         }
     }
 
@@ -90,7 +96,7 @@ impl Chip {
     pub fn release(self, io: &(impl Regs + Delay), mask: u32) {
         match self {
             Self::I82599 => eeprom::release_swfw_sync(io, mask),
-            Self::X540 => x540::release(io, mask),
+            Self::X540 | Self::X550 => x540::release(io, mask),
         }
     }
 
@@ -98,7 +104,7 @@ impl Chip {
     pub fn eeprom_words(self, io: &impl Regs) -> u32 {
         match self {
             Self::I82599 => eeprom::words(io),
-            Self::X540 => eeprom::size(io),
+            Self::X540 | Self::X550 => eeprom::size(io),
         }
     }
 
@@ -115,6 +121,7 @@ impl Chip {
         match self {
             Self::I82599 => eeprom::read_buffer(io, index, out),
             Self::X540 => x540::with_eeprom(io, || eeprom::read_buffer(io, index, out)),
+            Self::X550 => x550::read(io, index, out),
         }
     }
 
@@ -129,6 +136,7 @@ impl Chip {
         match self {
             Self::I82599 => eeprom::validate(io),
             Self::X540 => x540::with_eeprom(io, || x540::validate(io)),
+            Self::X550 => x550::validate(io),
         }
     }
 
@@ -151,7 +159,7 @@ impl Chip {
         let (which, semaphore, settle) = match self {
             Self::I82599 if link::check_link(io).up => (CTRL_RST, 0, 50),
             Self::I82599 => (CTRL_LNK_RST, 0, 50),
-            Self::X540 => (CTRL_RST, phy_semaphore(io), 100),
+            Self::X540 | Self::X550 => (CTRL_RST, phy_semaphore(io), 100),
         };
         if semaphore != 0 {
             // Firmware does not use the PHY meanwhile.
@@ -169,6 +177,37 @@ impl Chip {
         done.map(drop).map_err(|_| mac::Error::ResetTimeout)
     }
 
+    /// Stops the receiver in the chip's own way, if it has one. Whether it stands.
+    pub(crate) fn disable_rx(self, io: &(impl Regs + Delay)) -> bool {
+        match self {
+            Self::I82599 | Self::X540 => false,
+            Self::X550 => x550::disable_rx(io),
+        }
+    }
+
+    /// Each pool has RSS of its own: key, table and functions. The others share the PF's.
+    pub const fn has_rss_of_pools(self) -> bool {
+        matches!(self, Self::X550)
+    }
+
+    /// Entries of the redirection table while there are no pools.
+    pub const fn rss_entries(self) -> u32 {
+        match self {
+            Self::I82599 | Self::X540 => 128,
+            Self::X550 => 512,
+        }
+    }
+
+    /// Looks at the link (`ixgbe_check_mac_link_generic`).
+    pub fn check_link(self, io: &impl Regs) -> link::Link {
+        link::check_link_with(io, self.has_nbase_t())
+    }
+
+    /// The PHY may run at 2.5 and 5 Gb/s.
+    pub const fn has_nbase_t(self) -> bool {
+        matches!(self, Self::X550)
+    }
+
     /// AUTOC sets up the link, and what the EEPROM left in it is put back after a reset.
     pub const fn has_autoc(self) -> bool {
         matches!(self, Self::I82599)
@@ -178,7 +217,7 @@ impl Chip {
     pub const fn rx_packet_buffer(self) -> u32 {
         match self {
             Self::I82599 => RXPBSIZE_MAX,
-            Self::X540 => X540_RXPBSIZE,
+            Self::X540 | Self::X550 => X540_RXPBSIZE,
         }
     }
 
@@ -189,7 +228,7 @@ impl Chip {
                 interface: 4096 + 2 * 1024 + 12800,
                 low: 2,
             },
-            Self::X540 => Delays {
+            Self::X540 | Self::X550 => Delays {
                 interface: 8192 + 2 * 2048 + 25600,
                 low: 1,
             },
@@ -201,7 +240,7 @@ impl Chip {
     pub(crate) fn force_link(self, io: &impl Regs, orig_autoc: u32) {
         match self {
             Self::I82599 => io.write32(AUTOC, orig_autoc | AUTOC_FLU),
-            Self::X540 => io.write32(MACC, io.read32(MACC) | MACC_FLU),
+            Self::X540 | Self::X550 => io.write32(MACC, io.read32(MACC) | MACC_FLU),
         }
     }
 
@@ -209,7 +248,7 @@ impl Chip {
     fn vflre(self, row: u32) -> u32 {
         match self {
             Self::I82599 => vflre(row),
-            Self::X540 => vflrec(row),
+            Self::X540 | Self::X550 => vflrec(row),
         }
     }
 
@@ -226,12 +265,12 @@ impl Chip {
     /// Functions may have frames of different length: a queue can limit those of its own. The 82599 has one limit for all,
     /// so that with jumbo frames on the PF only VFs that know of them may receive (`ixgbe_set_vf_lpe`).
     pub const fn mixes_frames(self) -> bool {
-        matches!(self, Self::X540)
+        matches!(self, Self::X540 | Self::X550)
     }
 
     /// A VF may be promiscuous (`ixgbe_update_vf_xcast_mode`).
     pub const fn has_promiscuous_vfs(self) -> bool {
-        matches!(self, Self::X540)
+        matches!(self, Self::X540 | Self::X550)
     }
 
     /// VFs with bad DMA can be switched off by themselves (`IXGBE_PRIV_FLAGS_AUTO_DISABLE_VF`).
@@ -244,8 +283,14 @@ impl Chip {
         match self {
             Self::I82599 => 2,
             Self::X540 => 3,
+            Self::X550 => 4,
         }
     }
+}
+
+/// The number of this port on its card.
+fn phy_port(io: &impl Regs) -> u32 {
+    u32::from(io.read32(STATUS) & STATUS_LAN_ID != 0)
 }
 
 /// The bit of GSSR for the PHY or the I2C bus of this port.

@@ -15,6 +15,7 @@ pub mod diag;
 pub mod dump;
 pub mod eeprom;
 pub mod filter;
+mod hostif;
 pub mod i2c;
 pub mod io;
 pub mod itr;

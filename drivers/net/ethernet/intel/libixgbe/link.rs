@@ -19,6 +19,10 @@ use crate::{
 pub const SPEED_100_FULL: u32 = 0x0008;
 /// 1 Gb/s.
 pub const SPEED_1GB_FULL: u32 = 0x0020;
+/// 2.5 Gb/s.
+pub const SPEED_2_5GB_FULL: u32 = 0x0400;
+/// 5 Gb/s.
+pub const SPEED_5GB_FULL: u32 = 0x0800;
 /// 10 Gb/s.
 pub const SPEED_10GB_FULL: u32 = 0x0080;
 
@@ -42,6 +46,8 @@ impl Link {
 pub const fn mbps(speed: u32) -> u32 {
     match speed {
         SPEED_10GB_FULL => 10_000,
+        SPEED_5GB_FULL => 5000,
+        SPEED_2_5GB_FULL => 2500,
         SPEED_1GB_FULL => 1000,
         SPEED_100_FULL => 100,
         _ => 0,
@@ -72,17 +78,25 @@ pub enum Error {
     Phy(phy::Error),
 }
 
-/// Looks at LINKS (`ixgbe_check_mac_link_generic`).
+/// Looks at LINKS (`ixgbe_check_mac_link_generic`), on any chip: what an X550 has between 1 and 10 Gb/s is told as something else.
 pub fn check_link(io: &impl Regs) -> Link {
+    check_link_with(io, false)
+}
+
+/// The same; with `nbase_t` a bit says that it is 2.5 or 5 Gb/s, which has another meaning on older chips.
+pub(crate) fn check_link_with(io: &impl Regs, nbase_t: bool) -> Link {
     // LINKS_UP latches low: the first read gives what happened, the second what is.
     io.read32(LINKS);
     let links = io.read32(LINKS);
+    let between = nbase_t && links & LINKS_SPEED_NON_STD != 0;
     Link {
         up: links & LINKS_UP != 0,
-        speed: match links & LINKS_SPEED_82599 {
-            LINKS_SPEED_10G_82599 => SPEED_10GB_FULL,
-            LINKS_SPEED_1G_82599 => SPEED_1GB_FULL,
-            LINKS_SPEED_100_82599 => SPEED_100_FULL,
+        speed: match (links & LINKS_SPEED_82599, between) {
+            (LINKS_SPEED_10G_82599, true) => SPEED_2_5GB_FULL,
+            (LINKS_SPEED_10G_82599, false) => SPEED_10GB_FULL,
+            (LINKS_SPEED_1G_82599, _) => SPEED_1GB_FULL,
+            (LINKS_SPEED_100_82599, true) => SPEED_5GB_FULL,
+            (LINKS_SPEED_100_82599, false) => SPEED_100_FULL,
             _ => 0,
         },
     }

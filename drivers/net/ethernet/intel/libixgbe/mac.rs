@@ -76,7 +76,7 @@ impl Mac {
     }
 
     /// Stops the receiver, and internal switching with it (`ixgbe_disable_rx_generic`).
-    pub fn disable_rx(&mut self, io: &impl Regs) {
+    pub fn disable_rx(&mut self, io: &(impl Regs + Delay)) {
         let rxctrl = io.read32(RXCTRL);
         if rxctrl & RXCTRL_RXEN == 0 {
             return;
@@ -86,7 +86,9 @@ impl Mac {
         if self.set_lben {
             io.write32(PFDTXGSWC, switch & !PFDTXGSWC_VT_LBEN);
         }
-        io.write32(RXCTRL, rxctrl & !RXCTRL_RXEN);
+        if !self.chip.disable_rx(io) {
+            io.write32(RXCTRL, rxctrl & !RXCTRL_RXEN);
+        }
     }
 
     /// Starts the receiver (`ixgbe_enable_rx_dma_82599`).

@@ -13,7 +13,9 @@ use crate::{
         Capabilities,
         SPEED_100_FULL,
         SPEED_10GB_FULL,
-        SPEED_1GB_FULL, //
+        SPEED_1GB_FULL,
+        SPEED_2_5GB_FULL,
+        SPEED_5GB_FULL, //
     },
     mdio,
     regs::*,
@@ -85,6 +87,10 @@ impl<T: Regs + Delay> Held<'_, T> {
     }
 }
 
+/// Speeds that are only offered where somebody asks for them: there are switches that cannot bear it
+/// (`ixgbe_non_sfp_link_config`).
+pub const NBASE_T: u32 = SPEED_2_5GB_FULL | SPEED_5GB_FULL;
+
 /// Pauses that one side advertises: symmetric, asymmetric.
 type PauseBits = (bool, bool);
 
@@ -126,6 +132,9 @@ impl Phy {
                 phy.speeds |= speed;
             }
         }
+        if chip.has_nbase_t() {
+            phy.speeds |= NBASE_T;
+        }
         Ok(phy)
     }
 
@@ -152,14 +161,14 @@ impl Phy {
         }
     }
 
-    /// Offers `speeds`, or all if none of them can be had, and negotiates (`ixgbe_setup_phy_link_generic`). Does not wait for
+    /// Offers `speeds`, or the usual ones if none of them can be had, and negotiates (`ixgbe_setup_phy_link_generic`). Does not wait for
     /// the link. Firmware may forbid to take the present one away: then what is offered counts from the next one on.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn setup_link(&self, io: &(impl Regs + Delay), speeds: u32) -> Result<(), Error> {
         let speeds = match speeds & self.speeds {
-            0 => self.speeds,
+            0 => self.speeds & !NBASE_T,
             some => some,
         };
         let offered = |speed: u32, bit: u16| if speeds & speed != 0 { bit } else { 0 };
@@ -170,11 +179,18 @@ impl Phy {
                 MDIO_AN_10GBT_CTRL_ADV10G,
                 offered(SPEED_10GB_FULL, MDIO_AN_10GBT_CTRL_ADV10G),
             )?;
+            let between = if self.chip.has_nbase_t() {
+                MII_5GBASE_T_ADVERTISE | MII_2_5GBASE_T_ADVERTISE
+            } else {
+                0
+            };
             bus.modify(
                 MMD_AN,
                 MII_AUTONEG_VENDOR_PROVISION_1,
-                MII_1GBASE_T_ADVERTISE,
-                offered(SPEED_1GB_FULL, MII_1GBASE_T_ADVERTISE),
+                MII_1GBASE_T_ADVERTISE | between,
+                offered(SPEED_5GB_FULL, MII_5GBASE_T_ADVERTISE)
+                    | offered(SPEED_2_5GB_FULL, MII_2_5GBASE_T_ADVERTISE)
+                    | offered(SPEED_1GB_FULL, MII_1GBASE_T_ADVERTISE),
             )?;
             bus.modify(
                 MMD_AN,

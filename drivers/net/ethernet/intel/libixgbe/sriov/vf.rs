@@ -39,7 +39,10 @@ use crate::{
         XcastMode, //
     },
     regs::*,
-    rss::Rss,
+    rss::{
+        Place,
+        Rss, //
+    },
     Regs, //
 };
 use filters::Vlans;
@@ -309,6 +312,15 @@ impl Switch {
     /// The PF's pool.
     pub const fn pf_pool(&self) -> u32 {
         self.num_vfs
+    }
+
+    /// Where the PF's frames are spread.
+    pub const fn rss_place(&self) -> Place {
+        Place {
+            chip: self.chip,
+            pools: self.pools,
+            pool: self.pf_pool(),
+        }
     }
 
     /// Frame of the PF without FCS.
