@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Driver of the Intel 82599 and X540 physical functions.
+//! Driver of the Intel 82599, X540 and X550 physical functions.
 //!
 //! | file | what |
 //! |---|---|

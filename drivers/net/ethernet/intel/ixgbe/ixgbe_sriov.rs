@@ -410,7 +410,11 @@ pub(crate) fn set_vf_link_state(dev: &net::Device<Adapter>, vf: u32, state: u32)
     })
 }
 
+/// A VF with a table and a key of its own has nothing to ask for (`ixgbe_ndo_set_vf_rss_query_en`).
 pub(crate) fn set_vf_rss_query_en(dev: &net::Device<Adapter>, vf: u32, on: bool) -> Result {
+    if dev.data().board.chip().has_rss_of_pools() {
+        return Err(EOPNOTSUPP);
+    }
     with_vf(dev, vf, |_, _, v, _| {
         v.rss_query = on;
         Ok(())

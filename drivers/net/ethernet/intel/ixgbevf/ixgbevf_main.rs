@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Intel 82599 and X540 virtual function driver.
+//! Intel 82599, X540 and X550 virtual function driver.
 //!
 //! The guest's side of an SR-IOV network card: two queue pairs, a mailbox to the driver of the physical function, and
 //! the guest's half of live migration. It does what `drivers/net/ethernet/intel/ixgbevf` does in C, in files of the same

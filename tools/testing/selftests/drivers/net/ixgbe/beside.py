@@ -26,10 +26,10 @@ VFIO = "ixgbe_vfio_pci"
 # Users of a function before its driver, VFs before their PF.
 MODULES = (C_VF, RUST_VF, VFIO, C, RUST)
 
-# 82599 without an external PHY, and with an SFP+ cage; X540: what libixgbe's Board::of_device() knows.
+# 82599 without an external PHY, and with an SFP+ cage; X540, X550: what libixgbe's Board::of_device() knows.
 DRIVEN = {"10F7", "10F8", "10F9", "10FC", "1514", "1517", "152A",
           "10FB", "154D", "1557", "1529", "1507", "154A",
-          "1528", "1560"}
+          "1528", "1560", "1563", "15d1"}
 
 HERE = Path(__file__).parent
 RULES = Path("/run/modprobe.d")
