@@ -29,7 +29,7 @@ MODULES = (C_VF, RUST_VF, VFIO, C, RUST)
 # 82599 without an external PHY, and with an SFP+ cage; X540, X550: what libixgbe's Board::of_device() knows.
 DRIVEN = {"10F7", "10F8", "10F9", "10FC", "1514", "1517", "152A",
           "10FB", "154D", "1557", "1529", "1507", "154A",
-          "1528", "1560", "1563", "15d1"}
+          "1528", "1560", "1563", "15D1"}
 
 HERE = Path(__file__).parent
 RULES = Path("/run/modprobe.d")
@@ -168,7 +168,7 @@ def names(_):
         return {row.partition("d0000")[2][:4] for row in rows if row.startswith("pci:v00008086")}
     ksft_eq(ids(RUST), DRIVEN)
     ksft_eq(ids(RUST) - ids(C), set())
-    ksft_eq(ids(RUST_VF), {"10ED", "1515"})
+    ksft_eq(ids(RUST_VF), {"10ED", "1515", "1565"})
     ksft_eq(ids(VFIO), set(), "only by driver_override")
 
 
