@@ -387,7 +387,7 @@ fn boards() {
     assert_eq!(Board::of_device(0x10FB), Ok(Board::Sfp));
     let machine = machine(Module::None, "", 0);
     let io = &machine.pf();
-    for id in [0x1558, 0x154F, 0x151C, 0x1563, 0x10ED, 0xFFFF] {
+    for id in [0x1558, 0x154F, 0x151C, 0x15AC, 0x10ED, 0xFFFF] {
         assert!(Board::of_device(id).is_err(), "{id:#x}");
     }
     assert!(Board::Sfp.has_cage());
