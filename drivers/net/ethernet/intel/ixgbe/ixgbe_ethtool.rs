@@ -30,6 +30,7 @@ use libixgbe::{
         RSS_KEY_SIZE, //
     },
     regs::*,
+    rss,
     ring::{
         clamp_descs,
         MAX_DESCS, //
@@ -650,9 +651,7 @@ impl Ops for Adapter {
             state.sw.rss.store_table(&a.hw, place);
         }
         if let Some(key) = set.key {
-            for (to, from) in state.sw.rss.key.iter_mut().zip(key.chunks_exact(4)) {
-                *to = from.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
-            }
+            state.sw.rss.key = rss::key_of(key.try_into().map_err(|_| EINVAL)?);
             state.sw.rss.store_key(&a.hw, state.sw.rss_place());
         }
         Ok(())

@@ -463,25 +463,24 @@ impl Ops for Adapter {
             libixgbe::mbx::vf::Error::Unsupported => EOPNOTSUPP,
             _ => EIO,
         };
-        if let Some(words) = st.own_rss {
-            for (i, to) in indir.into_iter().flatten().enumerate() {
-                *to = rss::vf_entry(i, st.queues);
-            }
-            let bytes = words.into_iter().flat_map(u32::to_le_bytes);
-            for (to, from) in key.into_iter().flatten().zip(bytes) {
-                *to = from;
-            }
-            return Ok(());
-        }
+        let queues = st.queues;
         if let Some(indir) = indir {
-            let queues = st.queues;
-            let reta = st.vf.get_reta(&adapter.hw, queues).map_err(errno)?;
-            for (to, from) in indir.iter_mut().zip(reta) {
-                *to = from.into();
+            if st.own_rss.is_some() {
+                for (i, to) in indir.iter_mut().enumerate() {
+                    *to = rss::vf_entry(i, queues);
+                }
+            } else {
+                let reta = st.vf.get_reta(&adapter.hw, queues).map_err(errno)?;
+                for (to, from) in indir.iter_mut().zip(reta) {
+                    *to = from.into();
+                }
             }
         }
         if let Some(key) = key {
-            let words = st.vf.get_rss_key(&adapter.hw).map_err(errno)?;
+            let words = match st.own_rss {
+                Some(words) => words,
+                None => st.vf.get_rss_key(&adapter.hw).map_err(errno)?,
+            };
             for (to, from) in key
                 .iter_mut()
                 .zip(words.into_iter().flat_map(u32::to_le_bytes))

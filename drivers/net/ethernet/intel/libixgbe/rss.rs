@@ -19,6 +19,10 @@ pub const MAX_RSS_QUEUES: u32 = 16;
 /// Entries of the redirection table of a pool that has one.
 const POOL_ENTRIES: usize = 64;
 
+/// What is hashed by default.
+const FIELDS: u32 =
+    MRQC_RSS_FIELD_IPV4 | MRQC_RSS_FIELD_IPV4_TCP | MRQC_RSS_FIELD_IPV6 | MRQC_RSS_FIELD_IPV6_TCP;
+
 /// Where frames are spread: a chip, how its queues are divided, and which pool is the PF's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -106,16 +110,12 @@ impl Rss {
         };
         let words = self.table.chunks_exact(4).cycle();
         for (i, entries) in (0..count / 4).zip(words) {
-            let val = entries
-                .iter()
-                .rev()
-                .fold(0, |acc, e| acc << 8 | u32::from(*e));
             let register = match (own, i.checked_sub(RETA_SIZE as u32 / 4)) {
                 (Some(pool), _) => pfvfreta(i, pool),
                 (None, Some(extended)) => ereta(extended),
                 (None, None) => reta(i),
             };
-            io.write32(register, val);
+            io.write32(register, dword(entries));
         }
     }
 
@@ -157,11 +157,7 @@ impl Rss {
         } else {
             0
         };
-        let fields = MRQC_RSS_FIELD_IPV4
-            | MRQC_RSS_FIELD_IPV4_TCP
-            | MRQC_RSS_FIELD_IPV6
-            | MRQC_RSS_FIELD_IPV6_TCP;
-        let fields = fields | udp4 | udp6;
+        let fields = FIELDS | udp4 | udp6;
         match place.own_pool() {
             Some(pool) => {
                 // What comes through the internal switch is hashed as well, as on the older chips.
@@ -171,6 +167,14 @@ impl Rss {
             None => io.write32(MRQC, mode | fields),
         }
     }
+}
+
+/// A register's value, from its bytes with the lowest first.
+fn dword(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |acc, b| acc << 8 | u32::from(*b))
 }
 
 /// Queue of entry `i` of the table of a VF with RSS of its own.
@@ -189,18 +193,14 @@ pub fn setup_vf(io: &impl Regs, key: &Key, queues: u32) {
         let val = entries.fold(0, |acc, i| acc << 8 | vf_entry(i, queues));
         io.write32(vfreta(i as u32), val);
     }
-    let fields = MRQC_RSS_FIELD_IPV4
-        | MRQC_RSS_FIELD_IPV4_TCP
-        | MRQC_RSS_FIELD_IPV6
-        | MRQC_RSS_FIELD_IPV6_TCP;
-    io.write32(VFMRQC, MRQC_RSSEN | fields);
+    io.write32(VFMRQC, MRQC_RSSEN | FIELDS);
 }
 
 /// Key in the dwords of the registers, from its bytes.
 pub fn key_of(bytes: &[u8; RSS_KEY_SIZE]) -> Key {
     let mut key = Key::default();
     for (k, b) in key.iter_mut().zip(bytes.chunks_exact(4)) {
-        *k = b.iter().rev().fold(0, |acc, b| acc << 8 | u32::from(*b));
+        *k = dword(b);
     }
     key
 }

@@ -4,8 +4,6 @@
 
 use super::at;
 
-/// In [`super::FWSM`]: the firmware's image is damaged, and only its update works (`IXGBE_FWSM_FW_NVM_RECOVERY_MODE`).
-pub const FWSM_FW_NVM_RECOVERY_MODE: u32 = 1 << 5;
 /// In [`super::FWSTS`]: the firmware was reset; written back to clear it.
 pub const FWSTS_FWRI: u32 = 0x200;
 /// Bytes behind [`super::FLEX_MNG`].
@@ -87,13 +85,7 @@ pub const fn pfvfreta(i: u32, pool: u32) -> u32 {
     at(at(0x1_9000, 0x40, pool), 4, i)
 }
 
-/// In [`super::RDRXCTL`]: what malicious drivers do with receive queues interrupts.
-pub const RDRXCTL_MBINTEN: u32 = 0x1000_0000;
-/// In [`super::RDRXCTL`]: it is looked for.
-pub const RDRXCTL_MDP_EN: u32 = 0x2000_0000;
-/// In [`super::DMATXCTL`]: the same of transmit queues.
-pub const DMATXCTL_MDP_EN: u32 = 0x20;
-/// In [`super::DMATXCTL`]: it interrupts.
+/// In [`super::DMATXCTL`]: what malicious drivers do with transmit queues interrupts.
 pub const DMATXCTL_MBINTEN: u32 = 0x40;
 /// In [`super::pfvfspoof`]: shift of the pools' bits for ethertypes.
 pub const SPOOF_ETHERTYPEAS_SHIFT: u32 = 16;
@@ -101,5 +93,3 @@ pub const SPOOF_ETHERTYPEAS_SHIFT: u32 = 16;
 pub const PFFLPL: u32 = 0x050B0;
 /// Pools 32 to 63.
 pub const PFFLPH: u32 = 0x050B4;
-/// UDP port of VXLAN.
-pub const VXLANCTRL: u32 = 0x507C;
