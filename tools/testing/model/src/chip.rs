@@ -27,7 +27,7 @@ pub(crate) struct Traits {
     /// Registers whose value after a reset is not that of [`crate::regs_file`].
     pub(crate) registers: &'static [(u32, u32)],
     /// Words of the EEPROM likewise; what [`crate::eeprom`] has comes first.
-    pub(crate) eeprom: &'static [(usize, u16)],
+    pub(crate) eeprom: &'static [&'static [(usize, u16)]],
 }
 
 /// A chip, as `chip=` of the QEMU device names it.

@@ -50,7 +50,7 @@ impl Eeprom {
     /// An EEPROM with a valid checksum, for a card with this address.
     pub(crate) fn new(mac: [u8; 6], chip: Chip, quirks: &Quirks) -> Self {
         let mut words = vec![0xFFFF; WORDS];
-        let own = chip.traits().eeprom;
+        let own = chip.traits().eeprom.iter().copied().flatten();
         for (word, value) in CONTENT.iter().chain(own) {
             if let Some(slot) = words.get_mut(*word) {
                 *slot = *value;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{frame, RxRing, TxRing, PEER};
+use common::{frame, sriov_on, switched_on, vf_mac, RxRing, TxRing, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::{Machine, Port};
 use ixgbe_model::{Chip, Config, HeadWrite, Speeds};
@@ -208,30 +208,11 @@ fn the_table_has_512_entries() {
 
 /// A machine with two VFs, each of which has an address and two queues.
 fn with_vfs() -> Machine {
-    let machine = machine();
-    machine.set_vfs(2);
-    let pf = machine.pf();
-    pf.write32(GCR_EXT, GCR_EXT_VT_MODE_64 | GCR_EXT_MSIX_EN);
-    pf.write32(VT_CTL, VT_CTL_VT_ENABLE | VT_CTL_REPLEN);
-    pf.write32(MRQC, MRQC_VMDQRSS64EN | MRQC_MULTIPLE_RSS);
-    pf.write32(PFDTXGSWC, PFDTXGSWC_VT_LBEN);
-    pf.write32(RXCTRL, RXCTRL_RXEN);
-    pf.write32(MTQC, MTQC_VT_ENA | MTQC_64VF);
-    pf.write32(DMATXCTL, DMATXCTL_TE);
-    for vf in 0..2u32 {
-        pf.write32(ral(1 + vf), 0x0002 | vf << 8);
-        pf.write32(rah(1 + vf), RAH_AV | 0x0500);
-        pf.write32(mpsar_lo(1 + vf), 1 << vf);
-        pf.write32(vmolr(vf), VMOLR_AUPE | VMOLR_BAM);
-    }
-    pf.write32(vfre(0), 3);
-    pf.write32(vfte(0), 3);
+    let machine = sriov_on(switched_on(machine()), 2);
     machine
-}
-
-/// The address of a VF there.
-fn address(vf: u8) -> [u8; 6] {
-    [2, vf, 0, 0, 0, 5]
+        .pf()
+        .write32(MRQC, MRQC_VMDQRSS64EN | MRQC_MULTIPLE_RSS);
+    machine
 }
 
 #[test]
@@ -260,7 +241,7 @@ fn each_pool_has_its_own_table() {
     for vf in 0..2u8 {
         let mut rings = [0, 1].map(|queue| RxRing::new(&machine, Function::Vf(vf), queue, 16));
         for port in 0..8 {
-            machine.receive(&datagram(address(vf), 2000 + port));
+            machine.receive(&datagram(vf_mac(vf), 2000 + port));
             let taken = rings.each_mut().map(|ring| ring.take().is_some());
             assert_eq!(taken, [vf == 0, vf == 1], "VF {vf}");
         }
@@ -272,7 +253,7 @@ fn what_a_pool_sent_does_not_come_back_where_it_is_pruned() {
     let machine = with_vfs();
     let mut rings = [0, 1].map(|vf| RxRing::new(&machine, Function::Vf(vf), 0, 16));
     let mut echo = frame([0xFF; 6], PEER, 60);
-    echo[6..12].copy_from_slice(&address(0));
+    echo[6..12].copy_from_slice(&vf_mac(0));
     let mut received = || {
         machine.receive(&echo);
         rings.each_mut().map(|ring| ring.take().is_some())
@@ -287,7 +268,7 @@ fn no_vf_sends_what_its_ethertype_forbids() {
     let machine = with_vfs();
     let pf = machine.pf();
     let mut tx = TxRing::new(&machine, Function::Vf(0), 0, 16);
-    let mut lldp = frame([1, 0x80, 0xC2, 0, 0, 0x0E], address(0), 60);
+    let mut lldp = frame([1, 0x80, 0xC2, 0, 0, 0x0E], vf_mac(0), 60);
     lldp[12..14].copy_from_slice(&[0x88, 0xCC]);
     let mut sent = || {
         tx.send(&lldp);

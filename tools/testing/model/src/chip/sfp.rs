@@ -36,7 +36,7 @@ pub(super) const TRAITS: Traits = Traits {
         (regs::AUTOC, 0xC09C_0004 | regs::AUTOC_LMS_10G_SERIAL),
         (regs::AUTOC2, 0x8_0000 | regs::AUTOC2_10G_SFI),
     ],
-    eeprom: &[
+    eeprom: &[&[
         (0x0F, FIRMWARE),
         (0x2B, LIST),
         (LIST as usize, 9),
@@ -61,5 +61,5 @@ pub(super) const TRAITS: Traits = Traits {
         // No LESM parameters (offset 2); the version is above that of pre-production devices (K: > 5).
         (FIRMWARE as usize + 4, PATCH),
         (PATCH as usize + 7, 0x0009),
-    ],
+    ]],
 };

@@ -11,10 +11,30 @@ const ANALOG: u16 = 0x100;
 const PHY: u16 = 0x110;
 /// The option ROM's, likewise.
 const OPTION_ROM: u16 = 0x118;
-/// A block that counts.
-const CORE: u16 = 0x120;
+/// A block that counts. Who points to it differs.
+pub(super) const CORE: u16 = 0x120;
 /// The firmware's, which no chip counts.
 const FIRMWARE: u16 = 0x130;
+
+/// The blocks, and who points to them.
+pub(super) const BLOCKS: &[(usize, u16)] = &[
+    (regs::PCIE_ANALOG_PTR as usize, ANALOG),
+    (0x04, PHY),
+    (0x05, OPTION_ROM),
+    (regs::FW_PTR as usize, FIRMWARE),
+    (ANALOG as usize, 2),
+    (ANALOG as usize + 1, 0x1234),
+    (ANALOG as usize + 2, 0x4321),
+    (PHY as usize, 1),
+    (PHY as usize + 1, 0x5A5A),
+    (OPTION_ROM as usize, 2),
+    (OPTION_ROM as usize + 1, 0x55AA),
+    (OPTION_ROM as usize + 2, 0x0F0F),
+    (CORE as usize, 1),
+    (CORE as usize + 1, 0x0102),
+    (FIRMWARE as usize, 1),
+    (FIRMWARE as usize + 1, 0xBEEF),
+];
 
 pub(super) const TRAITS: Traits = Traits {
     device_id: 0x1528,
@@ -29,25 +49,7 @@ pub(super) const TRAITS: Traits = Traits {
         (regs::AUTOC, 0),
         (regs::ANLP1, 0),
     ],
-    eeprom: &[
-        (regs::PCIE_ANALOG_PTR as usize, ANALOG),
-        (0x04, PHY),
-        (0x05, OPTION_ROM),
-        (0x06, CORE),
-        (regs::FW_PTR as usize, FIRMWARE),
-        (ANALOG as usize, 2),
-        (ANALOG as usize + 1, 0x1234),
-        (ANALOG as usize + 2, 0x4321),
-        (PHY as usize, 1),
-        (PHY as usize + 1, 0x5A5A),
-        (OPTION_ROM as usize, 2),
-        (OPTION_ROM as usize + 1, 0x55AA),
-        (OPTION_ROM as usize + 2, 0x0F0F),
-        (CORE as usize, 1),
-        (CORE as usize + 1, 0x0102),
-        (FIRMWARE as usize, 1),
-        (FIRMWARE as usize + 1, 0xBEEF),
-    ],
+    eeprom: &[BLOCKS, &[(0x06, CORE)]],
 };
 
 /// With one port, which is all that differs.

@@ -43,7 +43,8 @@ pub(crate) fn x540_with(policy: HeadWrite) -> Machine {
     switched_on(Machine::with(config, MEMORY))
 }
 
-fn switched_on(machine: Machine) -> Machine {
+/// Switches receive and transmit units on.
+pub(crate) fn switched_on(machine: Machine) -> Machine {
     let pf = machine.pf();
     pf.write32(regs::FCTRL, regs::FCTRL_BAM);
     pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
@@ -73,7 +74,11 @@ pub(crate) fn set_address(pf: Port<'_>, i: u32, mac: [u8; 6], pools: u64) {
 
 /// SR-IOV with 64 pools of two queues, local switching, MSI-X; VF v has receive address 1 + v.
 pub(crate) fn sriov(vfs: u8) -> Machine {
-    let machine = machine();
+    sriov_on(machine(), vfs)
+}
+
+/// The same on this machine.
+pub(crate) fn sriov_on(machine: Machine, vfs: u8) -> Machine {
     let pf = machine.pf();
     machine.set_vfs(vfs);
     pf.write32(regs::GCR_EXT, regs::GCR_EXT_SRIOV);
