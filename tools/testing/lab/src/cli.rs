@@ -11,9 +11,10 @@ use crate::lab::{find_tree, Lab};
 use crate::migrate::{migrate, MigrateArgs};
 use crate::package::{package, PackageArgs};
 use crate::series::{series, SeriesArgs};
+use crate::setup::both;
 use crate::shell::{shell, ShellArgs};
 use crate::test::{test, TestArgs};
-use crate::{kernel, process, qemu, rootfs, stock, toolchain};
+use crate::{process, qemu, rootfs, stock, toolchain};
 
 /// Builds kernel, QEMU with a software 82599, and modules; boots hosts; runs tests.
 #[derive(Parser, Debug)]
@@ -80,10 +81,13 @@ pub fn main() -> i32 {
 fn setup() -> Result<()> {
     let (cache, tree) = (Cache::open()?, find_tree()?);
     toolchain::packages(&cache)?;
-    kernel::source(&cache, &tree)?;
-    qemu::source(&cache, &tree)?;
-    rootfs::ensure(&cache)?;
-    stock::ensure(&cache, &tree, Flavour::Stock)?;
+    both(
+        || {
+            qemu::source(&cache, &tree)?;
+            rootfs::ensure(&cache)
+        },
+        || stock::ensure(&cache, &tree, Flavour::Stock),
+    )?;
     Ok(())
 }
 
@@ -91,12 +95,12 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup => setup(),
         Command::Build { kernel } => {
-            let lab = Lab::open()?;
             let flavours = if kernel.is_empty() {
                 vec![Flavour::Release]
             } else {
                 kernel
             };
+            let lab = Lab::open(&flavours)?;
             for f in flavours {
                 let kernel = lab.kernel(f)?;
                 lab.modules(&kernel)?;
@@ -104,7 +108,7 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Check { kernel } => {
-            let lab = Lab::open()?;
+            let lab = Lab::open(&[kernel])?;
             lab.check(&lab.kernel(kernel)?)
         }
         Command::Shell(args) => shell(&args),

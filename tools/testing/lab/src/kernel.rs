@@ -400,6 +400,11 @@ pub(crate) fn modules_by(
     Ok(out)
 }
 
+/// Whether this tree's modules were made for a kernel at some time.
+pub(crate) fn has_modules(cache: &Cache, tree: &Path, kernel: &Kernel) -> bool {
+    output_folder(cache, tree, kernel).is_ok_and(|out| out.join("Module.symvers").exists())
+}
+
 /// Compiles the modules with what the kernel's maintainers ask for: W=1, clippy, and the crates'
 /// documentation. Warnings are errors. What `tools/testing/compile-fail` has must not compile.
 ///

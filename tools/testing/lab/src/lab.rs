@@ -17,10 +17,10 @@ use crate::kernel::{self, Flavour, Kernel};
 use crate::process::TempDir;
 use crate::qemu::Emulator;
 use crate::rootfs::Rootfs;
+use crate::setup::{both, Kernels};
 use crate::switch::Switch;
-use crate::toolchain::Toolchain;
 use crate::vm::{Accel, Machine, Nic, Share, Vm};
-use crate::{accel, initramfs, qemu, retry, rootfs, stock, toolchain};
+use crate::{accel, initramfs, qemu, retry, rootfs, toolchain};
 
 /// What the model does with a write to a ring's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -87,8 +87,8 @@ pub struct Lab {
     pub cache: Cache,
     /// This project's folder.
     pub tree: PathBuf,
-    /// Compilers of the lab's own kernels, once they are asked for.
-    tools: OnceLock<Toolchain>,
+    /// Kernels, and the modules for them.
+    kernels: Kernels,
     /// QEMU with the model.
     pub qemu: PathBuf,
     /// With which patches.
@@ -223,33 +223,33 @@ pub fn mac(host: u8, card: u8) -> String {
 pub const PEER_CARD: u8 = 0xfe;
 
 impl Lab {
-    /// Gets and builds everything but kernels and modules.
+    /// Gets and builds everything, these kernels and the modules for them included. Others can be had later.
     ///
     /// # Errors
     /// If a part cannot be had.
-    pub fn open() -> Result<Self> {
+    pub fn open(flavours: &[Flavour]) -> Result<Self> {
         let (cache, tree) = (Cache::open()?, find_tree()?);
         toolchain::packages(&cache)?;
-        let rootfs = rootfs::ensure(&cache)?;
         let emulator = Emulator::wanted()?;
-        let qemu = qemu::ensure(&cache, &tree, emulator)?;
+        let kernels = Kernels::new(&cache, &tree);
+        // Kernels wait for the network and compile crates one after the other; QEMU takes the processors that are left.
+        let ((rootfs, qemu), ()) = both(
+            || {
+                let rootfs = rootfs::ensure(&cache)?;
+                initramfs::agent(&cache, &tree)?;
+                Ok((rootfs, qemu::ensure(&cache, &tree, emulator)?))
+            },
+            || kernels.prepare(flavours),
+        )?;
         Ok(Self {
             cache,
             tree,
-            tools: OnceLock::new(),
+            kernels,
             qemu,
             emulator,
             accel: OnceLock::new(),
             rootfs,
         })
-    }
-
-    fn tools(&self) -> Result<&Toolchain> {
-        if let Some(tools) = self.tools.get() {
-            return Ok(tools);
-        }
-        let tools = toolchain::ensure(&self.cache)?;
-        Ok(self.tools.get_or_init(|| tools))
     }
 
     /// How processors are run here, and why so.
@@ -307,12 +307,7 @@ impl Lab {
     /// # Errors
     /// If it cannot be built.
     pub fn kernel(&self, flavour: Flavour) -> Result<Kernel> {
-        match flavour {
-            Flavour::Stock | Flavour::StockIommufd => {
-                stock::ensure(&self.cache, &self.tree, flavour)
-            }
-            _ => kernel::ensure(&self.cache, &self.tree, self.tools()?, flavour),
-        }
+        self.kernels.kernel(flavour)
     }
 
     /// Builds this project's modules.
@@ -320,12 +315,7 @@ impl Lab {
     /// # Errors
     /// If they cannot be built.
     pub fn modules(&self, kernel: &Kernel) -> Result<PathBuf> {
-        match kernel.flavour {
-            Flavour::Stock | Flavour::StockIommufd => {
-                stock::modules(&self.cache, &self.tree, kernel)
-            }
-            _ => kernel::modules(&self.cache, &self.tree, self.tools()?, kernel),
-        }
+        self.kernels.modules(kernel)
     }
 
     /// Compiles the modules with what the kernel's maintainers ask for.
@@ -333,10 +323,7 @@ impl Lab {
     /// # Errors
     /// If there is a warning.
     pub fn check(&self, kernel: &Kernel) -> Result<()> {
-        match kernel.flavour {
-            Flavour::Stock | Flavour::StockIommufd => stock::check(&self.cache, &self.tree, kernel),
-            _ => kernel::check(&self.cache, &self.tree, self.tools()?, kernel),
-        }
+        self.kernels.check(kernel)
     }
 
     /// Boots a host on a switch; its sockets and logs go to a folder of its own in `dir`.

@@ -35,6 +35,7 @@ pub mod retry;
 pub mod rootfs;
 pub mod runner;
 pub mod series;
+pub mod setup;
 pub mod shell;
 pub mod station;
 pub mod stats;

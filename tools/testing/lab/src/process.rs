@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 
@@ -29,6 +29,8 @@ use crate::cache::tail;
 struct Live {
     groups: HashSet<i32>,
     dirs: HashSet<PathBuf>,
+    /// Everything was killed, and nothing is started any more.
+    ending: bool,
 }
 
 fn live() -> parking_lot::MutexGuard<'static, Live> {
@@ -36,9 +38,10 @@ fn live() -> parking_lot::MutexGuard<'static, Live> {
     LIVE.get_or_init(Mutex::default).lock()
 }
 
-/// Kills every child that is left and removes every temporary folder.
+/// Kills every child that is left and removes every temporary folder. A thread that would start another child gets an error.
 pub fn clean_up() {
     let mut live = live();
+    live.ending = true;
     for g in live.groups.drain() {
         // Gone already is just as well.
         let _ = killpg(Pid::from_raw(g), Signal::SIGKILL);
@@ -109,8 +112,16 @@ impl Child {
         let what = format!("{cmd:?}");
         let inner = spawn_on_lasting_thread(cmd).with_context(|| format!("starting {what}"))?;
         let group = i32::try_from(inner.id())?;
-        live().groups.insert(group);
-        Ok(Self { inner, group })
+        let child = Self { inner, group };
+        let mut live = live();
+        live.groups.insert(group);
+        if live.ending {
+            drop(live);
+            drop(child);
+            bail!("the lab is ending: {what} was not started");
+        }
+        drop(live);
+        Ok(child)
     }
 
     /// Its process id.
@@ -301,6 +312,12 @@ impl Reminder {
     }
 }
 
+/// The lines of all steps that run, one below the other.
+fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(MultiProgress::new)
+}
+
 /// Runs a long step: a spinner shows its last line of output, `log` keeps all of it. Where there is
 /// no terminal it says every half minute how far it is.
 ///
@@ -320,7 +337,7 @@ pub fn run_counted(title: &str, log: &Path, mut cmd: Command, lines: Option<u64>
     cmd.stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(file.try_clone()?);
-    let bar = ProgressBar::new_spinner();
+    let bar = bars().add(ProgressBar::new_spinner());
     bar.set_style(ProgressStyle::with_template(
         "{spinner} {prefix} [{elapsed}] {wide_msg:.dim}",
     )?);
@@ -354,6 +371,7 @@ pub fn run_counted(title: &str, log: &Path, mut cmd: Command, lines: Option<u64>
     let status = child.inner.wait()?;
     drop(teller);
     bar.finish_and_clear();
+    bars().remove(&bar);
     if !status.success() {
         bail!(
             "{title} failed ({status}); the log is {}:\n{}",
@@ -361,7 +379,9 @@ pub fn run_counted(title: &str, log: &Path, mut cmd: Command, lines: Option<u64>
             tail(log, 25)
         );
     }
-    eprintln!("{title}: done in {:.0} s", start.elapsed().as_secs_f64());
+    bars().suspend(|| {
+        eprintln!("{title}: done in {:.0} s", start.elapsed().as_secs_f64());
+    });
     let printed = course.lock().lines;
     // A run that had little to do says nothing about one that has much.
     if lines.is_some_and(|n| printed > n / 2) {

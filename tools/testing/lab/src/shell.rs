@@ -69,7 +69,7 @@ pub struct ShellArgs {
 /// # Errors
 /// If a host does not come up, or a script fails.
 pub fn shell(args: &ShellArgs) -> Result<()> {
-    let lab = Lab::open()?;
+    let lab = Lab::open(&[args.kernel])?;
     let kernel = lab.kernel(args.kernel)?;
     let modules = match args.drivers {
         Some(Drivers::Rust) => Some(lab.modules(&kernel)?),

@@ -2,7 +2,7 @@
 //! `cargo lab test`: chooses suites, builds what they need, runs them side by side, and sums up.
 
 use parking_lot::{Condvar, Mutex};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -214,12 +214,12 @@ fn first_chars(text: &str, count: usize) -> &str {
 }
 
 fn boot_all(boots: &[Boot], cpus: Option<u32>) -> Result<Vec<Report>> {
-    let lab = Lab::open()?;
+    let flavours: BTreeSet<Flavour> = boots.iter().map(|b| b.kernel).collect();
+    let flavours = Vec::from_iter(flavours);
+    let lab = Lab::open(&flavours)?;
     let mut kernels: BTreeMap<Flavour, Kernel> = BTreeMap::new();
-    for b in boots {
-        if let std::collections::btree_map::Entry::Vacant(e) = kernels.entry(b.kernel) {
-            e.insert(lab.kernel(b.kernel)?);
-        }
+    for flavour in flavours {
+        kernels.insert(flavour, lab.kernel(flavour)?);
     }
     let mut products = BTreeMap::new();
     for (flavour, kernel) in kernels {

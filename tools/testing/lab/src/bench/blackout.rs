@@ -103,6 +103,9 @@ pub struct BlackoutArgs {
     /// Only these ways.
     #[arg(long, value_enum, value_delimiter = ',')]
     ways: Vec<Way>,
+    /// Kernel of hosts and VM.
+    #[arg(long, value_enum, default_value = "release")]
+    kernel: Flavour,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -218,11 +221,11 @@ pub fn blackout(args: &BlackoutArgs) -> Result<()> {
     } else {
         args.ways.clone()
     };
-    let lab = Lab::open()?;
+    let lab = Lab::open(&[args.kernel])?;
     let progress = Progress::new()?;
     let spec = PairSpec {
         chips: [Chip::Kx4; 2],
-        kernel: Flavour::Release,
+        kernel: args.kernel,
         head: Head::Value,
         ours: true,
         root: Root::Lab,
@@ -287,6 +290,7 @@ fn one_way(
         rounds: args.rounds,
         rate: args.rate,
         restore: way.restore(),
+        kernel: args.kernel,
         migratable: matches!(way.card(), Card::Vf | Card::Closed),
         ..Plan::default()
     };

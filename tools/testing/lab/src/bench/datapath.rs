@@ -124,7 +124,7 @@ struct MessageRow {
 /// # Errors
 /// If something could not be measured.
 pub fn datapath(args: &DatapathArgs) -> Result<()> {
-    let lab = Lab::open()?;
+    let lab = Lab::open(&[Flavour::Release])?;
     let kernel = lab.kernel(Flavour::Release)?;
     let modules = lab.modules(&kernel)?;
     let dir = TempDir::new()?;

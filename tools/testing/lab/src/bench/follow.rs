@@ -150,7 +150,7 @@ fn table(rows: &[Figures]) -> String {
 /// # Errors
 /// If the hosts cannot be had; what goes wrong with a VM or a migration is in the figures, and then an error at the end.
 pub fn follow(args: &FollowArgs) -> Result<()> {
-    let lab = Lab::open()?;
+    let lab = Lab::open(&[args.kernel])?;
     let progress = Progress::new()?;
     let cases = args.rings.len() * args.floods.len();
     let spec = PairSpec {

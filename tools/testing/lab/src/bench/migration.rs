@@ -135,7 +135,7 @@ fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
 /// # Errors
 /// If a VF could not be moved, or the lab could not run.
 pub fn migration(args: &MigrationArgs) -> Result<()> {
-    let lab = Lab::open()?;
+    let lab = Lab::open(&[args.kernel])?;
     let kernel = lab.kernel(args.kernel)?;
     let dir = TempDir::new()?;
     let mut spec = HostSpec::new(1);

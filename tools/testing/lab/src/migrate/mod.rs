@@ -115,7 +115,7 @@ pub struct MigrateArgs {
 /// # Errors
 /// If a migration fails, or the report shows a fault.
 pub fn migrate(args: &MigrateArgs) -> Result<()> {
-    let lab = Lab::open()?;
+    let lab = Lab::open(&[args.kernel])?;
     if let Some(dir) = &args.trace {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The suite `migrate`: the demonstration as a test, and the refusals that a user meets.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -419,7 +420,8 @@ fn end(spec: &PairSpec, hosts: Pair, reports: &mut Vec<Report>) -> Result<()> {
 /// # Errors
 /// If the lab cannot be opened.
 pub fn run_all(cases: &[Case]) -> Result<Vec<Report>> {
-    let lab = Lab::open()?;
+    let flavours: BTreeSet<Flavour> = cases.iter().map(Case::kernel).collect();
+    let lab = Lab::open(&Vec::from_iter(flavours))?;
     let progress = Progress::new()?;
     let mut pair: Option<(PairSpec, Pair)> = None;
     let mut reports = Vec::new();
