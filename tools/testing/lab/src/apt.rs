@@ -2,7 +2,7 @@
 //! A private view of Debian's archive: other suites than the machine's own, without touching the machine's own apt.
 //!
 //! The mirror is the one that the machine's apt uses, so that whatever lets apt work here (a proxy, a mirror inside a company)
-//! lets the lab work too.
+//! lets the lab work too. A machine with another distribution names one in `LAB_DEBIAN_MIRROR`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,27 +34,46 @@ fn find_mirror(index_targets: &str) -> Option<String> {
         .map(|(_, site)| site.trim().trim_end_matches('/').to_owned())
 }
 
+/// The mirror to use: `LAB_DEBIAN_MIRROR`, or that of this machine's apt.
+///
+/// # Errors
+/// If there is none, or Debian's keys are missing.
+pub fn mirror() -> Result<String> {
+    let named = std::env::var("LAB_DEBIAN_MIRROR").ok();
+    let mirror = match named.filter(|m| !m.is_empty()) {
+        Some(named) => named.trim_end_matches('/').to_owned(),
+        None => {
+            let mut cmd = std::process::Command::new("apt-get");
+            cmd.args([
+                "indextargets",
+                "--format",
+                "$(CREATED_BY) $(SITE)",
+                "Created-By: Packages",
+            ]);
+            let targets = output(cmd)
+                .context("asking apt for its mirror: the lab needs a machine with apt")?;
+            find_mirror(&targets).context(
+                "the lab takes its hosts, their kernel and QEMU's source from Debian, and this machine's apt has no \
+                 Debian mirror (an address that ends in /debian). On Ubuntu and others: install \
+                 debian-archive-keyring, and set LAB_DEBIAN_MIRROR to the address of a mirror",
+            )?
+        }
+    };
+    if !Path::new(KEYRING).exists() {
+        bail!("{KEYRING} is missing, by which Debian's archive is trusted: install debian-archive-keyring");
+    }
+    Ok(mirror)
+}
+
 impl Apt {
     /// Makes the private directory and reads the package lists of [`SUITE`] and its backports, at most once a day.
     ///
     /// # Errors
     /// If the machine has no apt with a Debian mirror, or the mirror cannot be reached.
     pub fn open(cache: &Cache) -> Result<Self> {
-        let mut cmd = std::process::Command::new("apt-get");
-        cmd.args([
-            "indextargets",
-            "--format",
-            "$(CREATED_BY) $(SITE)",
-            "Created-By: Packages",
-        ]);
-        let targets = output(cmd)
-            .context("asking apt for its mirror: the lab needs a Debian-like machine")?;
-        let Some(mirror) = find_mirror(&targets) else {
-            bail!("apt on this machine has no Debian mirror (an address that ends in /debian): add one to its sources");
-        };
         let apt = Self {
             dir: cache.path("apt"),
-            mirror,
+            mirror: mirror()?,
         };
         for sub in ["etc", "lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(apt.dir.join(sub))?;
@@ -271,6 +290,10 @@ mod tests {
             find_mirror(targets).as_deref(),
             Some("http://mirror.example/debian")
         );
+        // Ubuntu's.
+        let targets =
+            "Packages http://archive.example/ubuntu/\nPackages http://security.example/ubuntu/\n";
+        assert_eq!(find_mirror(targets), None);
         assert_eq!(find_mirror(""), None);
     }
 }

@@ -179,7 +179,7 @@ impl Cache {
             Ok(lock) => return Ok(lock),
             Err((file, _)) => file,
         };
-        eprintln!("another `cargo lab` is making {name}: waiting for it");
+        eprintln!("{name} is being made already: waiting for it");
         Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, e)| e)
             .with_context(|| format!("locking {}", path.display()))

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
-use crate::apt::Apt;
+use crate::apt::{self, Apt};
 use crate::cache::{Cache, Key};
 use crate::process::{command, output, run_logged, version_of};
 
@@ -94,6 +94,8 @@ pub fn packages(cache: &Cache) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    // What a machine cannot have is told before anything is installed on it.
+    apt::mirror()?;
     if !is_root() {
         bail!(
             "packages are missing; as root: apt-get install --no-install-recommends {}",
