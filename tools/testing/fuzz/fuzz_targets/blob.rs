@@ -17,6 +17,8 @@ use zerocopy::IntoBytes;
 const APIS: [u16; 3] = [0x0101, 0x0104, 0x0107];
 const STATE: &str =
     include_str!("../../../../drivers/net/ethernet/intel/libixgbe/migration/golden/v1-state.hex");
+const X550_STATE: &str =
+    include_str!("../../../../drivers/net/ethernet/intel/libixgbe/migration/golden/v1-x550.hex");
 
 /// Who loads.
 #[derive(Arbitrary, Debug)]
@@ -29,6 +31,7 @@ struct Loader {
     promiscuous: bool,
     jumbo: bool,
     disabled: bool,
+    x550: bool,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -47,6 +50,7 @@ enum Blob {
     Records { compat: bool, records: Vec<Tlv> },
     /// A valid one with bytes changed, and a checksum that fits.
     Edited {
+        x550: bool,
         edits: Vec<(u16, u8)>,
         swap: Option<(u8, u8)>,
         double: Option<u8>,
@@ -60,15 +64,17 @@ struct Input {
     blob: Blob,
 }
 
-/// The golden file of version 1, without its comments.
-static GOLDEN: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let digits: Vec<u8> = STATE
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(str::chars)
-        .filter_map(|c| c.to_digit(16).map(|d| d as u8))
-        .collect();
-    digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect()
+/// The golden files of version 1, of an 82599 and of an X550, without their comments.
+static GOLDEN: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    [STATE, X550_STATE].map(|text| {
+        let digits: Vec<u8> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(str::chars)
+            .filter_map(|c| c.to_digit(16).map(|d| d as u8))
+            .collect();
+        digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect()
+    })
 });
 
 /// The records of a well-formed blob, heads and padding included.
@@ -122,12 +128,14 @@ impl Blob {
                 frame(content, &records)
             }
             Self::Edited {
+                x550,
                 edits,
                 swap,
                 double,
                 drop,
             } => {
-                let mut list = records(&GOLDEN);
+                let [i82599, of_x550] = &*GOLDEN;
+                let mut list = records(if *x550 { of_x550 } else { i82599 });
                 let n = list.len();
                 if let Some((a, b)) = swap {
                     list.swap(usize::from(*a) % n, usize::from(*b) % n);
@@ -172,7 +180,7 @@ impl Loader {
     fn host(&self) -> Host<'static> {
         Host {
             identity: Identity {
-                device: 0x10ed,
+                device: if self.x550 { 0x1565 } else { 0x10ed },
                 queues_per_pool: 2,
                 queue_pairs: 2,
                 api: 0,
@@ -227,6 +235,12 @@ fn harmless(s: &VfState, host: &Host<'_>) {
     if host.policy.admin_mac && !host.policy.trusted {
         assert!(s.filters.mac == host.mac || s.filters.mac == [0; 6]);
         assert!(s.filters.unicast.as_slice().is_empty());
+    }
+    // An X550's VF has RSS of its own, which names its queues, and no other has.
+    assert_eq!(s.rss.is_some(), host.identity.device == 0x1565);
+    if let Some(rss) = &s.rss {
+        assert_eq!(rss.mrqc & !0x01ff_0001, 0);
+        assert!(rss.table.iter().all(|queue| usize::from(*queue) < pairs));
     }
     assert!(host.limits.link != Link::Disable || s.limits.link == Link::Disable);
     if host.policy.port_vlan != 0 {

@@ -227,6 +227,7 @@ fn place() -> Place<'static> {
     Place {
         vf: VF.into(),
         queues_per_pool: 2,
+        own_rss: false,
         rars: &[],
     }
 }
@@ -419,6 +420,7 @@ fn sixty_three_vfs_wait_together() {
     let place = |vf| Place {
         vf,
         queues_per_pool: 2,
+        own_rss: false,
         rars: &[],
     };
     let io = machine.pf();

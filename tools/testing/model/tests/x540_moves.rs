@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Moves of what a VF of an X540 has and one of an 82599 has not. What both have is in the other files, whose
-//! `between_hosts` is of both chips.
+//! `between_hosts` is of all chips.
 
 mod common;
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{frame, sriov_on, switched_on, vf_mac, RxRing, TxRing, PEER};
+use common::{datagram, frame, sriov_on, switched_on, vf_mac, RxRing, TxRing, PEER};
 use ixgbe_model::host::Function;
 use ixgbe_model::testing::{Machine, Port};
 use ixgbe_model::{Chip, Config, HeadWrite, Speeds};
@@ -167,17 +167,6 @@ fn both_ends_agree_on_what_is_between() {
         assert_eq!(pf.read32(LINKS) & (LINKS_UP | field), LINKS_UP | agreed);
         assert_eq!(machine.vf(0).read32(VFLINKS) & field, agreed);
     }
-}
-
-/// UDP of IPv4 from a port.
-fn datagram(to: [u8; 6], port: u16) -> Vec<u8> {
-    let mut frame = vec![];
-    etherparse::PacketBuilder::ethernet2(PEER, to)
-        .ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
-        .udp(port, 9)
-        .write(&mut frame, &[0; 18])
-        .unwrap();
-    frame
 }
 
 #[test]

@@ -125,6 +125,8 @@ pub struct Place<'a> {
     pub vf: u32,
     /// Queues of each pool: 2, 4 or 8.
     pub queues_per_pool: u32,
+    /// Each pool has RSS of its own.
+    pub own_rss: bool,
     /// Receive address registers (RAL/RAH) that the VF's pool uses.
     pub rars: &'a [u32],
 }

@@ -17,7 +17,7 @@ use crate::{
 pub const MAX_RSS_QUEUES: u32 = 16;
 
 /// Entries of the redirection table of a pool that has one.
-const POOL_ENTRIES: usize = 64;
+pub const POOL_ENTRIES: usize = 64;
 
 /// What is hashed by default.
 const FIELDS: u32 =
@@ -170,7 +170,7 @@ impl Rss {
 }
 
 /// A register's value, from its bytes with the lowest first.
-fn dword(bytes: &[u8]) -> u32 {
+pub(crate) fn dword(bytes: &[u8]) -> u32 {
     bytes
         .iter()
         .rev()

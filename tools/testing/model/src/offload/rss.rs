@@ -11,11 +11,6 @@ pub const KEY_LEN: usize = 40;
 /// The longest input: two IPv6 addresses and two ports.
 const MAX_INPUT: usize = 36;
 
-/// MRQC bits that no Linux driver sets: the functions that follow extension headers (K: `ixgbe_type.h`).
-const MRQC_RSS_FIELD_IPV6_EX_TCP: u32 = 0x0004_0000;
-const MRQC_RSS_FIELD_IPV6_EX: u32 = 0x0008_0000;
-const MRQC_RSS_FIELD_IPV6_EX_UDP: u32 = 0x0100_0000;
-
 /// The hash function that was used, with the value that the descriptor reports (K: `IXGBE_RXDADV_RSSTYPE_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -53,11 +48,11 @@ impl Type {
                 (true, regs::MRQC_RSS_FIELD_IPV4, Self::Ipv4),
             ],
             Version::V6 => &[
-                (tcp, MRQC_RSS_FIELD_IPV6_EX_TCP, Self::Ipv6TcpEx),
+                (tcp, regs::MRQC_RSS_FIELD_IPV6_EX_TCP, Self::Ipv6TcpEx),
                 (tcp, regs::MRQC_RSS_FIELD_IPV6_TCP, Self::Ipv6Tcp),
-                (udp, MRQC_RSS_FIELD_IPV6_EX_UDP, Self::Ipv6UdpEx),
+                (udp, regs::MRQC_RSS_FIELD_IPV6_EX_UDP, Self::Ipv6UdpEx),
                 (udp, regs::MRQC_RSS_FIELD_IPV6_UDP, Self::Ipv6Udp),
-                (true, MRQC_RSS_FIELD_IPV6_EX, Self::Ipv6Ex),
+                (true, regs::MRQC_RSS_FIELD_IPV6_EX, Self::Ipv6Ex),
                 (true, regs::MRQC_RSS_FIELD_IPV6, Self::Ipv6),
             ],
         };
@@ -295,7 +290,7 @@ mod tests {
             assert_eq!(hash(&udp, u32::MAX), Some((Type::Ipv6UdpEx, ports)));
             let l3 = regs::MRQC_RSS_FIELD_IPV6;
             assert_eq!(hash(&udp, l3), Some((Type::Ipv6, addresses)));
-            let ex = MRQC_RSS_FIELD_IPV6_EX;
+            let ex = regs::MRQC_RSS_FIELD_IPV6_EX;
             assert_eq!(hash(&tcp, ex), Some((Type::Ipv6Ex, addresses)));
         }
     }
@@ -314,7 +309,7 @@ mod tests {
         frame.splice(54..54, extension);
         let packet = parsed(&frame);
         let toeplitz = Toeplitz::new(KEY);
-        let ex = toeplitz.packet(&packet, MRQC_RSS_FIELD_IPV6_EX_TCP);
+        let ex = toeplitz.packet(&packet, regs::MRQC_RSS_FIELD_IPV6_EX_TCP);
         assert_eq!(ex, Some((Type::Ipv6TcpEx, ports)));
         let (function, hash) = toeplitz
             .packet(&packet, regs::MRQC_RSS_FIELD_IPV6_TCP)

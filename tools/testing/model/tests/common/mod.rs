@@ -36,8 +36,17 @@ pub(crate) fn machine_of(policy: HeadWrite, memory: usize) -> Machine {
 
 /// The same with an X540.
 pub(crate) fn x540_with(policy: HeadWrite) -> Machine {
+    chip_with(Chip::X540, policy)
+}
+
+/// The same with an X550.
+pub(crate) fn x550_with(policy: HeadWrite) -> Machine {
+    chip_with(Chip::X550, policy)
+}
+
+fn chip_with(chip: Chip, policy: HeadWrite) -> Machine {
     let config = Config {
-        chip: Chip::X540,
+        chip,
         ..Config::new(MAC, policy)
     };
     switched_on(Machine::with(config, MEMORY))
@@ -118,6 +127,17 @@ pub(crate) fn sriov_on(machine: Machine, vfs: u8) -> Machine {
 pub(crate) fn frame(destination: [u8; 6], source: [u8; 6], length: usize) -> Vec<u8> {
     let mut frame = [&destination[..], &source[..], &[0x88, 0xB5]].concat();
     frame.extend((frame.len()..length).map(|i| i as u8));
+    frame
+}
+
+/// UDP of IPv4 from a port of the station's.
+pub(crate) fn datagram(to: [u8; 6], port: u16) -> Vec<u8> {
+    let mut frame = vec![];
+    etherparse::PacketBuilder::ethernet2(PEER, to)
+        .ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+        .udp(port, 9)
+        .write(&mut frame, &[0; 18])
+        .unwrap();
     frame
 }
 

@@ -14,7 +14,7 @@ use libixgbe::sriov::vf::{Switch, VfState};
 use libixgbe::sriov::Pools;
 use libixgbe::{regs, Regs};
 
-use super::{frame, machine_with, x540_with, RxRing, TxRing, MAC, PEER};
+use super::{frame, machine_with, x540_with, x550_with, RxRing, TxRing, MAC, PEER};
 
 pub(crate) const VF: u8 = 1;
 pub(crate) const VF_MAC: [u8; 6] = [0x02, 0, 0, 0, 7, 7];
@@ -34,8 +34,8 @@ pub(crate) fn pf_with(machine: &Machine, count: u8) -> (Switch, Vec<VfState>) {
     let mut switch = Switch::new(Rss::new([0x1234_5678; 10], 2));
     switch.chip = match machine.chip() {
         ixgbe_model::Chip::X540 | ixgbe_model::Chip::X540At1 => Chip::X540,
+        ixgbe_model::Chip::X550 | ixgbe_model::Chip::X550At1 => Chip::X550,
         ixgbe_model::Chip::Kx4 | ixgbe_model::Chip::Sfp => Chip::I82599,
-        other => panic!("no VF of {other:?} moves"),
     };
     switch.num_vfs = count.into();
     switch.pools = Some(Pools::P64);
@@ -46,7 +46,7 @@ pub(crate) fn pf_with(machine: &Machine, count: u8) -> (Switch, Vec<VfState>) {
     pf.write32(regs::GPIE, regs::GPIE_MSIX_MODE | regs::GPIE_VTMODE_64);
     switch.macs.reset(&pf, &MAC, count.into());
     switch.configure(&pf, &vfs);
-    switch.rss.configure(&pf, switch.pools);
+    switch.rss.configure(&pf, switch.rss_place());
     pf.write32(regs::MTQC, regs::MTQC_VT_ENA | regs::MTQC_64VF);
     pf.write32(regs::CTRL_EXT, regs::CTRL_EXT_PFRSTD);
     (switch, vfs)
@@ -107,7 +107,7 @@ impl<'a> Host<'a> {
         self.switch.macs.reset(&pf, &MAC, 2);
         let vfs = self.vfs.clone();
         self.switch.configure(&pf, &vfs);
-        self.switch.rss.configure(&pf, self.switch.pools);
+        self.switch.rss.configure(&pf, self.switch.rss_place());
         pf.write32(regs::FCTRL, regs::FCTRL_BAM);
         pf.write32(regs::RXCTRL, regs::RXCTRL_RXEN);
         pf.write32(
@@ -259,6 +259,15 @@ pub(crate) fn resume(host: &mut Host<'_>) -> (libixgbe::migration::pf::Resumed, 
     (result.unwrap().unwrap(), mmio)
 }
 
+/// Most accesses to load and start a VF with one VLAN: RSS of its own takes 27.
+pub(crate) fn load_budget(host: &Host<'_>) -> u32 {
+    200 + if host.switch.chip.has_rss_of_pools() {
+        27
+    } else {
+        0
+    }
+}
+
 /// What a hypervisor does with a saved VF: its memory follows, the destination's VF is reset when it is opened, and takes
 /// the state. Returns the driver's rings there, and the accesses to load.
 pub(crate) fn carry<'b>(
@@ -276,9 +285,9 @@ pub(crate) fn carry<'b>(
     (rings, mmio)
 }
 
-/// Two hosts whose devices take heads back, first of one chip and then of the other.
+/// Two hosts whose devices take heads back, of one chip after the other.
 pub(crate) fn between_hosts(f: impl Fn(&mut Host<'_>, &mut Host<'_>)) {
-    for make in [machine_with, x540_with] {
+    for make in [machine_with, x540_with, x550_with] {
         between([make; 2], &f);
     }
 }

@@ -9,6 +9,7 @@
 
 use super::check;
 use super::state::Interrupts;
+use super::state::OwnRss;
 use super::state::RxQueue;
 use super::state::TxQueue;
 use super::state::VfState;
@@ -69,6 +70,25 @@ fn tx_queue(io: &impl Regs, q: u32, txdctl: u32) -> TxQueue {
     }
 }
 
+/// RSS of a VF that has its own. Of an entry as many bits count as it takes to name a queue of the pool (7.1.2.2: the least
+/// significant of the index), so that a guest which sets more of them is not refused a move. INF: as with the shared table.
+fn own_rss(io: &impl Regs, place: &Place<'_>) -> OwnRss {
+    let pool = place.vf;
+    let last = place.queues_per_pool.saturating_sub(1) as u8;
+    let mut rss = OwnRss::OFF;
+    rss.mrqc = io.read32(regs::pfvfmrqc(pool)) & check::VFMRQC_ALL;
+    for (i, word) in (0..).zip(&mut rss.key) {
+        *word = io.read32(regs::pfvfrssrk(i, pool));
+    }
+    for (i, entries) in (0..).zip(rss.table.chunks_exact_mut(4)) {
+        let four = io.read32(regs::pfvfreta(i, pool)).to_le_bytes();
+        for (entry, byte) in entries.iter_mut().zip(four) {
+            *entry = byte & last;
+        }
+    }
+    rss
+}
+
 /// What of a VF's state is in registers that nobody else uses, so that no lock is needed for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Own {
@@ -78,6 +98,8 @@ pub struct Own {
     pub(super) tx: [TxQueue; MAX_QUEUES],
     /// Interrupt registers.
     pub(super) interrupts: Interrupts,
+    /// RSS of its own.
+    pub(super) rss: Option<OwnRss>,
     /// PFMBMEM
     pub(super) words: [u32; MBX_WORDS],
 }
@@ -89,6 +111,7 @@ impl Own {
             rx: state.rx,
             tx: state.tx,
             interrupts: state.interrupts,
+            rss: state.rss,
             words: state.mailbox.words,
         }
     }
@@ -143,6 +166,7 @@ impl Seen {
             ivar_misc: io.read32(regs::pvtivar_misc(vf)) & 0x83,
             psrtype: io.read32(regs::pvfpsrtype(vf)) & check::PSRTYPE_ALL,
         };
+        own.rss = place.own_rss.then(|| own_rss(io, place));
         for (i, word) in (0..).zip(&mut own.words) {
             *word = io.read32(regs::pfmbmem(vf) + 4 * i);
         }
@@ -159,6 +183,7 @@ impl Seen {
         state.rx = self.own.rx;
         state.tx = self.own.tx;
         state.interrupts = self.own.interrupts;
+        state.rss = self.own.rss;
         state.mailbox.words = self.own.words;
         state.filters.enabled = self.enabled;
     }

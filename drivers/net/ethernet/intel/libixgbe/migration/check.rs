@@ -17,6 +17,7 @@ use super::state::List;
 use super::state::VfState;
 use super::state::Xcast;
 use super::Host;
+use crate::chip::Chip;
 use crate::mbx_ext;
 use crate::regs;
 
@@ -134,6 +135,18 @@ pub(super) const TXDCTL_ALL: u32 = regs::TXDCTL_ENABLE
     | 0x7f << regs::TXDCTL_WTHRESH_SHIFT;
 /// VFPSRTYPE bits that exist: header types and RQPL (8.2.3.7.4).
 pub(super) const PSRTYPE_ALL: u32 = 0xe000_0000 | 0x0007_fffe;
+
+/// VFMRQC bits that exist: RSS is on, and what is hashed (`ixgbevf_setup_vfmrqc`, `ixgbe_type.h`).
+pub(super) const VFMRQC_ALL: u32 = regs::MRQC_RSSEN
+    | regs::MRQC_RSS_FIELD_IPV4_TCP
+    | regs::MRQC_RSS_FIELD_IPV4
+    | regs::MRQC_RSS_FIELD_IPV6_EX_TCP
+    | regs::MRQC_RSS_FIELD_IPV6_EX
+    | regs::MRQC_RSS_FIELD_IPV6
+    | regs::MRQC_RSS_FIELD_IPV6_TCP
+    | regs::MRQC_RSS_FIELD_IPV4_UDP
+    | regs::MRQC_RSS_FIELD_IPV6_UDP
+    | regs::MRQC_RSS_FIELD_IPV6_EX_UDP;
 
 pub(super) fn srrctl_mask(value: u32) -> u32 {
     value & SRRCTL_ALL
@@ -417,6 +430,34 @@ pub(super) fn rearm(r: &format::Rearm, out: &mut VfState) -> Result<(), Refusal>
         Refusal::Value(kind),
     )?;
     out.rearm = rearm;
+    Ok(())
+}
+
+/// Whether the VF is of a chip whose VFs have RSS of their own.
+pub(super) fn has_own_rss(vf: &VfState) -> bool {
+    Chip::of_vf(vf.identity.device).is_some_and(Chip::has_rss_of_pools)
+}
+
+/// On another chip the record is as unknown as to the readers from before it.
+pub(super) fn own_rss(r: &format::OwnRss, out: &mut VfState) -> Result<(), Refusal> {
+    let kind = format::OWN_RSS;
+    ensure(has_own_rss(out), Refusal::UnknownTlv(kind))?;
+    let mrqc = r.mrqc.get();
+    ensure(
+        r.reserved.get() == 0 && mrqc & !VFMRQC_ALL == 0,
+        Refusal::Reserved(kind),
+    )?;
+    let queues = out.identity.queues_per_pool;
+    ensure(
+        r.table.iter().all(|queue| u16::from(*queue) < queues),
+        Refusal::Value(kind),
+    )?;
+    out.rss = Some(state::OwnRss {
+        mrqc,
+        // Any key will do.
+        key: r.key.map(|word| word.get()),
+        table: r.table,
+    });
     Ok(())
 }
 

@@ -89,6 +89,7 @@ fn known(kind: u16) -> bool {
         format::IDENTITY
             ..=format::REGISTRATIONS
                 | format::REARM
+                | format::OWN_RSS
                 | format::STATISTICS
                 | format::EXCHANGE
                 | format::LIMITS
@@ -137,6 +138,7 @@ fn store(tlv: &Tlv<'_>, pairs: &mut u32, out: &mut VfState) -> Result<(), Refusa
         format::MULTICAST => check::multicast(tlv.array(super::MAX_MULTICAST)?, out),
         format::REGISTRATIONS => check::registrations(tlv.array(crate::mbx_ext::MAX_QUEUES)?, out),
         format::REARM => check::rearm(tlv.one()?, out),
+        format::OWN_RSS => check::own_rss(tlv.one()?, out),
         format::STATISTICS => check::statistics(tlv.one()?, out),
         format::LIMITS => check::limits(tlv.one()?, out),
         format::USE => {
@@ -149,14 +151,15 @@ fn store(tlv: &Tlv<'_>, pairs: &mut u32, out: &mut VfState) -> Result<(), Refusa
     }
 }
 
-/// Kinds that a blob of each content must have.
-fn mandatory(content: u16) -> core::ops::RangeInclusive<u16> {
-    if content == format::CONTENT_COMPAT {
-        format::IDENTITY..=format::POLICY
+/// Kinds that a blob of each content must have, `own_rss`: of a VF with RSS of its own.
+fn mandatory(content: u16, own_rss: bool) -> impl Iterator<Item = u16> {
+    let (last, rss) = if content == format::CONTENT_COMPAT {
+        (format::POLICY, false)
     } else {
         // REGISTRATIONS is there only if the guest cooperates, REARM only if it has rings to re-arm.
-        format::IDENTITY..=format::MULTICAST
-    }
+        (format::MULTICAST, own_rss)
+    };
+    (format::IDENTITY..=last).chain(rss.then_some(format::OWN_RSS))
 }
 
 fn crc(blob: &[u8]) -> u32 {
@@ -224,7 +227,8 @@ pub(super) fn parse(blob: &[u8], content: u16, out: &mut VfState) -> Result<u32,
     if count != header.count.get() {
         return Err(Refusal::Count);
     }
-    if let Some(kind) = mandatory(content).find(|kind| seen & 1 << (kind & 31) == 0) {
+    let own_rss = check::has_own_rss(out);
+    if let Some(kind) = mandatory(content, own_rss).find(|kind| seen & 1 << (kind & 31) == 0) {
         return Err(Refusal::Missing(kind));
     }
     Ok(if content == format::CONTENT_STATE {

@@ -306,6 +306,16 @@ pub fn encode(state: &VfState, buffer: &mut [u8]) -> Result<usize, NoSpace> {
         w.one(format::REARM, rearm.as_bytes())?;
     }
 
+    if let Some(r) = &state.rss {
+        let rss = format::OwnRss {
+            mrqc: U32::new(r.mrqc),
+            reserved: U32::new(0),
+            key: r.key.map(U32::new),
+            table: r.table,
+        };
+        w.one(format::OWN_RSS, rss.as_bytes())?;
+    }
+
     let s = &state.statistics;
     let statistics = format::Statistics {
         rx_packets: U64::new(s.rx_packets),

@@ -66,6 +66,9 @@ pub const MULTICAST: u16 = 10;
 pub const REGISTRATIONS: u16 = 11;
 /// Kind of [`Rearm`]: only if the guest has rings to re-arm. Without it the rings would be started under the guest's hands.
 pub const REARM: u16 = 13;
+/// Kind of [`OwnRss`]: of a VF whose chip gives it RSS of its own, and of no other. Without it the guest's flows would go to
+/// other queues, or by a key that it does not know.
+pub const OWN_RSS: u16 = 14;
 /// Kind of [`Statistics`].
 pub const STATISTICS: u16 = KIND_OPTIONAL | 1;
 /// Kind of [`Exchange`]: only if there is anything to tell. A reader that skips it may ask the guest twice, or say
@@ -293,6 +296,20 @@ pub struct Rearm {
 pub const REARM_TAKEN: u32 = 1 << 0;
 /// All bits of version 1.
 pub const REARM_ALL: u32 = REARM_TAKEN;
+
+/// RSS of a VF that has its own.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct OwnRss {
+    /// VFMRQC
+    pub mrqc: U32,
+    /// Zero.
+    pub reserved: U32,
+    /// VFRSSRK
+    pub key: [U32; 10],
+    /// VFRETA: queue of the VF for each hash, modulo 64.
+    pub table: [u8; 64],
+}
 
 /// The conversation between PF and VF, beyond [`Mailbox`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

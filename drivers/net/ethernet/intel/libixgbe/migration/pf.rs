@@ -268,6 +268,7 @@ impl Pf<'_> {
         Place {
             vf: self.vf,
             queues_per_pool: self.queues_per_pool(),
+            own_rss: self.switch.chip.has_rss_of_pools(),
             rars: rars.as_slice(),
         }
     }

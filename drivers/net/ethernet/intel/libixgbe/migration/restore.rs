@@ -6,11 +6,13 @@
 
 use super::capture::Own;
 use super::quiesce::VMOLR_ACCEPT;
+use super::state::OwnRss;
 use super::state::RxQueue;
 use super::state::TxQueue;
 use super::Place;
 use crate::io;
 use crate::regs;
+use crate::rss;
 use crate::Delay;
 use crate::Regs;
 
@@ -170,6 +172,17 @@ fn program_tx(io: &(impl Regs + Delay), q: u32, tx: &TxQueue) {
     }
 }
 
+/// VFMRQC last, which makes the rest count (`ixgbevf_setup_vfmrqc`).
+fn program_rss(io: &impl Regs, pool: u32, rss: &OwnRss) {
+    for (i, word) in (0..).zip(&rss.key) {
+        io.write32(regs::pfvfrssrk(i, pool), *word);
+    }
+    for (i, four) in (0..).zip(rss.table.chunks_exact(4)) {
+        io.write32(regs::pfvfreta(i, pool), rss::dword(four));
+    }
+    io.write32(regs::pfvfmrqc(pool), rss.mrqc);
+}
+
 impl Own {
     /// Writes everything of a checked state that makes nothing happen: rings, interrupt routing, mailbox memory. The VF is
     /// behind closed gates and without steering, and stays so.
@@ -206,6 +219,9 @@ impl Own {
         io.write32(regs::pvtivar(vf), n.ivar);
         io.write32(regs::pvtivar_misc(vf), n.ivar_misc);
         io.write32(regs::pvfpsrtype(vf), n.psrtype);
+        if let Some(rss) = &self.rss {
+            program_rss(io, vf, rss);
+        }
         for (i, word) in (0..).zip(&self.words) {
             io.write32(regs::pfmbmem(vf) + 4 * i, *word);
         }

@@ -7,6 +7,8 @@ use crate::mbx_ext::RegisterQueue;
 use crate::mbx_ext::MAX_QUEUES;
 use crate::mbx_ext::MBX_WORDS;
 use crate::regs;
+use crate::rss::Key;
+use crate::rss::POOL_ENTRIES;
 
 /// Unicast filters beyond the VF's own MAC that a state can carry; the C PF has 15 for all VFs together.
 pub const MAX_UNICAST: usize = 32;
@@ -374,6 +376,26 @@ impl Rearm {
     };
 }
 
+/// RSS of a VF that has its own, see [`crate::chip::Chip::has_rss_of_pools`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnRss {
+    /// VFMRQC
+    pub mrqc: u32,
+    /// VFRSSRK
+    pub key: Key,
+    /// VFRETA: queue of the VF for each hash, modulo 64.
+    pub table: [u8; POOL_ENTRIES],
+}
+
+impl OwnRss {
+    /// That of a VF that spreads nothing.
+    pub const OFF: Self = Self {
+        mrqc: 0,
+        key: [0; 10],
+        table: [0; POOL_ENTRIES],
+    };
+}
+
 /// A whole stopped VF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VfState {
@@ -397,6 +419,8 @@ pub struct VfState {
     pub registrations: [Option<RegisterQueue>; MAX_QUEUES],
     /// Rings that the guest has still to re-arm.
     pub rearm: Rearm,
+    /// RSS of its own; `None` where all share the PF's.
+    pub rss: Option<OwnRss>,
     /// Counters.
     pub statistics: Statistics,
 }
@@ -452,6 +476,7 @@ impl VfState {
         },
         registrations: [None; MAX_QUEUES],
         rearm: Rearm::NONE,
+        rss: None,
         statistics: Statistics {
             rx_packets: 0,
             rx_bytes: 0,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The format: golden files, and what must be refused. Tests against the device model are in `tools/testing/model`.
 
+mod rss;
+
 use std::vec::Vec;
 
 use zerocopy::IntoBytes;

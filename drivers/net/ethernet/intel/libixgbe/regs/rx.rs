@@ -230,12 +230,14 @@ pub const MRQC_VMDQRSS64EN: u32 = 0xB;
 pub const MRQC_VMDQRT8TCEN: u32 = 0xC;
 /// VMDq2/RT 32 pool 4 TC.
 pub const MRQC_VMDQRT4TCEN: u32 = 0xD;
-/// Hash field selection.
-pub const MRQC_RSS_FIELD_MASK: u32 = 0xFFFF_0000;
 /// TCP over IPv4.
 pub const MRQC_RSS_FIELD_IPV4_TCP: u32 = 0x1_0000;
 /// IPv4.
 pub const MRQC_RSS_FIELD_IPV4: u32 = 0x2_0000;
+/// TCP over IPv6, whose addresses extension headers may replace. No Linux driver sets these three.
+pub const MRQC_RSS_FIELD_IPV6_EX_TCP: u32 = 0x0004_0000;
+/// IPv6 likewise.
+pub const MRQC_RSS_FIELD_IPV6_EX: u32 = 0x0008_0000;
 /// IPv6.
 pub const MRQC_RSS_FIELD_IPV6: u32 = 0x0010_0000;
 /// TCP over IPv6.
@@ -244,6 +246,8 @@ pub const MRQC_RSS_FIELD_IPV6_TCP: u32 = 0x0020_0000;
 pub const MRQC_RSS_FIELD_IPV4_UDP: u32 = 0x0040_0000;
 /// UDP over IPv6.
 pub const MRQC_RSS_FIELD_IPV6_UDP: u32 = 0x0080_0000;
+/// UDP over IPv6 with extension headers.
+pub const MRQC_RSS_FIELD_IPV6_EX_UDP: u32 = 0x0100_0000;
 /// L3/L4 filters see looped-back frames (X550).
 pub const MRQC_L3L4TXSWEN: u32 = 0x8000;
 /// Redirection table, four entries a register, 32 registers.

@@ -32,6 +32,7 @@ use crate::Regs;
 struct At {
     vf: u32,
     queues_per_pool: u32,
+    own_rss: bool,
     epoch: u32,
 }
 
@@ -40,6 +41,7 @@ impl At {
         Self {
             vf: pf.vf,
             queues_per_pool: pf.queues_per_pool(),
+            own_rss: pf.switch.chip.has_rss_of_pools(),
             epoch: mover.epoch,
         }
     }
@@ -49,6 +51,7 @@ impl At {
         Place {
             vf: self.vf,
             queues_per_pool: self.queues_per_pool,
+            own_rss: self.own_rss,
             rars: &[],
         }
     }
