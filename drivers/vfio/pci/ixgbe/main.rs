@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! VFIO variant driver for VFs of the Intel 82599 and X540: plain vfio-pci with live migration.
+//! VFIO variant driver for VFs of the Intel 82599, X540 and X550: plain vfio-pci with live migration.
 //!
 //! The PF driver does everything that touches the device, see `include/linux/ixgbe_migration.h`. This driver turns
 //! VFIO's states into calls to it, moves the state through files, and keeps the dirty log. What the state is made of,
@@ -34,12 +34,15 @@ const VENDOR_INTEL: u16 = 0x8086;
 const DEV_ID_82599_VF: u16 = 0x10ed;
 /// `IXGBE_DEV_ID_X540_VF`
 const DEV_ID_X540_VF: u16 = 0x1515;
+/// `IXGBE_DEV_ID_X550_VF`
+const DEV_ID_X550_VF: u16 = 0x1565;
 
 vfio::device_table!(
     ID_TABLE,
     [
         vfio::DeviceId::new(VENDOR_INTEL, DEV_ID_82599_VF),
         vfio::DeviceId::new(VENDOR_INTEL, DEV_ID_X540_VF),
+        vfio::DeviceId::new(VENDOR_INTEL, DEV_ID_X550_VF),
     ]
 );
 
@@ -186,7 +189,7 @@ vfio::module_vfio_pci_driver!({
     type: IxgbeVf,
     name: "ixgbe_vfio_pci",
     authors: ["ixgbe live migration developers"],
-    description: "VFIO PCI with live migration for Intel(R) 82599 and X540 virtual functions",
+    description: "VFIO PCI with live migration for Intel(R) 82599, X540 and X550 virtual functions",
     license: "GPL v2",
     imports_ns: ["IOMMUFD", "IXGBE_MIGRATION"],
     params: {

@@ -99,16 +99,7 @@ impl Ops for Adapter {
     }
 
     fn vf_migratable_set(dev: &net::Device<Self>, vf: u32, on: bool) -> Result {
-        let a = dev.data();
-        if on && !a.board.chip().moves_vfs() {
-            dev_info!(
-                dev.parent(),
-                "VFs of an {} cannot be migrated\n",
-                a.board.chip().name()
-            );
-            return Err(EOPNOTSUPP);
-        }
-        a.state.lock().migration.set_migratable(vf, on)
+        dev.data().state.lock().migration.set_migratable(vf, on)
     }
 
     fn health_diagnose(dev: &net::Device<Self>, reporter: usize, msg: &mut Fmsg) -> Result {

@@ -185,11 +185,6 @@ impl Chip {
         }
     }
 
-    /// The state of its VFs is known. Of an X550's, what their own RSS is has no place in it.
-    pub const fn moves_vfs(self) -> bool {
-        !self.has_rss_of_pools()
-    }
-
     /// Each pool has RSS of its own: key, table and functions. The others share the PF's.
     pub const fn has_rss_of_pools(self) -> bool {
         matches!(self, Self::X550)

@@ -145,24 +145,43 @@ fn each_kind_alone() {
     assert!(kinds.len() >= 12, "{kinds:?}");
 }
 
-/// Makes a host one with an X540.
-fn x540(d: &mut Description) {
-    d.pf.id = Some("8086:1528".into());
+/// Makes a host one with another card.
+fn card(d: &mut Description, pf: &str, vf: &str) {
+    d.pf.id = Some(format!("8086:{pf}"));
     d.vfs
         .iter_mut()
-        .for_each(|vf| vf.id = Some("8086:1515".into()));
+        .for_each(|v| v.id = Some(format!("8086:{vf}")));
 }
 
-/// VFs of an 82599 and of an X540 do not change places: told of by the VFs, or by the PF before there are any.
+/// One with an X540.
+fn x540(d: &mut Description) {
+    card(d, "1528", "1515");
+}
+
+/// One with an X550.
+fn x550(d: &mut Description) {
+    card(d, "1563", "1565");
+}
+
+/// VFs of different chips do not change places: told of by the VFs, or by the PF before there are any.
 #[test]
 fn families_never_mix() {
     let (a, mut b) = pair();
+    let mut c = b.clone();
     x540(&mut b);
+    x550(&mut c);
+    let chips = [
+        "10ed (VF of an 82599)",
+        "1515 (VF of an X540)",
+        "1565 (VF of an X550)",
+    ];
     for (from, to, ids) in [
-        (&a, &b, ["10ed (VF of an 82599)", "1515 (VF of an X540)"]),
-        (&b, &a, ["1515 (VF of an X540)", "10ed (VF of an 82599)"]),
+        (&a, &b, [0, 1]),
+        (&b, &a, [1, 0]),
+        (&a, &c, [0, 2]),
+        (&c, &b, [2, 1]),
     ] {
-        let ids = ids.map(|id| format!("8086:{id}"));
+        let ids = ids.map(|id| format!("8086:{}", chips[id]));
         let v = check(from, 0, to, 0, false);
         assert_eq!(names(&v, Severity::Refused), ["device"]);
         let [m] = &v.mismatches[..] else {
@@ -170,7 +189,7 @@ fn families_never_mix() {
         };
         assert_eq!([&m.source, &m.destination], ids.each_ref());
         assert!(
-            v.text().contains("VFs of an 82599 and of an X540"),
+            v.text().contains("VFs of an 82599, an X540 and an X550"),
             "{}",
             v.text()
         );
@@ -183,6 +202,11 @@ fn families_never_mix() {
             ids.each_ref()
         );
     }
+    // Two of one chip are well.
+    let (mut a, mut b) = pair();
+    x550(&mut a);
+    x550(&mut b);
+    assert!(check(&a, 0, &b, 0, false).fits);
     // What the tool does not know is compared as it is, and says nothing where one side is not seen.
     let (a, mut b) = pair();
     of(&mut b, 0).id = Some("8086:15a8".into());
@@ -192,18 +216,19 @@ fn families_never_mix() {
     assert!(check(&a, 0, &b, 0, false).fits);
 }
 
-/// Between two X540 the MTU of the PFs decides nothing.
+/// Between two X540, or two X550, the MTU of the PFs decides nothing.
 #[test]
-fn an_x540_mixes_frames() {
-    for (from, to) in [
-        (MtuClass::Jumbo, MtuClass::Standard),
-        (MtuClass::Standard, MtuClass::Jumbo),
+fn later_chips_mix_frames() {
+    for (from, to, chip) in [
+        (MtuClass::Jumbo, MtuClass::Standard, x540 as fn(&mut _)),
+        (MtuClass::Standard, MtuClass::Jumbo, x540),
+        (MtuClass::Standard, MtuClass::Jumbo, x550),
     ] {
         let (mut a, mut b) = pair();
         (a.pf.mtu_class, b.pf.mtu_class) = (Some(from), Some(to));
         assert_eq!(check(&a, 0, &b, 0, false).mismatches.len(), 1);
-        x540(&mut a);
-        x540(&mut b);
+        chip(&mut a);
+        chip(&mut b);
         let v = check(&a, 0, &b, 0, false);
         assert!(v.fits && v.mismatches.is_empty(), "{}", v.text());
     }

@@ -106,7 +106,7 @@ refusals! {
         "the guest's driver has written what no driver writes: reset the VF in the guest";
     /// Another device: this PCI id.
     Device(u16): "device", "other device",
-        "use a card of the same chip: VFs of an 82599 and of an X540 do not change places";
+        "use a card of the same chip: VFs of an 82599, an X540 and an X550 do not change places";
     /// Another number of queues in a pool than this host's.
     QueueLayout(u16): "queue-layout", "other queues per pool",
         "set the same sriov_numvfs on both hosts";
