@@ -43,6 +43,8 @@ struct record {
 
 enum { IDENTITY = 1, POLICY, RX_QUEUES, TX_QUEUES, INTERRUPTS, MAILBOX, FILTERS };
 #define LAST_MANDATORY	10
+/* Mandatory as well, of a VF of an X550. */
+#define OWN_RSS		14
 #define OPTIONAL	0x8000
 
 /* Offsets of values. */
@@ -64,6 +66,8 @@ enum { IDENTITY = 1, POLICY, RX_QUEUES, TX_QUEUES, INTERRUPTS, MAILBOX, FILTERS 
 #define INT_IVAR	12
 #define FILTERS_MAC	0
 #define FILTERS_XCAST	6
+#define RSS_MRQC	0
+#define RSS_TABLE	48
 
 /*
  * States with one bit changed, and a checksum that fits, that are taken: what the VF could
@@ -72,6 +76,11 @@ enum { IDENTITY = 1, POLICY, RX_QUEUES, TX_QUEUES, INTERRUPTS, MAILBOX, FILTERS 
 #define TAKEN		2221
 /* There a VF may have longer frames than the PF: seven of the bits of their size. */
 #define TAKEN_X540	(TAKEN + 7)
+/*
+ * There it has RSS of its own: ten bits of VFMRQC, a key, and a table of 64 entries, in which
+ * two bits name a queue of the four of a pool.
+ */
+#define TAKEN_X550	(TAKEN_X540 + 10 + 320 + 2 * 64)
 /* One in 37 of them is looked at, of which about as many are taken. */
 #define QUICK_STEP	37
 #define QUICK_MARGIN	2
@@ -417,14 +426,22 @@ static int load_edited(FIXTURE_DATA(mig_hostile) *self, const struct edit *e)
 	return load_and_free(self, s, 0);
 }
 
+/* VFs of an 82599, an X540 and an X550. */
+#define X550		0x1565
+static const u16 chips[] = { 0x10ed, 0x1515, X550 };
+
+/* A state of an X550's VF under another name: with the record that no other has. */
+#define NOT_ITS_RECORD	"unknown mandatory record (0xe) [unknown-record]"
+
 /* What this host is not, does not grant, or cannot be. */
 TEST_F(mig_hostile, values)
 {
 	static const struct edit edits[] = {
 		{ "vendor", IDENTITY, ID_VENDOR, 2, 0x15b3,
 		  "other device (0x15b3) [device]" },
-		{ "another device", IDENTITY, ID_DEVICE, 2, 0x1565,
-		  "other device (0x1565) [device]" },
+		/* A VF of an X552. */
+		{ "another device", IDENTITY, ID_DEVICE, 2, 0x15a8,
+		  "other device (0x15a8) [device]" },
 		/* A PF may have as many, but then there would be as many in what follows. */
 		{ "queues of a pool, 8", IDENTITY, ID_QUEUES_PER_POOL, 2, 8,
 		  "bad record length (0x3) [record-length]" },
@@ -467,20 +484,39 @@ TEST_F(mig_hostile, values)
 		{ "multicast address", FILTERS, FILTERS_MAC, 1, 0x03,
 		  "value out of range (0x7) [value]" },
 	};
-	static const struct edit chips[] = {
-		{ "VF of an X540", IDENTITY, ID_DEVICE, 2, 0x1515,
-		  "other device (0x1515) [device]" },
-		{ "VF of an 82599", IDENTITY, ID_DEVICE, 2, 0x10ed,
-		  "other device (0x10ed) [device]" },
+	static const struct edit rss[] = {
+		{ "reserved bits of VFMRQC", OWN_RSS, RSS_MRQC, 4, 0x00008001,
+		  "reserved bits set (0xe) [reserved]" },
+		{ "entry behind the queues", OWN_RSS, RSS_TABLE + 63, 1, 4,
+		  "value out of range (0xe) [value]" },
 	};
-	const struct edit *other = &chips[ixgbevf_is_x540(self->to)];
+	u16 own = ixgbevf_device_id(self->to);
+	bool x550 = own == X550;
 	int i;
 
 	set_ratelimit(0);
-	for (i = 0; i < ARRAY_SIZE(edits); i++)
-		EXPECT_REFUSED(-EINVAL, edits[i].reason, load_edited(self, &edits[i]),
-			       "%s", edits[i].what);
-	EXPECT_REFUSED(-EINVAL, other->reason, load_edited(self, other), "%s", other->what);
+	for (i = 0; i < ARRAY_SIZE(edits); i++) {
+		struct edit e = edits[i];
+
+		/* Unknown chips have no RSS of their own. */
+		if (x550 && e.kind == IDENTITY && e.at == ID_DEVICE)
+			e.reason = NOT_ITS_RECORD;
+		EXPECT_REFUSED(-EINVAL, e.reason, load_edited(self, &e), "%s", e.what);
+	}
+	for (i = 0; i < ARRAY_SIZE(chips); i++) {
+		struct edit e = { "VF of another chip", IDENTITY, ID_DEVICE, 2, chips[i] };
+		char want[64];
+
+		if (chips[i] == own)
+			continue;
+		snprintf(want, sizeof(want), "other device (%#x) [device]", chips[i]);
+		e.reason = x550 ? NOT_ITS_RECORD :
+			   chips[i] == X550 ? "record missing (0xe) [missing]" : want;
+		EXPECT_REFUSED(-EINVAL, e.reason, load_edited(self, &e), "%s %#x", e.what, chips[i]);
+	}
+	for (i = 0; x550 && i < ARRAY_SIZE(rss); i++)
+		EXPECT_REFUSED(-EINVAL, rss[i].reason, load_edited(self, &rss[i]),
+			       "%s", rss[i].what);
 	EXPECT_TRUE(neighbour_is_well(self));
 }
 
@@ -578,8 +614,14 @@ TEST_F_TIMEOUT(mig_hostile, bits, 1800)
 /* Every single bit, and a checksum that fits: what is taken does no harm. */
 TEST_F_TIMEOUT(mig_hostile, bits_sealed, 1800)
 {
-	u32 want = ixgbevf_is_x540(self->to) ? TAKEN_X540 : TAKEN;
-	u32 taken = 0;
+	static const u32 wanted[] = { TAKEN, TAKEN_X540, TAKEN_X550 };
+	u16 own = ixgbevf_device_id(self->to);
+	u32 taken = 0, want = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(chips); i++)
+		if (chips[i] == own)
+			want = wanted[i];
 
 	EXPECT_EQ(0, bits(self, quick(variant) ? QUICK_STEP : 1, true, &taken));
 	TH_LOG("%u taken", taken);

@@ -204,10 +204,13 @@ static bool wait_untaken(FIXTURE_DATA(mig_move) *self, u32 count)
 TEST_F(mig_move, there_and_back)
 {
 	ASSERT_TRUE(peer_begin(&self->peer, &self->vf));
+	ASSERT_TRUE(ixgbevf_rss_is_set(&self->vf));
 	ASSERT_EQ(0, move(self, CHUNK));
+	ASSERT_TRUE(ixgbevf_rss_is_set(&self->vf));
 	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	ASSERT_TRUE(!self->lossless || peer_drain(&self->peer, &self->vf, TEST_PATIENCE_MS));
 	ASSERT_EQ(0, move(self, CHUNK));
+	ASSERT_TRUE(ixgbevf_rss_is_set(&self->vf));
 	ASSERT_TRUE(peer_alive(&self->peer, &self->vf));
 	EXPECT_EQ(0, self->sink.corrupted + self->peer.corrupted);
 

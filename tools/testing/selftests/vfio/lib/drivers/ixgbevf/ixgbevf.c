@@ -14,13 +14,74 @@
 
 bool ixgbevf_match(struct vfio_pci_device *device)
 {
-	return vfio_pci_device_match(device, PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID_INTEL_82599_VF) ||
-	       ixgbevf_is_x540(device);
+	return ixgbevf_device_id(device);
 }
 
-bool ixgbevf_is_x540(struct vfio_pci_device *device)
+u16 ixgbevf_device_id(struct vfio_pci_device *device)
 {
-	return vfio_pci_device_match(device, PCI_VENDOR_ID_INTEL, PCI_DEVICE_ID_INTEL_X540_VF);
+	static const u16 ids[] = {
+		PCI_DEVICE_ID_INTEL_82599_VF,
+		PCI_DEVICE_ID_INTEL_X540_VF,
+		PCI_DEVICE_ID_INTEL_X550_VF,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ids); i++)
+		if (vfio_pci_device_match(device, PCI_VENDOR_ID_INTEL, ids[i]))
+			return ids[i];
+	return 0;
+}
+
+static bool has_own_rss(struct ixgbevf *vf)
+{
+	return ixgbevf_device_id(vf->device) == PCI_DEVICE_ID_INTEL_X550_VF;
+}
+
+/* Any key: other words than zeros, and each another one. */
+static u32 rss_key(int i)
+{
+	return 0x9e3779b9U * (i + 1);
+}
+
+/* Entries @i * 4 to @i * 4 + 3: the queues in turn. */
+static u32 rss_table(struct ixgbevf *vf, int i)
+{
+	u32 entries = 0;
+	int n;
+
+	for (n = 3; n >= 0; n--)
+		entries = entries << 8 | (4 * i + n) % vf->queues;
+	return entries;
+}
+
+#define RSS_FUNCTIONS	(IXGBE_VFMRQC_RSSEN | IXGBE_VFMRQC_RSS_FIELD_IPV4)
+
+/* ixgbevf_setup_vfmrqc() of the kernel driver. */
+static void rss_start(struct ixgbevf *vf)
+{
+	int i;
+
+	if (!has_own_rss(vf))
+		return;
+	for (i = 0; i < IXGBE_VFRSSRK_REGS; i++)
+		ixgbevf_write(vf, IXGBE_VFRSSRK(i), rss_key(i));
+	for (i = 0; i < IXGBE_VFRETA_REGS; i++)
+		ixgbevf_write(vf, IXGBE_VFRETA(i), rss_table(vf, i));
+	ixgbevf_write(vf, IXGBE_VFMRQC, RSS_FUNCTIONS);
+}
+
+bool ixgbevf_rss_is_set(struct ixgbevf *vf)
+{
+	bool same = true;
+	int i;
+
+	if (!has_own_rss(vf))
+		return true;
+	for (i = 0; i < IXGBE_VFRSSRK_REGS; i++)
+		same &= ixgbevf_read(vf, IXGBE_VFRSSRK(i)) == rss_key(i);
+	for (i = 0; i < IXGBE_VFRETA_REGS; i++)
+		same &= ixgbevf_read(vf, IXGBE_VFRETA(i)) == rss_table(vf, i);
+	return same && ixgbevf_read(vf, IXGBE_VFMRQC) == RSS_FUNCTIONS;
 }
 
 /* ixgbevf_reset_hw_vf() of the kernel driver. */
@@ -108,6 +169,7 @@ int ixgbevf_reinit(struct ixgbevf *vf)
 		return ret;
 
 	ixgbevf_write(vf, IXGBE_VFPSRTYPE, (vf->queues - 1) << 29);
+	rss_start(vf);
 	ixgbevf_rings_start(vf);
 	return 0;
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Registers, mailbox messages and descriptors of the virtual function of an Intel 82599
- * or X540, under the names of drivers/net/ethernet/intel/ixgbevf (regs.h, mbx.h, defines.h).
+ * Registers, mailbox messages and descriptors of the virtual function of an Intel 82599,
+ * X540 or X550, under the names of drivers/net/ethernet/intel/ixgbevf (regs.h, mbx.h,
+ * defines.h).
  */
 #ifndef SELFTESTS_VFIO_LIB_DRIVERS_IXGBEVF_REGISTERS_H
 #define SELFTESTS_VFIO_LIB_DRIVERS_IXGBEVF_REGISTERS_H
 
 #define PCI_DEVICE_ID_INTEL_82599_VF	0x10ed
 #define PCI_DEVICE_ID_INTEL_X540_VF	0x1515
+#define PCI_DEVICE_ID_INTEL_X550_VF	0x1565
 
 #define IXGBE_VFCTRL			0x00000
 #define IXGBE_CTRL_RST			0x04000000
@@ -51,6 +53,15 @@
 #define IXGBE_TXDCTL_ENABLE		0x02000000
 #define IXGBE_VFTDWBAL(n)		(0x02038 + 0x40 * (n))
 #define IXGBE_VFTDWBAH(n)		(0x0203c + 0x40 * (n))
+
+/* RSS of a VF of an X550. */
+#define IXGBE_VFMRQC			0x03000
+#define IXGBE_VFMRQC_RSSEN		0x00000001
+#define IXGBE_VFMRQC_RSS_FIELD_IPV4	0x00020000
+#define IXGBE_VFRSSRK(n)		(0x03100 + 4 * (n))
+#define IXGBE_VFRSSRK_REGS		10
+#define IXGBE_VFRETA(n)			(0x03200 + 4 * (n))
+#define IXGBE_VFRETA_REGS		16
 
 /* VFMAILBOX; PFSTS, PFACK and RSTD are cleared by reading. */
 #define IXGBE_VFMAILBOX_REQ		0x00000001

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A user-space driver for the virtual function of an Intel 82599 or X540, small enough to know
- * of every byte that the device may write: two queue pairs, fixed buffers, no
+ * A user-space driver for the virtual function of an Intel 82599, X540 or X550, small enough
+ * to know of every byte that the device may write: two queue pairs, fixed buffers, no
  * interrupts needed. All that the device can touch lies in one DMA region.
  *
  * The driver outlives the device: after a migration ixgbevf_move() gives it
@@ -86,8 +86,8 @@ struct ixgbevf {
 /* Whether @device is one that this driver knows. */
 bool ixgbevf_match(struct vfio_pci_device *device);
 
-/* Whether it is one of an X540, and not of an 82599. */
-bool ixgbevf_is_x540(struct vfio_pci_device *device);
+/* Its PCI device id, which says of which chip it is: 0x10ed, 0x1515, 0x1565; 0 if it is another one. */
+u16 ixgbevf_device_id(struct vfio_pci_device *device);
 
 /*
  * Take over @device: the memory at @region, which must be mapped for DMA, is the
@@ -139,6 +139,9 @@ int ixgbevf_log_start(struct ixgbevf *vf, u64 iova, u64 size, u64 *page_size);
 
 /* Frames that this device has written into the VF's rings; 32 bits that wrap. */
 u32 ixgbevf_frames_received(struct ixgbevf *vf);
+
+/* Whether the VF spreads frames as it was told by the driver, if it has RSS of its own. */
+bool ixgbevf_rss_is_set(struct ixgbevf *vf);
 
 /* Whether the PF reports the link up. */
 bool ixgbevf_link(struct ixgbevf *vf);
