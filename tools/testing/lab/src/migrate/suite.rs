@@ -278,6 +278,34 @@ pub fn cases() -> Vec<Case> {
                 ..plan
             },
         ),
+        // Another one, whose VFs have RSS of their own as well.
+        long(
+            "migrate/x550",
+            Expect::Moves("write"),
+            Plan {
+                chip: Chip::X550,
+                ..plan
+            },
+        ),
+        long(
+            "migrate/x550-rearm",
+            Expect::Moves("rearm"),
+            Plan {
+                chip: Chip::X550,
+                head: Head::Zero,
+                ..plan
+            },
+        ),
+        long(
+            "migrate/x550-c-guest-reset",
+            Expect::Moves("reset"),
+            Plan {
+                chip: Chip::X550,
+                guest: Drivers::C,
+                head: Head::Zero,
+                ..plan
+            },
+        ),
         long("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
         long("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
         long("migrate/libvirt", Expect::Libvirt, plan),
