@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! devlink for a network device with virtual functions.
 //!
-//! [`Registration`] takes a network device that is not registered yet and registers devlink, the physical port, the
-//! parameters, the health reporters, the region and the network device in the order that their users need, and takes
-//! them down in reverse. [`Ops`] is what devlink asks of the driver.
+//! [`Registration`] takes a network device that is not registered yet and registers devlink, the
+//! physical port, the parameters, the health reporters, the region and the network device in the
+//! order that their users need, and takes them down in reverse. [`Ops`] is what devlink asks of the
+//! driver.
 //!
-//! Locks: every callback here runs with the devlink lock held and may take locks of the driver. So a driver must hold
-//! none of those when it calls [`add_vf_port`], [`remove_vf_ports`] or [`health_report`], which take the devlink lock.
+//! Locks: every callback here runs with the devlink lock held and may take locks of the driver. So
+//! a driver must hold none of those when it calls [`add_vf_port`], [`remove_vf_ports`] or
+//! [`health_report`], which take the devlink lock.
 //!
 //! C header: [`include/net/devlink.h`](srctree/include/net/devlink.h)
 
@@ -119,7 +121,8 @@ pub trait Ops: Driver {
         Err(EOPNOTSUPP)
     }
 
-    /// Writes what is known about an error of `reporter`, when it is reported or when the user asks.
+    /// Writes what is known about an error of `reporter`, when it is reported or when the user
+    /// asks.
     fn health_dump(dev: &Device<Self>, reporter: usize, msg: &mut Fmsg) -> Result {
         let _ = (dev, reporter, msg);
         Ok(())
@@ -427,8 +430,8 @@ impl<D: Ops> Registration<D> {
         let devlink = self.handle.devlink;
         let netdev = self.netdev.as_raw();
         let _lock = Lock::new(devlink);
-        // SAFETY: The lock is held, the tables are static, and `drop` unregisters what is registered here. The netdev is
-        // not registered, so its `devlink_port` may be set.
+        // SAFETY: The lock is held, the tables are static, and `drop` unregisters what is
+        // registered here. The netdev is not registered, so its `devlink_port` may be set.
         unsafe {
             if !D::PARAMS.is_empty() {
                 let t = Tables::<D>::PARAMS;
@@ -530,7 +533,8 @@ impl<D: Ops> Drop for Registration<D> {
             // reach the instance.
             unsafe { raw::devlink_unregister(devlink.as_ptr()) };
         }
-        // The physical port must outlive the netdev's registration, and the netdev's data all of devlink.
+        // The physical port must outlive the netdev's registration, and the netdev's data all of
+        // devlink.
         self.netdev.unregister();
         {
             let _lock = Lock::new(devlink);
@@ -602,8 +606,8 @@ pub fn remove_vf_ports<D: Ops>(dev: &Device<D>) {
     }
 }
 
-/// Reports an error to reporter `reporter`: it is logged, dumped, and recovered from if the user wants that. May sleep.
-/// Without effect while devlink is not registered.
+/// Reports an error to reporter `reporter`: it is logged, dumped, and recovered from if the user
+/// wants that. May sleep. Without effect while devlink is not registered.
 pub fn health_report<D: Ops>(dev: &Device<D>, reporter: usize, msg: &CStr) {
     let Some(handle) = dev.devlink() else {
         return;

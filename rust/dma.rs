@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Direct memory access: descriptor rings, streaming mappings, and the hook by which a guest marks what a device wrote.
+//! Direct memory access: descriptor rings, streaming mappings, and the hook by which a guest marks
+//! what a device wrote.
 //!
-//! `kernel::dma` has coherent memory only. [`Ring`] puts descriptors into it. [`Mapping`] is a streaming mapping that
-//! ends when it is dropped. Buffers of a [`crate::net::RxRing`] come from a page pool, which maps them itself.
+//! `kernel::dma` has coherent memory only. [`Ring`] puts descriptors into it. [`Mapping`] is a
+//! streaming mapping that ends when it is dropped. Buffers of a [`crate::net::RxRing`] come from a
+//! page pool, which maps them itself.
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 

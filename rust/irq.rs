@@ -52,8 +52,8 @@ impl Vectors {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if the device has fewer than `min`, `EBUSY` if it has other vectors already: C frees
-    /// a device's vectors whoever asks for it, and some kinds it allocates twice.
+    /// `ENOSPC` if the device has fewer than `min`, `EBUSY` if it has other vectors already: C
+    /// frees a device's vectors whoever asks for it, and some kinds it allocates twice.
     pub fn alloc(pdev: &Device<Bound>, min: u32, max: u32, kind: Kinds) -> Result<Arc<Self>> {
         let held = Held::new(pdev.as_ref())?;
         if !held.claim_vectors() {

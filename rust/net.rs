@@ -2,12 +2,12 @@
 //! Network devices.
 //!
 //! A driver implements [`Driver`] for the private data of its device, allocates an [`Unregistered`]
-//! one, makes it a [`Registration`], and from then on is called back. Per transmit queue it owns a [`Driver::TxQueue`], which the
-//! core lends to [`Driver::start_xmit`] exclusively, because it holds the queue's lock anyway. Per
-//! interrupt vector it owns a [`Napi`], whose data is lent to [`Poll::poll`] exclusively, because
-//! one poll at a time owns the instance; the borrow ends before the instance is given back. So
-//! neither path needs a lock of its own. [`TxRing`] splits a transmit ring into the half for the
-//! one and the half for the other.
+//! one, makes it a [`Registration`], and from then on is called back. Per transmit queue it owns a
+//! [`Driver::TxQueue`], which the core lends to [`Driver::start_xmit`] exclusively, because it
+//! holds the queue's lock anyway. Per interrupt vector it owns a [`Napi`], whose data is lent to
+//! [`Poll::poll`] exclusively, because one poll at a time owns the instance; the borrow ends before
+//! the instance is given back. So neither path needs a lock of its own. [`TxRing`] splits a
+//! transmit ring into the half for the one and the half for the other.
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
@@ -124,8 +124,9 @@ pub fn rss_key_fill(key: &mut [u8]) {
     unsafe { nic_bindings::netdev_rss_key_fill(key.as_mut_ptr().cast(), len) };
 }
 
-/// Whether the kernel log may be written to now for something that a guest or a user can bring about at will
-/// (`net_ratelimit()`: by default 10 times in 5 seconds, the sysctls `net.core.message_burst` and `message_cost`).
+/// Whether the kernel log may be written to now for something that a guest or a user can bring
+/// about at will (`net_ratelimit()`: by default 10 times in 5 seconds, the sysctls
+/// `net.core.message_burst` and `message_cost`).
 pub fn ratelimit() -> bool {
     // SAFETY: It may be called in any context.
     unsafe { nic_bindings::net_ratelimit() != 0 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! PCI drivers with the operations that `kernel::pci` does not have yet.
 //!
-//! [`Driver`] is the trait of `kernel::pci::Driver` plus SR-IOV, error recovery, system sleep and shutdown. [`Adapter`]
-//! fills `struct pci_driver` from it. The device type stays that of the kernel crate.
+//! [`Driver`] is the trait of `kernel::pci::Driver` plus SR-IOV, error recovery, system sleep and
+//! shutdown. [`Adapter`] fills `struct pci_driver` from it. The device type stays that of the
+//! kernel crate.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
@@ -123,7 +124,8 @@ pub trait Driver: Sized + 'static {
         let _ = (pdev, data);
     }
 
-    /// Sets the number of virtual functions, from `sriov_numvfs` in sysfs; returns how many there are now.
+    /// Sets the number of virtual functions, from `sriov_numvfs` in sysfs; returns how many there
+    /// are now.
     fn sriov_configure(
         pdev: &Device<Core<'_>>,
         data: Pin<&Self::Data>,
@@ -185,8 +187,8 @@ pub trait Driver: Sized + 'static {
 /// Connects a [`Driver`] to `struct pci_driver`.
 pub struct Adapter<T: Driver>(PhantomData<T>);
 
-// SAFETY: `pci_driver` is a C structure with a `device_driver` at the named offset, and `T::Data` is what the probe
-// callback stores as private data.
+// SAFETY: `pci_driver` is a C structure with a `device_driver` at the named offset, and `T::Data`
+// is what the probe callback stores as private data.
 unsafe impl<T: Driver> driver::DriverLayout for Adapter<T> {
     type DriverType = bindings::pci_driver;
     type DriverData<'bound> = T::Data;
@@ -202,8 +204,8 @@ unsafe impl<T: Driver> driver::RegistrationOps for Adapter<T> {
     ) -> Result {
         let drv = pdrv.get();
 
-        // SAFETY: `drv` is not registered yet, so nobody else looks at its fields. The operation tables are statics
-        // and so outlive the registration.
+        // SAFETY: `drv` is not registered yet, so nobody else looks at its fields. The operation
+        // tables are statics and so outlive the registration.
         unsafe {
             (*drv).name = name.as_char_ptr();
             (*drv).probe = Some(Self::probe_callback);
@@ -276,8 +278,8 @@ impl<T: Driver> Adapter<T> {
         let pdev = unsafe { &*pdev.cast::<Device<CoreInternal<'_>>>() };
         // SAFETY: `DeviceId` is a transparent wrapper of `pci_device_id`.
         let id = unsafe { &*id.cast::<DeviceId>() };
-        // SAFETY: `id` is an entry of `T::ID_TABLE`, or a dynamic one whose data the core has checked against it, or
-        // has no data.
+        // SAFETY: `id` is an entry of `T::ID_TABLE`, or a dynamic one whose data the core has
+        // checked against it, or has no data.
         let info = unsafe { id.info_unchecked_opt::<T::IdInfo>() };
 
         from_result(|| {
@@ -292,8 +294,8 @@ impl<T: Driver> Adapter<T> {
     ///
     /// # Safety
     ///
-    /// `pdev` is the argument of a callback that the PCI core or the PM core makes only for a device that this driver
-    /// is bound to.
+    /// `pdev` is the argument of a callback that the PCI core or the PM core makes only for a
+    /// device that this driver is bound to.
     unsafe fn with<R>(
         pdev: *mut bindings::pci_dev,
         f: impl FnOnce(&Device<Core<'_>>, Pin<&T::Data>) -> R,
@@ -312,7 +314,8 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn sriov_configure_callback(pdev: *mut bindings::pci_dev, num_vfs: c_int) -> c_int {
-        // SAFETY: sriov_numvfs_store() holds the device lock and has checked that a driver is bound.
+        // SAFETY: sriov_numvfs_store() holds the device lock and has checked that a driver is
+        // bound.
         unsafe {
             Self::with(pdev, |pdev, data| {
                 from_result(|| {
@@ -324,8 +327,8 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn shutdown_callback(pdev: *mut bindings::pci_dev) {
-        // SAFETY: pci_device_shutdown() runs with the device locked and a driver bound. A device without private data
-        // failed its probe.
+        // SAFETY: pci_device_shutdown() runs with the device locked and a driver bound. A device
+        // without private data failed its probe.
         unsafe {
             if (*pdev).dev.driver_data.is_null() {
                 return;
@@ -343,7 +346,8 @@ impl<T: Driver> Adapter<T> {
             2 => ChannelState::Frozen,
             _ => ChannelState::PermFailure,
         };
-        // SAFETY: report_error_detected() holds the device lock and has checked that a driver is bound.
+        // SAFETY: report_error_detected() holds the device lock and has checked that a driver is
+        // bound.
         unsafe {
             Self::with(pdev, |pdev, data| {
                 T::error_detected(pdev, data, state) as raw::pci_ers_result_t
@@ -366,7 +370,8 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn reset_prepare_callback(pdev: *mut bindings::pci_dev) {
-        // SAFETY: pci_dev_save_and_disable() holds the device lock and has checked that a driver is bound.
+        // SAFETY: pci_dev_save_and_disable() holds the device lock and has checked that a driver is
+        // bound.
         unsafe { Self::with(pdev, |pdev, data| T::reset_prepare(pdev, data)) }
     }
 
@@ -376,7 +381,8 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn suspend_callback(dev: *mut bindings::device) -> c_int {
-        // SAFETY: The PM core calls this for a bound device of the PCI bus with the device lock held.
+        // SAFETY: The PM core calls this for a bound device of the PCI bus with the device lock
+        // held.
         unsafe {
             Self::with(Self::from_device(dev), |pdev, data| {
                 from_result(|| T::suspend(pdev, data).map(|()| 0))
@@ -385,7 +391,8 @@ impl<T: Driver> Adapter<T> {
     }
 
     extern "C" fn resume_callback(dev: *mut bindings::device) -> c_int {
-        // SAFETY: The PM core calls this for a device that it has suspended, with the device lock held.
+        // SAFETY: The PM core calls this for a device that it has suspended, with the device lock
+        // held.
         unsafe {
             Self::with(Self::from_device(dev), |pdev, data| {
                 from_result(|| T::resume(pdev, data).map(|()| 0))
@@ -474,7 +481,8 @@ impl DeviceExt for Device<Core<'_>> {
     }
 }
 
-/// Declares a kernel module with one PCI driver, as `kernel::module_pci_driver!` does for `kernel::pci::Driver`.
+/// Declares a kernel module with one PCI driver, as `kernel::module_pci_driver!` does for
+/// `kernel::pci::Driver`.
 #[macro_export]
 macro_rules! module_pci_driver {
     ($($f:tt)*) => {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A lock that sleeps and that interrupt context may try to take.
 //!
-//! A mutex must not be touched in interrupt context, not even tried, and a spin lock must not be held while sleeping. A
-//! device whose slow path sleeps for the hardware and whose interrupt has to answer at once needs both: a semaphore, of
-//! which `down_trylock()` and `up()` may be called from anywhere.
+//! A mutex must not be touched in interrupt context, not even tried, and a spin lock must not be
+//! held while sleeping. A device whose slow path sleeps for the hardware and whose interrupt has to
+//! answer at once needs both: a semaphore, of which `down_trylock()` and `up()` may be called from
+//! anywhere.
 //!
 //! C header: [`include/linux/semaphore.h`](srctree/include/linux/semaphore.h)
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Headers whose types and functions the network, devlink and VFIO abstractions use and for which the kernel's own
- * rust/bindings either has no definition or only an opaque one.
+ * Headers whose types and functions the network, devlink and VFIO abstractions use and for which
+ * the kernel's own rust/bindings either has no definition or only an opaque one.
  *
- * hrtimer_types.h comes first for the reason given in the kernel's rust/bindings/bindings_helper.h: bindgen gives
- * forward-declared enums the wrong type.
+ * hrtimer_types.h comes first for the reason given in the kernel's rust/bindings/bindings_helper.h:
+ * bindgen gives forward-declared enums the wrong type.
  */
 #include <linux/hrtimer_types.h>
 

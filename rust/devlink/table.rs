@@ -35,7 +35,8 @@ const PARAM_STRING_LEN: usize = 32;
 /// A table.
 pub(super) struct Table<T>(pub(super) T);
 
-// SAFETY: The tables hold function pointers and static strings, and are never written after they were built.
+// SAFETY: The tables hold function pointers and static strings, and are never written after they
+// were built.
 unsafe impl<T> Sync for Table<T> {}
 
 /// The tables of a driver.
@@ -322,7 +323,8 @@ impl<D: Ops> Tables<D> {
         ctx: *mut raw::devlink_param_gset_ctx,
         _extack: *mut raw::netlink_ext_ack,
     ) -> c_int {
-        // SAFETY: Callback of an instance of this driver, for a string parameter, which C has made sure to end in time.
+        // SAFETY: Callback of an instance of this driver, for a string parameter, which C has made
+        // sure to end in time.
         unsafe {
             let dev = of_devlink::<D>(devlink);
             let value = CStr::from_char_ptr((&raw const (*ctx).val.vstr).cast());
@@ -353,7 +355,8 @@ impl<D: Ops> Tables<D> {
     }
 
     extern "C" fn region_destructor(data: *const c_void) {
-        // SAFETY: `data` comes from `region_snapshot`, where the capacity is the length: `kvfree` does not need it.
+        // SAFETY: `data` comes from `region_snapshot`, where the capacity is the length: `kvfree`
+        // does not need it.
         unsafe { kernel::bindings::kvfree(data) };
     }
 }

@@ -41,8 +41,8 @@ impl Direction for FromDevice {
 
 /// A buffer that is mapped for streaming DMA and that the device owns.
 ///
-/// The CPU gets at the bytes only by giving up the mapping ([`Mapping::unmap`]) or by synchronising it
-/// ([`Mapping::sync_for_cpu`]), and for [`FromDevice`] both mark the pages, see [`super::mark`].
+/// The CPU gets at the bytes only by giving up the mapping ([`Mapping::unmap`]) or by synchronising
+/// it ([`Mapping::sync_for_cpu`]), and for [`FromDevice`] both mark the pages, see [`super::mark`].
 ///
 /// # Invariants
 ///

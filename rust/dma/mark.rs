@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Marking of the pages that a device wrote.
 //!
-//! A hypervisor that migrates a virtual machine must know which pages changed. It sees what the CPU writes, by write
-//! faults, but not what an assigned device writes by DMA. While a [`Marking`] exists, every page of a from-device mapping
-//! that is handed to the CPU gets a write that changes nothing, so that the hypervisor sees it as well: in
-//! [`super::Mapping`] at sync and unmap, in [`crate::net::RxRing`] at the sync of a received buffer and when a posted
-//! buffer goes back. There is no other way from a device-owned buffer to a CPU-owned one, so a driver on these
+//! A hypervisor that migrates a virtual machine must know which pages changed. It sees what the CPU
+//! writes, by write faults, but not what an assigned device writes by DMA. While a [`Marking`]
+//! exists, every page of a from-device mapping that is handed to the CPU gets a write that changes
+//! nothing, so that the hypervisor sees it as well: in [`super::Mapping`] at sync and unmap, in
+//! [`crate::net::RxRing`] at the sync of a received buffer and when a posted buffer goes back.
+//! There is no other way from a device-owned buffer to a CPU-owned one, so a driver on these
 //! abstractions cannot miss a page. Without a `Marking` the cost is one static branch.
 //!
-//! This is where Alexander Duyck's RFC of December 2015 put it, after per-driver marking had been rejected.
+//! This is where Alexander Duyck's RFC of December 2015 put it, after per-driver marking had been
+//! rejected.
 
 use nic_bindings as raw;
 

@@ -41,8 +41,8 @@ unsafe impl AsBytes for Raw {}
 
 /// A ring of 16-byte descriptors that CPU and device share.
 ///
-/// Each access is two volatile 64-bit accesses: a descriptor may change under the CPU's hands at any time. What is read
-/// is data of the device, and is to be trusted as much as the device.
+/// Each access is two volatile 64-bit accesses: a descriptor may change under the CPU's hands at
+/// any time. What is read is data of the device, and is to be trusted as much as the device.
 pub struct Ring {
     mem: Coherent<[Raw]>,
 }
@@ -95,7 +95,8 @@ impl Ring {
         }
     }
 
-    /// Reads the second quad word of descriptor `index` in CPU order: the word with the status in every format of the
+    /// Reads the second quad word of descriptor `index` in CPU order: the word with the status in
+    /// every format of the
     /// 82599. 0 for an index outside the ring.
     #[inline]
     pub fn status(&self, index: u32) -> u64 {
@@ -106,7 +107,8 @@ impl Ring {
         }
     }
 
-    /// Reads the first quad word of descriptor `index` in CPU order, after the status that was read before.
+    /// Reads the first quad word of descriptor `index` in CPU order, after the status that was read
+    /// before.
     #[inline]
     pub fn first(&self, index: u32) -> u64 {
         match self.at(index) {
@@ -204,7 +206,8 @@ impl Ring {
         }
     }
 
-    /// Moves descriptor `mid` to index 0, the following ones behind it, and the ones before it to the end.
+    /// Moves descriptor `mid` to index 0, the following ones behind it, and the ones before it to
+    /// the end.
     ///
     /// The device must not use the ring. Nothing happens if `mid` is not in the ring.
     pub fn rotate_left(&self, mid: u32) {

@@ -10,8 +10,9 @@ static atomic64_t nic_dma_pages;
 static atomic64_t nic_dma_buffers;
 
 /*
- * A locked read-modify-write needs write permission even when it changes nothing, so it takes the write fault by which
- * a hypervisor logs the page, and it cannot lose a concurrent write to the same word.
+ * A locked read-modify-write needs write permission even when it changes nothing, so it takes the
+ * write fault by which a hypervisor logs the page, and it cannot lose a concurrent write to the
+ * same word.
  */
 void __nic_dma_mark(void *va, size_t len)
 {
@@ -19,7 +20,10 @@ void __nic_dma_mark(void *va, size_t len)
 	unsigned long end = (unsigned long)va + len;
 	unsigned int pages = 0;
 
-	/* At addr, then at the first word of every further page: all of them lie in the buffer itself. */
+	/*
+	 * At addr, then at the first word of every further page: all of them lie in the buffer
+	 * itself.
+	 */
 	while (addr < end) {
 		atomic_add(0, (atomic_t *)addr);
 		pages++;
@@ -64,14 +68,16 @@ void nic_dma_unmap(struct device *dev, dma_addr_t addr, size_t len, enum dma_dat
 	dma_unmap_single(dev, addr, len, dir);
 }
 
-void nic_dma_sync_for_cpu(struct device *dev, dma_addr_t addr, void *va, size_t len, enum dma_data_direction dir)
+void nic_dma_sync_for_cpu(struct device *dev, dma_addr_t addr, void *va, size_t len,
+			  enum dma_data_direction dir)
 {
 	dma_sync_single_for_cpu(dev, addr, len, dir);
 	if (dir != DMA_TO_DEVICE)
 		nic_dma_mark(va, len);
 }
 
-void nic_dma_sync_for_device(struct device *dev, dma_addr_t addr, size_t len, enum dma_data_direction dir)
+void nic_dma_sync_for_device(struct device *dev, dma_addr_t addr, size_t len,
+			     enum dma_data_direction dir)
 {
 	dma_sync_single_for_device(dev, addr, len, dir);
 }

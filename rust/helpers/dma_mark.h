@@ -2,8 +2,8 @@
 /*
  * The page-marking hook of the streaming-DMA abstraction, see rust/dma/mark.rs.
  *
- * Every helper that hands a from-device buffer to the CPU calls nic_dma_mark() on the bytes that the device may have
- * written. While marking is off this is one static branch.
+ * Every helper that hands a from-device buffer to the CPU calls nic_dma_mark() on the bytes that
+ * the device may have written. While marking is off this is one static branch.
  */
 #ifndef _RUST_NIC_DMA_MARK_H
 #define _RUST_NIC_DMA_MARK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * C side of the abstractions in rust/: inline functions and macros that bindgen cannot see, and the steps of the hot
- * path that would otherwise cost one call per field. Prefix "nic_".
+ * C side of the abstractions in rust/: inline functions and macros that bindgen cannot see, and the
+ * steps of the hot path that would otherwise cost one call per field. Prefix "nic_".
  */
 #ifndef _RUST_NIC_HELPERS_H
 #define _RUST_NIC_HELPERS_H
@@ -35,7 +35,8 @@ void nic_sem_unlock(struct nic_sem *sem);
 
 /* pci.c */
 int nic_pci_irq_vector(struct pci_dev *pdev, unsigned int nr);
-int nic_request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, const char *name, void *data);
+int nic_request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, const char *name,
+		    void *data);
 irqreturn_t nic_napi_irq(int irq, void *napi);
 bool nic_pci_channel_offline(struct pci_dev *pdev);
 bool nic_pci_device_is_present(struct pci_dev *pdev);
@@ -51,10 +52,13 @@ struct nic_seg {
 };
 
 int nic_dma_mapping_error(struct device *dev, dma_addr_t addr);
-dma_addr_t nic_dma_map_single(struct device *dev, void *va, size_t len, enum dma_data_direction dir);
+dma_addr_t nic_dma_map_single(struct device *dev, void *va, size_t len,
+			      enum dma_data_direction dir);
 void nic_dma_unmap(struct device *dev, dma_addr_t addr, size_t len, enum dma_data_direction dir);
-void nic_dma_sync_for_cpu(struct device *dev, dma_addr_t addr, void *va, size_t len, enum dma_data_direction dir);
-void nic_dma_sync_for_device(struct device *dev, dma_addr_t addr, size_t len, enum dma_data_direction dir);
+void nic_dma_sync_for_cpu(struct device *dev, dma_addr_t addr, void *va, size_t len,
+			  enum dma_data_direction dir);
+void nic_dma_sync_for_device(struct device *dev, dma_addr_t addr, size_t len,
+			     enum dma_data_direction dir);
 bool nic_dma_need_unmap(struct device *dev);
 void nic_dma_marking_get(void);
 void nic_dma_marking_put(void);
@@ -82,7 +86,8 @@ void nic_set_perm_addr(struct net_device *netdev, const u8 *addr);
 void nic_no_shared_skbs(struct net_device *netdev);
 struct netdev_queue *nic_tx_queue(struct net_device *netdev, unsigned int queue);
 void nic_dev_priv_flags_unicast(struct net_device *netdev);
-unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN], unsigned int max);
+unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN],
+			      unsigned int max);
 void nic_tx_lock(struct net_device *netdev, unsigned int queue);
 void nic_tx_unlock(struct net_device *netdev, unsigned int queue);
 bool nic_tx_owned(struct net_device *netdev, u16 queue);
@@ -90,7 +95,8 @@ void nic_count_tx_dropped(struct net_device *netdev);
 bool nic_txq_sent(struct netdev_queue *txq, unsigned int bytes);
 void nic_txq_stop(struct netdev_queue *txq);
 void nic_txq_start(struct netdev_queue *txq);
-bool nic_txq_completed(struct netdev_queue *txq, unsigned int packets, unsigned int bytes, bool room);
+bool nic_txq_completed(struct netdev_queue *txq, unsigned int packets, unsigned int bytes,
+		       bool room);
 void nic_txq_reset(struct netdev_queue *txq);
 int nic_set_xps_queue(struct net_device *netdev, u16 queue, unsigned int cpu);
 void nic_init_delayed_work(struct delayed_work *work, work_func_t func);
@@ -110,13 +116,16 @@ void nic_queue_set_napi(struct net_device *netdev, struct napi_struct *napi, uns
 #define NIC_RX_PRUNE_OWN 0x10
 
 /*
- * What is known of a received frame, in two words that are passed in registers. They are taken apart here and put together
- * in rust/net/skb.rs.
+ * What is known of a received frame, in two words that are passed in registers. They are taken
+ * apart here and put together in rust/net/skb.rs.
  */
 struct nic_rx_meta {
 	/* From the lowest bit on: 32 bits RSS hash, 16 VLAN tag, 16 queue. */
 	u64 tags;
-	/* 16 from the start of the buffer to the frame, 16 length, 16 bytes of the buffer, 8 of metadata, 8 NIC_RX_*. */
+	/*
+	 * 16 from the start of the buffer to the frame, 16 length, 16 bytes of the buffer, 8 of
+	 * metadata, 8 NIC_RX_*.
+	 */
 	u64 place;
 };
 
@@ -131,7 +140,10 @@ struct nic_rx_meta {
 #define NIC_RX_META_METASIZE(m) ((u8)((m).place >> 48))
 #define NIC_RX_META_FLAGS(m) ((u8)((m).place >> 56))
 
-/* A buffer of a page pool, of which it owns a reference; va is NULL if it is none. Also passed in two registers. */
+/*
+ * A buffer of a page pool, of which it owns a reference; va is NULL if it is none. Also passed in
+ * two registers.
+ */
 struct nic_rx_buf {
 	void *va;
 	/* Where the device writes: behind the headroom. */
@@ -154,18 +166,24 @@ enum nic_rx_result {
 	NIC_RX_NOMEM,
 };
 
-enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct nic_rx_buf buf,
-				struct nic_rx_meta meta);
-enum nic_rx_result nic_rx_passed(struct napi_struct *napi, struct nic_rx_buf buf, struct nic_rx_meta meta);
-struct sk_buff *nic_rx_build(struct page_pool *pool, struct nic_rx_buf buf, struct nic_rx_meta meta);
-bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct nic_rx_buf buf, struct nic_rx_meta meta);
-enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, struct nic_rx_meta meta);
+enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool,
+				struct nic_rx_buf buf, struct nic_rx_meta meta);
+enum nic_rx_result nic_rx_passed(struct napi_struct *napi, struct nic_rx_buf buf,
+				 struct nic_rx_meta meta);
+struct sk_buff *nic_rx_build(struct page_pool *pool, struct nic_rx_buf buf,
+			     struct nic_rx_meta meta);
+bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct nic_rx_buf buf,
+		     struct nic_rx_meta meta);
+enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb,
+				  struct nic_rx_meta meta);
 dma_addr_t nic_tx_map_head(struct device *dev, struct sk_buff *skb);
 int nic_tx_map_frag(struct device *dev, struct sk_buff *skb, unsigned int nr, struct nic_seg *seg);
 void nic_kfree_skb_any(struct sk_buff *skb, enum skb_drop_reason reason);
 
 struct nic_tso {
-	/* From skb->data to the transport header that is segmented, and to its payload, in bytes. */
+	/*
+	 * From skb->data to the transport header that is segmented, and to its payload, in bytes.
+	 */
 	u16 l3_offset;
 	u16 l4_offset;
 	u16 hdr_len;
@@ -181,8 +199,9 @@ u16 nic_vlan_get_protocol(struct sk_buff *skb);
 int nic_skb_put_padto(struct sk_buff *skb, unsigned int len);
 
 /* page_pool.c */
-struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi, struct net_device *netdev,
-				       unsigned int queue, unsigned int size, unsigned int offset,
+struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi,
+				       struct net_device *netdev, unsigned int queue,
+				       unsigned int size, unsigned int offset,
 				       unsigned int max_len);
 unsigned int nic_rx_pool_fill(struct nic_rx_pool *pool, struct nic_rx_buf *bufs, unsigned int n);
 void nic_rx_buf_put(struct nic_rx_buf buf);
@@ -212,10 +231,11 @@ struct nic_xdp_out {
 	struct xdp_frame *frame;
 };
 
-int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue, struct page_pool *pool);
+int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue,
+		    struct page_pool *pool);
 void nic_xdp_rxq_unreg(struct nic_xdp *xdp);
-enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct nic_rx_buf buf, u32 len,
-				 struct nic_xdp_out *out);
+enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct nic_rx_buf buf,
+				 u32 len, struct nic_xdp_out *out);
 void nic_bpf_prog_inc(struct bpf_prog *prog);
 void nic_bpf_prog_put(struct bpf_prog *prog);
 void nic_xdp_features_set_redirect_target(struct net_device *netdev, bool on);

@@ -105,7 +105,8 @@ void nic_dev_priv_flags_unicast(struct net_device *netdev)
 }
 
 /* Returns the number of addresses in the list, of which at most max were copied. */
-unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN], unsigned int max)
+unsigned int nic_hw_addr_copy(struct netdev_hw_addr_list *list, u8 (*out)[ETH_ALEN],
+			      unsigned int max)
 {
 	struct netdev_hw_addr *ha;
 	unsigned int n = 0;
@@ -155,7 +156,10 @@ bool nic_txq_sent(struct netdev_queue *txq, unsigned int bytes)
 void nic_txq_stop(struct netdev_queue *txq)
 {
 	netif_tx_stop_queue(txq);
-	/* Pairs with the barrier in nic_txq_completed(): stop, then look at the free descriptors again. */
+	/*
+	 * Pairs with the barrier in nic_txq_completed(): stop, then look at the free descriptors
+	 * again.
+	 */
 	smp_mb();
 }
 
@@ -165,10 +169,11 @@ void nic_txq_start(struct netdev_queue *txq)
 }
 
 /*
- * Accounts for what is done, and wakes the queue if it was stopped and there is room now; after the descriptors were freed.
- * Returns whether it did.
+ * Accounts for what is done, and wakes the queue if it was stopped and there is room now; after the
+ * descriptors were freed. Returns whether it did.
  */
-bool nic_txq_completed(struct netdev_queue *txq, unsigned int packets, unsigned int bytes, bool room)
+bool nic_txq_completed(struct netdev_queue *txq, unsigned int packets, unsigned int bytes,
+		       bool room)
 {
 	/* With a barrier: whoever stops the queue after this sees the new next_to_clean. */
 	netdev_txq_completed_mb(txq, packets, bytes);
@@ -198,14 +203,17 @@ void nic_init_delayed_work(struct delayed_work *work, work_func_t func)
 }
 
 /*
- * On any CPU: a VF driver of the same machine may spin for the PF's answer with preemption off, on the very CPU that the
- * interrupt came in on.
+ * On any CPU: a VF driver of the same machine may spin for the PF's answer with preemption off, on
+ * the very CPU that the interrupt came in on.
  */
 void nic_schedule_work(struct delayed_work *work, unsigned int delay_ms)
 {
 	unsigned long delay = msecs_to_jiffies(delay_ms);
 
-	/* A run that is due before this one stays: work that sets its next time must not put off who asked meanwhile. */
+	/*
+	 * A run that is due before this one stays: work that sets its next time must not put off
+	 * who asked meanwhile.
+	 */
 	if (delay && queue_delayed_work(system_dfl_wq, work, delay))
 		return;
 	if (!delay || (timer_pending(&work->timer) &&

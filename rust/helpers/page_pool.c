@@ -4,9 +4,9 @@
 #include "dma_mark.h"
 #include "helpers.h"
 
-struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi, struct net_device *netdev,
-				       unsigned int queue, unsigned int size, unsigned int offset,
-				       unsigned int max_len)
+struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi,
+				       struct net_device *netdev, unsigned int queue,
+				       unsigned int size, unsigned int offset, unsigned int max_len)
 {
 	struct page_pool_params params = {
 		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
@@ -27,7 +27,8 @@ struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *n
 	return page_pool_create(&params);
 }
 
-static __always_inline bool nic_rx_pool_get(struct nic_rx_pool *pool, struct nic_rx_buf *buf, unsigned int share)
+static __always_inline bool nic_rx_pool_get(struct nic_rx_pool *pool, struct nic_rx_buf *buf,
+					    unsigned int share)
 {
 	netmem_ref netmem = page_pool_alloc_netmems(pool->pool, GFP_ATOMIC | __GFP_NOWARN);
 	struct page *page;
@@ -53,9 +54,9 @@ static __always_inline struct nic_rx_buf nic_rx_second_half(struct nic_rx_buf fi
 }
 
 /*
- * Fills the first of n buffers, up to one that is there already, or to the end of memory; returns how many. Where a buffer
- * is half a page, both halves of one are taken together, so that the pool gives and takes once for two: the first of them to
- * come back costs one atomic operation.
+ * Fills the first of n buffers, up to one that is there already, or to the end of memory; returns
+ * how many. Where a buffer is half a page, both halves of one are taken together, so that the pool
+ * gives and takes once for two: the first of them to come back costs one atomic operation.
  */
 unsigned int nic_rx_pool_fill(struct nic_rx_pool *pool, struct nic_rx_buf *bufs, unsigned int n)
 {
@@ -84,8 +85,8 @@ unsigned int nic_rx_pool_fill(struct nic_rx_pool *pool, struct nic_rx_buf *bufs,
 }
 
 /*
- * A posted buffer that goes back without having been received into: the device may have written to it all the same,
- * if it was stopped in the middle of a frame.
+ * A posted buffer that goes back without having been received into: the device may have written to
+ * it all the same, if it was stopped in the middle of a frame.
  */
 void nic_rx_buf_put(struct nic_rx_buf buf)
 {

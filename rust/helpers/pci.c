@@ -8,7 +8,8 @@ int nic_pci_irq_vector(struct pci_dev *pdev, unsigned int nr)
 	return pci_irq_vector(pdev, nr);
 }
 
-int nic_request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, const char *name, void *data)
+int nic_request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, const char *name,
+		    void *data)
 {
 	return request_irq(irq, handler, flags, name, data);
 }
@@ -37,8 +38,8 @@ int nic_pci_vfs_assigned(struct pci_dev *pdev)
 }
 
 /*
- * The next virtual function of @pf after @from (NULL: the first), with a reference; gives up that to @from. @index is
- * its number.
+ * The next virtual function of @pf after @from (NULL: the first), with a reference; gives up that
+ * to @from. @index is its number.
  */
 struct pci_dev *nic_pci_next_vf(struct pci_dev *pf, struct pci_dev *from, unsigned int *index)
 {
@@ -58,9 +59,9 @@ struct pci_dev *nic_pci_next_vf(struct pci_dev *pf, struct pci_dev *from, unsign
 }
 
 /*
- * Whether a VFIO user has opened the virtual function @vf: a driver that leaves DMA to user space is
- * bound, and the IOMMU group has an owner. False without an IOMMU. A function that is being unbound,
- * which waits for such a user, counts too.
+ * Whether a VFIO user has opened the virtual function @vf: a driver that leaves DMA to user space
+ * is bound, and the IOMMU group has an owner. False without an IOMMU. A function that is being
+ * unbound, which waits for such a user, counts too.
  */
 bool nic_pci_vf_in_use(struct pci_dev *vf)
 {
@@ -88,8 +89,9 @@ bool nic_pci_vf_in_use(struct pci_dev *vf)
 
 /*
  * The header of the transaction that the root port above @pdev has logged an error for (PCIe 6.0,
- * 7.8.4.8). Returns whether there is such a log: it is kept after its error was dealt with, and is of
- * the error that the First Error Pointer names only as long as that one's status bit is set (6.2.4.2).
+ * 7.8.4.8). Returns whether there is such a log: it is kept after its error was dealt with, and is
+ * of the error that the First Error Pointer names only as long as that one's status bit is set
+ * (6.2.4.2).
  */
 bool nic_pci_root_port_header_log(struct pci_dev *pdev, u32 log[4])
 {

@@ -19,7 +19,10 @@ static __always_inline void nic_rx_sync(struct page_pool *pool, struct nic_rx_bu
 	nic_dma_mark(buf.va, sizeof(atomic_t));
 }
 
-/* A socket buffer around a buffer of the pool, whose reference it takes over; NULL if there is no memory. */
+/*
+ * A socket buffer around a buffer of the pool, whose reference it takes over; NULL if there is no
+ * memory.
+ */
 static __always_inline struct sk_buff *nic_rx_wrap(struct nic_rx_buf buf, struct nic_rx_meta meta)
 {
 	const u32 headroom = NIC_RX_META_HEADROOM(meta), len = NIC_RX_META_LEN(meta);
@@ -38,7 +41,8 @@ static __always_inline struct sk_buff *nic_rx_wrap(struct nic_rx_buf buf, struct
 	return skb;
 }
 
-static __always_inline enum nic_rx_result nic_rx_deliver(struct napi_struct *napi, struct sk_buff *skb,
+static __always_inline enum nic_rx_result nic_rx_deliver(struct napi_struct *napi,
+							 struct sk_buff *skb,
 							 struct nic_rx_meta meta)
 {
 	struct net_device *netdev = napi->dev;
@@ -64,12 +68,12 @@ static __always_inline enum nic_rx_result nic_rx_deliver(struct napi_struct *nap
 }
 
 /*
- * A frame in one buffer, from the ring to the stack. Takes over the buffer unless there is no memory. All that happens to a
- * frame is in one function, and what it is told comes in registers: each function that a frame is handed through costs what
- * saves and restores them.
+ * A frame in one buffer, from the ring to the stack. Takes over the buffer unless there is no
+ * memory. All that happens to a frame is in one function, and what it is told comes in registers:
+ * each function that a frame is handed through costs what saves and restores them.
  */
-enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool, struct nic_rx_buf buf,
-				struct nic_rx_meta meta)
+enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool,
+				struct nic_rx_buf buf, struct nic_rx_meta meta)
 {
 	struct sk_buff *skb;
 
@@ -82,7 +86,8 @@ enum nic_rx_result nic_rx_frame(struct napi_struct *napi, struct page_pool *pool
 }
 
 /* The same for one that an XDP program has seen, so that it is the CPU's already. */
-enum nic_rx_result nic_rx_passed(struct napi_struct *napi, struct nic_rx_buf buf, struct nic_rx_meta meta)
+enum nic_rx_result nic_rx_passed(struct napi_struct *napi, struct nic_rx_buf buf,
+				 struct nic_rx_meta meta)
 {
 	struct sk_buff *skb = nic_rx_wrap(buf, meta);
 
@@ -103,19 +108,22 @@ struct sk_buff *nic_rx_build(struct page_pool *pool, struct nic_rx_buf buf, stru
 }
 
 /* A further one. Takes over the buffer if it succeeds. */
-bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct nic_rx_buf buf, struct nic_rx_meta meta)
+bool nic_rx_add_frag(struct sk_buff *skb, struct page_pool *pool, struct nic_rx_buf buf,
+		     struct nic_rx_meta meta)
 {
 	nic_rx_sync(pool, buf, NIC_RX_META_LEN(meta));
 	if (unlikely(skb_shinfo(skb)->nr_frags >= MAX_SKB_FRAGS))
 		return false;
 	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, virt_to_page(buf.va),
-			offset_in_page(buf.va) + NIC_RX_META_HEADROOM(meta), NIC_RX_META_LEN(meta), NIC_RX_META_TRUESIZE(meta));
+			offset_in_page(buf.va) + NIC_RX_META_HEADROOM(meta), NIC_RX_META_LEN(meta),
+			NIC_RX_META_TRUESIZE(meta));
 
 	return true;
 }
 
 /* Hands a frame of several buffers to the stack. */
-enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb, struct nic_rx_meta meta)
+enum nic_rx_result nic_rx_receive(struct napi_struct *napi, struct sk_buff *skb,
+				  struct nic_rx_meta meta)
 {
 	return nic_rx_deliver(napi, skb, meta);
 }
@@ -148,9 +156,9 @@ void nic_kfree_skb_any(struct sk_buff *skb, enum skb_drop_reason reason)
 }
 
 /*
- * Prepares the headers of a GSO frame for a device that computes lengths and checksums of each segment by itself: clears
- * the IP length, takes the payload length out of the pseudo-header checksum. As in ixgbe_tso() of
- * drivers/net/ethernet/intel/ixgbe/ixgbe_main.c.
+ * Prepares the headers of a GSO frame for a device that computes lengths and checksums of each
+ * segment by itself: clears the IP length, takes the payload length out of the pseudo-header
+ * checksum. As in ixgbe_tso() of drivers/net/ethernet/intel/ixgbe/ixgbe_main.c.
  */
 int nic_tso_prepare(struct sk_buff *skb, struct nic_tso *tso)
 {
@@ -193,7 +201,10 @@ int nic_tso_prepare(struct sk_buff *skb, struct nic_tso *tso)
 
 		if (len < 0)
 			return -EINVAL;
-		/* The device adds what it computes for the outer header, so give it the reverse of the rest. */
+		/*
+		 * The device adds what it computes for the outer header, so give it the reverse of
+		 * the rest.
+		 */
 		ip.v4->check = (skb_shinfo(skb)->gso_type & SKB_GSO_PARTIAL) ?
 			csum_fold(csum_partial(trans_start, len, 0)) : 0;
 		ip.v4->tot_len = 0;

@@ -26,8 +26,9 @@ void vfio_rs_cancel_work(struct delayed_work *work)
 }
 
 /*
- * A kernel thread must not wait for whoever serves a page fault: that may be the user himself (userfaultfd, FUSE), and a
- * thread cannot be killed. Memory that a device can reach is pinned, so that it seldom faults.
+ * A kernel thread must not wait for whoever serves a page fault: that may be the user himself
+ * (userfaultfd, FUSE), and a thread cannot be killed. Memory that a device can reach is pinned, so
+ * that it seldom faults.
  */
 bool vfio_rs_faults_off(void)
 {
@@ -45,7 +46,8 @@ void vfio_rs_faults_on(bool off)
 }
 
 /*
- * vfio_check_precopy_ioctl() in two: the device is only there under a lock under which user memory must not be touched.
+ * vfio_check_precopy_ioctl() in two: the device is only there under a lock under which user memory
+ * must not be touched.
  */
 int vfio_rs_precopy_argument(unsigned long arg, struct vfio_precopy_info *info)
 {
@@ -72,8 +74,8 @@ int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *in
 
 #if IS_ENABLED(CONFIG_IOMMUFD)
 /*
- * Reading copies under iommufd's own locks and pins nothing, so there is nothing to give back. iommufd calls it for every
- * access of an IOAS in which another one has pinned pages.
+ * Reading copies under iommufd's own locks and pins nothing, so there is nothing to give back.
+ * iommufd calls it for every access of an IOAS in which another one has pinned pages.
  */
 static void vfio_rs_access_unmap(void *data, unsigned long iova, unsigned long length)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* C side of rust/vfio: inline functions that bindgen cannot see, and the iommufd half of guest memory reads. */
+/*
+ * C side of rust/vfio: inline functions that bindgen cannot see, and the iommufd half of guest
+ * memory reads.
+ */
 #ifndef _RUST_VFIO_HELPERS_H
 #define _RUST_VFIO_HELPERS_H
 

@@ -7,7 +7,8 @@
 #include "dma_mark.h"
 #include "helpers.h"
 
-int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue, struct page_pool *pool)
+int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue,
+		    struct page_pool *pool)
 {
 	int err = xdp_rxq_info_reg(&xdp->rxq, netdev, queue, 0);
 
@@ -27,11 +28,12 @@ void nic_xdp_rxq_unreg(struct nic_xdp *xdp)
 }
 
 /*
- * Runs the program on a received buffer. After PASS, out says where the frame now lies; after TX, out->frame owns
- * the buffer; after REDIRECT the buffer is gone. After DROP it is still the caller's, and ready to be posted again.
+ * Runs the program on a received buffer. After PASS, out says where the frame now lies; after TX,
+ * out->frame owns the buffer; after REDIRECT the buffer is gone. After DROP it is still the
+ * caller's, and ready to be posted again.
  */
-enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct nic_rx_buf buf, u32 len,
-				 struct nic_xdp_out *out)
+enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct nic_rx_buf buf,
+				 u32 len, struct nic_xdp_out *out)
 {
 	struct net_device *netdev = x->rxq.dev;
 	struct device *dev = x->pool->p.dev;

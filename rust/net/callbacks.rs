@@ -157,7 +157,8 @@ impl<D: Driver> Ops<D> {
         index: c_int,
         stats: *mut raw::netdev_queue_stats_rx,
     ) {
-        // SAFETY: The core makes this callback for a device of this driver, with a structure to fill in.
+        // SAFETY: The core makes this callback for a device of this driver, with a structure to
+        // fill in.
         let (dev, stats) = unsafe { (Device::<D>::from_raw(dev), &mut *stats) };
         D::rx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX))).fill_rx(stats);
     }
@@ -167,7 +168,8 @@ impl<D: Driver> Ops<D> {
         index: c_int,
         stats: *mut raw::netdev_queue_stats_tx,
     ) {
-        // SAFETY: The core makes this callback for a device of this driver, with structures to fill in.
+        // SAFETY: The core makes this callback for a device of this driver, with structures to fill
+        // in.
         let (dev, stats) = unsafe { (Device::<D>::from_raw(dev), &mut *stats) };
         D::tx_queue_stats(dev, Some(u32::try_from(index).unwrap_or(u32::MAX))).fill_tx(stats);
     }
@@ -177,7 +179,8 @@ impl<D: Driver> Ops<D> {
         rx: *mut raw::netdev_queue_stats_rx,
         tx: *mut raw::netdev_queue_stats_tx,
     ) {
-        // SAFETY: The core makes this callback for a device of this driver, with structures to fill in.
+        // SAFETY: The core makes this callback for a device of this driver, with structures to fill
+        // in.
         let (dev, rx, tx) = unsafe { (Device::<D>::from_raw(dev), &mut *rx, &mut *tx) };
         D::rx_queue_stats(dev, None).fill_rx(rx);
         D::tx_queue_stats(dev, None).fill_tx(tx);
@@ -188,7 +191,8 @@ impl<D: Driver> Ops<D> {
     op!(stop(dev: D) => |dev, rtnl| Ok::<_, Error>(D::stop(dev, rtnl)));
 
     op!(set_mac_address(dev: D, addr: *mut c_void) => |dev, rtnl| {
-        // SAFETY: The core passes a `struct sockaddr_storage`; the address follows the 16-bit family.
+        // SAFETY: The core passes a `struct sockaddr_storage`; the address follows the 16-bit
+        // family.
         let addr: &MacAddr = unsafe { &*addr.byte_add(2).cast() };
         if !super::is_valid_ether_addr(addr) {
             Err(EADDRNOTAVAIL)
@@ -220,7 +224,8 @@ impl<D: Driver> Ops<D> {
         unsafe {
             if (*bpf).command == raw::bpf_netdev_command_XDP_SETUP_PROG {
                 let prog = NonNull::new((*bpf).__bindgen_anon_1.__bindgen_anon_1.prog);
-                // The core's reference becomes the driver's if this succeeds, so lend the driver one of its own.
+                // The core's reference becomes the driver's if this succeeds, so lend the driver
+                // one of its own.
                 let own = prog.map(|p| {
                     raw::nic_bpf_prog_inc(p.as_ptr());
                     xdp::Prog::from_raw(p)
@@ -363,7 +368,8 @@ impl<D: Driver> Ops<D> {
         dev: *mut raw::net_device,
         features: u64,
     ) -> u64 {
-        // SAFETY: The core makes this callback for a device of this driver, with an skb that it owns.
+        // SAFETY: The core makes this callback for a device of this driver, with an skb that it
+        // owns.
         unsafe { D::features_check(Device::from_raw(dev), SkbRef::from_raw(skb), features) }
     }
 
@@ -374,7 +380,8 @@ impl<D: Driver> Ops<D> {
     ) -> c_int {
         // SAFETY: The core makes this callback for a device of this driver.
         let dev = unsafe { Device::<D>::from_raw(dev) };
-        // SAFETY: The core passes lists that are valid during the callback, which is when they are used.
+        // SAFETY: The core passes lists that are valid during the callback, which is when they are
+        // used.
         let addrs = unsafe {
             AddrLists {
                 uc: HwAddrs::from_raw(uc),

@@ -26,12 +26,14 @@ pub(super) struct Refs {
 /// A pointer to a network device whose memory stays while it exists.
 ///
 /// Kept by what calls back, NAPI instances, rings and interrupts, which a driver gives up in
-/// [`Driver::stop`](super::Driver::stop) at the latest. If one is left [`Registration`](super::Registration) leaves the device where it is,
-/// with a message, and the device on the bus stays bound.
+/// [`Driver::stop`](super::Driver::stop) at the latest. If one is left
+/// [`Registration`](super::Registration) leaves the device where it is, with a message, and the
+/// device on the bus stays bound.
 ///
 /// # Invariants
 ///
-/// `netdev` upholds the invariant of [`Device`](super::Device), and `refs` is its counter and counts this.
+/// `netdev` upholds the invariant of [`Device`](super::Device), and `refs` is its counter and
+/// counts this.
 pub struct DevRef {
     netdev: *mut raw::net_device,
     refs: Option<Arc<Refs>>,

@@ -50,8 +50,8 @@ use nic_bindings as raw;
 ///
 /// # Invariants
 ///
-/// `tx` has `num_tx` entries, each of which is null or from `KBox::into_raw`. `parent` is bound while
-/// this exists, which `held` sees to.
+/// `tx` has `num_tx` entries, each of which is null or from `KBox::into_raw`. `parent` is bound
+/// while this exists, which `held` sees to.
 #[repr(C)]
 pub(super) struct Private<D: Driver> {
     /// One pointer per transmit queue, each protected by the lock of its queue.
@@ -82,7 +82,8 @@ impl<D: Driver> Device<D> {
     /// The driver's data.
     #[inline]
     pub fn data(&self) -> &D {
-        // SAFETY: By the type invariant `data` is initialised, and only shared references to it are given out.
+        // SAFETY: By the type invariant `data` is initialised, and only shared references to it are
+        // given out.
         unsafe { (*self.private()).data.assume_init_ref() }
     }
 
@@ -106,8 +107,8 @@ impl<D: Driver> Device<D> {
     }
 
     pub(super) fn get_ref(&self) -> DevRef {
-        // SAFETY: By the type invariant there is a `Private<D>`; the field is not changed before the
-        // device is freed.
+        // SAFETY: By the type invariant there is a `Private<D>`; the field is not changed before
+        // the device is freed.
         let refs = unsafe { (*self.private()).refs.clone() };
         DevRef::new(self.as_raw(), refs)
     }
@@ -139,8 +140,8 @@ impl<D: Driver> Device<D> {
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn tx_queue(&self, index: u16) -> Option<&mut D::TxQueue> {
         let p = self.private();
-        // SAFETY: `tx` has `num_tx` entries; an entry that is not null is a valid queue, and the lock makes the access
-        // exclusive.
+        // SAFETY: `tx` has `num_tx` entries; an entry that is not null is a valid queue, and the
+        // lock makes the access exclusive.
         unsafe {
             if u32::from(index) >= (*p).num_tx {
                 return None;
@@ -149,7 +150,8 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// A counted reference. It is to be gone when [`Registration`](super::Registration) is dropped, see [`DevRef`].
+    /// A counted reference. It is to be gone when [`Registration`](super::Registration) is dropped,
+    /// see [`DevRef`].
     pub fn handle(&self) -> Handle<D> {
         Handle {
             dev: self.get_ref(),
@@ -157,8 +159,8 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// Sends a whole frame, Ethernet header included, as if from the stack (`dev_queue_xmit`). May not be called from
-    /// interrupt context.
+    /// Sends a whole frame, Ethernet header included, as if from the stack (`dev_queue_xmit`). May
+    /// not be called from interrupt context.
     pub fn send_frame(&self, frame: &[u8]) -> Result {
         let len = u32::try_from(frame.len())?;
         // SAFETY: A valid device and buffer.
@@ -180,9 +182,11 @@ impl<D: Driver> Device<D> {
         r
     }
 
-    /// Installs what [`Driver::start_xmit`] gets for queue `index`, or takes it away; returns what was there.
+    /// Installs what [`Driver::start_xmit`] gets for queue `index`, or takes it away; returns what
+    /// was there.
     ///
-    /// Waits for a running `start_xmit`. Frames that the stack sends to a queue without it are dropped.
+    /// Waits for a running `start_xmit`. Frames that the stack sends to a queue without it are
+    /// dropped.
     pub fn set_tx_queue(
         &self,
         index: u32,
@@ -200,11 +204,13 @@ impl<D: Driver> Device<D> {
             raw::nic_tx_unlock(self.as_raw(), index);
             old
         };
-        // SAFETY: An entry that is not null came from `KBox::into_raw`, and nobody else has it any more.
+        // SAFETY: An entry that is not null came from `KBox::into_raw`, and nobody else has it any
+        // more.
         NonNull::new(old).map(|old| unsafe { KBox::from_raw(old.as_ptr()) })
     }
 
-    /// Runs [`Driver::service`] in `delay_ms` milliseconds at the latest: a time set before stays if it is nearer.
+    /// Runs [`Driver::service`] in `delay_ms` milliseconds at the latest: a time set before stays
+    /// if it is nearer.
     ///
     /// From any context.
     pub fn schedule_service(&self, delay_ms: u32) {
@@ -212,9 +218,11 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_schedule_work((*self.private()).service.get(), delay_ms) };
     }
 
-    /// Requests vector `index` under `name` for [`Driver::interrupt`]; `shared` for a line interrupt.
+    /// Requests vector `index` under `name` for [`Driver::interrupt`]; `shared` for a line
+    /// interrupt.
     ///
-    /// What this returns belongs into the driver's data, and is given up in [`Driver::stop`] at the latest.
+    /// What this returns belongs into the driver's data, and is given up in [`Driver::stop`] at the
+    /// latest.
     pub fn request_irq(
         &self,
         vectors: &Arc<Vectors>,
@@ -224,7 +232,8 @@ impl<D: Driver> Device<D> {
     ) -> Result<Interrupt> {
         let dev = self.get_ref();
         let cookie = self.as_raw().cast();
-        // SAFETY: The handler gets the device, whose memory `dev` keeps for as long as the interrupt is requested.
+        // SAFETY: The handler gets the device, whose memory `dev` keeps for as long as the
+        // interrupt is requested.
         let irq = unsafe {
             Requested::new(
                 vectors,
@@ -241,7 +250,8 @@ impl<D: Driver> Device<D> {
     /// Features that are switched on, see [`super::features`].
     #[inline]
     pub fn features(&self) -> u64 {
-        // SAFETY: A valid field. The core writes it under RTNL meanwhile, as a whole; `READ_ONCE()`.
+        // SAFETY: A valid field. The core writes it under RTNL meanwhile, as a whole;
+        // `READ_ONCE()`.
         unsafe { (&raw const (*self.as_raw()).features).read_volatile() }
     }
 
@@ -292,7 +302,8 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_eth_hw_addr_set(self.as_raw(), addr.as_ptr()) };
     }
 
-    /// Tells the stack that the address is another now, where it is not the core that changed it (`NETDEV_CHANGEADDR`).
+    /// Tells the stack that the address is another now, where it is not the core that changed it
+    /// (`NETDEV_CHANGEADDR`).
     ///
     /// Who is told may call the driver: no lock that it takes then may be held.
     pub fn address_changed(&self, _rtnl: &Rtnl) {
@@ -326,8 +337,8 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_netif_carrier_ok(self.as_raw()) }
     }
 
-    /// The link is up. Queues that were full go on: [`TxConsumer`](super::TxConsumer) wakes none while the
-    /// link is down, and what was in their rings may have left before this.
+    /// The link is up. Queues that were full go on: [`TxConsumer`](super::TxConsumer) wakes none
+    /// while the link is down, and what was in their rings may have left before this.
     pub fn carrier_on(&self) {
         // SAFETY: A valid device.
         unsafe { raw::nic_carrier_on(self.as_raw()) }
@@ -345,7 +356,8 @@ impl<D: Driver> Device<D> {
         unsafe { raw::nic_netif_tx_start_all_queues(self.as_raw()) }
     }
 
-    /// Lets the stack send on all queues, and sends what it has kept back (`netif_tx_wake_all_queues`).
+    /// Lets the stack send on all queues, and sends what it has kept back
+    /// (`netif_tx_wake_all_queues`).
     pub fn tx_wake_all(&self) {
         // SAFETY: A valid device.
         unsafe { raw::nic_netif_tx_wake_all_queues(self.as_raw()) }
@@ -428,7 +440,8 @@ impl kernel::fmt::Display for Name {
     }
 }
 
-/// A device, for code that is called from outside the driver and may outlive it if nobody takes the handle away.
+/// A device, for code that is called from outside the driver and may outlive it if nobody takes the
+/// handle away.
 pub struct Handle<D: Driver> {
     dev: DevRef,
     _p: PhantomData<fn() -> D>,

@@ -140,7 +140,8 @@ pub trait Ops: Driver {
         (0, 0)
     }
 
-    /// Tests the device; one result per name of [`StringSet::Test`], 0 for passed. `offline` tests may interrupt traffic.
+    /// Tests the device; one result per name of [`StringSet::Test`], 0 for passed. `offline` tests
+    /// may interrupt traffic.
     fn self_test(
         dev: &Device<Self>,
         rtnl: &Rtnl,
@@ -179,7 +180,8 @@ pub trait Ops: Driver {
         Err(EOPNOTSUPP)
     }
 
-    /// Moves the identification light. For [`PhysId::Active`] returns how often per second to alternate.
+    /// Moves the identification light. For [`PhysId::Active`] returns how often per second to
+    /// alternate.
     fn set_phys_id(dev: &Device<Self>, rtnl: &Rtnl, state: PhysId) -> Result<u32> {
         let _ = (dev, rtnl, state);
         Err(EOPNOTSUPP)

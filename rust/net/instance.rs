@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A NAPI instance as C has it, what proves that it is polled or not, and the page pools that it has
-//! left.
+//! A NAPI instance as C has it, what proves that it is polled or not, and the page pools that it
+//! has left.
 
 use super::dev_ref::DevRef;
 use core::{
@@ -172,8 +172,8 @@ impl Rest {
     ///
     /// # Safety
     ///
-    /// `self` does not move any more. `netdev` is the device that it was created for, and has such a
-    /// queue.
+    /// `self` does not move any more. `netdev` is the device that it was created for, and has such
+    /// a queue.
     pub(super) unsafe fn register(&mut self, netdev: *mut raw::net_device, queue: u32) -> Result {
         // SAFETY: By the safety requirement. If this fails nothing is registered.
         to_result(unsafe {

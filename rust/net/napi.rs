@@ -124,8 +124,8 @@ unsafe impl<P: Poll> Sync for Inner<P> {}
 impl<P: Poll> Napi<P> {
     /// Adds an instance to `dev`, disabled. `irq` is its interrupt, `data` makes what it polls.
     ///
-    /// What user space sets for the instance of an `index`, and its id, outlives it: they are those of the next instance of
-    /// that index.
+    /// What user space sets for the instance of an `index`, and its id, outlives it: they are those
+    /// of the next instance of that index.
     pub fn new(
         dev: &Device<P::Driver>,
         index: u32,
@@ -143,8 +143,9 @@ impl<P: Poll> Napi<P> {
         // SAFETY: Nobody else sees the instance yet; `Inner` stays in its box, until `Drop`.
         unsafe { instance.set_owner(core::ptr::from_ref::<Inner<P>>(&inner).cast()) };
         let poll = Some(poll_callback::<P> as unsafe extern "C" fn(_, _) -> _);
-        // SAFETY: The instance does not move, and is removed again before it is freed. The callback gets at `Inner`
-        // through it. C checks the index; two instances of one would share settings, no more.
+        // SAFETY: The instance does not move, and is removed again before it is freed. The callback
+        // gets at `Inner` through it. C checks the index; two instances of one would share
+        // settings, no more.
         unsafe { raw::nic_netif_napi_add(dev.as_raw(), instance.as_raw(), poll, index) };
         // INVARIANT: Just added. From here on `Drop` removes it.
         let this = Self {
@@ -220,11 +221,12 @@ impl<P: Poll> Napi<P> {
         unsafe { raw::nic_napi_schedule(self.as_raw()) }
     }
 
-    /// Requests vector `index` for this instance alone. The handler is C's and only schedules the poll: the device must
-    /// mask the vector by itself, as the 82599 does by EIAM.
+    /// Requests vector `index` for this instance alone. The handler is C's and only schedules the
+    /// poll: the device must mask the vector by itself, as the 82599 does by EIAM.
     pub fn request_irq(&mut self, vectors: &Arc<Vectors>, index: u32, name: CString) -> Result {
         let napi = self.as_raw();
-        // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the interrupt first.
+        // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the
+        // interrupt first.
         let irq = unsafe {
             let handler = raw::nic_napi_irq;
             Requested::new(vectors, index, name, false, Some(handler), napi.cast())?
@@ -236,8 +238,9 @@ impl<P: Poll> Napi<P> {
         Ok(())
     }
 
-    /// Requests the only vector, MSI or a line, for this instance and everything else: [`Driver::interrupt`] looks at the
-    /// causes, and if it says that they are the device's a poll is scheduled. `shared` for a line.
+    /// Requests the only vector, MSI or a line, for this instance and everything else:
+    /// [`Driver::interrupt`] looks at the causes, and if it says that they are the device's a poll
+    /// is scheduled. `shared` for a line.
     pub fn request_only_irq(
         &mut self,
         vectors: &Arc<Vectors>,
@@ -245,7 +248,8 @@ impl<P: Poll> Napi<P> {
         shared: bool,
     ) -> Result {
         let napi = self.as_raw();
-        // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the interrupt first.
+        // SAFETY: The handler gets the instance, which outlives the request since `Drop` frees the
+        // interrupt first.
         let irq = unsafe {
             let handler = only_irq_callback::<P>;
             Requested::new(vectors, 0, name, shared, Some(handler), napi.cast())?
@@ -276,8 +280,8 @@ impl<P: Poll> Napi<P> {
     /// `queue`; nothing for a queue that the device does not have.
     pub fn set_queues(&mut self, rtnl: &Rtnl, queue: u32) {
         self.clear_queues(rtnl);
-        // SAFETY: The device is valid and RTNL is held; C checks the queue. The instance lives until
-        // `clear_queues`, see `Drop`.
+        // SAFETY: The device is valid and RTNL is held; C checks the queue. The instance lives
+        // until `clear_queues`, see `Drop`.
         unsafe { raw::nic_queue_set_napi(self.inner.dev.as_raw(), self.as_raw(), queue) };
         self.queues = Some(queue);
     }
@@ -311,7 +315,8 @@ impl<P: Poll> Drop for Napi<P> {
 }
 
 extern "C" fn only_irq_callback<P: Poll>(irq: c_int, napi: *mut c_void) -> raw::irqreturn_t {
-    // SAFETY: `Napi::request_only_irq` passes an instance that was added to a device of this driver.
+    // SAFETY: `Napi::request_only_irq` passes an instance that was added to a device of this
+    // driver.
     unsafe {
         let dev = Device::<P::Driver>::from_raw((*napi.cast::<raw::napi_struct>()).dev);
         match P::Driver::interrupt(dev) {

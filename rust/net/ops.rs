@@ -57,7 +57,8 @@ impl QueueStats {
 pub enum TxResult {
     /// It is in the ring, or was dropped.
     Done,
-    /// The ring is full; the core keeps the frame. A driver that stops its queue in time never returns this.
+    /// The ring is full; the core keeps the frame. A driver that stops its queue in time never
+    /// returns this.
     Busy(SkBuff),
 }
 
@@ -172,8 +173,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// Adds up statistics. May be called in atomic context.
     fn get_stats64(dev: &Device<Self>, stats: &mut LinkStats);
 
-    /// Statistics of receive queue `queue`, or with `None` of what no queue that is now in use has counted, so that all add
-    /// up to [`Driver::get_stats64`].
+    /// Statistics of receive queue `queue`, or with `None` of what no queue that is now in use has
+    /// counted, so that all add up to [`Driver::get_stats64`].
     fn rx_queue_stats(dev: &Device<Self>, queue: Option<u32>) -> QueueStats {
         let _ = (dev, queue);
         QueueStats::default()
@@ -226,7 +227,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
         Err(EOPNOTSUPP)
     }
 
-    /// Sends frames that other devices redirect to this one; rings the doorbell if `flush`. Softirq context.
+    /// Sends frames that other devices redirect to this one; rings the doorbell if `flush`. Softirq
+    /// context.
     fn xdp_xmit(dev: &Device<Self>, frames: &mut xdp::XdpFrames<'_>, flush: bool) -> Result {
         let _ = (dev, frames, flush);
         Err(EOPNOTSUPP)
@@ -298,12 +300,13 @@ pub trait Driver: Sized + Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// Allocated by [`Unregistered::new`](super::Unregistered::new), so that `Private<D>` is behind `netdev_priv()`, with `data` initialised.
+/// Allocated by [`Unregistered::new`](super::Unregistered::new), so that `Private<D>` is behind
+/// `netdev_priv()`, with `data` initialised.
 #[repr(transparent)]
 pub struct Device<D: Driver>(Opaque<raw::net_device>, PhantomData<D>);
 
-// SAFETY: The operations of `Device` are C functions that may be called from any context they are documented for, and
-// `D` is `Sync`.
+// SAFETY: The operations of `Device` are C functions that may be called from any context they are
+// documented for, and `D` is `Sync`.
 unsafe impl<D: Driver> Sync for Device<D> {}
 
 impl<D: Driver> Device<D> {

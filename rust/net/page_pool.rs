@@ -32,8 +32,8 @@ const RX_TAILROOM: u32 = raw::RUST_CONST_HELPER_SKB_TAILROOM;
 
 /// A pool of pages that are mapped for one device and refilled in the context of one NAPI instance.
 ///
-/// A buffer with its headroom and `skb_shared_info` that fits into half a page gets one; the halves of a page are posted one
-/// after the other, and the page goes back when both have come back.
+/// A buffer with its headroom and `skb_shared_info` that fits into half a page gets one; the halves
+/// of a page are posted one after the other, and the page goes back when both have come back.
 ///
 /// # Invariants
 ///
@@ -82,8 +82,8 @@ impl PagePool {
         let truesize = u16::try_from(PAGE / share)?;
         // From the first frame of a page to the end of the last.
         let synced = (PAGE - PAGE / share).wrapping_add(len.into());
-        // SAFETY: The device is bound while its netdev exists; `napi` belongs to `dev`, and stays at
-        // least as long as the pool.
+        // SAFETY: The device is bound while its netdev exists; `napi` belongs to `dev`, and stays
+        // at least as long as the pool.
         let pool = unsafe {
             raw::nic_page_pool_create(
                 dev.parent_raw(),
@@ -131,8 +131,8 @@ impl PagePool {
         self.from.pool
     }
 
-    /// Puts buffers, mapped and ready to be posted, into the first of `slots`, up to one that has a buffer. Returns how many:
-    /// fewer than that if there is no memory.
+    /// Puts buffers, mapped and ready to be posted, into the first of `slots`, up to one that has a
+    /// buffer. Returns how many: fewer than that if there is no memory.
     ///
     /// # Safety
     ///
@@ -147,7 +147,8 @@ impl PagePool {
         filled as usize
     }
 
-    /// Runs an XDP program on a buffer that the device has written `len` bytes into, not more than the buffer has.
+    /// Runs an XDP program on a buffer that the device has written `len` bytes into, not more than
+    /// the buffer has.
     ///
     /// # Safety
     ///
@@ -182,8 +183,8 @@ impl Drop for PagePool {
 
 /// A receive buffer that the device owns, or will.
 ///
-/// A frame in it gets out by way of [`super::RxRing`] only, which synchronises and marks it. Dropping it marks it too: the
-/// device may have begun to write.
+/// A frame in it gets out by way of [`super::RxRing`] only, which synchronises and marks it.
+/// Dropping it marks it too: the device may have begun to write.
 ///
 /// # Invariants
 ///

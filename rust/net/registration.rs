@@ -214,8 +214,8 @@ impl<D: Driver> Owned<D> {
     ///
     /// # Safety
     ///
-    /// `netdev` is not registered, all fields of its `Private<D>` but `data` are initialised, `data` is not, and nothing
-    /// uses the device any more.
+    /// `netdev` is not registered, all fields of its `Private<D>` but `data` are initialised,
+    /// `data` is not, and nothing uses the device any more.
     unsafe fn free(netdev: NonNull<raw::net_device>) {
         // SAFETY: By the safety requirements.
         unsafe {

@@ -13,8 +13,8 @@ pub struct Rtnl(PhantomData<*mut ()>);
 impl Rtnl {
     /// Takes the lock. May sleep.
     pub fn lock() -> RtnlGuard {
-        // SAFETY: No requirements but not to hold it already, which lockdep checks; a second take hangs and does no
-        // worse.
+        // SAFETY: No requirements but not to hold it already, which lockdep checks; a second take
+        // hangs and does no worse.
         unsafe { raw::rtnl_lock() };
         RtnlGuard(Rtnl(PhantomData))
     }

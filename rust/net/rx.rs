@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Receive rings.
 //!
-//! A ring is filled and emptied by one NAPI poll: descriptors, the buffers that are posted in them, and the pool from which
-//! they come. What happens to a frame is one call of C, from the buffer to the stack.
+//! A ring is filled and emptied by one NAPI poll: descriptors, the buffers that are posted in them,
+//! and the pool from which they come. What happens to a frame is one call of C, from the buffer to
+//! the stack.
 
 use super::{
     instance::{
@@ -101,8 +102,8 @@ pub trait WriteBack {
 
 /// A receive ring.
 ///
-/// Descriptors `next_to_clean..next_to_use` have a buffer that is posted; another one may keep a buffer whose frame was
-/// dropped, which is posted again in its turn.
+/// Descriptors `next_to_clean..next_to_use` have a buffer that is posted; another one may keep a
+/// buffer whose frame was dropped, which is posted again in its turn.
 ///
 /// # Invariants
 ///
@@ -201,9 +202,10 @@ impl RxRing {
         unsafe { self.bufs.get_unchecked_mut(i as usize) }
     }
 
-    /// Posts a buffer in each free descriptor, as `make` writes it from its index, the buffer's address, and whether it is
-    /// another buffer than the last one there. Returns how many, and whether there was memory for all. If any, the caller
-    /// rings the doorbell with [`RxRing::next_to_use`].
+    /// Posts a buffer in each free descriptor, as `make` writes it from its index, the buffer's
+    /// address, and whether it is another buffer than the last one there. Returns how many, and
+    /// whether there was memory for all. If any, the caller rings the doorbell with
+    /// [`RxRing::next_to_use`].
     ///
     /// # Safety
     ///
@@ -322,8 +324,9 @@ impl RxRing {
         self.bufs.get(i as usize).is_some_and(RxSlot::is_some)
     }
 
-    /// Moves the posted buffers to the front of the ring, for a device that lost its place in it, and calls `write` with the
-    /// index and address of each descriptor's buffer, posted or kept, 0 where there is none. Returns how many are posted.
+    /// Moves the posted buffers to the front of the ring, for a device that lost its place in it,
+    /// and calls `write` with the index and address of each descriptor's buffer, posted or kept, 0
+    /// where there is none. Returns how many are posted.
     ///
     /// The device must not use the ring.
     pub fn rearm<D: Descriptor>(&mut self, mut write: impl FnMut(u32, DmaAddress) -> D) -> u32 {
@@ -495,7 +498,8 @@ impl Done<'_> {
     /// Hands the frame of `len` bytes in this one buffer to the stack, with what the device found
     /// out.
     ///
-    /// Synchronises and marks, then wraps the page: no copy. Without memory for that the buffer stays in the ring.
+    /// Synchronises and marks, then wraps the page: no copy. Without memory for that the buffer
+    /// stays in the ring.
     #[inline]
     pub fn receive(self, len: u32, meta: RxMeta) -> Received {
         let (pool, meta) = (self.ring.pool.as_raw(), self.ring.frame(len, meta));
@@ -503,8 +507,8 @@ impl Done<'_> {
         let Some(buf) = slot.take() else {
             return Received::Lost;
         };
-        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of the pool; this CPU
-        // polls the pool's instance.
+        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of
+        // the pool; this CPU polls the pool's instance.
         let result = unsafe { raw::nic_rx_frame(self.napi.as_raw(), pool, buf.as_raw(), meta) };
         if result == raw::nic_rx_result_NIC_RX_NOMEM {
             slot.put(buf);
@@ -518,14 +522,16 @@ impl Done<'_> {
     pub fn begin(self, len: u32) -> Option<Partial> {
         let (pool, meta) = (self.ring.pool.as_raw(), self.ring.frame(len, RxMeta::new()));
         let slot = self.ring.advance();
-        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of the pool.
+        // SAFETY: The buffer belongs to the pool, and has room around the frame by construction of
+        // the pool.
         let skb = NonNull::new(unsafe { raw::nic_rx_build(pool, slot.get()?, meta) })?;
         slot.take()?.forget();
         // SAFETY: Ownership of the new skb, which has taken over the buffer and is marked.
         Some(unsafe { Partial::from_raw(skb) })
     }
 
-    /// A further buffer of it. False if the frame has no room for another fragment, or there is no buffer.
+    /// A further buffer of it. False if the frame has no room for another fragment, or there is no
+    /// buffer.
     pub fn append(self, frame: &mut Partial, len: u32) -> bool {
         let (pool, meta) = (self.ring.pool.as_raw(), self.ring.frame(len, RxMeta::new()));
         let slot = self.ring.advance();
@@ -555,7 +561,8 @@ impl Done<'_> {
         };
         let len = len.min(self.ring.pool.buf_len());
         let mut out = core::mem::MaybeUninit::<raw::nic_xdp_out>::uninit();
-        // SAFETY: The buffer belongs to the pool; in a poll of its instance. C writes to `out` only.
+        // SAFETY: The buffer belongs to the pool; in a poll of its instance. C writes to `out`
+        // only.
         let verdict = unsafe { self.ring.pool.run_xdp(prog, buf, len, out.as_mut_ptr()) };
         if verdict == raw::nic_xdp_verdict_NIC_XDP_DROP {
             // The buffer stays.

@@ -71,7 +71,8 @@ impl SkbRef {
 
     #[inline]
     fn shinfo(&self) -> *const raw::skb_shared_info {
-        // SAFETY: A valid skb has its shared info at `end`, which is an offset from `head` on 64-bit machines.
+        // SAFETY: A valid skb has its shared info at `end`, which is an offset from `head` on
+        // 64-bit machines.
         unsafe {
             let skb = self.raw();
             (*skb).head.add((*skb).end as usize).cast()
@@ -148,7 +149,8 @@ impl SkbRef {
             .wrapping_sub(self.headroom())
     }
 
-    /// EtherType, in CPU order, as the stack set it; that of the VLAN header if one is in the frame.
+    /// EtherType, in CPU order, as the stack set it; that of the VLAN header if one is in the
+    /// frame.
     #[inline]
     pub fn protocol(&self) -> u16 {
         u16::from_be(self.field16(raw::RUST_CONST_HELPER_SKB_PROTOCOL))
@@ -187,7 +189,8 @@ impl SkbRef {
         (unsafe { (*self.shinfo()).gso_size }) != 0
     }
 
-    /// Whether the checksum asked for is that of SCTP and not of a protocol that stores it at the same offset.
+    /// Whether the checksum asked for is that of SCTP and not of a protocol that stores it at the
+    /// same offset.
     pub fn csum_is_sctp(&self) -> bool {
         // SAFETY: `self` is valid and C does not write to it.
         unsafe { raw::nic_skb_csum_is_sctp(self.raw().cast_mut()) }
@@ -202,14 +205,15 @@ impl SkbRef {
     }
 }
 
-/// What a device needs to segment a frame, after [`SkBuff::tso_prepare`]. Offsets from the start of the frame.
+/// What a device needs to segment a frame, after [`SkBuff::tso_prepare`]. Offsets from the start of
+/// the frame.
 pub type Tso = raw::nic_tso;
 
 /// An owned socket buffer.
 ///
 /// It must go somewhere: to the device
-/// ([`TxProducer::send`](super::TxProducer::send)), back to the core, or be dropped with a reason ([`SkBuff::free`]). To let it fall out
-/// of scope is an error when the module is linked.
+/// ([`TxProducer::send`](super::TxProducer::send)), back to the core, or be dropped with a reason
+/// ([`SkBuff::free`]). To let it fall out of scope is an error when the module is linked.
 ///
 /// # Invariants
 ///
@@ -311,8 +315,8 @@ impl SkBuff {
 ///
 /// # Invariants
 ///
-/// Owns the only reference to an skb that was made around a buffer of a page pool, and is marked for
-/// its recycling.
+/// Owns the only reference to an skb that was made around a buffer of a page pool, and is marked
+/// for its recycling.
 pub struct Partial(NonNull<raw::sk_buff>);
 
 // SAFETY: A socket buffer does not belong to a thread.
@@ -379,7 +383,8 @@ pub enum HashType {
 pub(super) struct Place(raw::nic_rx_meta);
 
 impl Place {
-    /// Of a frame that begins `headroom` bytes after the start of a buffer of `truesize` bytes, received on `queue`.
+    /// Of a frame that begins `headroom` bytes after the start of a buffer of `truesize` bytes,
+    /// received on `queue`.
     pub(super) fn new(queue: u16, headroom: u16, truesize: u16) -> Self {
         Self(raw::nic_rx_meta {
             tags: u64::from(queue) << 48,
@@ -387,7 +392,8 @@ impl Place {
         })
     }
 
-    /// An XDP program has left it `headroom` bytes after the start, behind `metasize` bytes of metadata.
+    /// An XDP program has left it `headroom` bytes after the start, behind `metasize` bytes of
+    /// metadata.
     #[inline]
     pub(super) fn moved(mut self, headroom: u16, metasize: u8) -> Self {
         self.0.place &= !0xFFFF;
@@ -448,15 +454,16 @@ impl RxMeta {
         }
     }
 
-    /// VLAN tag that the device has stripped. A call, so that a frame without one costs a branch and no more.
+    /// VLAN tag that the device has stripped. A call, so that a frame without one costs a branch
+    /// and no more.
     #[cold]
     pub fn vlan(mut self, tci: u16) -> Self {
         self.0.tags |= u64::from(tci) << 32;
         self.flag(raw::NIC_RX_VLAN as u8)
     }
 
-    /// Drop a multicast frame that bears this interface's own address as its source: a VF gets its own frames back from
-    /// the switch in the NIC.
+    /// Drop a multicast frame that bears this interface's own address as its source: a VF gets its
+    /// own frames back from the switch in the NIC.
     #[inline]
     pub fn prune_own(self) -> Self {
         self.flag(raw::NIC_RX_PRUNE_OWN as u8)

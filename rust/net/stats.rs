@@ -4,9 +4,11 @@
 use crate::sync::Once;
 use kernel::sync::atomic::Atomic;
 
-/// A 64-bit counter with one writer and any number of readers, as `u64_stats_t` is on 64-bit machines.
+/// A 64-bit counter with one writer and any number of readers, as `u64_stats_t` is on 64-bit
+/// machines.
 ///
-/// Adding is a load, an add and a store, without a lock prefix. Two writers at once lose counts and do no other harm.
+/// Adding is a load, an add and a store, without a lock prefix. Two writers at once lose counts and
+/// do no other harm.
 pub struct Counter(Atomic<u64>);
 
 impl Default for Counter {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Transmit rings.
 //!
-//! A ring is filled by `start_xmit` under the lock of its queue and emptied by a NAPI poll, at the same time on another
-//! CPU. [`TxRing::new`] makes one handle for each, [`TxProducer`] and [`TxConsumer`]. A descriptor and what belongs to
-//! it (the mapping, the frame) are the producer's while outside `next_to_clean..next_to_use`, the consumer's inside.
+//! A ring is filled by `start_xmit` under the lock of its queue and emptied by a NAPI poll, at the
+//! same time on another CPU. [`TxRing::new`] makes one handle for each, [`TxProducer`] and
+//! [`TxConsumer`]. A descriptor and what belongs to it (the mapping, the frame) are the producer's
+//! while outside `next_to_clean..next_to_use`, the consumer's inside.
 
 use super::{
     dev_ref::DevRef,
@@ -46,10 +47,12 @@ use kernel::{
 };
 use nic_bindings as raw;
 
-/// What belongs to one descriptor. One that is not between the indices has neither a frame nor a mapping.
+/// What belongs to one descriptor. One that is not between the indices has neither a frame nor a
+/// mapping.
 #[derive(Clone, Copy)]
 struct Slot {
-    /// Frame that ends its use when this one's last descriptor is done; in the first descriptor of a frame.
+    /// Frame that ends its use when this one's last descriptor is done; in the first descriptor of
+    /// a frame.
     frame: Frame,
     /// Mapping, if `len` is not 0.
     addr: DmaAddress,
@@ -149,7 +152,8 @@ impl Drop for Queue {
     }
 }
 
-// SAFETY: The slots are shared by the rule of the type invariant; frames and mappings do not belong to a thread.
+// SAFETY: The slots are shared by the rule of the type invariant; frames and mappings do not belong
+// to a thread.
 unsafe impl Send for TxRing {}
 // SAFETY: By the type invariant each slot has one owner; C's functions for the queue may be called
 // by one producer and one consumer at a time, which exist once.
@@ -163,8 +167,8 @@ impl TxRing {
     }
 
     /// The same for transmit queue `index` of `dev`, whose byte limit counts what is in the ring.
-    /// The queue is stopped when fewer than `reserve` descriptors are free, as many as a frame takes
-    /// at most, and goes on when there are twice as many.
+    /// The queue is stopped when fewer than `reserve` descriptors are free, as many as a frame
+    /// takes at most, and goes on when there are twice as many.
     ///
     /// # Errors
     ///
@@ -246,7 +250,8 @@ impl TxRing {
     /// `i` is 0 or was returned by [`TxRing::next`].
     #[inline]
     unsafe fn slot(&self, i: u32) -> *mut Slot {
-        // SAFETY: `i` is less than the length, which is that of `slots` as well. `UnsafeCell` is transparent.
+        // SAFETY: `i` is less than the length, which is that of `slots` as well. `UnsafeCell` is
+        // transparent.
         unsafe { self.slots.as_ptr().add(i as usize) }
             .cast_mut()
             .cast()
@@ -276,13 +281,13 @@ impl TxRing {
         unsafe { raw::nic_dma_need_unmap(self.dev_raw()) }
     }
 
-    /// Unmaps, if that is to be done (`unmap`), and frees the frame that starts at `i`, which was sent; returns where the next
-    /// one starts. `napi_budget` is that of the poll, 0 elsewhere.
+    /// Unmaps, if that is to be done (`unmap`), and frees the frame that starts at `i`, which was
+    /// sent; returns where the next one starts. `napi_budget` is that of the poll, 0 elsewhere.
     ///
     /// # Safety
     ///
-    /// A frame starts at `i`, its slots are the caller's, and the device is done with it. `unmap` is what
-    /// [`TxRing::needs_unmap`] said after the frame had been mapped.
+    /// A frame starts at `i`, its slots are the caller's, and the device is done with it. `unmap`
+    /// is what [`TxRing::needs_unmap`] said after the frame had been mapped.
     #[inline]
     unsafe fn free_frame(&self, mut i: u32, napi_budget: i32, unmap: bool) -> u32 {
         // SAFETY: By the safety requirement.
@@ -369,8 +374,8 @@ impl Drop for TxRing {
             // SAFETY: Both ends are gone.
             let slot = unsafe { core::mem::replace(&mut *self.slot(i), EMPTY) };
             if slot.len != 0 {
-                // SAFETY: Mapped by `TxProducer::send`; the device has been stopped by the driver, as for all memory
-                // that it frees.
+                // SAFETY: Mapped by `TxProducer::send`; the device has been stopped by the driver,
+                // as for all memory that it frees.
                 unsafe { self.unmap(slot.addr, slot.len) };
             }
             match slot.frame {
@@ -390,8 +395,8 @@ impl Drop for TxRing {
 ///
 /// # Invariants
 ///
-/// `cursor` is an index of the ring. Frames in `next_to_use..cursor`, of `unsent` bytes, are not the
-/// consumer's yet; they are published by `publish`.
+/// `cursor` is an index of the ring. Frames in `next_to_use..cursor`, of `unsent` bytes, are not
+/// the consumer's yet; they are published by `publish`.
 pub struct TxProducer {
     ring: Arc<TxRing>,
     cursor: u32,
@@ -461,9 +466,9 @@ impl TxProducer {
         }
     }
 
-    /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make` from address, length and
-    /// whether it is the last. A piece longer than `max` bytes is split. If the longest frame has no
-    /// room after that the queue is stopped.
+    /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make`
+    /// from address, length and whether it is the last. A piece longer than `max` bytes is split.
+    /// If the longest frame has no room after that the queue is stopped.
     ///
     /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller rings the
     /// doorbell with [`TxRing::next_to_use`] afterwards, if it is told so.
@@ -540,7 +545,8 @@ impl TxProducer {
                 raw::nic_tx_map_frag(ring.dev_raw(), skb.raw_ptr(), frag, seg.as_mut_ptr())
             };
             if err != 0 {
-                // SAFETY: All up to `i` are the producer's, and the device has not been told of them.
+                // SAFETY: All up to `i` are the producer's, and the device has not been told of
+                // them.
                 unsafe { ring.unmap_slots(first, i) };
                 return Err(skb);
             }
@@ -570,8 +576,9 @@ impl TxProducer {
         })
     }
 
-    /// Puts a frame without socket buffer into the ring: `ctx`, if there is one, then one data descriptor made by `make`
-    /// from address and length. The consumer gets it by [`TxProducer::flush`].
+    /// Puts a frame without socket buffer into the ring: `ctx`, if there is one, then one data
+    /// descriptor made by `make` from address and length. The consumer gets it by
+    /// [`TxProducer::flush`].
     ///
     /// # Errors
     ///
@@ -713,8 +720,8 @@ impl TxConsumer {
             }
             r.bytes = r.bytes.wrapping_add(head.bytes);
             r.packets = r.packets.wrapping_add(u32::from(head.segs));
-            // SAFETY: The device writes the last descriptor of a frame after it has read all of it, and the producer has
-            // put the whole frame into the consumer's range at once.
+            // SAFETY: The device writes the last descriptor of a frame after it has read all of it,
+            // and the producer has put the whole frame into the consumer's range at once.
             i = unsafe { ring.free_frame(i, napi_budget, unmap) };
             left -= 1;
         }
@@ -733,8 +740,9 @@ impl TxConsumer {
     /// sent again. `head` is the first descriptor that the device had not taken; a frame of which
     /// it had taken a part only is sent again.
     ///
-    /// The caller has stopped the device's queue, sets its head to 0, and writes [`TxRing::next_to_use`] to its tail
-    /// afterwards. Both ends of the ring must be given, which is what keeps others away.
+    /// The caller has stopped the device's queue, sets its head to 0, and writes
+    /// [`TxRing::next_to_use`] to its tail afterwards. Both ends of the ring must be given, which
+    /// is what keeps others away.
     ///
     /// # Errors
     ///
@@ -782,7 +790,8 @@ impl TxConsumer {
         }
 
         ring.desc.rotate_left(start);
-        // SAFETY: Both ends are borrowed exclusively; `slots` has `len` elements, and `UnsafeCell` is transparent.
+        // SAFETY: Both ends are borrowed exclusively; `slots` has `len` elements, and `UnsafeCell`
+        // is transparent.
         let slots = unsafe {
             core::slice::from_raw_parts_mut(
                 ring.slots.as_ptr().cast_mut().cast::<Slot>(),

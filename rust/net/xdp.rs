@@ -67,8 +67,8 @@ impl ProgSlot {
         Self(Atomic::new(core::ptr::null_mut()))
     }
 
-    /// Puts in a program, or none; returns what was there, whose drop waits for nobody: C frees it after a grace period,
-    /// which polls delay.
+    /// Puts in a program, or none; returns what was there, whose drop waits for nobody: C frees it
+    /// after a grace period, which polls delay.
     pub fn swap(&self, prog: Option<Prog>) -> Option<Prog> {
         let new = prog.map_or(core::ptr::null_mut(), |p| {
             core::mem::ManuallyDrop::new(p).0.as_ptr()
@@ -151,7 +151,8 @@ impl Drop for XdpFrame {
     }
 }
 
-/// Frames that another device redirected to this one, see [`Driver::xdp_xmit`](super::Driver::xdp_xmit).
+/// Frames that another device redirected to this one, see
+/// [`Driver::xdp_xmit`](super::Driver::xdp_xmit).
 ///
 /// # Invariants
 ///

@@ -29,13 +29,15 @@ use kernel::{
 };
 use nic_bindings as raw;
 
-/// A device that is enabled, whose regions are claimed, which may do DMA and whose configuration space is saved.
+/// A device that is enabled, whose regions are claimed, which may do DMA and whose configuration
+/// space is saved.
 ///
 /// Dropping it releases the regions and disables the device.
 ///
 /// # Invariants
 ///
-/// The regions of `pdev` are claimed by this object. It is enabled once by it, unless `off` is true.
+/// The regions of `pdev` are claimed by this object. It is enabled once by it, unless `off` is
+/// true.
 pub struct Enabled {
     pdev: ARef<Device>,
     _held: Held,
@@ -86,7 +88,8 @@ impl Enabled {
         })
     }
 
-    /// Enables the device again after error recovery or sleep disabled it (`pci_enable_device_mem`, `pci_set_master`).
+    /// Enables the device again after error recovery or sleep disabled it (`pci_enable_device_mem`,
+    /// `pci_set_master`).
     pub fn reenable(&self, pdev: &Device<Core<'_>>) -> Result {
         if self.off.load(Relaxed) {
             pdev.enable_device_mem()?;
@@ -96,7 +99,8 @@ impl Enabled {
         Ok(())
     }
 
-    /// As [`Enabled::reenable`], after a reset that took the configuration space (`pci_restore_state`).
+    /// As [`Enabled::reenable`], after a reset that took the configuration space
+    /// (`pci_restore_state`).
     pub fn recover(&self, pdev: &Device<Core<'_>>) -> Result {
         self.reenable(pdev)?;
         // SAFETY: `pdev` is valid. What is put back was saved by `new`, or by the PCI core later.
@@ -131,7 +135,8 @@ impl Drop for Enabled {
 ///
 /// # Invariants
 ///
-/// `base` is an I/O mapping of `len` bytes, page-aligned, owned by this object, and `last` is `len - 4`.
+/// `base` is an I/O mapping of `len` bytes, page-aligned, owned by this object, and `last` is
+/// `len - 4`.
 pub struct Bar {
     base: NonNull<u8>,
     len: usize,
@@ -180,7 +185,8 @@ impl Bar {
         Some(unsafe { self.base.add(offset) })
     }
 
-    /// Reads the 32-bit register at byte `offset`; an offset outside the BAR reads as all ones, as on the bus.
+    /// Reads the 32-bit register at byte `offset`; an offset outside the BAR reads as all ones, as
+    /// on the bus.
     #[inline]
     pub fn read32(&self, offset: u32) -> u32 {
         match self.at(offset) {
@@ -190,7 +196,8 @@ impl Bar {
         }
     }
 
-    /// Writes the 32-bit register at byte `offset`; an offset outside the BAR is ignored, as on the bus.
+    /// Writes the 32-bit register at byte `offset`; an offset outside the BAR is ignored, as on the
+    /// bus.
     #[inline]
     pub fn write32(&self, offset: u32, value: u32) {
         if let Some(addr) = self.at(offset) {
@@ -210,7 +217,8 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; nothing uses the mapping any more, since doorbells hold a reference.
+        // SAFETY: By the type invariant; nothing uses the mapping any more, since doorbells hold a
+        // reference.
         unsafe { raw::nic_iounmap(self.base.as_ptr().cast()) }
     }
 }
@@ -256,8 +264,8 @@ unsafe fn readl(addr: NonNull<u8>) -> u32 {
     #[cfg(CONFIG_X86_64)]
     {
         let value: u32;
-        // SAFETY: By the safety requirement. One plain load, which keeps its place among other memory accesses since
-        // the block is not `nomem`, as in arch/x86/include/asm/io.h.
+        // SAFETY: By the safety requirement. One plain load, which keeps its place among other
+        // memory accesses since the block is not `nomem`, as in arch/x86/include/asm/io.h.
         unsafe {
             core::arch::asm!(
                 "mov {0:e}, dword ptr [{1}]", out(reg) value, in(reg) addr.as_ptr(),

@@ -17,7 +17,8 @@ use kernel::{
 };
 use nic_bindings as raw;
 
-/// `PCI_STATUS_REC_MASTER_ABORT`: a request of the function was answered by nobody, as for a DMA to a wrong address.
+/// `PCI_STATUS_REC_MASTER_ABORT`: a request of the function was answered by nobody, as for a DMA to
+/// a wrong address.
 pub const STATUS_REC_MASTER_ABORT: u16 = 0x2000;
 
 /// The enabled virtual functions of a physical one, in the order of the bus.
@@ -41,7 +42,8 @@ impl<'a> VirtFns<'a> {
     /// The next one, until the call after this; an iterator could not lend it.
     pub fn advance(&mut self) -> Option<VirtFn<'_>> {
         let mut index = 0;
-        // SAFETY: The physical function is valid for `'a`; C takes over the reference to the last one.
+        // SAFETY: The physical function is valid for `'a`; C takes over the reference to the last
+        // one.
         self.at = unsafe { raw::nic_pci_next_vf(self.pf, self.at, &mut index) };
         Some(VirtFn {
             pdev: NonNull::new(self.at)?,
@@ -99,8 +101,8 @@ impl VirtFn<'_> {
         self.read_word(bindings::PCI_COMMAND)
     }
 
-    /// Puts back what a reset of the physical function took: the command register, and MSI-X as its driver has set it
-    /// up (`pci_restore_msi_state`).
+    /// Puts back what a reset of the physical function took: the command register, and MSI-X as its
+    /// driver has set it up (`pci_restore_msi_state`).
     pub fn restore(&self, command: u16) {
         // SAFETY: `VirtFns` holds a reference. A function that does not answer is no worse for it.
         unsafe {
@@ -126,7 +128,8 @@ impl VirtFn<'_> {
     }
 }
 
-/// Header of the transaction for which the root port above `pdev` has logged an error; `None` without such a log.
+/// Header of the transaction for which the root port above `pdev` has logged an error; `None`
+/// without such a log.
 pub fn root_port_header_log<Ctx: DeviceContext>(pdev: &Device<Ctx>) -> Option<[u32; 4]> {
     let mut log = [0; 4];
     // SAFETY: A valid device, and room for four words.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `vfio_device_ops`, `vfio_migration_ops` and `vfio_log_ops` over [`Driver`], and the registration of
-//! the device that has them.
+//! `vfio_device_ops`, `vfio_migration_ops` and `vfio_log_ops` over [`Driver`], and the registration
+//! of the device that has them.
 
 use crate::{
     device::{
@@ -73,14 +73,15 @@ impl<T: Driver> Device<T> {
         ops
     });
 
-    /// Allocates and registers the device of `pdev`, whose private data is the C device from then on.
+    /// Allocates and registers the device of `pdev`, whose private data is the C device from then
+    /// on.
     ///
     /// # Safety
     ///
     /// Called from the probe callback of the driver that `pdev` is being bound to.
     pub(crate) unsafe fn register(pdev: *mut bindings::pci_dev) -> Result {
-        // SAFETY: `pdev` is valid. The operations are static, and the size is that of a structure with the
-        // `vfio_device` first.
+        // SAFETY: `pdev` is valid. The operations are static, and the size is that of a structure
+        // with the `vfio_device` first.
         let vdev = kernel::error::from_err_ptr(unsafe {
             raw::_vfio_alloc_device(
                 size_of::<Self>(),
@@ -108,7 +109,8 @@ impl<T: Driver> Device<T> {
     ///
     /// Called from the remove callback of the driver that `pdev` is bound to.
     pub(crate) unsafe fn unregister(pdev: *mut bindings::pci_dev) {
-        // SAFETY: `register` succeeded, so this is the C device that it made, and we own the last driver reference.
+        // SAFETY: `register` succeeded, so this is the C device that it made, and we own the last
+        // driver reference.
         unsafe {
             let core: *mut raw::vfio_pci_core_device =
                 bindings::dev_get_drvdata(&raw mut (*pdev).dev).cast();
@@ -119,12 +121,14 @@ impl<T: Driver> Device<T> {
 
     extern "C" fn init_callback(vdev: *mut raw::vfio_device) -> c_int {
         from_result(|| {
-            // SAFETY: `_vfio_alloc_device` passes zeroed memory of the size of `Self`, with the fields of VFIO core set.
+            // SAFETY: `_vfio_alloc_device` passes zeroed memory of the size of `Self`, with the
+            // fields of VFIO core set.
             to_result(unsafe { raw::vfio_pci_core_init_dev(vdev) })?;
             // SAFETY: The C device, which is first in that memory, is initialised now.
             let made = unsafe { Self::init_inner(vdev.cast()) };
             made.inspect_err(|_| {
-                // SAFETY: `vfio_pci_core_init_dev` succeeded, and no one else will release the device.
+                // SAFETY: `vfio_pci_core_init_dev` succeeded, and no one else will release the
+                // device.
                 unsafe { raw::vfio_pci_core_release_dev(vdev) }
             })?;
             Ok(0)
@@ -142,8 +146,8 @@ impl<T: Driver> Device<T> {
                 (*this).inner.get().cast::<Inner<T>>(),
             )
         };
-        // SAFETY: `vfio_pci_core_init_dev` has set the PCI device. `register` has C make this call in
-        // the probe callback, which the driver core makes with the device locked.
+        // SAFETY: `vfio_pci_core_init_dev` has set the PCI device. `register` has C make this call
+        // in the probe callback, which the driver core makes with the device locked.
         let pdev: &kernel::pci::Device<Core<'_>> = unsafe { &*(*(*this).core.get()).pdev.cast() };
         let driver = T::new(pdev)?;
         let migratable = driver.migratable();
@@ -158,7 +162,8 @@ impl<T: Driver> Device<T> {
             work <- unsafe { Work::new(this) },
             alive,
         }? Error);
-        // SAFETY: `inner` is valid for writes, stays where it is, and is dropped only by `release_callback`.
+        // SAFETY: `inner` is valid for writes, stays where it is, and is dropped only by
+        // `release_callback`.
         unsafe { pin_init::raw_try_init(inner, init) }?;
         if migratable {
             // SAFETY: Nobody else sees the device before it is registered.
@@ -227,7 +232,8 @@ impl<T: Driver> Device<T> {
         ictx: *mut raw::iommufd_ctx,
         id: *mut u32,
     ) -> c_int {
-        // SAFETY: VFIO core passes a device of ours and valid arguments, which are passed on unchanged.
+        // SAFETY: VFIO core passes a device of ours and valid arguments, which are passed on
+        // unchanged.
         unsafe {
             let err = raw::vfio_iommufd_physical_bind(vdev, ictx, id);
             if err == 0 {
@@ -248,8 +254,8 @@ impl<T: Driver> Device<T> {
 
     #[cfg(CONFIG_IOMMUFD)]
     extern "C" fn attach_ioas_callback(vdev: *mut raw::vfio_device, id: *mut u32) -> c_int {
-        // SAFETY: VFIO core passes a device of ours and a valid pointer. The id is read before the attach, which
-        // replaces it by that of the page table it found or made.
+        // SAFETY: VFIO core passes a device of ours and a valid pointer. The id is read before the
+        // attach, which replaces it by that of the page table it found or made.
         unsafe {
             let wanted = *id;
             let err = raw::vfio_iommufd_physical_attach_ioas(vdev, id);

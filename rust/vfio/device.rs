@@ -52,8 +52,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// Makes an empty session.
     fn session() -> Self::Session;
 
-    /// Whether this device offers migration and DMA logging; without it, it behaves as with vfio-pci. Asked once, when
-    /// the device is bound.
+    /// Whether this device offers migration and DMA logging; without it, it behaves as with
+    /// vfio-pci. Asked once, when the device is bound.
     fn migratable(&self) -> bool;
 
     /// The device was opened.
@@ -62,7 +62,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
     /// The device is being closed: open files must fail from now on.
     fn close(&self, session: &mut Self::Session);
 
-    /// Takes one step of the state machine, one of those that `vfio_mig_get_next_state()` can ask for.
+    /// Takes one step of the state machine, one of those that `vfio_mig_get_next_state()` can ask
+    /// for.
     fn step(
         device: &Device<Self>,
         session: &mut Self::Session,
@@ -93,8 +94,8 @@ pub trait Driver: Sized + Send + Sync + 'static {
         dirty: &mut log::Bitmap<'_>,
     ) -> Result;
 
-    /// Called by a kernel thread once DMA logging has begun, and again after as many microseconds as it returns. `None`: not
-    /// before logging begins once more.
+    /// Called by a kernel thread once DMA logging has begun, and again after as many microseconds
+    /// as it returns. `None`: not before logging begins once more.
     fn work(_device: &Device<Self>, _session: &mut Self::Session) -> Option<u64> {
         None
     }
@@ -120,16 +121,17 @@ pub(crate) struct Inner<T: Driver> {
 ///
 /// # Invariants
 ///
-/// Memory of a `Device` is made by `_vfio_alloc_device`, so `core` is first and is initialised by C. `inner` is
-/// initialised from the end of a successful `init` callback to the `release` callback.
+/// Memory of a `Device` is made by `_vfio_alloc_device`, so `core` is first and is initialised by
+/// C. `inner` is initialised from the end of a successful `init` callback to the `release`
+/// callback.
 #[repr(C)]
 pub struct Device<T: Driver> {
     pub(crate) core: Opaque<raw::vfio_pci_core_device>,
     pub(crate) inner: Opaque<MaybeUninit<Inner<T>>>,
 }
 
-// SAFETY: The C device is made to be used from several threads, and `Inner` holds only `Send` and `Sync` parts or parts
-// behind locks.
+// SAFETY: The C device is made to be used from several threads, and `Inner` holds only `Send` and
+// `Sync` parts or parts behind locks.
 unsafe impl<T: Driver> Send for Device<T> {}
 // SAFETY: The same, and C locks what it shares.
 unsafe impl<T: Driver> Sync for Device<T> {}
@@ -147,15 +149,16 @@ impl<T: Driver> Device<T> {
 
     /// # Safety
     ///
-    /// `vdev` is the argument of a callback in [`Self::OPS`] or in the operations that `init` sets, after `init`.
+    /// `vdev` is the argument of a callback in [`Self::OPS`] or in the operations that `init` sets,
+    /// after `init`.
     pub(crate) unsafe fn from_vdev<'a>(vdev: *mut raw::vfio_device) -> &'a Self {
         // SAFETY: `vdev` is first in the C device, which is first in `Self`.
         unsafe { &*vdev.cast() }
     }
 
     fn inner(&self) -> Pin<&Inner<T>> {
-        // SAFETY: By the type invariant it is initialised whenever a reference to the device exists, and it is never
-        // moved.
+        // SAFETY: By the type invariant it is initialised whenever a reference to the device
+        // exists, and it is never moved.
         unsafe { Pin::new_unchecked((*self.inner.get()).assume_init_ref()) }
     }
 
@@ -183,7 +186,8 @@ impl<T: Driver> Device<T> {
 
     /// The PCI device.
     pub fn pdev(&self) -> &kernel::pci::Device {
-        // SAFETY: The PCI device outlives the VFIO device, and `Device` is a transparent wrapper of it.
+        // SAFETY: The PCI device outlives the VFIO device, and `Device` is a transparent wrapper of
+        // it.
         unsafe { &*(*self.core.get()).pdev.cast() }
     }
 }

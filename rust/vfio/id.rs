@@ -6,8 +6,9 @@ use kernel::{
     device_id::RawDeviceId, //
 };
 
-/// A PCI id that matches only when user space names this driver in `driver_override`, and that modpost turns into a
-/// `vfio_pci:` alias, by which libvirt finds the driver (`PCI_DRIVER_OVERRIDE_DEVICE_VFIO`).
+/// A PCI id that matches only when user space names this driver in `driver_override`, and that
+/// modpost turns into a `vfio_pci:` alias, by which libvirt finds the driver
+/// (`PCI_DRIVER_OVERRIDE_DEVICE_VFIO`).
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct DeviceId(bindings::pci_device_id);

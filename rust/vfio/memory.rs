@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reading the memory that a device's user has mapped for it.
 //!
-//! With a type1 container `vfio_dma_rw` does it, under the container's lock. With iommufd the same call refuses a
-//! physical device, so an `iommufd_access` of our own follows the device's attachment; it reads under iommufd's locks, so
-//! that a page that user space unmaps meanwhile is either read before or refused. That needs an attachment to an IOAS. To
-//! a page table that user space has made itself (a HWPT id) there is no such way: iommufd does not say to which IOAS it
-//! belongs, and walking the domain is not safe against a concurrent unmap, which frees its tables. Then reads fail, and a
-//! driver must do without.
+//! With a type1 container `vfio_dma_rw` does it, under the container's lock. With iommufd the same
+//! call refuses a physical device, so an `iommufd_access` of our own follows the device's
+//! attachment; it reads under iommufd's locks, so that a page that user space unmaps meanwhile is
+//! either read before or refused. That needs an attachment to an IOAS. To a page table that user
+//! space has made itself (a HWPT id) there is no such way: iommufd does not say to which IOAS it
+//! belongs, and walking the domain is not safe against a concurrent unmap, which frees its tables.
+//! Then reads fail, and a driver must do without.
 
 use kernel::{
     error::to_result,
@@ -16,7 +17,8 @@ use kernel::{
 };
 use nic_bindings as raw;
 
-/// An access to the device's IOAS. Not attached if it is bound but not attached, or attached to a HWPT.
+/// An access to the device's IOAS. Not attached if it is bound but not attached, or attached to a
+/// HWPT.
 struct Access {
     access: *mut raw::iommufd_access,
     attached: bool,
@@ -53,8 +55,9 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// If any of it is not mapped, or if memory cannot be read at all. A kernel thread gets [`EFAULT`] for what is not
-    /// there at the moment, and does not wait for it. `out` may be half filled then.
+    /// If any of it is not mapped, or if memory cannot be read at all. A kernel thread gets
+    /// [`EFAULT`] for what is not there at the moment, and does not wait for it. `out` may be half
+    /// filled then.
     pub fn read(&self, iova: u64, out: &mut [u8]) -> Result {
         if out.is_empty() {
             return Ok(());
@@ -74,7 +77,8 @@ impl Memory {
                 access,
                 attached: true,
             }) => {
-                // SAFETY: The access is valid and attached while the lock is held; `out` is a valid buffer.
+                // SAFETY: The access is valid and attached while the lock is held; `out` is a valid
+                // buffer.
                 to_result(unsafe {
                     raw::vfio_rs_access_read(
                         *access,
@@ -117,7 +121,8 @@ impl Memory {
     pub(crate) fn attached(&self, ioas: u32) {
         self.detached();
         if let Some(Access { access, attached }) = &mut *self.access.lock() {
-            // SAFETY: The access is valid and not attached. An id that is not that of an IOAS is refused.
+            // SAFETY: The access is valid and not attached. An id that is not that of an IOAS is
+            // refused.
             *attached =
                 !access.is_null() && unsafe { raw::vfio_rs_access_attach(*access, ioas) } == 0;
         }

@@ -61,9 +61,10 @@ struct Current<S> {
 
 /// The state of a device and what belongs to it, under one lock.
 ///
-/// A reset is told to the driver by `reset_done`, with locks held under which user memory may be touched elsewhere, so
-/// that waiting for this lock there could deadlock. It is noted instead, and whoever holds the lock acts on it before
-/// letting go, as in the C variant drivers (`deferred_reset`).
+/// A reset is told to the driver by `reset_done`, with locks held under which user memory may be
+/// touched elsewhere, so that waiting for this lock there could deadlock. It is noted instead, and
+/// whoever holds the lock acts on it before letting go, as in the C variant drivers
+/// (`deferred_reset`).
 #[pin_data]
 pub struct Machine<S> {
     #[pin]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Registration of a variant driver with the PCI core.
 //!
-//! `kernel::driver::Registration` cannot be used: it takes the private data of an unbound device for a `KBox`, while VFIO
-//! core demands that it be the C `vfio_pci_core_device`.
+//! `kernel::driver::Registration` cannot be used: it takes the private data of an unbound device
+//! for a `KBox`, while VFIO core demands that it be the C `vfio_pci_core_device`.
 
 pub use crate::id::{
     DeviceId,
@@ -105,8 +105,8 @@ impl<T: Driver> PinnedDrop for Registration<T> {
     }
 }
 
-/// Declares a kernel module with one variant driver. The module and the driver must have the same name: libvirt loads the
-/// one and binds to the other.
+/// Declares a kernel module with one variant driver. The module and the driver must have the same
+/// name: libvirt loads the one and binds to the other.
 #[macro_export]
 macro_rules! module_vfio_pci_driver {
     ({ type: $type:ty, $($f:tt)* }) => {

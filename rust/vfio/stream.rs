@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The files through which user space reads a device's state on the source and writes it on the destination.
+//! The files through which user space reads a device's state on the source and writes it on the
+//! destination.
 //!
-//! A stream outlives its device's interest in it: user space may keep the file open for as long as it likes, so the
-//! driver closes the stream when the state machine leaves the transfer, and every later use of the file fails.
+//! A stream outlives its device's interest in it: user space may keep the file open for as long as
+//! it likes, so the driver closes the stream when the state machine leaves the transfer, and every
+//! later use of the file fails.
 
 use crate::Table;
 use core::{
@@ -85,12 +87,13 @@ pub type Renew = dyn Fn() -> Result<Option<KVec<u8>>> + Send + Sync;
 
 /// The bytes between a device and user space.
 ///
-/// Streams are closed when their device is reset, with locks held that a page fault in a mapping of the device takes. So
-/// whatever waits for `inner` must not fault meanwhile: user memory is read and written under `user` alone, which is taken
-/// first and not needed to close.
+/// Streams are closed when their device is reset, with locks held that a page fault in a mapping of
+/// the device takes. So whatever waits for `inner` must not fault meanwhile: user memory is read
+/// and written under `user` alone, which is taken first and not needed to close.
 #[pin_data]
 pub struct Stream {
-    /// Held by who reads or writes; bytes on their way from or to user memory, with room for all that there can be.
+    /// Held by who reads or writes; bytes on their way from or to user memory, with room for all
+    /// that there can be.
     #[pin]
     user: Mutex<KVec<u8>>,
     #[pin]
@@ -197,7 +200,8 @@ impl Stream {
             (&raw const Files::<S>::SAVING.0, bindings::O_RDONLY)
         };
         let private = stream.clone().into_foreign();
-        // SAFETY: The name is NUL-terminated, the table is static, and the file owns `private` if it is made.
+        // SAFETY: The name is NUL-terminated, the table is static, and the file owns `private` if
+        // it is made.
         let file = unsafe {
             raw::anon_inode_getfile(
                 S::NAME.as_char_ptr().cast(),
@@ -236,7 +240,8 @@ impl Stream {
         Ok((stream, fd))
     }
 
-    /// A file to which user space writes up to `limit` bytes in all, which `inspect` sees after each write.
+    /// A file to which user space writes up to `limit` bytes in all, which `inspect` sees after
+    /// each write.
     pub fn resuming<S: Source>(
         device: &S,
         limit: usize,
@@ -410,7 +415,8 @@ impl<S: Source> Files<S> {
     ///
     /// `file` is the argument of a callback of a file that `Stream::make` has made.
     unsafe fn stream<'a>(file: *mut bindings::file) -> ArcBorrow<'a, Stream> {
-        // SAFETY: By the safety requirement the private data is an `Arc<Stream>`, which lives until `release_callback`.
+        // SAFETY: By the safety requirement the private data is an `Arc<Stream>`, which lives until
+        // `release_callback`.
         unsafe { Arc::<Stream>::borrow((*file).private_data.cast()) }
     }
 

@@ -23,8 +23,9 @@ const SLEEP_US: u64 = 10_000;
 ///
 /// # Invariants
 ///
-/// `device` is the device that this is part of. The work is queued and runs only while the device is open: it is queued under
-/// calls of VFIO core for an open device, and [`Work::cancel`] is called when it is closed.
+/// `device` is the device that this is part of. The work is queued and runs only while the device
+/// is open: it is queued under calls of VFIO core for an open device, and [`Work::cancel`] is
+/// called when it is closed.
 #[pin_data]
 pub(crate) struct Work<T: Driver> {
     device: *const Device<T>,
@@ -62,7 +63,8 @@ impl<T: Driver> Work<T> {
         unsafe { raw::vfio_rs_queue_work(self.raw(), 0) }
     }
 
-    /// Ends the work, waiting for it. The driver must not ask for more, and the caller must hold no lock that it takes.
+    /// Ends the work, waiting for it. The driver must not ask for more, and the caller must hold no
+    /// lock that it takes.
     pub(crate) fn cancel(&self) {
         // SAFETY: It is initialised.
         unsafe { raw::vfio_rs_cancel_work(self.raw()) }

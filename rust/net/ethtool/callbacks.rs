@@ -204,7 +204,8 @@ impl<D: Ops> EthtoolOps<D> {
         regs: *mut raw::ethtool_regs,
         out: *mut c_void,
     ) {
-        // SAFETY: The core makes this callback under RTNL with a zeroed buffer of `regs_len` dwords.
+        // SAFETY: The core makes this callback under RTNL with a zeroed buffer of `regs_len`
+        // dwords.
         unsafe {
             let (dev, rtnl) = locked::<D>(dev);
             let len = ((*regs).len as usize / 4).min(D::regs_len(dev));
@@ -439,8 +440,8 @@ impl<D: Ops> EthtoolOps<D> {
     }
 
     extern "C" fn get_strings(dev: *mut raw::net_device, set: u32, out: *mut u8) {
-        // SAFETY: The core makes this callback under RTNL, with a buffer for as many strings as `get_sset_count` said
-        // last, under the same lock.
+        // SAFETY: The core makes this callback under RTNL, with a buffer for as many strings as
+        // `get_sset_count` said last, under the same lock.
         unsafe {
             let (dev, _) = locked::<D>(dev);
             let Some(set) = StringSet::from_raw(set) else {
@@ -516,7 +517,8 @@ impl<D: Ops> EthtoolOps<D> {
     }
 
     extern "C" fn get_rxfh(dev: *mut raw::net_device, p: *mut raw::ethtool_rxfh_param) -> c_int {
-        // SAFETY: The core makes this callback under RTNL; table and key are null or have the sizes that the two callbacks above tell.
+        // SAFETY: The core makes this callback under RTNL; table and key are null or have the sizes
+        // that the two callbacks above tell.
         unsafe {
             let (dev, rtnl) = locked::<D>(dev);
             (*p).hfunc = raw::RUST_CONST_HELPER_ETH_RSS_HASH_TOP;
@@ -531,7 +533,8 @@ impl<D: Ops> EthtoolOps<D> {
         p: *mut raw::ethtool_rxfh_param,
         _extack: *mut raw::netlink_ext_ack,
     ) -> c_int {
-        // SAFETY: The core makes this callback under RTNL; table and key are null or have the sizes that the two callbacks above tell.
+        // SAFETY: The core makes this callback under RTNL; table and key are null or have the sizes
+        // that the two callbacks above tell.
         unsafe {
             let (dev, rtnl) = locked::<D>(dev);
             from_result(|| {

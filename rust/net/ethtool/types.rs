@@ -69,7 +69,8 @@ impl fmt::Write for Cut<'_> {
     }
 }
 
-/// Ring lengths in descriptors. Further rings, of small or of large buffers, are not offered, so the core refuses them.
+/// Ring lengths in descriptors. Further rings, of small or of large buffers, are not offered, so
+/// the core refuses them.
 #[derive(Clone, Copy, Default)]
 pub struct RingParam {
     /// Longest ring.
@@ -230,8 +231,8 @@ pub struct LinkSettings {
 /// Which half of a flow's header fields RSS hashes (`struct ethtool_rxfh_fields`).
 #[derive(Clone, Copy, Default)]
 pub struct RxfhFields {
-    /// `TCP_V4_FLOW` 1, `UDP_V4_FLOW` 2, `SCTP_V4_FLOW` 3, `AH_ESP_V4_FLOW` 4, `TCP_V6_FLOW` 5, `UDP_V6_FLOW` 6, `SCTP_V6_FLOW`
-    /// 7, `AH_ESP_V6_FLOW` 8, `IPV4_FLOW` 16, `IPV6_FLOW` 17, …
+    /// `TCP_V4_FLOW` 1, `UDP_V4_FLOW` 2, `SCTP_V4_FLOW` 3, `AH_ESP_V4_FLOW` 4, `TCP_V6_FLOW` 5,
+    /// `UDP_V6_FLOW` 6, `SCTP_V6_FLOW` 7, `AH_ESP_V6_FLOW` 8, `IPV4_FLOW` 16, `IPV6_FLOW` 17, …
     pub flow_type: u32,
     /// `RXH_*`.
     pub data: u64,

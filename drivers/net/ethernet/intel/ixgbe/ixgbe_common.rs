@@ -67,7 +67,8 @@ impl Regs for Hw {
 
 impl Delay for Hw {
     fn udelay(&self, us: u32) {
-        // `udelay` takes up to a few milliseconds; every longer wait in this driver is in process context.
+        // `udelay` takes up to a few milliseconds; every longer wait in this driver is in process
+        // context.
         if us >= 1000 {
             self.usleep(us);
         } else {

@@ -98,7 +98,8 @@ pub(crate) fn run(
             };
             ixgbe_lib::reset(dev, state);
             *eeprom = u64::from(dev.data().board.chip().validate_eeprom(hw).is_err());
-            // As in the C driver MSI-X is not tested: every queue of a working interface tests it all the time.
+            // As in the C driver MSI-X is not tested: every queue of a working interface tests it
+            // all the time.
             if state.sw.pools.is_none() {
                 ixgbe_lib::reset(dev, state);
                 *loopback = match test_loopback(dev, state) {
@@ -200,7 +201,8 @@ fn test_loopback(dev: &net::Device<Adapter>, state: &mut State) -> Result {
     let stopped = ring::rx_disable(hw, &regs).is_ok() & ring::tx_disable(hw, &regs).is_ok();
     hw.udelay(100);
     if !stopped {
-        // The reset that follows stops it; the memory is given up for good, since it may still be written to.
+        // The reset that follows stops it; the memory is given up for good, since it may still be
+        // written to.
         core::mem::forget((tx, rx, frame, bufs));
         return Err(ETIMEDOUT);
     }

@@ -30,11 +30,11 @@ use libixgbe::{
         RSS_KEY_SIZE, //
     },
     regs::*,
-    rss,
     ring::{
         clamp_descs,
         MAX_DESCS, //
     },
+    rss,
     Regs, //
 };
 use nic::net::{
@@ -238,7 +238,8 @@ impl Adapter {
     }
 }
 
-/// Private flags, by the C driver's names. Offload of IPsec is not supported, and so not for VFs either.
+/// Private flags, by the C driver's names. Offload of IPsec is not supported, and so not for VFs
+/// either.
 const PRIV_FLAGS: [&str; 3] = ["legacy-rx", "vf-ipsec", "mdd-disable-vf"];
 /// Bit of `legacy-rx`.
 const PRIV_FLAG_LEGACY_RX: u32 = 1 << 0;
@@ -539,7 +540,8 @@ impl Ops for Adapter {
         let a = dev.data();
         let state = &mut *a.state.lock();
         let now = a.hw.read32(LEDCTL);
-        // The light that shows link and activity, as the EEPROM chose (`ixgbe_init_led_link_act_generic`).
+        // The light that shows link and activity, as the EEPROM chose
+        // (`ixgbe_init_led_link_act_generic`).
         let orig = state.led_orig.unwrap_or(now);
         let led = (0..4)
             .find(|i| orig >> (8 * i) & LED_MODE_MASK_BASE == LED_LINK_ACTIVE)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What went wrong, for devlink's health reporters `tx`, `mailbox` and `malicious_vf`, and what is done about VFs that
-//! misbehave (`ixgbe_check_for_bad_vf`).
+//! What went wrong, for devlink's health reporters `tx`, `mailbox` and `malicious_vf`, and what is
+//! done about VFs that misbehave (`ixgbe_check_for_bad_vf`).
 //!
-//! Reporting takes the devlink lock and calls back into [`dump`] and [`recover`], which take the driver's: so it is done
-//! by the service task alone, with no lock held.
+//! Reporting takes the devlink lock and calls back into [`dump`] and [`recover`], which take the
+//! driver's: so it is done by the service task alone, with no lock held.
 
 use crate::{
     ixgbe_common::Hw,
@@ -66,12 +66,13 @@ pub(crate) const REPORTER_MALICIOUS_VF: usize = 3;
 /// Bad DMA accesses after which a VF is switched off, with the private flag `mdd-disable-vf`
 /// (`IXGBE_PRIMARY_ABORT_LIMIT`).
 const PRIMARY_ABORT_LIMIT: u32 = 5;
-/// Messages of one VF that may be refused in a period before that is reported. A driver that means well is refused a
-/// few times: each API version that the PF does not speak, each address that it may not have. Of one that never stops, 200
-/// are read ([`Pace`]).
+/// Messages of one VF that may be refused in a period before that is reported. A driver that means
+/// well is refused a few times: each API version that the PF does not speak, each address that it
+/// may not have. Of one that never stops, 200 are read ([`Pace`]).
 const REFUSED_LIMIT: u32 = 128;
-/// Looks in a row at which a VF may hold its mailbox while the PF waits for it. A driver gives it up within microseconds;
-/// one that never does is asked with the counters only, every other second, and costs the others nothing.
+/// Looks in a row at which a VF may hold its mailbox while the PF waits for it. A driver gives it
+/// up within microseconds; one that never does is asked with the counters only, every other second,
+/// and costs the others nothing.
 const STUCK_LIMIT: u32 = 100;
 /// The period.
 const PERIOD: Delta = Delta::from_secs(2);
@@ -101,7 +102,8 @@ struct VfHealth {
     lately: u32,
     /// DMA accesses that nobody answered.
     master_aborts: u64,
-    /// Of these since the administrator switched `mdd-disable-vf` on, or the VF was last switched off.
+    /// Of these since the administrator switched `mdd-disable-vf` on, or the VF was last switched
+    /// off.
     toward_limit: u32,
     /// Times that the VF was switched off.
     disabled: u32,
@@ -152,7 +154,8 @@ impl Health {
         }
     }
 
-    /// Takes the message of `vf` out of `events` if too many came lately. Returns in how many milliseconds to look again.
+    /// Takes the message of `vf` out of `events` if too many came lately. Returns in how many
+    /// milliseconds to look again.
     pub(crate) fn admit(&mut self, hw: &Hw, events: &mut Events, vf: u32, now: u64) -> Option<u32> {
         let h = self.vfs.get_mut(vf as usize)?;
         let asked = events.messages;
@@ -163,7 +166,8 @@ impl Health {
         again
     }
 
-    /// Notes whether the PF `waits` for the mailbox of `vf`; whether it is worth to look again at once.
+    /// Notes whether the PF `waits` for the mailbox of `vf`; whether it is worth to look again at
+    /// once.
     pub(crate) fn waits(&mut self, vf: u32, waits: bool) -> bool {
         let Some(h) = self.vfs.get_mut(vf as usize) else {
             return false;
@@ -280,7 +284,8 @@ fn reset_bad_vf(dev: &net::Device<Adapter>, vf: &VirtFn<'_>) -> Verdict {
     Verdict::Reset(vf.flr().is_ok())
 }
 
-/// Counts bad DMA of a VF, and switches it off if the administrator wants that (`ixgbe_bad_vf_abort`).
+/// Counts bad DMA of a VF, and switches it off if the administrator wants that
+/// (`ixgbe_bad_vf_abort`).
 fn bad_vf(dev: &net::Device<Adapter>, state: &mut State, vf: u32) {
     let a = dev.data();
     if !state.health.master_abort(vf) {
@@ -298,7 +303,8 @@ fn bad_vf(dev: &net::Device<Adapter>, state: &mut State, vf: u32) {
     );
 }
 
-/// Whether a bus error was the fault of a VF, which has been reset then (`ixgbe_io_error_detected`).
+/// Whether a bus error was the fault of a VF, which has been reset then
+/// (`ixgbe_io_error_detected`).
 ///
 /// The root port keeps the header of the transaction that went wrong, and in it who made it.
 pub(crate) fn bus_error_of_vf(pdev: &pci::Device<Bound>, dev: &net::Device<Adapter>) -> bool {

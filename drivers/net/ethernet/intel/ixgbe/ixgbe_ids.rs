@@ -4,8 +4,8 @@
 use kernel::pci;
 use libixgbe::board::Board;
 
-/// A row of the table. A device that probe would refuse is not one: it belongs to the C driver, and a row for it fails the
-/// build.
+/// A row of the table. A device that probe would refuse is not one: it belongs to the C driver, and
+/// a row for it fails the build.
 const fn driven(id: u16) -> pci::DeviceId {
     assert!(Board::of_device(id).is_ok());
     pci::DeviceId::from_id(pci::Vendor::INTEL, id as u32)

@@ -100,7 +100,8 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    /// Allocates interrupt vectors: MSI-X if it can be had, else MSI or the line (`ixgbe_set_interrupt_capability`).
+    /// Allocates interrupt vectors: MSI-X if it can be had, else MSI or the line
+    /// (`ixgbe_set_interrupt_capability`).
     pub(crate) fn new(pdev: &pci::Device<Core<'_>>, wanted: u32) -> Result<Self> {
         // A vector a queue pair, and one for everything else.
         let msix = Vectors::alloc(pdev, 2, wanted.saturating_add(1), Kinds::MSIX);
@@ -420,7 +421,8 @@ fn complete(
     }
     let mut events = crate::EVENT_LINK;
     if board.has_cage() {
-        // Someone may have changed the module meanwhile. That and its link take long, so the service task does it.
+        // Someone may have changed the module meanwhile. That and its link take long, so the
+        // service task does it.
         events |= crate::EVENT_MODULE;
     } else if let Some(phy) = state.fc.phy() {
         ixgbe_phy::up(dev, &phy, state.advertised);
@@ -533,8 +535,8 @@ pub(crate) fn reset(dev: &net::Device<Adapter>, state: &mut State) {
     state.sw.macs.reset(hw, &dev.address(), pool);
 }
 
-/// Whether the interface should be up. It is not if there was no memory when it was last reset: then the next reset,
-/// for whatever reason, and the service task try again.
+/// Whether the interface should be up. It is not if there was no memory when it was last reset:
+/// then the next reset, for whatever reason, and the service task try again.
 pub(crate) fn wanted_up(dev: &net::Device<Adapter>, _rtnl: &Rtnl) -> bool {
     dev.running() && dev.present()
 }
@@ -548,12 +550,13 @@ pub(crate) fn reinit(dev: &net::Device<Adapter>, rtnl: &Rtnl) -> Result {
     Ok(())
 }
 
-/// Whether frames of the PF or of a VF wait in the device (`ixgbe_ring_tx_pending`, `ixgbe_vf_tx_pending`).
+/// Whether frames of the PF or of a VF wait in the device (`ixgbe_ring_tx_pending`,
+/// `ixgbe_vf_tx_pending`).
 pub(crate) fn tx_pending(hw: &Hw, state: &State, queues: u32) -> bool {
     let first = Rings::first_queue(state);
     let per_vf = state.sw.pools.map_or(0, |p| p.queues());
-    // What a VF that stands still has not sent is sent when it runs again, here or elsewhere. What one has not sent whose driver
-    // is to reset it never is, see `Switch::nudge`.
+    // What a VF that stands still has not sent is sent when it runs again, here or elsewhere. What
+    // one has not sent whose driver is to reset it never is, see `Switch::nudge`.
     let owes_reset = |vf: u32| {
         let vf = state.vfs.get(vf as usize);
         vf.is_some_and(|vf| vf.nudge.owes_reset())
@@ -591,7 +594,8 @@ pub(crate) fn change_mtu(dev: &net::Device<Adapter>, rtnl: &Rtnl, mtu: u32) -> R
     let a = dev.data();
     {
         let state = a.state.lock();
-        // Old VF drivers cannot receive jumbo frames, so they are told to ask again; see `Switch::set_vf_lpe`.
+        // Old VF drivers cannot receive jumbo frames, so they are told to ask again; see
+        // `Switch::set_vf_lpe`.
         let shuts = !state.sw.chip.mixes_frames() && max_frame(mtu) > 1518;
         if state.sw.num_vfs != 0 && shuts {
             dev_warn!(dev.parent(), "Setting MTU > 1500 will disable legacy VFs\n");

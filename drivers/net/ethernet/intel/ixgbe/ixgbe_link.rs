@@ -41,7 +41,8 @@ use nic::net::{
 /// Bytes of a module's EEPROM that are read at once.
 const CHUNK: usize = 16;
 
-/// Modes of these speeds (`ixgbe_set_supported_10gtypes`). Without a backplane the C driver says twisted pair.
+/// Modes of these speeds (`ixgbe_set_supported_10gtypes`). Without a backplane the C driver says
+/// twisted pair.
 fn modes(board: Board, speeds: u32) -> LinkModes {
     let (ten, one) = match board {
         Board::Kx4 => (LinkModes::KX4_10000_FULL, LinkModes::KX1000_FULL),
@@ -82,7 +83,8 @@ fn capabilities(a: &Adapter, state: &State) -> Result<(Capabilities, Port)> {
     let orig = state.mac.orig_autoc;
     let autoc = orig.unwrap_or_else(|| a.hw.read32(AUTOC));
     if !a.board.has_cage() {
-        // Without a PHY nothing is known of what is plugged in, which the C driver reports as other.
+        // Without a PHY nothing is known of what is plugged in, which the C driver reports as
+        // other.
         let can = link::capabilities(autoc).map_err(|_| EIO)?;
         return Ok((can, Port::Other));
     }
@@ -182,8 +184,14 @@ pub(crate) fn set_settings(dev: &Device<Adapter>, s: &LinkSettings) -> Result {
     }
     let speed = |on: bool, speed| if on { speed } else { 0 };
     let new = speed(wanted.0, SPEED_10GB_FULL)
-        | speed(s.advertising.contains(LinkModes::T5000_FULL), SPEED_5GB_FULL)
-        | speed(s.advertising.contains(LinkModes::T2500_FULL), SPEED_2_5GB_FULL)
+        | speed(
+            s.advertising.contains(LinkModes::T5000_FULL),
+            SPEED_5GB_FULL,
+        )
+        | speed(
+            s.advertising.contains(LinkModes::T2500_FULL),
+            SPEED_2_5GB_FULL,
+        )
         | speed(wanted.1, SPEED_1GB_FULL)
         | speed(s.advertising.contains(hundred), SPEED_100_FULL);
     if new == 0 {

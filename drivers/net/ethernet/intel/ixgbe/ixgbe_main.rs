@@ -5,7 +5,7 @@
 //! |---|---|
 //! | here | PCI driver, probe and removal, callbacks of the network device |
 //! | [`ixgbe_common`] | registers and time for `libixgbe` |
-//! | [`ixgbe_ethtool`], [`ixgbe_diag`], [`ixgbe_link`] | what `ethtool` asks for; self tests; link settings |
+//! | [`ixgbe_ethtool`], [`ixgbe_diag`], [`ixgbe_link`] | `ethtool`; self tests; link settings |
 //! | [`ixgbe_ids`] | which devices are driven |
 //! | [`ixgbe_lib`] | rings and vectors: open, close, reset |
 //! | [`ixgbe_txrx`] | what runs per frame |
@@ -19,10 +19,10 @@
 //! | [`ixgbe_movers`] | what is known of VFs that move |
 //! | [`ixgbe_migration`] | saving and loading of virtual functions, for the VFIO variant driver |
 //!
-//! Locks, outermost first: the device lock of the PCI core; RTNL; [`Adapter::rings`], whose holder may sleep for
-//! hardware and who alone starts and stops queues; [`Adapter::cage`], whose holder may wait some hundred milliseconds for a
-//! module; [`Adapter::state`], which covers every register that is not a queue's: filters, link, and all configuration of
-//! VFs. Per frame nothing is locked.
+//! Locks, outermost first: the device lock of the PCI core; RTNL; [`Adapter::rings`], whose holder
+//! may sleep for hardware and who alone starts and stops queues; [`Adapter::cage`], whose holder
+//! may wait some hundred milliseconds for a module; [`Adapter::state`], which covers every register
+//! that is not a queue's: filters, link, and all configuration of VFs. Per frame nothing is locked.
 #![deny(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -615,7 +615,8 @@ impl net::Driver for Adapter {
     }
 
     fn features_check(_dev: &net::Device<Self>, skb: &SkbRef, features: u64) -> u64 {
-        // Length fields of the context descriptor: 7 bits for the MAC header, 9 for the IP header (7.2.3.2.3).
+        // Length fields of the context descriptor: 7 bits for the MAC header, 9 for the IP header
+        // (7.2.3.2.3).
         const MAX_MAC_HDR_LEN: u32 = 127;
         const MAX_NETWORK_HDR_LEN: u32 = 511;
         let l3 = skb.network_offset();

@@ -2,9 +2,10 @@
 //! Saving and loading of VFs for the VFIO variant driver: `include/linux/ixgbe_migration.h` over
 //! `libixgbe::migration::pf`.
 //!
-//! What is decided is decided there, under [`Adapter::state`](crate::Adapter::state); here are the lock, the clock, the
-//! kernel log and the wire. A [`Handle`] is what the variant driver holds. It may outlive the VF and even the PF's
-//! network device, and fails from the moment at which [`Migration::resize`](crate::ixgbe_movers::Migration::resize) takes the device away from it.
+//! What is decided is decided there, under [`Adapter::state`](crate::Adapter::state); here are the
+//! lock, the clock, the kernel log and the wire. A [`Handle`] is what the variant driver holds. It
+//! may outlive the VF and even the PF's network device, and fails from the moment at which
+//! [`Migration::resize`](crate::ixgbe_movers::Migration::resize) takes the device away from it.
 
 use crate::{
     ixgbe_common::Hw,
@@ -82,8 +83,8 @@ impl Handle {
         f(dev.as_ref().ok_or(ENODEV)?)
     }
 
-    /// Calls `f` with the VF's mover under the lock over all VFs, after what the VF announced has been dealt with, so that
-    /// nothing old is taken for new.
+    /// Calls `f` with the VF's mover under the lock over all VFs, after what the VF announced has
+    /// been dealt with, so that nothing old is taken for new.
     fn with<R>(
         &self,
         dev: &net::Device<Adapter>,
@@ -217,8 +218,9 @@ impl Provider for Handle {
             }
             let start = Instant::now();
             let mut accesses = 0u32;
-            // The lock over the VFs is given away while the hardware wants time, so that VFs which stop together wait
-            // together. From the first step on the VF stands for all others, and `self.dev` keeps this handle's own calls out.
+            // The lock over the VFs is given away while the hardware wants time, so that VFs which
+            // stop together wait together. From the first step on the VF stands for all others, and
+            // `self.dev` keeps this handle's own calls out.
             let mut step = |hw: &Hw, slot: &mut Vf, pf: &mut Pf<'_>| {
                 let hw = Counted::new(hw);
                 let step = slot.mover.suspend_step(&hw, pf);

@@ -48,14 +48,15 @@ pub(crate) const RECORD: &str = "compatibility record";
 /// Likewise.
 pub(crate) const STATE: &str = "state";
 
-/// TIMEOUT: how long a guest has to say that it marks what it receives. Its CPUs run; a busy one takes a few
-/// milliseconds to get to its mailbox interrupt. Without an answer all its memory is reported dirty, which costs time
-/// and is never wrong.
+/// TIMEOUT: how long a guest has to say that it marks what it receives. Its CPUs run; a busy one
+/// takes a few milliseconds to get to its mailbox interrupt. Without an answer all its memory is
+/// reported dirty, which costs time and is never wrong.
 pub(crate) const MARKING_ANSWER_MS: u32 = 200;
 
-/// TIMEOUT: how long a guest has to re-arm its rings before the VF's addresses are announced and its Rx gate is opened all
-/// the same. As long as drivers wait for their PF (`IXGBE_VF_MBX_INIT_TIMEOUT`); a guest that has not got to its mailbox by
-/// then is better found, without buffers, than nowhere. It is reminded then, and again each time that this has passed.
+/// TIMEOUT: how long a guest has to re-arm its rings before the VF's addresses are announced and
+/// its Rx gate is opened all the same. As long as drivers wait for their PF
+/// (`IXGBE_VF_MBX_INIT_TIMEOUT`); a guest that has not got to its mailbox by then is better found,
+/// without buffers, than nowhere. It is reminded then, and again each time that this has passed.
 pub(crate) const REARM_ANSWER_MS: i64 = 1000;
 /// Milliseconds between looks at whether that time is over.
 pub(crate) const REARM_PERIOD_MS: u32 = 50;
@@ -63,8 +64,9 @@ pub(crate) const REARM_PERIOD_MS: u32 = 50;
 /// Milliseconds until announcements are tried again that could not be sent.
 pub(crate) const ANNOUNCE_AGAIN_MS: u32 = 1000;
 
-/// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock that all VFs' mailboxes are
-/// served under a few times, and a user may ask for nothing else; the wait is outside of it.
+/// TIMEOUT: for so long after it was set going a VF is not stopped again. Stopping takes the lock
+/// that all VFs' mailboxes are served under a few times, and a user may ask for nothing else; the
+/// wait is outside of it.
 pub(crate) const RUN_MS: i64 = 20;
 
 /// One VF, for the variant driver.
@@ -120,8 +122,8 @@ impl Migration {
         }
     }
 
-    /// Makes room for `num_vfs` VFs that have just been made, and takes the device away from the handles of those that
-    /// are gone.
+    /// Makes room for `num_vfs` VFs that have just been made, and takes the device away from the
+    /// handles of those that are gone.
     pub(crate) fn resize(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
         let mut vfs = KVVec::with_capacity(num_vfs as usize, GFP_KERNEL)?;
         for _ in 0..num_vfs {
@@ -154,7 +156,8 @@ impl Migration {
         Ok(self.vfs.get(vf as usize).ok_or(EINVAL)?.migratable)
     }
 
-    /// Lets VF `vf` be migrated or not, from the next time at which the variant driver is bound to it.
+    /// Lets VF `vf` be migrated or not, from the next time at which the variant driver is bound to
+    /// it.
     pub(crate) fn set_migratable(&mut self, vf: u32, on: bool) -> Result {
         self.vfs.get_mut(vf as usize).ok_or(EINVAL)?.migratable = on;
         Ok(())
@@ -203,8 +206,8 @@ pub(crate) fn was_reset(state: &mut State, vf: u32) {
     });
 }
 
-/// Sends what waits for `vf`, and sees to it that [`announce_arrived`] is called if the VF asks for that. True if something
-/// is to be sent and the VF holds its mailbox.
+/// Sends what waits for `vf`, and sees to it that [`announce_arrived`] is called if the VF asks for
+/// that. True if something is to be sent and the VF holds its mailbox.
 pub(crate) fn flush(dev: &net::Device<Adapter>, hw: &Hw, state: &mut State, vf: u32) -> bool {
     let flushed = with_mover(state, vf, |slot, pf| {
         (slot.mover.flush(hw, pf), slot.mover.announcement())
@@ -230,7 +233,8 @@ pub(crate) fn after_pf_reset(hw: &Hw, state: &mut State) {
     }
 }
 
-/// Sees to VFs whose guests have rings to re-arm. Returns in how many milliseconds to call it again.
+/// Sees to VFs whose guests have rings to re-arm. Returns in how many milliseconds to call it
+/// again.
 pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Option<u32> {
     let mut again: Option<u32> = None;
     for vf in 0..state.sw.num_vfs {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Copper PHYs: looked for at probe, woken up and told what to negotiate when the interface is opened. What is done with
-//! them is in [`libixgbe::phy`].
+//! Copper PHYs: looked for at probe, woken up and told what to negotiate when the interface is
+//! opened. What is done with them is in [`libixgbe::phy`].
 
 use crate::{
     ixgbe_common::Hw,
@@ -18,7 +18,8 @@ use libixgbe::{
 };
 use nic::net;
 
-/// Frees semaphores that a driver before this one may have left, and looks for the PHY of a board that has one.
+/// Frees semaphores that a driver before this one may have left, and looks for the PHY of a board
+/// that has one.
 pub(crate) fn probe(pdev: &pci::Device<Bound>, hw: &Hw, board: Board) -> Result<Media> {
     board.chip().init_semaphores(hw);
     board.media(hw).map_err(|e| {

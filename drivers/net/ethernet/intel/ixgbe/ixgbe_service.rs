@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What runs beside traffic: link, counters, and events that interrupts announce (`ixgbe_service_task`).
+//! What runs beside traffic: link, counters, and events that interrupts announce
+//! (`ixgbe_service_task`).
 
 use crate::{
     ixgbe_health,
@@ -59,7 +60,8 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
         );
     }
     let mut period = PERIOD_MS;
-    // Before anything below waits for RTNL: a VF driver of this machine holds it while it waits for its answer.
+    // Before anything below waits for RTNL: a VF driver of this machine holds it while it waits for
+    // its answer.
     if events & EVENT_MAILBOX != 0 {
         if let Some(ms) = ixgbe_sriov::msg_task(dev, &mut a.state.lock()) {
             period = period.min(ms);
@@ -71,7 +73,8 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
     }
     if events & EVENT_RESET != 0 || dev.running() && !a.state.lock().sw.up {
         let rtnl = Rtnl::lock();
-        // It is down for want of memory when it was last reset, unless it was just being opened above.
+        // It is down for want of memory when it was last reset, unless it was just being opened
+        // above.
         let lost = !a.state.lock().sw.up;
         if ixgbe_lib::wanted_up(dev, &rtnl) && (lost || events & EVENT_RESET != 0) {
             dev_warn!(dev.parent(), "Reset adapter\n");
@@ -112,8 +115,8 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
                 dev_warn!(dev.parent(), "{} Spoofed packets detected\n", spoofed);
             }
             let (queues, _) = dev.real_num_queues();
-            // A module that is pulled takes the link of the VFs, and nothing else of theirs: what waits is sent when the next
-            // one is in.
+            // A module that is pulled takes the link of the VFs, and nothing else of theirs: what
+            // waits is sent when the next one is in.
             let spared = a.board.has_cage() && state.sw.num_vfs != 0;
             if !state.link.up && !spared && ixgbe_lib::tx_pending(&a.hw, state, queues) {
                 // Without a link the device does not send, and nobody else frees what waits.
@@ -123,7 +126,8 @@ pub(crate) fn run(dev: &net::Device<Adapter>) {
                 );
                 reset = true;
             }
-            // An interrupt that was lost, or that had no memory to post buffers with, must not stop a queue.
+            // An interrupt that was lost, or that had no memory to post buffers with, must not stop
+            // a queue.
             itr::fire(&a.hw, queues);
         }
     }
@@ -223,8 +227,8 @@ pub(crate) fn interrupt(dev: &net::Device<Adapter>) -> IrqReturn {
         events |= EVENT_LINK;
     }
     if causes & regs::EICR_MAILBOX != 0 {
-        // At once, as a VF driver of this machine may spin for the answer on the CPU that the service task would
-        // need. Whoever holds the lock leaves it to that task.
+        // At once, as a VF driver of this machine may spin for the answer on the CPU that the
+        // service task would need. Whoever holds the lock leaves it to that task.
         match a.state.try_lock() {
             Some(mut state) => {
                 let mut again = ixgbe_sriov::msg_task(dev, &mut state);

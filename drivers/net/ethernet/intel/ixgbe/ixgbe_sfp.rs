@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Modules of a cage: what the log says of them, and when they are looked at. What is done with them is in
-//! [`libixgbe::cage`].
+//! Modules of a cage: what the log says of them, and when they are looked at. What is done with
+//! them is in [`libixgbe::cage`].
 
 use crate::{
     ixgbe_common::Hw,
@@ -81,10 +81,11 @@ pub(crate) fn probe(pdev: &pci::Device<Bound>, hw: &Hw, cage: &mut Cage) {
     cage::darken(hw);
 }
 
-/// Looks into the cage if it is time to, and configures the link if a module was set up or a signal came. Returns the
-/// milliseconds after which it has more to do.
+/// Looks into the cage if it is time to, and configures the link if a module was set up or a signal
+/// came. Returns the milliseconds after which it has more to do.
 ///
-/// It never takes long, a fraction of a second where there is no module: VFs and their moves need the service task too.
+/// It never takes long, a fraction of a second where there is no module: VFs and their moves need
+/// the service task too.
 pub(crate) fn service(dev: &net::Device<Adapter>, events: u32) -> Option<u32> {
     let a = dev.data();
     if !a.board.has_cage() {

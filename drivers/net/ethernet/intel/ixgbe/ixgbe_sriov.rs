@@ -50,8 +50,8 @@ use nic::{
     }, //
 };
 
-/// Time between two looks at what lies unread in the mailboxes: as long as a driver waits for an answer
-/// (`IXGBE_VF_MBX_INIT_TIMEOUT`).
+/// Time between two looks at what lies unread in the mailboxes: as long as a driver waits for an
+/// answer (`IXGBE_VF_MBX_INIT_TIMEOUT`).
 const MAILBOX_AGE: Delta = Delta::from_secs(1);
 /// EtherType of a VLAN tag.
 const ETH_P_8021Q: u16 = 0x8100;
@@ -104,7 +104,8 @@ pub(crate) fn configure(
         return Ok(0);
     }
     set_num_vfs(dev, num_vfs).inspect_err(|_| no_vfs(pdev, dev))?;
-    // Before the VFs, so that an operator can say what may be done with one before a driver binds to it.
+    // Before the VFs, so that an operator can say what may be done with one before a driver binds
+    // to it.
     for vf in 0..num_vfs {
         if let Err(e) = devlink::add_vf_port(dev, 0, vf as u16) {
             dev_warn!(pdev, "No devlink port for VF {}: {:?}\n", vf, e);
@@ -190,7 +191,8 @@ fn set_num_vfs(dev: &net::Device<Adapter>, num_vfs: u32) -> Result {
     Ok(())
 }
 
-/// The whole device is the PF's again. This can only fail in that the interface stays down for the moment.
+/// The whole device is the PF's again. This can only fail in that the interface stays down for the
+/// moment.
 fn no_vfs(pdev: &pci::Device<Core<'_>>, dev: &net::Device<Adapter>) {
     if set_num_vfs(dev, 0).is_err() {
         dev_warn!(pdev, "Cannot bring the interface up again\n");
@@ -209,8 +211,8 @@ pub(crate) fn commands(pdev: &pci::Device<Core<'_>>) -> Result<KVec<(u32, u16)>>
     Ok(all)
 }
 
-/// Puts back what a reset of the PF took from its VFs' configuration spaces, so that their drivers need not be bound anew:
-/// the PCI core does so for the PF alone.
+/// Puts back what a reset of the PF took from its VFs' configuration spaces, so that their drivers
+/// need not be bound anew: the PCI core does so for the PF alone.
 pub(crate) fn restore(pdev: &pci::Device<Core<'_>>, commands: &[(u32, u16)]) {
     let mut vfs = VirtFns::of(pdev);
     while let Some(vf) = vfs.advance() {
@@ -293,7 +295,8 @@ fn sooner(a: Option<u32>, b: Option<u32>) -> Option<u32> {
     [a, b].into_iter().flatten().min()
 }
 
-/// Repeats to the drivers of VFs what they must act on. Returns in how many milliseconds to call it again.
+/// Repeats to the drivers of VFs what they must act on. Returns in how many milliseconds to call it
+/// again.
 pub(crate) fn nudge(hw: &Hw, state: &mut State) -> Option<u32> {
     let now = age(state);
     let State { sw, vfs, .. } = state;

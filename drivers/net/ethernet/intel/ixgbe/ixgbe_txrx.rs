@@ -356,8 +356,8 @@ impl RxQueue {
         self.ring.desc().dma_address()
     }
 
-    /// Posts as many buffers as there is room for, while the queue is not polled; false if memory ran
-    /// out.
+    /// Posts as many buffers as there is room for, while the queue is not polled; false if memory
+    /// ran out.
     pub(crate) fn post_all(&mut self, napi: &NapiIdle) -> bool {
         let Some(mut ring) = self.ring.idle(napi) else {
             return false;
@@ -399,7 +399,8 @@ impl RxQueue {
                         };
                         free = free.wrapping_add(n);
                         done.packets += 1;
-                        // The MTU keeps frames in one buffer if there is a program; a longer one is none that it could see whole.
+                        // The MTU keeps frames in one buffer if there is a program; a longer one is
+                        // none that it could see whole.
                         let whole = xdp.prog.is_none();
                         let bytes = take_long(&mut ring, stats, n, want, whole);
                         done.bytes = done.bytes.wrapping_add(bytes);
@@ -459,8 +460,8 @@ fn length(status: u64) -> u32 {
     u32::from((status >> 32) as u16)
 }
 
-/// Posts as many buffers as there is room for (`ixgbe_alloc_rx_buffers`); false if memory ran out. A call for many buffers,
-/// so not worth its registers in the loop over frames.
+/// Posts as many buffers as there is room for (`ixgbe_alloc_rx_buffers`); false if memory ran out.
+/// A call for many buffers, so not worth its registers in the loop over frames.
 #[inline(never)]
 fn post_all(ring: &mut impl Fill, tail: &Doorbell, stats: &RingStats) -> bool {
     let (posted, ok) = ring.fill(|_, dma, _| AdvRxRead {
@@ -524,7 +525,8 @@ fn add(part: Option<Partial>, buffer: Done<'_>, len: u32) -> Option<Partial> {
     Some(frame)
 }
 
-/// Checksum verdict, hash and VLAN tag from the two words of a descriptor (`ixgbe_process_skb_fields`).
+/// Checksum verdict, hash and VLAN tag from the two words of a descriptor
+/// (`ixgbe_process_skb_fields`).
 #[inline]
 fn meta(stats: &RingStats, status: u64, first: u64, want: u64) -> RxMeta {
     // CAST: Fields of the two words, see `AdvRxWb`.
@@ -623,7 +625,8 @@ impl Vector {
             regs,
             dma: self.tx.ring().dma_address(),
             count: self.tx.ring().len(),
-            // A threshold above 1 with fast interrupts makes the stack believe in a hang (`ixgbe_configure_tx_ring`).
+            // A threshold above 1 with fast interrupts makes the stack believe in a hang
+            // (`ixgbe_configure_tx_ring`).
             wthresh: if self.itr < itr::ITR_100K { 1 } else { 8 },
         }
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! XDP programs (`ixgbe_run_xdp`, `ixgbe_xdp_setup`, `ixgbe_xdp_xmit`).
 //!
-//! With a program attached each vector gets a transmit queue of its own, behind those of the stack, for what the program
-//! sends back: only its poll uses it, so it takes no lock. What other devices redirect here goes out by the stack's
-//! queues, under their locks, once a batch. There is no XDP together with VFs, as in the C driver.
+//! With a program attached each vector gets a transmit queue of its own, behind those of the stack,
+//! for what the program sends back: only its poll uses it, so it takes no lock. What other devices
+//! redirect here goes out by the stack's queues, under their locks, once a batch. There is no XDP
+//! together with VFs, as in the C driver.
 
 use crate::{
     ixgbe_common::Hw,

@@ -93,7 +93,8 @@ enum Step {
     Write(u32),
 }
 
-/// The register test (`reg_test_vf`): register of queue 0, and what to do with it and that of queue 1.
+/// The register test (`reg_test_vf`): register of queue 0, and what to do with it and that of queue
+/// 1.
 fn reg_test() -> [(u32, Step); 9] {
     let pattern = |read, write| Step::Pattern { read, write };
     [

@@ -55,7 +55,8 @@ impl Regs for Hw {
 }
 
 impl Delay for Hw {
-    /// All callers are in process context and hold a mutex at most, so anything but a short wait sleeps.
+    /// All callers are in process context and hold a mutex at most, so anything but a short wait
+    /// sleeps.
     fn udelay(&self, us: u32) {
         let delta = Delta::from_micros(us.into());
         if us < 20 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Intel 82599, X540 and X550 virtual function driver.
 //!
-//! The guest's side of an SR-IOV network card: two queue pairs, a mailbox to the driver of the physical function, and
-//! the guest's half of live migration. It does what `drivers/net/ethernet/intel/ixgbevf` does in C, in files of the same
-//! nouns; what the hardware wants is in `libixgbe`, what the kernel wants in `nic`.
+//! The guest's side of an SR-IOV network card: two queue pairs, a mailbox to the driver of the
+//! physical function, and the guest's half of live migration. It does what
+//! `drivers/net/ethernet/intel/ixgbevf` does in C, in files of the same nouns; what the hardware
+//! wants is in `libixgbe`, what the kernel wants in `nic`.
 //!
 //! | file | C |
 //! |---|---|
@@ -12,7 +13,8 @@
 //! | `netdev` | `ixgbevf_netdev_ops` |
 //! | `updown` | `ixgbevf_up`, `ixgbevf_down`, `ixgbevf_reinit_locked`, `ixgbevf_xdp_setup` |
 //! | `service` | `ixgbevf_service_task` and its subtasks |
-//! | `rx`, `tx`, `vector`, `poll` | `ixgbevf_clean_rx_irq`, `ixgbevf_xmit_frame_ring`, `ixgbevf_poll` |
+//! | `rx`, `tx` | `ixgbevf_clean_rx_irq`, `ixgbevf_xmit_frame_ring` |
+//! | `vector`, `poll` | `ixgbevf_poll` |
 //! | `xdp` | `ixgbevf_run_xdp` |
 //! | `hw` | `ixgbevf_read_reg` |
 //! | `vlans` | `active_vlans` |

@@ -21,7 +21,8 @@ pub(crate) struct Migration {
 }
 
 impl Migration {
-    /// Switches marking on or off. Once this returns, every frame that goes up was looked at in the new mode.
+    /// Switches marking on or off. Once this returns, every frame that goes up was looked at in the
+    /// new mode.
     pub(crate) fn set_marking(&mut self, on: bool) {
         match (on, self.marking.is_some()) {
             (true, false) => self.marking = Some(Marking::new()),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The guest's half of live migration (`libixgbe::mbx_ext`).
 //!
-//! To the PF: where the posted receive buffers are listed, queue by queue, before a queue is enabled. From the PF: mark
-//! the pages of received frames, stop marking, say where the rings stand, take up the rings again on another host.
-//! Nothing here is needed for a migration to succeed: without it all memory counts as written, and the PF makes the
-//! driver reset.
+//! To the PF: where the posted receive buffers are listed, queue by queue, before a queue is
+//! enabled. From the PF: mark the pages of received frames, stop marking, say where the rings
+//! stand, take up the rings again on another host. Nothing here is needed for a migration to
+//! succeed: without it all memory counts as written, and the PF makes the driver reset.
 
 use crate::{
     adapter::{
@@ -37,11 +37,13 @@ use libixgbe::{
 };
 use nic::net::Device;
 
-/// How often, a millisecond apart, the polls are given time to take what was received before a ring is re-armed.
+/// How often, a millisecond apart, the polls are given time to take what was received before a ring
+/// is re-armed.
 const DRAIN_TRIES: u32 = 200;
 
 impl Adapter {
-    /// Registers all receive queues, which are set up and not yet enabled. The answer says whether to mark.
+    /// Registers all receive queues, which are set up and not yet enabled. The answer says whether
+    /// to mark.
     pub(crate) fn register_queues(&self, dev: &Device<Adapter>, st: &mut State) {
         if st.vf.features & FEATURE_MIGRATION == 0 {
             st.migration.set_marking(false);
@@ -123,7 +125,8 @@ impl Adapter {
             }
         };
         if let Some(answer) = answer {
-            // Nobody waits for it but in PRE_COPY, where a missing answer costs the guest's help only.
+            // Nobody waits for it but in PRE_COPY, where a missing answer costs the guest's help
+            // only.
             let _ = st.vf.mbx.exchange_words(&self.hw, &answer.words());
         }
     }
@@ -148,12 +151,14 @@ impl Adapter {
         })
     }
 
-    /// Takes up the rings on another host: a queue whose head was taken back goes on; one that starts at 0 is re-armed. A
-    /// message that was done before is only answered: its rings are the device's again.
+    /// Takes up the rings on another host: a queue whose head was taken back goes on; one that
+    /// starts at 0 is re-armed. A message that was done before is only answered: its rings are the
+    /// device's again.
     ///
-    /// The PF serves this function from its answer on. Only then goes out what waits to be sent: what it brings about
-    /// finds all rings with buffers. What cannot be re-armed costs a reset; its queue stays off until then, because the ring
-    /// of before would be sent from, or filled, again.
+    /// The PF serves this function from its answer on. Only then goes out what waits to be sent:
+    /// what it brings about finds all rings with buffers. What cannot be re-armed costs a reset;
+    /// its queue stays off until then, because the ring of before would be sent from, or filled,
+    /// again.
     fn restore(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) {
         if !st.migration.done.is_new(m) {
             let done = restore_done(m.generation, st.migration.restored);
@@ -161,7 +166,8 @@ impl Adapter {
             return;
         }
         st.migration.migrations += 1;
-        // The logging session was that of the host left behind; this one asks anew if it needs marks.
+        // The logging session was that of the host left behind; this one asks anew if it needs
+        // marks.
         st.migration.set_marking(false);
         st.vf.link_changed();
         // The registers of this host count from elsewhere.
@@ -205,8 +211,8 @@ impl Adapter {
         dev.schedule_service(0);
     }
 
-    /// Re-arms the Rx queues that `m` names and that stand. Returns how many queue pairs it names, and how many frames were
-    /// taken before.
+    /// Re-arms the Rx queues that `m` names and that stand. Returns how many queue pairs it names,
+    /// and how many frames were taken before.
     ///
     /// # Errors
     ///
@@ -226,7 +232,8 @@ impl Adapter {
             if !Done::rearms_rx(&self.hw, m, i) {
                 continue;
             }
-            // First what was received before the stop: it lies in memory, the poll takes it as always.
+            // First what was received before the stop: it lies in memory, the poll takes it as
+            // always.
             let head = m.heads.get(i as usize).copied().unwrap_or(0) & 0xFFFF;
             frames = frames.wrapping_add(self.drain(i, napi, head, count)?);
             napi.disable();
@@ -247,8 +254,8 @@ impl Adapter {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if a queue was not re-armed. It is off: started as it is, its ring would be sent from the beginning, which is
-    /// memory that is no longer its own.
+    /// `EINVAL` if a queue was not re-armed. It is off: started as it is, its ring would be sent
+    /// from the beginning, which is memory that is no longer its own.
     fn rearm_tx(&self, dev: &Device<Adapter>, st: &mut State, m: &Restore) -> Result {
         let count = st.tx_ring_count;
         let head = |queue: u32| m.heads.get(queue as usize).map_or(0, |h| h >> 16);

@@ -81,7 +81,8 @@ pub(crate) struct Bound {
     enabled: Enabled,
 }
 
-/// What can be offloaded in tunnels once the outer headers are prepared (`IXGBEVF_GSO_PARTIAL_FEATURES`).
+/// What can be offloaded in tunnels once the outer headers are prepared
+/// (`IXGBEVF_GSO_PARTIAL_FEATURES`).
 const GSO_PARTIAL: u64 = features::GSO_GRE
     | features::GSO_GRE_CSUM
     | features::GSO_IPXIP4
@@ -278,8 +279,8 @@ impl Driver for Ixgbevf {
             answered
         };
         match data.restart() {
-            // Nothing makes a PF wake up before its VFs (`dpm_resume()` goes by parents and device links). Where the C driver
-            // gives up, the service task tries again.
+            // Nothing makes a PF wake up before its VFs (`dpm_resume()` goes by parents and device
+            // links). Where the C driver gives up, the service task tries again.
             Err(_) if !answered => Ok(()),
             r => r,
         }

@@ -53,8 +53,8 @@ const BUFFER_WRITE: u32 = 16;
 
 /// Bytes in front of a frame: room for what XDP programs push.
 const HEADROOM: u16 = 256;
-/// Bytes of a buffer. The 82599 cannot limit the length of a VF's frames (`RXDCTL.RLPML` does not work), so a buffer is as
-/// long as SRRCTL says, and a page holds one.
+/// Bytes of a buffer. The 82599 cannot limit the length of a VF's frames (`RXDCTL.RLPML` does not
+/// work), so a buffer is as long as SRRCTL says, and a page holds one.
 pub(crate) const BUFFER_LEN: u32 = 3072;
 /// The same with the private flag `legacy-rx` (`IXGBEVF_RXBUFFER_2048`).
 pub(crate) const LEGACY_BUFFER_LEN: u32 = 2048;
@@ -76,15 +76,17 @@ pub(crate) struct RxQueue {
     /// Start of a frame whose end has not come.
     partial: Option<Partial>,
     tail: Doorbell,
-    /// DMA address of the buffer posted in each descriptor, 0 where there is none: write-back destroys it in the
-    /// descriptor, and a migrating host wants to know which pages the device may have written.
+    /// DMA address of the buffer posted in each descriptor, 0 where there is none: write-back
+    /// destroys it in the descriptor, and a migrating host wants to know which pages the device may
+    /// have written.
     shadow: Option<Words>,
     /// The device has not confirmed that the queue is enabled. The tail that was written may not
     /// count.
     unconfirmed: bool,
 }
 
-/// A descriptor for the device. The second address is the status after write-back; 0 is "not written back".
+/// A descriptor for the device. The second address is the status after write-back; 0 is "not
+/// written back".
 fn descriptor(dma: u64) -> AdvRxRead {
     AdvRxRead {
         pkt_addr: dma.into(),
@@ -160,9 +162,9 @@ fn take_part(
     (ring.receive_partial(frame, meta) == Received::Delivered, n)
 }
 
-/// Adds a part to the frame of several buffers that it belongs to; returns the frame if that was its
-/// last. With an XDP program attached the MTU keeps frames in one buffer; a longer one is none of
-/// its.
+/// Adds a part to the frame of several buffers that it belongs to; returns the frame if that was
+/// its last. With an XDP program attached the MTU keeps frames in one buffer; a longer one is none
+/// of its.
 fn gather(
     partial: &mut Option<Partial>,
     buffer: Done<'_>,
@@ -390,8 +392,9 @@ impl RxQueue {
 
     /// Moves the posted buffers to the front of the ring and enables the queue with its head at 0.
     ///
-    /// The queue is disabled, and what was received has been taken. Whether the hardware confirms that it is enabled; its
-    /// buffers are posted in any case, as when the interface comes up, since a full ring gets no other chance.
+    /// The queue is disabled, and what was received has been taken. Whether the hardware confirms
+    /// that it is enabled; its buffers are posted in any case, as when the interface comes up,
+    /// since a full ring gets no other chance.
     pub(crate) fn rearm(&mut self, hw: &Hw, napi: &NapiIdle, stats: Option<&RxStats>) -> bool {
         // The rest of a frame that was cut by the stop will not come.
         if let Some(frame) = self.partial.take() {

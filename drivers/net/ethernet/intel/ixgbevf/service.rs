@@ -69,8 +69,8 @@ impl Adapter {
         }
     }
 
-    /// The device is gone from the bus: only software can be cleaned up. If it comes back, as after a reset of the PF,
-    /// it is taken up again.
+    /// The device is gone from the bus: only software can be cleaned up. If it comes back, as after
+    /// a reset of the PF, it is taken up again.
     fn surprise_removal(&self, dev: &Device<Adapter>) {
         let rtnl = Rtnl::lock();
         let mut st = self.state.lock();
@@ -83,7 +83,8 @@ impl Adapter {
         }
     }
 
-    /// Takes what the PF sent; whether the function must be reset, since it is not clear to send any more.
+    /// Takes what the PF sent; whether the function must be reset, since it is not clear to send
+    /// any more.
     fn mailbox(&self, dev: &Device<Adapter>, st: &mut State, event: bool) -> bool {
         if event {
             st.vf.link_changed();
@@ -146,8 +147,9 @@ impl Adapter {
         self.multicast.set(st.hw_stats.multicast());
     }
 
-    /// Raises every queue's interrupt, in case one was lost (`ixgbevf_check_hang_subtask`); also what refills a receive
-    /// ring that ran dry for want of memory. A hung transmit queue is found by the core's watchdog.
+    /// Raises every queue's interrupt, in case one was lost (`ixgbevf_check_hang_subtask`); also
+    /// what refills a receive ring that ran dry for want of memory. A hung transmit queue is found
+    /// by the core's watchdog.
     fn check_hang(&self, _dev: &Device<Adapter>, st: &State) {
         if let Some(up) = &st.up {
             self.hw.write32(VTEICS, up.eims & !up.eims_other);

@@ -67,8 +67,8 @@ impl Wrapping {
 
 /// Counters of the function.
 ///
-/// A reset of the VF does not clear the registers, but a migration to another host changes them: [`HwStats::rebase`]
-/// takes what they show as counted already.
+/// A reset of the VF does not clear the registers, but a migration to another host changes them:
+/// [`HwStats::rebase`] takes what they show as counted already.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct HwStats {
     gprc: Wrapping,

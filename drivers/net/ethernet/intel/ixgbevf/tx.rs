@@ -107,8 +107,8 @@ fn tso(skb: &mut SkBuff, off: &mut Offload) -> Result<AdvTxContext> {
     ))
 }
 
-/// Prepares checksums (`ixgbevf_tx_csum`). The context is needed even without: with VFs the switch looks at it
-/// (`ADVTXD_CC`).
+/// Prepares checksums (`ixgbevf_tx_csum`). The context is needed even without: with VFs the switch
+/// looks at it (`ADVTXD_CC`).
 #[inline]
 fn csum(skb: &mut SkBuff, off: &mut Offload) -> AdvTxContext {
     let network = skb.network_offset();
@@ -131,8 +131,8 @@ fn csum(skb: &mut SkBuff, off: &mut Offload) -> AdvTxContext {
                 off.olinfo |= ADVTXD_POPTS_TXSM;
                 lens |= skb.csum_start_offset().wrapping_sub(network);
             }
-            // As in C the result is not looked at: without memory the frame goes out with a bad checksum, and is
-            // dropped at the other end.
+            // As in C the result is not looked at: without memory the frame goes out with a bad
+            // checksum, and is dropped at the other end.
             None => drop(skb.checksum_help()),
         }
     }

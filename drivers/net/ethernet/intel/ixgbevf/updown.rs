@@ -115,8 +115,8 @@ impl Adapter {
             .unwrap_or_else(|_| queue_layout(None, 1, false, false))
     }
 
-    /// Allocates vectors: one per queue pair and one for the mailbox (`ixgbevf_set_interrupt_capability`). The VF has
-    /// MSI-X only.
+    /// Allocates vectors: one per queue pair and one for the mailbox
+    /// (`ixgbevf_set_interrupt_capability`). The VF has MSI-X only.
     pub(crate) fn alloc_vectors(
         &self,
         dev: &Device<Adapter>,
@@ -251,13 +251,15 @@ impl Adapter {
         }
     }
 
-    /// Sets up queues, vectors and filters and starts traffic (`ixgbevf_configure`, `ixgbevf_up_complete`).
+    /// Sets up queues, vectors and filters and starts traffic (`ixgbevf_configure`,
+    /// `ixgbevf_up_complete`).
     ///
     /// On failure nothing is left running.
     pub(crate) fn up(&self, dev: &Device<Adapter>, rtnl: &Rtnl, st: &mut State) -> Result {
         if st.stopped && !self.reset(st) {
             const WHY: &str = "Unable to start - perhaps the PF Driver isn't up yet";
-            // Who was up tries again by itself: its PF is being reset, which is no error of this function.
+            // Who was up tries again by itself: its PF is being reset, which is no error of this
+            // function.
             if st.want_up {
                 dev_warn!(dev.parent(), "{}\n", WHY);
             } else {
@@ -278,8 +280,9 @@ impl Adapter {
         dev.set_real_num_queues(rtnl, st.queues, st.queues)?;
         if dev.address() != st.mac {
             dev.set_address(rtnl, &st.mac);
-            // C tells nobody. Headers that neighbours have cached keep the old source address then, unless the stack saw the
-            // carrier go, which drops them (neigh_carrier_down() in net/core/neighbour.c).
+            // C tells nobody. Headers that neighbours have cached keep the old source address then,
+            // unless the stack saw the carrier go, which drops them (neigh_carrier_down() in
+            // net/core/neighbour.c).
             self.events.set(Events::ADDRESS);
             dev.schedule_service(0);
         }
@@ -472,7 +475,8 @@ impl Adapter {
         drop(up);
     }
 
-    /// Down and up again (`ixgbevf_reinit_locked`). If the PF is not there, the service task tries again.
+    /// Down and up again (`ixgbevf_reinit_locked`). If the PF is not there, the service task tries
+    /// again.
     pub(crate) fn reinit(&self, dev: &Device<Adapter>, rtnl: &Rtnl, st: &mut State) {
         self.down(dev, rtnl, st);
         self.events.take(Events::RESET);
@@ -481,7 +485,8 @@ impl Adapter {
         }
     }
 
-    /// Changes the MTU (`ixgbevf_change_mtu`). Buffers hold any frame in pieces, so rings stay as they are.
+    /// Changes the MTU (`ixgbevf_change_mtu`). Buffers hold any frame in pieces, so rings stay as
+    /// they are.
     pub(crate) fn change_mtu(&self, st: &mut State, old: u32, new: u32) -> Result {
         if st.stopped {
             return Ok(());

@@ -29,8 +29,9 @@ pub(crate) struct XdpQueue {
     pub(crate) tail: Doorbell,
     /// Queue of the function.
     pub(crate) reg_idx: u32,
-    /// Frames that the device was not told of yet. The first of them brings the context that all refer to: it would be
-    /// enough to send that once, as C does, if the VF could not move to a device that knows nothing of it.
+    /// Frames that the device was not told of yet. The first of them brings the context that all
+    /// refer to: it would be enough to send that once, as C does, if the VF could not move to a
+    /// device that knows nothing of it.
     pending: bool,
 }
 
@@ -51,7 +52,8 @@ impl XdpQueue {
 
     /// Puts a frame into the ring; gives it back if there is no room (`ixgbevf_xmit_xdp_ring`).
     pub(crate) fn send(&mut self, frame: XdpFrame) -> core::result::Result<(), XdpFrame> {
-        // With VFs the switch looks at the context's header length (`ADVTXD_CC`); one serves a batch.
+        // With VFs the switch looks at the context's header length (`ADVTXD_CC`); one serves a
+        // batch.
         let ctx = (!self.pending).then(|| AdvTxContext {
             vlan_macip_lens: (ETH_HLEN << ADVTXD_MACLEN_SHIFT).into(),
             type_tucmd_mlhl: (ADVTXD_DCMD_DEXT | ADVTXD_DTYP_CTXT).into(),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A limit on what a VF may cause.
 
-/// What a VF did and has not made up for yet, by one each millisecond. It has to wait while that is more than `MOST`.
+/// What a VF did and has not made up for yet, by one each millisecond. It has to wait while that is
+/// more than `MOST`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance<const MOST: u32> {
     owed: u32,
@@ -13,7 +14,8 @@ impl<const MOST: u32> Allowance<MOST> {
         Self { owed: 0 }
     }
 
-    /// Takes the room for what is worth `cost`, `elapsed_ms` after the last time that there was room.
+    /// Takes the room for what is worth `cost`, `elapsed_ms` after the last time that there was
+    /// room.
     ///
     /// # Errors
     /// The milliseconds after which there is room.
@@ -34,7 +36,8 @@ impl<const MOST: u32> Allowance<MOST> {
 mod tests {
     use super::*;
 
-    /// One address moves as often as it likes; a list is announced once, and waits for the next time.
+    /// One address moves as often as it likes; a list is announced once, and waits for the next
+    /// time.
     #[test]
     fn a_flood_is_held_up_and_a_move_is_not() {
         let mut one = Allowance::<1000>::new();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a PCI device id stands for. The table of the driver names one of these for each id that it drives, and nothing but
-//! this file and the files that it names tells one kind of device from another.
+//! What a PCI device id stands for. The table of the driver names one of these for each id that it
+//! drives, and nothing but this file and the files that it names tells one kind of device from
+//! another.
 
 use crate::{
     chip::Chip,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The life of a cage: modules that come and go, their lasers, and the link through them (`ixgbe_sfp_detection_subtask`,
-//! `ixgbe_sfp_link_config_subtask`, `ixgbe_setup_mac_link_multispeed_fiber`).
+//! The life of a cage: modules that come and go, their lasers, and the link through them
+//! (`ixgbe_sfp_detection_subtask`, `ixgbe_sfp_link_config_subtask`,
+//! `ixgbe_setup_mac_link_multispeed_fiber`).
 //!
-//! Unlike the C driver, which unregisters its interface, a module that is not supported leaves the interface without
-//! carrier until another one comes.
+//! Unlike the C driver, which unregisters its interface, a module that is not supported leaves the
+//! interface without carrier until another one comes.
 
 use crate::{
     io::modify,
@@ -34,7 +35,8 @@ const LIGHT_MS: u32 = 100;
 /// TIMEOUT: waits of [`LIGHT_MS`] for a link of 10 Gb/s, as KR (IEEE 802.3ap 73.10.2).
 const TRIES_10G: u32 = 5;
 
-/// What a look into the cage found out. The same is not said twice, but for a module that was set up.
+/// What a look into the cage found out. The same is not said twice, but for a module that was set
+/// up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// Nothing.
@@ -109,7 +111,8 @@ impl Cage {
         }
     }
 
-    /// The module that is there gets no link, whatever LINKS says: its receiver may well see the partner.
+    /// The module that is there gets no link, whatever LINKS says: its receiver may well see the
+    /// partner.
     pub const fn blocks(&self) -> bool {
         matches!(self.found, Found::Refused(_))
     }
@@ -119,14 +122,16 @@ impl Cage {
         self.found
     }
 
-    /// A module came, or the interface comes up: set up what is there at the next look, which is due.
+    /// A module came, or the interface comes up: set up what is there at the next look, which is
+    /// due.
     pub fn changed(&mut self) {
         self.needs_setup = true;
         self.restart = true;
         self.next = 0;
     }
 
-    /// Whether to look, at `now` in milliseconds: a module is awaited, or the one that is there has no link.
+    /// Whether to look, at `now` in milliseconds: a module is awaited, or the one that is there has
+    /// no link.
     pub const fn due(&self, now: u64, link_up: bool) -> bool {
         now >= self.next && (!self.ready || self.needs_setup || !link_up)
     }
@@ -192,8 +197,8 @@ impl Cage {
         Ok(can)
     }
 
-    /// Lights the laser of a module that is set up, and configures its link for the speeds that are `advertised`, or all if 0.
-    /// Where there are two it begins to try them: [`Cage::waits`].
+    /// Lights the laser of a module that is set up, and configures its link for the speeds that are
+    /// `advertised`, or all if 0. Where there are two it begins to try them: [`Cage::waits`].
     ///
     /// # Errors
     /// As [`link::setup`].
@@ -232,8 +237,8 @@ impl Cage {
         }
     }
 
-    /// Looks whether the speed that is tried has a link, and tries the next one if it has had its time. A software
-    /// negotiation: 10 Gb/s over fibre has none.
+    /// Looks whether the speed that is tried has a link, and tries the next one if it has had its
+    /// time. A software negotiation: 10 Gb/s over fibre has none.
     ///
     /// # Errors
     /// As [`link::setup`].
@@ -288,7 +293,8 @@ impl Cage {
     }
 }
 
-/// Whether the driver switches lasers: firmware that uses the port does so itself (`ixgbe_mng_enabled`).
+/// Whether the driver switches lasers: firmware that uses the port does so itself
+/// (`ixgbe_mng_enabled`).
 fn has_lasers(io: &impl Regs) -> bool {
     let firmware = io.read32(FWSM) & FWSM_MODE_MASK == FWSM_FW_MODE_PT
         && io.read32(MANC) & MANC_RCV_TCO_EN != 0
@@ -331,8 +337,8 @@ fn set_rate(io: &impl Regs, fast: bool) {
     io.read32(STATUS);
 }
 
-/// Whether a link that is up is crosstalk, on a device that [`crate::sfp::needs_crosstalk_fix`]: an empty cage has no link,
-/// and crosstalk does not last (`ixgbe_check_mac_link_generic`).
+/// Whether a link that is up is crosstalk, on a device that [`crate::sfp::needs_crosstalk_fix`]: an
+/// empty cage has no link, and crosstalk does not last (`ixgbe_check_mac_link_generic`).
 pub fn is_crosstalk(io: &(impl Regs + Delay)) -> bool {
     if io.read32(ESDP) & ESDP_SDP2 == 0 {
         return true;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Register and loopback tests of the PF, for `ethtool -t` offline (`ixgbe_reg_test`, `ixgbe_loopback_test`).
+//! Register and loopback tests of the PF, for `ethtool -t` offline (`ixgbe_reg_test`,
+//! `ixgbe_loopback_test`).
 
 use crate::{
     chip::Chip,
@@ -93,7 +94,8 @@ pub fn test_registers(io: &impl Regs) -> Result<(), u32> {
     Ok(())
 }
 
-/// Loops the MAC back and takes every frame, with the link forced up; `orig_autoc` is AUTOC as the EEPROM left it.
+/// Loops the MAC back and takes every frame, with the link forced up; `orig_autoc` is AUTOC as the
+/// EEPROM left it.
 pub fn setup_loopback(io: &(impl Regs + Delay), chip: Chip, orig_autoc: u32) {
     modify(io, HLREG0, HLREG0_LPBK, HLREG0_LPBK);
     let take = FCTRL_BAM | FCTRL_SBP | FCTRL_MPE | FCTRL_UPE;

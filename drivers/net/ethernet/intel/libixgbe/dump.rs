@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The register dump of `ethtool -d`, in the order of the C driver, which ethtool's own decoder expects
-//! (`ixgbe_get_regs`).
+//! The register dump of `ethtool -d`, in the order of the C driver, which ethtool's own decoder
+//! expects (`ixgbe_get_regs`).
 
 use crate::{
     regs::*,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! EEPROM words and checksum, and the semaphores shared with firmware (82599 datasheet 6.2, 10.5.4).
+//! EEPROM words and checksum, and the semaphores shared with firmware (82599 datasheet 6.2,
+//! 10.5.4).
 
 use crate::{
     io::poll,
@@ -73,8 +74,8 @@ pub fn read_buffer(io: &(impl Regs + Delay), index: u32, out: &mut [u16]) -> Res
     Ok(())
 }
 
-/// What the checksum word must hold (`ixgbe_calc_eeprom_checksum_generic`): words 0 to 0x3E and every block that one of
-/// the pointers 0x03 to 0x0E names, the firmware's excepted.
+/// What the checksum word must hold (`ixgbe_calc_eeprom_checksum_generic`): words 0 to 0x3E and
+/// every block that one of the pointers 0x03 to 0x0E names, the firmware's excepted.
 ///
 /// # Errors
 /// As [`read`].
@@ -89,8 +90,8 @@ pub(crate) fn sum(
     end: u32,
 ) -> Result<u16, Error> {
     let absent = |w: u16| w == 0 || w == 0xFFFF;
-    // TIMEOUT: half a second for all words together. They take microseconds, and a device that takes its time for each of
-    // some thousand must not keep the machine from starting.
+    // TIMEOUT: half a second for all words together. They take microseconds, and a device that
+    // takes its time for each of some thousand must not keep the machine from starting.
     let looks = &mut { EERD_EEWR_ATTEMPTS };
     let mut sum = 0u16;
     for i in 0..EEPROM_CHECKSUM {
@@ -169,7 +170,8 @@ fn release_eeprom_semaphore(io: &impl Regs) {
     io.read32(STATUS);
 }
 
-/// Takes the `GSSR_*` resources of `mask` from firmware and other functions (`ixgbe_acquire_swfw_sync`).
+/// Takes the `GSSR_*` resources of `mask` from firmware and other functions
+/// (`ixgbe_acquire_swfw_sync`).
 ///
 /// # Errors
 /// [`Error::Busy`].

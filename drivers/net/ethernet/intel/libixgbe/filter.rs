@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Address and VLAN filters (82599 datasheet 7.1.1, 7.10.3; `ixgbe_common.c`, `ixgbe_main.c`).
 //!
-//! A frame goes to the pools that its destination address names in MPSAR, or by the hash tables to every pool that
-//! wants them (VMOLR), less those that VLVFB does not list for its VLAN.
+//! A frame goes to the pools that its destination address names in MPSAR, or by the hash tables to
+//! every pool that wants them (VMOLR), less those that VLVFB does not list for its VLAN.
 
 use crate::{
     io::modify,
@@ -153,7 +153,8 @@ impl MacTable {
         }
     }
 
-    /// Forgets every address and sets the PF's own (`ixgbe_flush_sw_mac_table`, `ixgbe_mac_set_default_filter`).
+    /// Forgets every address and sets the PF's own (`ixgbe_flush_sw_mac_table`,
+    /// `ixgbe_mac_set_default_filter`).
     pub fn reset(&mut self, io: &impl Regs, addr: &[u8; 6], pool: u32) {
         *self = Self::new();
         for i in 1..RAR_ENTRIES {
@@ -403,7 +404,8 @@ pub fn mta_hash(addr: &[u8; 6]) -> u16 {
     crate::vf::mta_vector(MC_FILTER_TYPE, addr)
 }
 
-/// Multicast table as software keeps it: written whole, so that clearing one address needs no search.
+/// Multicast table as software keeps it: written whole, so that clearing one address needs no
+/// search.
 #[derive(Clone, Copy, Debug)]
 pub struct McTable {
     bits: [u32; TABLE_REGS],
@@ -430,7 +432,8 @@ impl McTable {
         }
     }
 
-    /// Writes the table, and switches it on if it is not empty (`ixgbe_update_mc_addr_list_generic`).
+    /// Writes the table, and switches it on if it is not empty
+    /// (`ixgbe_update_mc_addr_list_generic`).
     pub fn store(&self, io: &impl Regs) {
         let mut any = 0;
         for (i, word) in (0u32..).zip(self.bits) {
@@ -626,9 +629,11 @@ impl PfVlans {
         self.promisc = false;
     }
 
-    /// Takes all VLANs, or only those added (`ixgbe_vlan_promisc_enable`, `ixgbe_vlan_promisc_disable`).
+    /// Takes all VLANs, or only those added (`ixgbe_vlan_promisc_enable`,
+    /// `ixgbe_vlan_promisc_disable`).
     ///
-    /// With pools the filter stays on, since it keeps the VFs apart; the PF joins every VLAN instead.
+    /// With pools the filter stays on, since it keeps the VFs apart; the PF joins every VLAN
+    /// instead.
     pub fn set_promisc(&mut self, io: &impl Regs, on: bool, pf_pool: Option<u32>) {
         let filter = !on || pf_pool.is_some();
         modify(

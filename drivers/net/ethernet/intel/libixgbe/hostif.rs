@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Commands to the firmware of the X550 (`ixgbe_hic_unlocked`). They take milliseconds: nobody calls this where a VF's state is
-//! saved.
+//! Commands to the firmware of the X550 (`ixgbe_hic_unlocked`). They take milliseconds: nobody
+//! calls this where a VF's state is saved.
 
 use crate::{
     eeprom::Error,
@@ -9,7 +9,8 @@ use crate::{
     Regs, //
 };
 
-/// TIMEOUT: looks for the end of a command, a millisecond apart, as the C driver (`IXGBE_HI_COMMAND_TIMEOUT`).
+/// TIMEOUT: looks for the end of a command, a millisecond apart, as the C driver
+/// (`IXGBE_HI_COMMAND_TIMEOUT`).
 const TRIES: u32 = 500;
 
 /// Head of a command that has the length of what follows in its second byte.
@@ -20,7 +21,8 @@ pub(crate) const fn head(command: u8, length: u8, checksum: u8) -> u32 {
 /// Gives `words` to the firmware and waits for it. The caller has [`GSSR_SW_MNG_SM`].
 ///
 /// # Errors
-/// [`Error::Absent`] where there is no firmware to ask or it does not do what it is told; [`Error::Timeout`].
+/// [`Error::Absent`] where there is no firmware to ask or it does not do what it is told;
+/// [`Error::Timeout`].
 pub(crate) fn command(io: &(impl Regs + Delay), words: &[u32]) -> Result<(), Error> {
     // Clears what it may say of its last reset.
     io.write32(FWSTS, io.read32(FWSTS) | FWSTS_FWRI);
@@ -51,7 +53,8 @@ pub(crate) const fn word_at(i: u32) -> u32 {
     FLEX_MNG.wrapping_add(i.wrapping_mul(4))
 }
 
-/// Reads at most [`FW_MAX_READ`] bytes of the shadow RAM into `out`, from word `index` on. The caller has [`GSSR_EEP_SM`] too.
+/// Reads at most [`FW_MAX_READ`] bytes of the shadow RAM into `out`, from word `index` on. The
+/// caller has [`GSSR_EEP_SM`] too.
 ///
 /// # Errors
 /// As [`command`]; [`Error::Absent`] for more than that.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The I2C bus to an SFP+ module, bit by bit through I2CCTL (82599 datasheet 8.2.3.1.7; `ixgbe_phy.c`).
+//! The I2C bus to an SFP+ module, bit by bit through I2CCTL (82599 datasheet 8.2.3.1.7;
+//! `ixgbe_phy.c`).
 //!
-//! The bus is slow on purpose: standard mode of the I2C specification, some 100 us a byte. Whatever the other end does, an
-//! access ends: every wait here is counted.
+//! The bus is slow on purpose: standard mode of the I2C specification, some 100 us a byte. Whatever
+//! the other end does, an access ends: every wait here is counted.
 
 use crate::{
     eeprom::{
@@ -44,7 +45,8 @@ const T_RISE: u32 = 1;
 const T_FALL: u32 = 1;
 /// SDA is stable before SCL rises.
 const T_SETUP: u32 = 1;
-/// TIMEOUT: looks at SCL while the module stretches the clock, 1 us each (`IXGBE_I2C_CLOCK_STRETCHING_TIMEOUT`).
+/// TIMEOUT: looks at SCL while the module stretches the clock, 1 us each
+/// (`IXGBE_I2C_CLOCK_STRETCHING_TIMEOUT`).
 const STRETCH: u32 = 500;
 /// TIMEOUT: looks for an acknowledgement, 1 us each.
 const ACK: u32 = 10;
@@ -182,7 +184,8 @@ impl<'a, I: Regs + Delay> Master<'a, I> {
         Ok(byte)
     }
 
-    /// Frees a bus on which a module holds SDA: it lets go after nine clocks at most (`ixgbe_i2c_bus_clear`).
+    /// Frees a bus on which a module holds SDA: it lets go after nine clocks at most
+    /// (`ixgbe_i2c_bus_clear`).
     fn clear(&mut self) {
         // Nothing more can be done for a wire that stays down.
         let _ = self.start();
@@ -199,8 +202,8 @@ impl<'a, I: Regs + Delay> Master<'a, I> {
     }
 }
 
-/// Reads a byte of a module's `device` at `offset` (`ixgbe_read_i2c_byte_generic`). `semaphore` is the bit of GSSR for this
-/// port; it is free between bytes, or firmware starves. Sleeps.
+/// Reads a byte of a module's `device` at `offset` (`ixgbe_read_i2c_byte_generic`). `semaphore` is
+/// the bit of GSSR for this port; it is free between bytes, or firmware starves. Sleeps.
 ///
 /// # Errors
 /// See [`Error`], of the last of `tries`.

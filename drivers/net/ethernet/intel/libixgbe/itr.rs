@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Interrupt causes, vectors and moderation (82599 datasheet 7.3; `ixgbe_configure_msix`, `ixgbe_setup_gpie`).
+//! Interrupt causes, vectors and moderation (82599 datasheet 7.3; `ixgbe_configure_msix`,
+//! `ixgbe_setup_gpie`).
 
 use crate::{
     io::modify,
@@ -68,7 +69,8 @@ pub const fn usecs_to_eitr(usecs: u32) -> u32 {
     }
 }
 
-/// Sets the least time between interrupts of `vector` without restarting its count (`ixgbe_write_eitr`).
+/// Sets the least time between interrupts of `vector` without restarting its count
+/// (`ixgbe_write_eitr`).
 pub fn write_eitr(io: &impl Regs, vector: u32, itr: u32) {
     io.write32(eitr(vector), itr & MAX_EITR | EITR_CNT_WDIS);
 }
@@ -98,7 +100,8 @@ pub fn setup_gpie(io: &impl Regs, mode: Mode, pools: Option<Pools>, pins: u32) {
     io.write32(GPIE, val | pins);
 }
 
-/// Sets up other causes of MSI-X: `vector` is theirs, `num_vfs` decides which function owns shared throttles.
+/// Sets up other causes of MSI-X: `vector` is theirs, `num_vfs` decides which function owns shared
+/// throttles.
 pub fn configure_msix_other(io: &impl Regs, vector: u32, num_vfs: u32) {
     if num_vfs > 32 {
         // VFs from 32 on take their throttles from the upper half (8.2.3.5.19).
@@ -164,15 +167,16 @@ pub fn take_other(io: &impl Regs) -> u32 {
     causes
 }
 
-/// Takes all causes where one vector has them, which it masks (`ixgbe_intr`). The line may be another device's: then
-/// there are none.
+/// Takes all causes where one vector has them, which it masks (`ixgbe_intr`). The line may be
+/// another device's: then there are none.
 pub fn take_all(io: &impl Regs) -> u32 {
     // Erratum: masked before EICR is read, or causes get lost.
     io.write32(EIMC, !0);
     io.read32(EICR)
 }
 
-/// What one direction of a vector asks of its moderation (`struct ixgbe_ring_container`, `ixgbe_update_itr`).
+/// What one direction of a vector asks of its moderation (`struct ixgbe_ring_container`,
+/// `ixgbe_update_itr`).
 ///
 /// Aims at 48 to 96 frames an interrupt, or at low latency where the frames are few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +189,8 @@ pub struct Adaptive {
     next_update: u64,
 }
 
-/// Few frames: latency counts. It is out of the range of microseconds, so that the other direction decides.
+/// Few frames: latency counts. It is out of the range of microseconds, so that the other direction
+/// decides.
 const LATENCY: u32 = 0x80;
 /// `IXGBE_ITR_ADAPTIVE_MIN_INC`.
 const MIN_INC: u32 = 2;
@@ -212,8 +217,8 @@ impl Adaptive {
         self.bytes = self.bytes.wrapping_add(bytes);
     }
 
-    /// Learns from what was counted. `current` is the vector's moderation in [`write_eitr`]'s units, `now` the system's
-    /// tick, `slow` whether the link has 1 Gb/s.
+    /// Learns from what was counted. `current` is the vector's moderation in [`write_eitr`]'s
+    /// units, `now` the system's tick, `slow` whether the link has 1 Gb/s.
     fn update(&mut self, current: u32, now: u64, slow: bool) {
         if now <= self.next_update {
             self.itr = Self::next(self.itr, current >> 2, self.packets, self.bytes, slow);
@@ -235,7 +240,8 @@ impl Adaptive {
             _ => 0,
         };
         let size = bytes.checked_div(packets).unwrap_or(0);
-        // 256 times the microseconds in which the hardware fills a default socket buffer with frames of this size.
+        // 256 times the microseconds in which the hardware fills a default socket buffer with
+        // frames of this size.
         let mut wanted = match size {
             0..=60 => 5120,
             61..=316 => size.saturating_mul(40).saturating_add(2720),
@@ -262,7 +268,8 @@ impl Default for Adaptive {
     }
 }
 
-/// The moderation of a vector in [`write_eitr`]'s units, from what both directions ask for (`ixgbe_set_itr`).
+/// The moderation of a vector in [`write_eitr`]'s units, from what both directions ask for
+/// (`ixgbe_set_itr`).
 pub fn adapt(tx: &mut Adaptive, rx: &mut Adaptive, current: u32, now: u64, slow: bool) -> u32 {
     tx.update(current, now, slow);
     rx.update(current, now, slow);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The Intel 82599 and its virtual functions as pure logic: no kernel types, no allocation, no `unsafe`.
+//! The Intel 82599 and its virtual functions as pure logic: no kernel types, no allocation, no
+//! `unsafe`.
 //!
-//! Compiled twice from one source: by Kbuild into `ixgbe_rust.ko` and `ixgbevf_rust.ko` (where the build injects `no_std`), and
-//! by cargo for host tests against the model in `tools/testing/model`.
+//! Compiled twice from one source: by Kbuild into `ixgbe_rust.ko` and `ixgbevf_rust.ko` (where the
+//! build injects `no_std`), and by cargo for host tests against the model in `tools/testing/model`.
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
 

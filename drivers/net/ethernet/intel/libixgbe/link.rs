@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Link of an 82599 without PHY, and flow control (82599 datasheet 3.7.4, 3.7.7; `ixgbe_82599.c`). What a module adds is in
-//! [`crate::cage`].
+//! Link of an 82599 without PHY, and flow control (82599 datasheet 3.7.4, 3.7.7; `ixgbe_82599.c`).
+//! What a module adds is in [`crate::cage`].
 
 use crate::{
     chip::Delays,
@@ -78,12 +78,14 @@ pub enum Error {
     Phy(phy::Error),
 }
 
-/// Looks at LINKS (`ixgbe_check_mac_link_generic`), on any chip: what an X550 has between 1 and 10 Gb/s is told as something else.
+/// Looks at LINKS (`ixgbe_check_mac_link_generic`), on any chip: what an X550 has between 1 and 10
+/// Gb/s is told as something else.
 pub fn check_link(io: &impl Regs) -> Link {
     check_link_with(io, false)
 }
 
-/// The same; with `nbase_t` a bit says that it is 2.5 or 5 Gb/s, which has another meaning on older chips.
+/// The same; with `nbase_t` a bit says that it is 2.5 or 5 Gb/s, which has another meaning on older
+/// chips.
 pub(crate) fn check_link_with(io: &impl Regs, nbase_t: bool) -> Link {
     // LINKS_UP latches low: the first read gives what happened, the second what is.
     io.read32(LINKS);
@@ -180,8 +182,8 @@ pub fn setup_link(io: &(impl Regs + Delay), orig_autoc: u32, speeds: u32) -> Res
     setup(io, orig_autoc, capabilities(orig_autoc)?, speeds)
 }
 
-/// Offers `speeds`, or all if 0, of what the link `can` do (`ixgbe_setup_mac_link_82599`); `orig_autoc` is AUTOC as the
-/// EEPROM left it.
+/// Offers `speeds`, or all if 0, of what the link `can` do (`ixgbe_setup_mac_link_82599`);
+/// `orig_autoc` is AUTOC as the EEPROM left it.
 ///
 /// # Errors
 /// See [`Error`].
@@ -304,7 +306,8 @@ impl FlowControl {
         }
     }
 
-    /// Whether the partner can be asked (`ixgbe_device_supports_autoneg_fc`); without a link that is taken for granted.
+    /// Whether the partner can be asked (`ixgbe_device_supports_autoneg_fc`); without a link that
+    /// is taken for granted.
     pub fn can_negotiate(&self, io: &impl Regs) -> bool {
         let link = check_link(io);
         self.media != Media::Fiber || !link.up || link.speed == SPEED_1GB_FULL
@@ -368,7 +371,8 @@ impl FlowControl {
 
     /// Puts flow control into force after the link came up (`ixgbe_fc_enable_generic`).
     ///
-    /// Leaves sending off if the water marks make no sense, since a low mark of 0 floods the link with XOFF.
+    /// Leaves sending off if the water marks make no sense, since a low mark of 0 floods the link
+    /// with XOFF.
     pub fn enable(&mut self, io: &(impl Regs + Delay)) {
         self.current = self.resolve(io);
         let marks = self.low_water != 0 && self.low_water < self.high_water;
@@ -391,8 +395,8 @@ impl FlowControl {
                 io.write32(fcrth(class), self.high_water << 10 | FCRTH_FCEN);
             } else {
                 io.write32(fcrtl(class), 0);
-                // 24 KiB below the buffer's size, so that the internal switch does not hang under load
-                // (`ixgbe_fc_enable_generic`).
+                // 24 KiB below the buffer's size, so that the internal switch does not hang under
+                // load (`ixgbe_fc_enable_generic`).
                 io.write32(fcrth(class), io.read32(rxpbsize(class)).wrapping_sub(24576));
             }
         }
@@ -402,8 +406,8 @@ impl FlowControl {
         io.write32(FCRTV, PAUSE_TIME / 2);
     }
 
-    /// Sets the water marks for `mtu` bytes (`ixgbe_pbthresh_setup`); `rx_pb` is the packet buffer in KiB, `delays` are the
-    /// chip's.
+    /// Sets the water marks for `mtu` bytes (`ixgbe_pbthresh_setup`); `rx_pb` is the packet buffer
+    /// in KiB, `delays` are the chip's.
     ///
     /// Returns false if the packet buffer has no room for what arrives until XOFF takes effect.
     pub fn set_water_marks(&mut self, mtu: u32, rx_pb: u32, sriov: bool, delays: Delays) -> bool {
@@ -412,7 +416,8 @@ impl FlowControl {
         let framed = frame.saturating_add(20);
         let bits = |bytes: u32| bytes.saturating_mul(8);
         let kib = |bit_times: u32| bit_times.div_ceil(8 * 1024);
-        // Delays in bit times: PFC, cable, interface of MAC, XAUI and PHY, and higher layers (`IXGBE_DV`).
+        // Delays in bit times: PFC, cable, interface of MAC, XAUI and PHY, and higher layers
+        // (`IXGBE_DV`).
         let round_trip = bits(framed)
             .saturating_add(672 + 2 * 5556 + 6144)
             .saturating_add(delays.interface.saturating_mul(2))
@@ -486,7 +491,8 @@ pub fn wait_for_link(io: &(impl Regs + Delay)) -> Link {
     check_link(io)
 }
 
-/// Waits until the security block lets go of the receive path, and stops it (`ixgbe_disable_rx_buff_generic`).
+/// Waits until the security block lets go of the receive path, and stops it
+/// (`ixgbe_disable_rx_buff_generic`).
 pub(crate) fn disable_rx_buff(io: &(impl Regs + Delay)) {
     io.write32(SECRXCTRL, io.read32(SECRXCTRL) | SECRXCTRL_RX_DIS);
     // TIMEOUT: 40 ms; the C driver goes on without it, so do we.

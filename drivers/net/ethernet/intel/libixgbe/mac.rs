@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reset, start and stop of an 82599 (datasheet 4.2, 4.6.3, 5.2.5.3.2; `ixgbe_82599.c`, `ixgbe_common.c`).
+//! Reset, start and stop of an 82599 (datasheet 4.2, 4.6.3, 5.2.5.3.2; `ixgbe_82599.c`,
+//! `ixgbe_common.c`).
 
 use crate::{
     chip::Chip,
@@ -93,7 +94,8 @@ impl Mac {
 
     /// Starts the receiver (`ixgbe_enable_rx_dma_82599`).
     ///
-    /// Frames that arrive before the receiver runs can hang its DMA, so the security block holds them back meanwhile.
+    /// Frames that arrive before the receiver runs can hang its DMA, so the security block holds
+    /// them back meanwhile.
     pub fn enable_rx(&mut self, io: &(impl Regs + Delay)) {
         link::disable_rx_buff(io);
         modify(io, RXCTRL, RXCTRL_RXEN, RXCTRL_RXEN);
@@ -153,7 +155,8 @@ impl Mac {
         Err(Error::PrimaryTimeout)
     }
 
-    /// Empties the PCIe transaction layer before the first of two resets (`ixgbe_clear_tx_pending`).
+    /// Empties the PCIe transaction layer before the first of two resets
+    /// (`ixgbe_clear_tx_pending`).
     fn clear_tx_pending(&self, io: &(impl Regs + Delay), transactions_pending: impl Fn() -> bool) {
         if !self.double_reset {
             return;
@@ -247,7 +250,8 @@ impl Mac {
     }
 }
 
-/// Tells firmware whether a driver is in charge (`ixgbe_get_hw_control`, `ixgbe_release_hw_control`).
+/// Tells firmware whether a driver is in charge (`ixgbe_get_hw_control`,
+/// `ixgbe_release_hw_control`).
 pub fn set_hw_control(io: &impl Regs, in_charge: bool) {
     let val = if in_charge { CTRL_EXT_DRV_LOAD } else { 0 };
     modify(io, CTRL_EXT, CTRL_EXT_DRV_LOAD, val);
@@ -258,7 +262,8 @@ pub fn set_reset_done(io: &impl Regs) {
     modify(io, CTRL_EXT, CTRL_EXT_PFRSTD, CTRL_EXT_PFRSTD);
 }
 
-/// Splits the packet buffers: all of both to class 0 (`ixgbe_set_rxpba_generic`). Returns the Rx share in KiB.
+/// Splits the packet buffers: all of both to class 0 (`ixgbe_set_rxpba_generic`). Returns the Rx
+/// share in KiB.
 pub fn configure_packet_buffers(io: &impl Regs, chip: Chip) -> u32 {
     io.write32(rxpbsize(0), chip.rx_packet_buffer());
     io.write32(txpbsize(0), TXPBSIZE_MAX);
@@ -275,7 +280,8 @@ pub fn configure_packet_buffers(io: &impl Regs, chip: Chip) -> u32 {
     chip.rx_packet_buffer() >> RXPBSIZE_SHIFT
 }
 
-/// Sets the largest frame, FCS included, and lets the MAC take frames of that size (`ixgbe_set_rx_buffer_len`).
+/// Sets the largest frame, FCS included, and lets the MAC take frames of that size
+/// (`ixgbe_set_rx_buffer_len`).
 pub fn set_max_frame(io: &impl Regs, bytes: u32) {
     let bytes = bytes.max(1518);
     modify(io, MAXFRS, MHADD_MFS_MASK, bytes << MHADD_MFS_SHIFT);
@@ -292,7 +298,8 @@ pub fn disable_tx_dma(io: &impl Regs) {
     modify(io, DMATXCTL, DMATXCTL_TE, 0);
 }
 
-/// Sets up what all receive queues share (`ixgbe_setup_rdrxctl`, RFCTL): CRC strip, no RSC, no NFS filters.
+/// Sets up what all receive queues share (`ixgbe_setup_rdrxctl`, RFCTL): CRC strip, no RSC, no NFS
+/// filters.
 pub fn configure_rx_common(io: &impl Regs) {
     modify(io, RSCDBU, RSCDBU_RSCACKDIS, RSCDBU_RSCACKDIS);
     // "Hardware requires some bits to be set by default" (`IXGBE_RDRXCTL_RSCACKC`, `_FCOE_WRFIX`).

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Mailbox between PF and VF: messages of API 1.0 to 1.7, and both ends.
 //!
-//! Message numbers and layouts are those of Linux 7.3 `ixgbe_mbx.h` and `ixgbevf/mbx.h`; ownership of the shared
-//! memory is in the 82599 datasheet, 8.2.3.27 (PF) and 8.3.5.1 (VF). A message is 16 dwords. Dword 0 has the
-//! message's number in bits 15:0, extra information in bits 23:16, and the transport's flags on top: `ACK`, `NACK`,
-//! and `CTS`, by which the PF says that it considers the VF clear to send. MAC addresses lie in the bytes of dwords 1
-//! and 2, multicast hashes in the half-words from dword 1 on, both little-endian as the registers are.
+//! Message numbers and layouts are those of Linux 7.3 `ixgbe_mbx.h` and `ixgbevf/mbx.h`; ownership
+//! of the shared memory is in the 82599 datasheet, 8.2.3.27 (PF) and 8.3.5.1 (VF). A message is 16
+//! dwords. Dword 0 has the message's number in bits 15:0, extra information in bits 23:16, and the
+//! transport's flags on top: `ACK`, `NACK`, and `CTS`, by which the PF says that it considers the
+//! VF clear to send. MAC addresses lie in the bytes of dwords 1 and 2, multicast hashes in the
+//! half-words from dword 1 on, both little-endian as the registers are.
 
 use zerocopy::byteorder::little_endian::{
     U16,
@@ -325,11 +326,13 @@ pub enum Request {
 }
 
 impl Request {
-    /// Decodes what a VF sent; every dword is untrusted, and every value has a meaning or is [`Request::Other`].
+    /// Decodes what a VF sent; every dword is untrusted, and every value has a meaning or is
+    /// [`Request::Other`].
     pub fn decode(words: &Words) -> Self {
         let [head, arg, ..] = *words;
         let info = ((head & VT_MSGINFO_MASK) >> VT_MSGINFO_SHIFT) as u8;
-        // As the C driver: `IXGBE_VF_RESET` is recognised by the whole dword, all else by its low half.
+        // As the C driver: `IXGBE_VF_RESET` is recognised by the whole dword, all else by its low
+        // half.
         if head == VF_RESET {
             return Self::Reset;
         }
@@ -442,7 +445,8 @@ impl Queues {
     }
 }
 
-/// Puts the redirection table into dwords 1 to 8, two bits an entry: VFs of 82599 have four RSS queues at most.
+/// Puts the redirection table into dwords 1 to 8, two bits an entry: VFs of 82599 have four RSS
+/// queues at most.
 pub fn encode_reta(table: &[u8; RETA_SIZE], words: &mut Words) {
     for (word, entries) in words.iter_mut().skip(1).zip(table.chunks_exact(16)) {
         *word = entries
@@ -530,7 +534,8 @@ mod tests {
         assert_eq!(w[..2], [0x0001_0004, 7]);
     }
 
-    /// A count beyond the message is cut, as `min(entries, IXGBE_MAX_VF_MC_ENTRIES)` in the C driver.
+    /// A count beyond the message is cut, as `min(entries, IXGBE_MAX_VF_MC_ENTRIES)` in the C
+    /// driver.
     #[test]
     fn multicast_count_is_cut() {
         let mut w = [0xFFFF_FFFF; MBX_WORDS];

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Mailbox extension for live migration: feature bit and messages between PF and VF.
 //!
-//! Negotiated with `FEATURES_NEGOTIATE` of mailbox API 1.7 by [`FEATURE_MIGRATION`]. A PF that does not know the bit
-//! clears it in its answer, a VF that does not know it never offers it, so that no message of this file ever reaches a
-//! driver that did not ask for it. The transport (ownership, ACK/NACK, clear-to-send) is that of the mainline drivers:
+//! Negotiated with `FEATURES_NEGOTIATE` of mailbox API 1.7 by [`FEATURE_MIGRATION`]. A PF that does
+//! not know the bit clears it in its answer, a VF that does not know it never offers it, so that no
+//! message of this file ever reaches a driver that did not ask for it. The transport (ownership,
+//! ACK/NACK, clear-to-send) is that of the mainline drivers:
 //! `drivers/net/ethernet/intel/ixgbevf/mbx.h`.
 //!
 //! | message | way | first dword | answer |
@@ -12,7 +13,7 @@
 //! | [`SaveReply`] | VF to PF | `0x41` | likewise |
 //! | [`RestoreDone`] | VF to PF | `0x42` | likewise |
 //! | [`MarkingReply`] | VF to PF | `0x43` | likewise |
-//! | [`StartMarking`] | PF to VF | `0x0110` | [`MarkingReply`] once every later frame will be marked |
+//! | [`StartMarking`] | PF to VF | `0x0110` | [`MarkingReply`] once all later frames are marked |
 //! | [`SaveRequest`] | PF to VF | `0x0111` | [`SaveReply`] |
 //! | [`Restore`] | PF to VF | `0x0112` | [`RestoreDone`] |
 //! | [`StopMarking`] | PF to VF | `0x0113` | [`MarkingReply`] |
@@ -32,16 +33,19 @@
 //!                                     re-arms Tx where asked
 //!                                     <-------------------------  log_stop: StopMarking
 //! ```
-//! A PF message carries a generation number; an answer repeats it, so that a late answer to an earlier request is told
-//! from the one waited for. Nothing on the stop or save path waits for any of them.
+//! A PF message carries a generation number; an answer repeats it, so that a late answer to an
+//! earlier request is told from the one waited for. Nothing on the stop or save path waits for any
+//! of them.
 //!
-//! A number belongs to one message of one VF, over all hosts ([`UNIQUE`]). [`Restore`] has an effect that must not be had
-//! twice: it stays owed until it is answered or the VF is reset, over moves, and no other is sent before that; the PF
-//! repeats it under its number, and a VF that has done that number only answers ([`Done`]).
+//! A number belongs to one message of one VF, over all hosts ([`UNIQUE`]). [`Restore`] has an
+//! effect that must not be had twice: it stays owed until it is answered or the VF is reset, over
+//! moves, and no other is sent before that; the PF repeats it under its number, and a VF that has
+//! done that number only answers ([`Done`]).
 //!
-//! The structs are plain dwords in the CPU's order, as the mailbox memory registers give them. What a VF sends is
-//! untrusted: addresses and lengths in a [`RegisterQueue`] are the guest's claim about its own memory, and are used only
-//! to read that guest's memory and only inside the ranges that VFIO was asked to log.
+//! The structs are plain dwords in the CPU's order, as the mailbox memory registers give them. What
+//! a VF sends is untrusted: addresses and lengths in a [`RegisterQueue`] are the guest's claim
+//! about its own memory, and are used only to read that guest's memory and only inside the ranges
+//! that VFIO was asked to log.
 
 use zerocopy_derive::{
     FromBytes,
@@ -58,17 +62,20 @@ pub type Words = [u32; MBX_WORDS];
 
 /// Feature bit offered and granted in dword 1 of `FEATURES_NEGOTIATE`.
 ///
-/// Mainline uses bit 0 (IPsec) and bit 1 (ESX mailbox) and grows upwards, hence a bit far from them.
+/// Mainline uses bit 0 (IPsec) and bit 1 (ESX mailbox) and grows upwards, hence a bit far from
+/// them.
 pub const FEATURE_MIGRATION: u32 = 1 << 24;
 
-/// First mailbox API (major in bits 15:8, minor in bits 7:0, only to be printed) whose `FEATURES_NEGOTIATE` exists.
+/// First mailbox API (major in bits 15:8, minor in bits 7:0, only to be printed) whose
+/// `FEATURES_NEGOTIATE` exists.
 pub const API_VERSION_MIN: u32 = 0x0107;
 
 /// Version of the messages in this file. A message of another version is refused with `NACK`.
 pub const EXT_VERSION: u32 = 1;
 
-/// Bit of a message's number that says: no other message to this VF has the same number, on whatever host. Numbers travel with
-/// the VF. Those of a PF driver that did not carry them begin at 1 on each host, so they say nothing about a message.
+/// Bit of a message's number that says: no other message to this VF has the same number, on
+/// whatever host. Numbers travel with the VF. Those of a PF driver that did not carry them begin at
+/// 1 on each host, so they say nothing about a message.
 pub const UNIQUE: u32 = 1 << 31;
 
 /// Most queue pairs that one VF can have (16 pools of 8 queues).
@@ -85,7 +92,8 @@ const INFO_MASK: u32 = 0x00ff_0000;
 
 /// [`RegisterQueue::caps`]: the VF marks pages that an Rx DMA touched while marking is on.
 pub const CAP_MARK: u32 = 1 << 0;
-/// [`RegisterQueue::caps`]: the VF can restart its rings from index 0 without losing a received frame.
+/// [`RegisterQueue::caps`]: the VF can restart its rings from index 0 without losing a received
+/// frame.
 pub const CAP_REARM: u32 = 1 << 1;
 /// [`RegisterQueue::caps`]: the shadow array is valid.
 pub const CAP_SHADOW: u32 = 1 << 2;
@@ -122,12 +130,13 @@ pub enum Error {
     Reserved,
 }
 
-/// VF to PF: where the posted buffers of one Rx queue are listed. Sent once per queue, before the queue is enabled, and
-/// dropped by the PF at each reset of the VF.
+/// VF to PF: where the posted buffers of one Rx queue are listed. Sent once per queue, before the
+/// queue is enabled, and dropped by the PF at each reset of the VF.
 ///
-/// The shadow array has one little-endian `u64` per descriptor of the ring: the DMA address of the buffer posted there,
-/// or 0 where there is none or where its pages have been marked already. Advanced write-back overwrites the address in
-/// the descriptor itself, so nobody but the guest driver knows it.
+/// The shadow array has one little-endian `u64` per descriptor of the ring: the DMA address of the
+/// buffer posted there, or 0 where there is none or where its pages have been marked already.
+/// Advanced write-back overwrites the address in the descriptor itself, so nobody but the guest
+/// driver knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RegisterQueue {
@@ -151,15 +160,16 @@ pub struct RegisterQueue {
     pub shadow_len: u32,
     /// Bytes from a buffer's address that one descriptor's DMA can touch, 1 to 16384.
     pub buffer_len: u32,
-    /// Zero from the VF. In the PF's `ACK`: generation of the marking in force, or 0. If it is not 0 the VF marks from
-    /// before it enables the queue, as if [`StartMarking`] had come; no [`MarkingReply`] is due.
+    /// Zero from the VF. In the PF's `ACK`: generation of the marking in force, or 0. If it is not
+    /// 0 the VF marks from before it enables the queue, as if [`StartMarking`] had come; no
+    /// [`MarkingReply`] is due.
     pub marking: u32,
     /// Zero.
     pub reserved: [u32; 5],
 }
 
-/// VF to PF: answer to [`SaveRequest`], where the driver's software stands in its rings. A hint for logs and tests: the
-/// heads that are restored come from the hardware.
+/// VF to PF: answer to [`SaveRequest`], where the driver's software stands in its rings. A hint for
+/// logs and tests: the heads that are restored come from the hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SaveReply {
@@ -171,7 +181,8 @@ pub struct SaveReply {
     pub generation: u32,
     /// Queue pairs in use, 0 (interface down) to [`MAX_QUEUES`].
     pub queues: u32,
-    /// Per queue pair: next Rx descriptor to clean in bits 15:0, next Tx descriptor to clean in bits 31:16.
+    /// Per queue pair: next Rx descriptor to clean in bits 15:0, next Tx descriptor to clean in
+    /// bits 31:16.
     pub next_to_clean: [u32; MAX_QUEUES],
     /// Zero.
     pub reserved: [u32; 4],
@@ -269,7 +280,8 @@ pub struct Restore {
     pub generation: u32,
     /// Queue pairs described, 0 to [`MAX_QUEUES`].
     pub queues: u32,
-    /// Bit i: Rx queue i stands disabled with head 0 and must be re-armed; clear: its head was taken back.
+    /// Bit i: Rx queue i stands disabled with head 0 and must be re-armed; clear: its head was
+    /// taken back.
     pub rearm_rx: u32,
     /// Bit i: the same for Tx queue i.
     pub rearm_tx: u32,
@@ -291,8 +303,8 @@ impl Done {
         new
     }
 
-    /// Whether Rx queue `i` of the VF whose registers these are is to be re-armed. The ring of a queue that runs is the
-    /// device's, whatever a message says.
+    /// Whether Rx queue `i` of the VF whose registers these are is to be re-armed. The ring of a
+    /// queue that runs is the device's, whatever a message says.
     pub fn rearms_rx(io: &impl crate::Regs, m: &Restore, i: u32) -> bool {
         let named = m.rearm_rx & 1u32.checked_shl(i).unwrap_or(0) != 0;
         named && io.read32(crate::regs::vfrxdctl(i)) & crate::regs::RXDCTL_ENABLE == 0
@@ -305,8 +317,9 @@ impl Done {
     }
 }
 
-/// Number of the marking in force by the answer to a [`RegisterQueue`], or 0. A driver whose answer was lost marks: the PF may
-/// have registered the queue, and count on it. Only a refusal says that it has not.
+/// Number of the marking in force by the answer to a [`RegisterQueue`], or 0. A driver whose answer
+/// was lost marks: the PF may have registered the queue, and count on it. Only a refusal says that
+/// it has not.
 pub fn marking_after(answer: &Result<Words, crate::mbx::vf::Error>) -> u32 {
     match answer {
         Ok([_, _, _, _, _, _, _, _, _, _, marking, ..]) => *marking,
@@ -342,7 +355,8 @@ macro_rules! messages {
                 }
             }
 
-            /// The message as mailbox dwords. The PF adds clear-to-send to dword 0: without it a VF resets itself.
+            /// The message as mailbox dwords. The PF adds clear-to-send to dword 0: without it a VF
+            /// resets itself.
             pub fn words(&self) -> Words {
                 match *self {
                     $(Self::$message(m) => zerocopy::transmute!(m),)*
@@ -371,7 +385,8 @@ messages!(
     }
 );
 
-/// The head dword must be exactly the type: `info` bits are unused, and transport flags have been looked at before.
+/// The head dword must be exactly the type: `info` bits are unused, and transport flags have been
+/// looked at before.
 fn prologue(words: &Words) -> Result<u32, Error> {
     let [head, version, ..] = *words;
     if head & INFO_MASK != 0 {
@@ -501,7 +516,8 @@ impl PfMessage {
         matches!(head & TYPE_MASK, PF_START_MARKING..=PF_STOP_MARKING)
     }
 
-    /// Decodes and checks what the PF sent. Clear-to-send (dword 0 bit 29) is the caller's to look at first.
+    /// Decodes and checks what the PF sent. Clear-to-send (dword 0 bit 29) is the caller's to look
+    /// at first.
     ///
     /// # Errors
     /// See [`Error`]; the VF acknowledges such a message and ignores it.
@@ -625,7 +641,8 @@ mod tests {
 
     #[test]
     fn no_input_panics_and_accepted_input_round_trips() {
-        // A small xorshift: the property is cheap, the fuzz target in tools/testing/fuzz goes further.
+        // A small xorshift: the property is cheap, the fuzz target in tools/testing/fuzz goes
+        // further.
         let mut x = 0x9e37_79b9_u32;
         let mut next = || {
             x ^= x << 13;

@@ -9,8 +9,8 @@ use crate::{
     Regs, //
 };
 
-/// TIMEOUT: looks for the end of a command, 10 us each, as the C driver (`IXGBE_MDIO_COMMAND_TIMEOUT`). A command takes some
-/// 25 us at 2.4 MHz.
+/// TIMEOUT: looks for the end of a command, 10 us each, as the C driver
+/// (`IXGBE_MDIO_COMMAND_TIMEOUT`). A command takes some 25 us at 2.4 MHz.
 const LOOKS: u32 = 100;
 
 /// The bus did not end a command.

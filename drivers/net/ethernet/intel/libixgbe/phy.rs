@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A copper PHY: where it is, what it can do, and what it negotiates (`ixgbe_phy.c`).
 //!
-//! The semaphore is taken once for all accesses that belong together, where the C driver takes it for each: a link is set up
-//! in a millisecond instead of a quarter of a second, and firmware has its turn all the same.
+//! The semaphore is taken once for all accesses that belong together, where the C driver takes it
+//! for each: a link is set up in a millisecond instead of a quarter of a second, and firmware has
+//! its turn all the same.
 
 use crate::{
     chip::{
@@ -87,16 +88,16 @@ impl<T: Regs + Delay> Held<'_, T> {
     }
 }
 
-/// Speeds that are only offered where somebody asks for them: there are switches that cannot bear it
-/// (`ixgbe_non_sfp_link_config`).
+/// Speeds that are only offered where somebody asks for them: there are switches that cannot bear
+/// it (`ixgbe_non_sfp_link_config`).
 pub const NBASE_T: u32 = SPEED_2_5GB_FULL | SPEED_5GB_FULL;
 
 /// Pauses that one side advertises: symmetric, asymmetric.
 type PauseBits = (bool, bool);
 
 impl Phy {
-    /// Looks for it at each address (`ixgbe_identify_phy_generic`). A bus that does not end a command is not asked again, so
-    /// that this takes some milliseconds at most.
+    /// Looks for it at each address (`ixgbe_identify_phy_generic`). A bus that does not end a
+    /// command is not asked again, so that this takes some milliseconds at most.
     ///
     /// # Errors
     /// See [`Error`].
@@ -108,7 +109,8 @@ impl Phy {
             id: 0,
             speeds: 0,
         };
-        // Held over all addresses, or who keeps it for a second each time would make it half a minute.
+        // Held over all addresses, or who keeps it for a second each time would make it half a
+        // minute.
         let (address, id, can) = phy.with(io, |_| {
             for address in 0..MAX_PHY_ADDR {
                 let bus = Held { io, address };
@@ -161,8 +163,9 @@ impl Phy {
         }
     }
 
-    /// Offers `speeds`, or the usual ones if none of them can be had, and negotiates (`ixgbe_setup_phy_link_generic`). Does not wait for
-    /// the link. Firmware may forbid to take the present one away: then what is offered counts from the next one on.
+    /// Offers `speeds`, or the usual ones if none of them can be had, and negotiates
+    /// (`ixgbe_setup_phy_link_generic`). Does not wait for the link. Firmware may forbid to take
+    /// the present one away: then what is offered counts from the next one on.
     ///
     /// # Errors
     /// See [`Error`].
@@ -227,7 +230,8 @@ impl Phy {
         })
     }
 
-    /// What both sides advertise of pauses, `None` if that is not to be had (`ixgbe_fc_autoneg_copper`).
+    /// What both sides advertise of pauses, `None` if that is not to be had
+    /// (`ixgbe_fc_autoneg_copper`).
     pub(crate) fn pause_words(&self, io: &(impl Regs + Delay)) -> Option<(PauseBits, PauseBits)> {
         let words = self.with(io, |bus| {
             Ok((
@@ -242,8 +246,8 @@ impl Phy {
         Some((bits(ours), bits(theirs)))
     }
 
-    /// Switches it on, or to low power without a link (`ixgbe_set_copper_phy_power`). Firmware that uses the port keeps it
-    /// on.
+    /// Switches it on, or to low power without a link (`ixgbe_set_copper_phy_power`). Firmware that
+    /// uses the port keeps it on.
     ///
     /// # Errors
     /// See [`Error`].

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Registers of the 82599, by the names of the mainline C driver without `IXGBE_`.
 //!
-//! Addresses are constants (`CTRL`), bits follow their register (`CTRL_RST`), and a register that exists more than
-//! once is a `const fn` of its index in lower case (`rdh(queue)`). Section numbers are those of the 82599 datasheet,
-//! revision 3.4, chapter 8; values come from Linux 7.3 `ixgbe_type.h`, `ixgbe_mbx.h` and `ixgbevf/{regs,defines}.h`.
-//! Units are bytes and an index out of range gives an address that means nothing, never a panic.
+//! Addresses are constants (`CTRL`), bits follow their register (`CTRL_RST`), and a register that
+//! exists more than once is a `const fn` of its index in lower case (`rdh(queue)`). Section numbers
+//! are those of the 82599 datasheet, revision 3.4, chapter 8; values come from Linux 7.3
+//! `ixgbe_type.h`, `ixgbe_mbx.h` and `ixgbevf/{regs,defines}.h`. Units are bytes and an index out
+//! of range gives an address that means nothing, never a panic.
 
 mod filter;
 mod general;
@@ -57,7 +58,8 @@ mod tests {
         assert_eq!(vflre(1), 0x01C0);
     }
 
-    /// Per VF registers at the addresses that the VF section of the datasheet and the C driver agree on.
+    /// Per VF registers at the addresses that the VF section of the datasheet and the C driver
+    /// agree on.
     #[test]
     fn vf_views() {
         assert_eq!(pfmbmem(63), 0x1_3FC0);

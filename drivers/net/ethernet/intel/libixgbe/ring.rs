@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Ring arithmetic, and what a queue's registers want (82599 datasheet 4.6.7, 4.6.8, 7.1.9, 7.2.3.4).
+//! Ring arithmetic, and what a queue's registers want (82599 datasheet 4.6.7, 4.6.8, 7.1.9,
+//! 7.2.3.4).
 
 use crate::{
     desc::{
@@ -26,7 +27,8 @@ pub const DEFAULT_DESCS: u32 = 512;
 /// Most bytes that one transmit descriptor of the driver covers (`IXGBE_MAX_DATA_PER_TXD`).
 pub const MAX_DATA_PER_TXD: u32 = 1 << 14;
 
-/// Ring length that the driver uses when `wanted` descriptors of at most `max` are asked for (`ixgbe_set_ringparam`).
+/// Ring length that the driver uses when `wanted` descriptors of at most `max` are asked for
+/// (`ixgbe_set_ringparam`).
 pub const fn clamp_descs(wanted: u32, max: u32) -> u32 {
     let n = if wanted < MIN_DESCS {
         MIN_DESCS
@@ -59,8 +61,9 @@ pub const fn tx_descs_max(max_frags: u32) -> u32 {
     tx_descs(max_frags, 1 << 16)
 }
 
-/// Software's two indices into a ring: `next_to_use` is where it writes next, `next_to_clean` where it looks next for
-/// what the hardware did. One descriptor stays unused, since equal indices mean that the ring is empty.
+/// Software's two indices into a ring: `next_to_use` is where it writes next, `next_to_clean` where
+/// it looks next for what the hardware did. One descriptor stays unused, since equal indices mean
+/// that the ring is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Indices {
     count: u32,
@@ -132,7 +135,8 @@ impl Indices {
     }
 }
 
-/// Where the registers of one queue pair lie: the PF's and the VF's view have the same offsets in a block.
+/// Where the registers of one queue pair lie: the PF's and the VF's view have the same offsets in a
+/// block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueRegs {
     rx: u32,
@@ -310,8 +314,8 @@ impl RxRing {
                 | SRRCTL_DESCTYPE_ADV_ONEBUF,
         );
         let strip = if self.vlan_strip { RXDCTL_VME } else { 0 };
-        // Also the limit for frames that the driver of a VF before this one may have set: a reset of the VF leaves it, and
-        // it works from the X540 on.
+        // Also the limit for frames that the driver of a VF before this one may have set: a reset
+        // of the VF leaves it, and it works from the X540 on.
         let limit = RXDCTL_RLPML_EN | RXDCTL_RLPMLMASK;
         let keep = io.read32(r.rxdctl) & !(RXDCTL_ENABLE | RXDCTL_VME | limit);
         io.write32(r.rxdctl, keep | strip | RXDCTL_ENABLE);
@@ -354,7 +358,8 @@ pub fn tx_pending(io: &impl Regs, regs: &QueueRegs) -> bool {
     io.read32(regs.tdh()) != io.read32(regs.tdt)
 }
 
-/// Asks a transmit queue to stop, with what is done written back, and waits until it has (datasheet 4.6.8.2).
+/// Asks a transmit queue to stop, with what is done written back, and waits until it has (datasheet
+/// 4.6.8.2).
 ///
 /// # Errors
 /// [`QueueTimeout`]: the hardware may still read; only a reset helps.

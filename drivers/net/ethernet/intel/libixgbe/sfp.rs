@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What is in an SFP+ cage: identification by the module's EEPROM (SFF-8472), and the set-up that the device's EEPROM has
-//! for it (`ixgbe_identify_sfp_module_generic`, `ixgbe_setup_sfp_modules_82599`).
+//! What is in an SFP+ cage: identification by the module's EEPROM (SFF-8472), and the set-up that
+//! the device's EEPROM has for it (`ixgbe_identify_sfp_module_generic`,
+//! `ixgbe_setup_sfp_modules_82599`).
 
 use crate::{
     eeprom,
@@ -50,8 +51,8 @@ const OUI_INTEL: [u8; 3] = [0x00, 0x1B, 0x21];
 const DETECT_TRIES: u32 = 2;
 /// Tries for the bytes after it, as the C driver on later chips.
 const TRIES: u32 = 3;
-/// TIMEOUT: entries of the EEPROM's list, and values of a sequence, before they are taken for garbage. The C driver has no
-/// limit; 19 types of modules are known.
+/// TIMEOUT: entries of the EEPROM's list, and values of a sequence, before they are taken for
+/// garbage. The C driver has no limit; 19 types of modules are known.
 const MOST_ENTRIES: u32 = 64;
 
 /// Bytes of the EEPROM of a module without diagnostics (`ETH_MODULE_SFF_8079_LEN`).
@@ -83,7 +84,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The number that the C driver prints, which the EEPROM's list goes by. `second` port of a card: another core.
+    /// The number that the C driver prints, which the EEPROM's list goes by. `second` port of a
+    /// card: another core.
     pub const fn number(self, second: bool) -> u16 {
         let first = match self {
             Self::PassiveCable => 3,
@@ -280,7 +282,8 @@ impl Port {
         Ok(if plain { SFF_8079_LEN } else { SFF_8472_LEN })
     }
 
-    /// Reads the module's EEPROM from `offset` on: the first device, then the second (`ixgbe_get_module_eeprom`).
+    /// Reads the module's EEPROM from `offset` on: the first device, then the second
+    /// (`ixgbe_get_module_eeprom`).
     ///
     /// # Errors
     /// As [`read_byte`].
@@ -302,8 +305,9 @@ impl Port {
         Ok(())
     }
 
-    /// Sets the core up as the EEPROM says for `kind`, and restarts it for 10 Gb/s (`ixgbe_setup_sfp_modules_82599`).
-    /// `orig_autoc` is AUTOC as the EEPROM left it, 0 if that is not known yet.
+    /// Sets the core up as the EEPROM says for `kind`, and restarts it for 10 Gb/s
+    /// (`ixgbe_setup_sfp_modules_82599`). `orig_autoc` is AUTOC as the EEPROM left it, 0 if that is
+    /// not known yet.
     ///
     /// # Errors
     /// See [`SetupError`].
@@ -392,7 +396,8 @@ fn allows_any(io: &(impl Regs + Delay)) -> bool {
     eeprom::read(io, DEVICE_CAPS).is_ok_and(|caps| caps & DEVICE_CAPS_ALLOW_ANY_SFP != 0)
 }
 
-/// Whether a link counts only if the cage is full (`need_crosstalk_fix`): the EEPROM says so unless it says that not.
+/// Whether a link counts only if the cage is full (`need_crosstalk_fix`): the EEPROM says so unless
+/// it says that not.
 pub fn needs_crosstalk_fix(io: &(impl Regs + Delay)) -> bool {
     eeprom::read(io, DEVICE_CAPS).is_ok_and(|caps| caps & DEVICE_CAPS_NO_CROSSTALK_WR == 0)
 }

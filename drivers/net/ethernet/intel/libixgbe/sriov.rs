@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Pools: how queues, vectors and filters are divided between the PF and its VFs (82599 datasheet 7.10; `ixgbe_lib.c`).
+//! Pools: how queues, vectors and filters are divided between the PF and its VFs (82599 datasheet
+//! 7.10; `ixgbe_lib.c`).
 
 use crate::{
     filter::{
@@ -157,8 +158,8 @@ fn set_vmvir(io: &impl Regs, vf: u32, tag: Option<(u16, u8)>) {
     io.write32(vmvir(vf), val);
 }
 
-/// Starts and stops the configured transmit queues of a VF after its reset: VFLR does not re-enable queues correctly
-/// (specification update; `ixgbe_vf_reset_event`).
+/// Starts and stops the configured transmit queues of a VF after its reset: VFLR does not re-enable
+/// queues correctly (specification update; `ixgbe_vf_reset_event`).
 pub fn toggle_tx_queues(io: &impl Regs, pools: Pools, vf: u32) {
     let first = pools.first_queue(vf);
     for q in first..first.saturating_add(pools.queues()) {
@@ -180,8 +181,9 @@ pub fn clear_head_writeback(io: &impl Regs, pools: Pools, vf: u32) {
     }
 }
 
-/// Takes away the lengths of Rx rings that do not run, which the reset of a VF leaves: a ring with a length was programmed
-/// by the driver that runs the VF now, and may have been written, whether it runs or not.
+/// Takes away the lengths of Rx rings that do not run, which the reset of a VF leaves: a ring with
+/// a length was programmed by the driver that runs the VF now, and may have been written, whether
+/// it runs or not.
 pub fn clear_rx_lengths(io: &impl Regs, pools: Pools, vf: u32) {
     let first = pools.first_queue(vf);
     for q in first..first.saturating_add(pools.queues()) {
@@ -191,7 +193,8 @@ pub fn clear_rx_lengths(io: &impl Regs, pools: Pools, vf: u32) {
     }
 }
 
-/// Limits what a VF sends to `mbps`, 0 for no limit, on a link of `link_mbps` (`ixgbe_set_vf_rate_limit`).
+/// Limits what a VF sends to `mbps`, 0 for no limit, on a link of `link_mbps`
+/// (`ixgbe_set_vf_rate_limit`).
 fn set_rate_limit(io: &impl Regs, pools: Pools, vf: u32, link_mbps: u32, mbps: u32) {
     let factor = (link_mbps << RTTBCNRC_RF_INT_SHIFT)
         .checked_div(mbps)

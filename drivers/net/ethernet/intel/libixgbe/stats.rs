@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Counters of the port (82599 datasheet 8.2.3.23; `ixgbe_update_stats`). Registers clear when read.
+//! Counters of the port (82599 datasheet 8.2.3.23; `ixgbe_update_stats`). Registers clear when
+//! read.
 
 use crate::{
     regs::*,
@@ -67,8 +68,8 @@ const PAUSE_FRAME: u64 = 64;
 impl HwStats {
     /// Adds what was counted since the last call.
     ///
-    /// Octet counters have 36 bits; the high ones are read to clear them and left out, as in the C driver: the service
-    /// task looks every two seconds, and 10 Gb/s fill 32 bits in 3.4.
+    /// Octet counters have 36 bits; the high ones are read to clear them and left out, as in the C
+    /// driver: the service task looks every two seconds, and 10 Gb/s fill 32 bits in 3.4.
     pub fn update(&mut self, io: &impl Regs) {
         let rd = |reg: u32| u64::from(io.read32(reg));
         let add = |sum: &mut u64, reg: u32| *sum = sum.wrapping_add(rd(reg));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A virtual function as its own driver sees it: reset, link, and every request to the PF (`ixgbevf/vf.c`).
+//! A virtual function as its own driver sees it: reset, link, and every request to the PF
+//! (`ixgbevf/vf.c`).
 //!
-//! The caller serialises all calls that take `&mut self`. They wait for the PF, up to a second; whether that sleeps is
-//! up to the caller's [`Delay`].
+//! The caller serialises all calls that take `&mut self`. They wait for the PF, up to a second;
+//! whether that sleeps is up to the caller's [`Delay`].
 
 use crate::{
     mbx::{
@@ -186,7 +187,8 @@ impl Vf {
         }
     }
 
-    /// Resets the function and says so to the PF, which answers with the MAC address (`ixgbevf_reset_hw_vf`).
+    /// Resets the function and says so to the PF, which answers with the MAC address
+    /// (`ixgbevf_reset_hw_vf`).
     ///
     /// # Errors
     /// [`Error::Timeout`] while the PF is down or itself resetting.
@@ -219,7 +221,8 @@ impl Vf {
         Ok(())
     }
 
-    /// Agrees on the newest API that both sides know, then on `offered` features (`ixgbevf_negotiate_api`).
+    /// Agrees on the newest API that both sides know, then on `offered` features
+    /// (`ixgbevf_negotiate_api`).
     ///
     /// Leaves 1.0 and no features if the PF knows nothing newer.
     ///
@@ -304,7 +307,8 @@ impl Vf {
     /// Adds a unicast filter: `index` 1 starts a new list, 0 only clears it.
     ///
     /// # Errors
-    /// [`Error::Nack`] if the PF has no room or does not trust this VF, else as [`VfMbx::exchange_words`].
+    /// [`Error::Nack`] if the PF has no room or does not trust this VF, else as
+    /// [`VfMbx::exchange_words`].
     pub fn set_uc_addr(
         &mut self,
         io: &(impl Regs + Delay),
@@ -339,7 +343,8 @@ impl Vf {
     /// Sets the promiscuity and returns what the PF granted.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] before 1.2, or 1.3 for [`XcastMode::Promisc`]; [`Error::Nack`] without trust.
+    /// [`Error::Unsupported`] before 1.2, or 1.3 for [`XcastMode::Promisc`]; [`Error::Nack`]
+    /// without trust.
     pub fn update_xcast_mode(
         &mut self,
         io: &(impl Regs + Delay),
@@ -453,7 +458,8 @@ impl Vf {
     /// Adds or removes a VLAN.
     ///
     /// # Errors
-    /// [`Error::Nack`] if the administrator set a port VLAN or the table is full, else as [`VfMbx::exchange_words`].
+    /// [`Error::Nack`] if the administrator set a port VLAN or the table is full, else as
+    /// [`VfMbx::exchange_words`].
     pub fn set_vfta(&mut self, io: &(impl Regs + Delay), vid: u16, add: bool) -> Result<(), Error> {
         self.mbx
             .exchange(io, &Request::SetVlan { add, vid })
@@ -504,7 +510,8 @@ impl Vf {
 
     /// Looks at link and clear-to-send (`ixgbevf_check_mac_link_vf`); for the service task.
     ///
-    /// First take what the PF sent, by [`VfMbx::take_message`]: a message without `CTS` counts here.
+    /// First take what the PF sent, by [`VfMbx::take_message`]: a message without `CTS` counts
+    /// here.
     ///
     /// # Errors
     /// [`Error::NotClearToSend`]: the VF must be reset.
@@ -520,7 +527,8 @@ impl Vf {
         }
         let down = Ok(Link::default());
         let mut links = io.read32(VFLINKS);
-        // After a change LINKS can be wrong for up to 500 us on 82599 with a module or cable (`ixgbe_read_vflinks`).
+        // After a change LINKS can be wrong for up to 500 us on 82599 with a module or cable
+        // (`ixgbe_read_vflinks`).
         for _ in 0..5 {
             if links & LINKS_UP == 0 {
                 return down;

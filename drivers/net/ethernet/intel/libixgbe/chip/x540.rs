@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! X540: semaphores by REGSMP, and the EEPROM behind them (`ixgbe_x540.c`).
 //!
-//! Firmware and the other port's driver use the same semaphores, and either may have died with one. Each wait here ends.
+//! Firmware and the other port's driver use the same semaphores, and either may have died with one.
+//! Each wait here ends.
 
 use crate::{
     eeprom::{
@@ -17,14 +18,15 @@ use crate::{
 const PAIRED: u32 = GSSR_EEP_SM | GSSR_PHY0_SM | GSSR_PHY1_SM | GSSR_MAC_CSR_SM;
 /// All that software can hold, but for those of an I2C bus that this chip has no use for.
 const ALL: u32 = PAIRED | GSSR_SW_MNG_SM;
-/// TIMEOUT: looks for a resource, 5 ms apart: one second, as the C driver. Firmware writes its flash meanwhile.
+/// TIMEOUT: looks for a resource, 5 ms apart: one second, as the C driver. Firmware writes its
+/// flash meanwhile.
 const TRIES: u32 = 200;
-/// TIMEOUT: looks for each of the two semaphores over SW_FW_SYNC, 50 us apart: 100 ms, as the C driver; they are held for a
-/// few register accesses.
+/// TIMEOUT: looks for each of the two semaphores over SW_FW_SYNC, 50 us apart: 100 ms, as the C
+/// driver; they are held for a few register accesses.
 const LOOKS: u32 = 2000;
 
-/// Takes the semaphore between drivers, then the one between software and firmware (`ixgbe_get_swfw_sync_semaphore`). Uses
-/// up `looks`.
+/// Takes the semaphore between drivers, then the one between software and firmware
+/// (`ixgbe_get_swfw_sync_semaphore`). Uses up `looks`.
 fn lock(io: &(impl Regs + Delay), looks: &mut u32) -> Result<(), Error> {
     for (register, bit) in [(SWSM, SWSM_SMBI), (GSSR, SWFW_REGSMP)] {
         // A read that finds the bit clear has set it.
@@ -64,8 +66,8 @@ pub(super) fn acquire(io: &(impl Regs + Delay), mask: u32) -> Result<(), Error> 
         lock(io, &mut looks)?;
         let sync = io.read32(GSSR);
         let held = sync & (mask | of_firmware | of_hardware);
-        // Firmware or hardware that holds it for a second has died: it is ignored. So has software, whose resources are
-        // freed for the next try.
+        // Firmware or hardware that holds it for a second has died: it is ignored. So has software,
+        // whose resources are freed for the next try.
         if held == 0 || tries == 0 && held & mask == 0 {
             io.write32(GSSR, sync | mask);
             unlock(io);
@@ -91,7 +93,8 @@ pub(super) fn release(io: &(impl Regs + Delay), mask: u32) {
     io.usleep(1000);
 }
 
-/// Frees all semaphores that software may hold (`ixgbe_init_swfw_sync_X540`): a driver before this one may have died.
+/// Frees all semaphores that software may hold (`ixgbe_init_swfw_sync_X540`): a driver before this
+/// one may have died.
 pub(super) fn init(io: &(impl Regs + Delay)) {
     // Given or not, it is free then.
     let _ = lock(io, &mut { LOOKS });
@@ -112,8 +115,9 @@ pub(super) fn with_eeprom<T>(
     result
 }
 
-/// Whether the checksum is right (`ixgbe_calc_eeprom_checksum_X540`): that of words 0 to 0x3E and of the blocks of pointers
-/// 3 and 6 to 0xE, of which those that lead nowhere are left out. PHY, option ROM and firmware have their own.
+/// Whether the checksum is right (`ixgbe_calc_eeprom_checksum_X540`): that of words 0 to 0x3E and
+/// of the blocks of pointers 3 and 6 to 0xE, of which those that lead nowhere are left out. PHY,
+/// option ROM and firmware have their own.
 pub(super) fn validate(io: &(impl Regs + Delay)) -> Result<(), Error> {
     const PHY_PTR: u32 = 4;
     const OPTION_ROM_PTR: u32 = 5;

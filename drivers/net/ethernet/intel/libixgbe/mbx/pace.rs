@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How fast a VF may send messages.
 //!
-//! The PF reads all mailboxes in one task, after one interrupt, which is moderated. A VF that sends its next message as
-//! soon as the last one is answered would keep that task busy and the interrupt waiting, and so would every other VF.
+//! The PF reads all mailboxes in one task, after one interrupt, which is moderated. A VF that sends
+//! its next message as soon as the last one is answered would keep that task busy and the interrupt
+//! waiting, and so would every other VF.
 
 use super::pf::{
     self,
@@ -15,8 +16,8 @@ use crate::{
 
 /// Milliseconds that one message is worth: 100 messages a second.
 const COST: u32 = 10;
-/// Messages that may come at once. A driver that comes up with a full VLAN table and all the addresses that there are
-/// sends fewer (64 and 111).
+/// Messages that may come at once. A driver that comes up with a full VLAN table and all the
+/// addresses that there are sends fewer (64 and 111).
 const BURST: u32 = 256;
 
 /// What one VF sent lately.
@@ -39,9 +40,9 @@ impl Pace {
         }
     }
 
-    /// Takes the message of `vf` out of `events` if it has to wait; the VF does not interrupt the PF meanwhile. Nothing is
-    /// lost: the device shows it until the PF has read it, and its driver waits for the answer (a second,
-    /// `IXGBE_VF_MBX_INIT_TIMEOUT`). `now` is in milliseconds.
+    /// Takes the message of `vf` out of `events` if it has to wait; the VF does not interrupt the
+    /// PF meanwhile. Nothing is lost: the device shows it until the PF has read it, and its driver
+    /// waits for the answer (a second, `IXGBE_VF_MBX_INIT_TIMEOUT`). `now` is in milliseconds.
     ///
     /// Returns in how many milliseconds to look again.
     pub fn admit(&mut self, io: &impl Regs, events: &mut Events, vf: u32, now: u64) -> Option<u32> {
@@ -55,7 +56,8 @@ impl Pace {
         wait
     }
 
-    /// Takes the message of `vf` out of `events` if it has to wait, and returns for how many milliseconds.
+    /// Takes the message of `vf` out of `events` if it has to wait, and returns for how many
+    /// milliseconds.
     fn hold(&mut self, events: &mut Events, vf: u32, now: u64) -> Option<u32> {
         let bit = 1u64.checked_shl(vf)?;
         if events.messages & bit == 0 {

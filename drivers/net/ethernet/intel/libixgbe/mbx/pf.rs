@@ -26,8 +26,8 @@ pub struct Events {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
-/// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each. `vflre` is the chip's
-/// register of the reset events of VF 0 to 31 and 32 to 63.
+/// Reads what VFs want, without clearing it: four registers for 64 VFs rather than one for each.
+/// `vflre` is the chip's register of the reset events of VF 0 to 31 and 32 to 63.
 ///
 /// Messages before resets: a driver resets its VF before it says so, and a reset that is seen only
 /// after the message would undo what the message did.
@@ -55,7 +55,8 @@ pub(crate) fn events_of(io: &impl Regs, vf: u32, vflre: impl Fn(u32) -> u32) -> 
     }
 }
 
-/// Whether messages, acknowledgements and resets of a VF interrupt the PF. They are noted in any case.
+/// Whether messages, acknowledgements and resets of a VF interrupt the PF. They are noted in any
+/// case.
 pub fn set_interrupt(io: &impl Regs, vf: u32, on: bool) {
     let mask = io.read32(pfmbimr(vf >> 5));
     let mask = if on {
@@ -145,7 +146,8 @@ fn send(io: &impl Regs, vf: u32, msg: &[u32]) {
     io.write32(pfmailbox(vf), PFMAILBOX_STS);
 }
 
-/// Sends `msg` of the PF's own accord, unless a message of the VF waits to be read: it would be overwritten.
+/// Sends `msg` of the PF's own accord, unless a message of the VF waits to be read: it would be
+/// overwritten.
 ///
 /// # Errors
 /// [`Busy`]: try again after the VF's message is dealt with.

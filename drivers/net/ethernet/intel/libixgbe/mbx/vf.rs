@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The VF's end of the mailbox: ownership, and one request with its answer (`ixgbevf/mbx.c`).
 //!
-//! The caller serialises all calls. A message of the PF can cross a request: it is kept for [`VfMbx::take_message`],
-//! and the request is sent again, because a mainline PF that writes throws away a request that it has not read yet.
+//! The caller serialises all calls. A message of the PF can cross a request: it is kept for
+//! [`VfMbx::take_message`], and the request is sent again, because a mainline PF that writes throws
+//! away a request that it has not read yet.
 
 use super::{
     Request,
@@ -143,7 +144,8 @@ impl VfMbx {
         hit
     }
 
-    /// Whether the PF announced a reset, in progress (`RSTI`) or done (`RSTD`); clears the indication.
+    /// Whether the PF announced a reset, in progress (`RSTI`) or done (`RSTD`); clears the
+    /// indication.
     pub fn check_for_rst(&mut self, io: &impl Regs) -> bool {
         // RSTI is a level, not read-to-clear (datasheet 8.3.5.1.1).
         let hit = self.take(io, VFMAILBOX_RSTD | VFMAILBOX_RSTI);
@@ -153,7 +155,8 @@ impl VfMbx {
 
     /// Takes ownership of the mailbox memory.
     fn lock(&mut self, io: &(impl Regs + Delay)) -> Result<(), Error> {
-        // TIMEOUT: the PF holds the mailbox while it copies 16 dwords. The C driver waits for a second.
+        // TIMEOUT: the PF holds the mailbox while it copies 16 dwords. The C driver waits for a
+        // second.
         for _ in 0..INIT_TIMEOUT {
             let val = self.read(io) | VFMAILBOX_VFU;
             io.write32(VFMAILBOX, val & !VFMAILBOX_R2C_BITS);
@@ -224,7 +227,8 @@ impl VfMbx {
         }
     }
 
-    /// The next message that the PF sent of its own accord: [`PF_CONTROL_MSG`] or one of [`mbx_ext`].
+    /// The next message that the PF sent of its own accord: [`PF_CONTROL_MSG`] or one of
+    /// [`mbx_ext`].
     ///
     /// # Errors
     /// [`Error::Timeout`] if the PF keeps the mailbox.
@@ -247,7 +251,8 @@ impl VfMbx {
     /// Sends `msg` and returns the PF's positive answer.
     ///
     /// # Errors
-    /// See [`Error`]. A refused [`VF_RESET`] is an answer as well: it says that no MAC address was assigned.
+    /// See [`Error`]. A refused [`VF_RESET`] is an answer as well: it says that no MAC address was
+    /// assigned.
     pub fn exchange_words(
         &mut self,
         io: &(impl Regs + Delay),
@@ -257,7 +262,8 @@ impl VfMbx {
         let reset = number == VF_RESET;
         self.write(io, msg)?;
         let mut resend_in = u32::MAX;
-        // TIMEOUT: a PF answers within its interrupt's latency, but it may be busy with 63 VFs or be resetting.
+        // TIMEOUT: a PF answers within its interrupt's latency, but it may be busy with 63 VFs or
+        // be resetting.
         for _ in 0..INIT_TIMEOUT {
             if let Some(answer) = self.read_message(io)? {
                 let head = answer[0];
@@ -273,7 +279,8 @@ impl VfMbx {
                 // Else a late answer to an earlier request.
                 if head & VT_MSGTYPE_MASK == number {
                     if reset {
-                        // What crossed it is from before the reset, and would be taken for a reason for another one.
+                        // What crossed it is from before the reset, and would be taken for a reason
+                        // for another one.
                         self.backlog_len = 0;
                     }
                     return match head & (VT_MSGTYPE_ACK | VT_MSGTYPE_NACK) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The cage of an SFP+ module: its I2C bus, its pins and the core that drives it (8.2.3.1, 8.2.3.22).
+//! The cage of an SFP+ module: its I2C bus, its pins and the core that drives it (8.2.3.1,
+//! 8.2.3.22).
 
-/// I2C control of the 82599, by bits on the wires (`IXGBE_I2CCTL_8259X`); shares its address with [`super::EODSDP`].
+/// I2C control of the 82599, by bits on the wires (`IXGBE_I2CCTL_8259X`); shares its address with
+/// [`super::EODSDP`].
 pub const I2CCTL: u32 = 0x28;
 /// Level of SCL.
 pub const I2CCTL_CLK_IN: u32 = 0x1;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the X540 has and the 82599 has not, or has elsewhere; and its PHY, behind MDIO (`ixgbe_type.h`, `uapi/linux/mdio.h`).
+//! What the X540 has and the 82599 has not, or has elsewhere; and its PHY, behind MDIO
+//! (`ixgbe_type.h`, `uapi/linux/mdio.h`).
 
-/// In [`super::GSSR`]: the semaphore over the others, which a read takes if it was free (`IXGBE_SWFW_REGSMP`).
+/// In [`super::GSSR`]: the semaphore over the others, which a read takes if it was free
+/// (`IXGBE_SWFW_REGSMP`).
 pub const SWFW_REGSMP: u32 = 0x8000_0000;
 /// In [`super::FWSM`]: the thermal sensor is watched.
 pub const FWSM_TS_ENABLED: u32 = 0x1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the X550 has beside what the X540 has: commands to its firmware, RSS of each pool, and checks of what VFs send
-//! (`ixgbe_type.h`, `ixgbevf/regs.h`).
+//! What the X550 has beside what the X540 has: commands to its firmware, RSS of each pool, and
+//! checks of what VFs send (`ixgbe_type.h`, `ixgbevf/regs.h`).
 
 use super::at;
 
@@ -63,7 +63,8 @@ pub const MDIO_PMA_EXTABLE: u16 = 11;
 pub const MDIO_PMA_EXTABLE_10GBT: u16 = 0x0004;
 /// 1000BASE-T.
 pub const MDIO_PMA_EXTABLE_1000BT: u16 = 0x0020;
-/// In [`super::LINKS`] and VFLINKS: beside the field for 10 Gb/s it is 2.5, beside that for 100 Mb/s it is 5.
+/// In [`super::LINKS`] and VFLINKS: beside the field for 10 Gb/s it is 2.5, beside that for 100
+/// Mb/s it is 5.
 pub const LINKS_SPEED_NON_STD: u32 = 0x0800_0000;
 
 /// In [`super::MRQC`]: each pool has its own key, table and functions.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the PF keeps of each VF, what a VF may ask for, and what the administrator sets (`ixgbe_sriov.c`).
+//! What the PF keeps of each VF, what a VF may ask for, and what the administrator sets
+//! (`ixgbe_sriov.c`).
 //!
-//! The caller serialises everything here with one lock, and keeps the VFs in a slice whose index is the VF's number.
+//! The caller serialises everything here with one lock, and keeps the VFs in a slice whose index is
+//! the VF's number.
 
 mod filters;
 mod messages;

@@ -82,7 +82,8 @@ impl Switch {
         let pf_pool = self.pf_pool();
         let full = |_| Refusal::NoSpace;
         if add && self.vlans.contains(vid) {
-            // A VLAN with an entry in VLVF only reaches the pools listed there, so the PF must be listed.
+            // A VLAN with an entry in VLVF only reaches the pools listed there, so the PF must be
+            // listed.
             set_vfta(io, vid, pf_pool, true, false).map_err(full)?;
         }
         let result = set_vfta(io, vid, vf, add, false).map_err(full);
@@ -124,7 +125,8 @@ impl Switch {
                 let vid = entry & VLVF_VLANID_MASK;
                 modify(io, vfta(vid >> 5), 1 << (vid & 31), 0);
             }
-            // Only the PF, if any: without an entry the VLAN falls to the default pool, which is the PF's.
+            // Only the PF, if any: without an entry the VLAN falls to the default pool, which is
+            // the PF's.
             io.write32(vlvf(i), 0);
             let keep = self.vlans.is_promisc();
             io.write32(mine, if keep { bits } else { 0 });
@@ -225,7 +227,8 @@ impl Switch {
         }
     }
 
-    /// Sets the address that a VF asks for, within what the administrator allows (`ixgbe_set_vf_mac_addr`).
+    /// Sets the address that a VF asks for, within what the administrator allows
+    /// (`ixgbe_set_vf_mac_addr`).
     pub(super) fn set_vf_mac_msg(
         &mut self,
         io: &impl Regs,
@@ -255,7 +258,8 @@ impl Switch {
         RAR_ENTRIES.saturating_sub(reserved)
     }
 
-    /// Adds a further address of a VF, or with index 0 removes them all (`ixgbe_set_vf_macvlan_msg`).
+    /// Adds a further address of a VF, or with index 0 removes them all
+    /// (`ixgbe_set_vf_macvlan_msg`).
     pub(super) fn set_vf_macvlan_msg(
         &mut self,
         io: &impl Regs,
@@ -301,7 +305,8 @@ impl Switch {
         if !(ETH_MIN_MTU..=MAX_JUMBO_FRAME_SIZE).contains(&bytes) {
             return Err(Refusal::Frame);
         }
-        // 82599 has one frame size for all: with jumbo frames on the PF only VFs that know of them may receive.
+        // 82599 has one frame size for all: with jumbo frames on the PF only VFs that know of them
+        // may receive.
         let ok = if self.chip.mixes_frames() {
             true
         } else if self.excludes_standard_frames() {

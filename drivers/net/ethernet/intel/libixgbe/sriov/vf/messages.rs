@@ -110,7 +110,8 @@ impl Switch {
                 return Handled::Ignored;
             }
         }
-        // An answer that finds the mailbox taken is lost, as in the C driver: the VF asks again after its timeout.
+        // An answer that finds the mailbox taken is lost, as in the C driver: the VF asks again
+        // after its timeout.
         let request = Request::decode(&words);
         if request == Request::Reset {
             let _ = self.vf_reset_msg(io, vfs, vf);

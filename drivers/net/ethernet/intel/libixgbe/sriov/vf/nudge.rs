@@ -1,25 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Repeats of the two messages that a driver must act on, until it has: clear-to-send is withdrawn, and it is there again.
+//! Repeats of the two messages that a driver must act on, until it has: clear-to-send is withdrawn,
+//! and it is there again.
 //!
-//! The protocol is that a driver hears [`crate::mbx::PF_CONTROL_MSG`] without clear-to-send, acknowledges it, is refused, and
-//! resets its VF. The C driver (`ixgbevf_main.c`) drops most of these events. Its interrupt only schedules its service task,
-//! and `ixgbevf_service_event_schedule` does nothing while that task runs. The refusal comes within microseconds of the
-//! acknowledgement, while the task runs. So does the event that should start the reset, since the task asks for it and does it
-//! when it runs next. Each event that is dropped costs a period of the task's timer, two seconds.
+//! The protocol is that a driver hears [`crate::mbx::PF_CONTROL_MSG`] without clear-to-send,
+//! acknowledges it, is refused, and resets its VF. The C driver (`ixgbevf_main.c`) drops most of
+//! these events. Its interrupt only schedules its service task, and
+//! `ixgbevf_service_event_schedule` does nothing while that task runs. The refusal comes within
+//! microseconds of the acknowledgement, while the task runs. So does the event that should start
+//! the reset, since the task asks for it and does it when it runs next. Each event that is dropped
+//! costs a period of the task's timer, two seconds.
 //!
-//! So the PF repeats the refusal for as long as the driver has not reset its VF, a few milliseconds after it was last heard of.
-//! When the driver has set up the VF again, the PF tells it a few times that it is clear to send: the driver then looks at its
-//! link.
+//! So the PF repeats the refusal for as long as the driver has not reset its VF, a few milliseconds
+//! after it was last heard of. When the driver has set up the VF again, the PF tells it a few times
+//! that it is clear to send: the driver then looks at its link.
 //!
-//! The first message stays as it is until it is acknowledged. DPDK acts on that very word and ignores the refusal.
+//! The first message stays as it is until it is acknowledged. DPDK acts on that very word and
+//! ignores the refusal.
 //!
-//! The C driver does not reset its VF for a refusal within ten seconds of its last reset (`ixgbevf_watchdog_update_link`). It
-//! does reset it, at any time, when it finds a Tx ring hung: twice in a row it was clear to send, frames were pending and none
-//! was sent (`ixgbevf_check_tx_hang`). It looks whenever its service task runs and its link is up. A message without
-//! clear-to-send takes its link down: the stack forgets its neighbours, and a request for one that is lost is repeated after a
-//! second. So a VF whose Tx rings are stopped is shown that first: it is told for a moment that it is clear to send, and if its
-//! ring looks empty, it is given a tail that says what is true: that nothing that goes into it will be sent. A driver that does
-//! not reset its VF for that is told without clear-to-send, and shown its ring once more if it reads refusals and does nothing.
+//! The C driver does not reset its VF for a refusal within ten seconds of its last reset
+//! (`ixgbevf_watchdog_update_link`). It does reset it, at any time, when it finds a Tx ring hung:
+//! twice in a row it was clear to send, frames were pending and none was sent
+//! (`ixgbevf_check_tx_hang`). It looks whenever its service task runs and its link is up. A message
+//! without clear-to-send takes its link down: the stack forgets its neighbours, and a request for
+//! one that is lost is repeated after a second. So a VF whose Tx rings are stopped is shown that
+//! first: it is told for a moment that it is clear to send, and if its ring looks empty, it is
+//! given a tail that says what is true: that nothing that goes into it will be sent. A driver that
+//! does not reset its VF for that is told without clear-to-send, and shown its ring once more if it
+//! reads refusals and does nothing.
 
 use super::{
     Lies,
@@ -32,28 +39,30 @@ use crate::{
     Regs, //
 };
 
-/// Milliseconds for which a driver is told. `ixgbevf_watchdog_update_link` resets the VF only if its last reset was more than
-/// ten seconds ago.
+/// Milliseconds for which a driver is told. `ixgbevf_watchdog_update_link` resets the VF only if
+/// its last reset was more than ten seconds ago.
 const TOLD_MS: u64 = 12_000;
-/// Refusals that a driver acknowledges before it counts as one that does not reset its VF for them: one more than the C driver
-/// reads, if its service task has dropped an event.
+/// Refusals that a driver acknowledges before it counts as one that does not reset its VF for them:
+/// one more than the C driver reads, if its service task has dropped an event.
 const REFUSALS: u8 = 3;
 /// How often a driver is shown that its Tx rings hang, at most.
 const SHOWN: u8 = 2;
 /// Milliseconds for which it is, and for one that acknowledges nothing.
 const HANG_MS: u64 = 1000;
 const DEAF_MS: u64 = 300;
-/// Messages that it acknowledges meanwhile before it counts as one that does not look. The C driver looks at its rings after
-/// each, finds what it looks for at the third or fourth, and reads no other before it resets its VF.
+/// Messages that it acknowledges meanwhile before it counts as one that does not look. The C driver
+/// looks at its rings after each, finds what it looks for at the third or fourth, and reads no
+/// other before it resets its VF.
 const LOOKS: u8 = 8;
 /// Milliseconds after the last request at which a driver is told that it is clear to send.
 const CLEAR_MS: [u64; 3] = [20, 60, 150];
 /// Milliseconds for which a driver may go on to set up its VF.
 const SETUP_MS: u64 = 5_000;
 
-/// Milliseconds until a message is repeated, after so many repeats of which the driver has acknowledged none. The first comes
-/// when the service task of an idle guest is over. One that takes longer is not slowed down further by an interrupt each few
-/// milliseconds. A driver that has not reset its VF in two seconds waits for the end of its ten, or does not know the message.
+/// Milliseconds until a message is repeated, after so many repeats of which the driver has
+/// acknowledged none. The first comes when the service task of an idle guest is over. One that
+/// takes longer is not slowed down further by an interrupt each few milliseconds. A driver that has
+/// not reset its VF in two seconds waits for the end of its ten, or does not know the message.
 fn pace(elapsed: u64, repeats: u32) -> u64 {
     let least = match elapsed {
         0..200 => 5,
@@ -98,7 +107,8 @@ enum Stage {
         /// How often that was tried.
         shown: u8,
     },
-    /// The driver was told for long enough. It is there all the same, and is told again when there is a new reason.
+    /// The driver was told for long enough. It is there all the same, and is told again when there
+    /// is a new reason.
     Tired,
     /// The VF was reset. A driver that did it says so next; a new user of the VF is told nothing.
     Reset,
@@ -142,7 +152,8 @@ impl Nudge {
         };
     }
 
-    /// Clear-to-send is withdrawn. `open` is a VF with a driver; so is one whose driver has not heard the last time.
+    /// Clear-to-send is withdrawn. `open` is a VF with a driver; so is one whose driver has not
+    /// heard the last time.
     pub(crate) fn withdrawn(&mut self, open: bool) {
         if open || matches!(self.stage, Stage::Withdrawn { .. } | Stage::Tired) {
             self.enter(Stage::Withdrawn {
@@ -179,8 +190,8 @@ impl Nudge {
         matches!(self.stage, Stage::Withdrawn { hang: Some(_), .. })
     }
 
-    /// Whether the driver is to see now that its rings hang, if they do: at first, and when it reads refusals and does not reset
-    /// its VF. Counts as a trial.
+    /// Whether the driver is to see now that its rings hang, if they do: at first, and when it
+    /// reads refusals and does not reset its VF. Counts as a trial.
     fn tries_hang(&mut self) -> bool {
         match &mut self.stage {
             Stage::Withdrawn {
@@ -203,8 +214,9 @@ impl Nudge {
         }
     }
 
-    /// The driver has read and acknowledged this. Returns whether one that is not clear to send is refused at once; a driver
-    /// that is told by [`Switch::nudge`] hears of it again at that pace, however fast it acknowledges.
+    /// The driver has read and acknowledged this. Returns whether one that is not clear to send is
+    /// refused at once; a driver that is told by [`Switch::nudge`] hears of it again at that pace,
+    /// however fast it acknowledges.
     pub(super) fn acknowledged(&mut self, taken: Lies) -> bool {
         match &mut self.stage {
             Stage::Withdrawn {
@@ -262,7 +274,8 @@ impl Nudge {
         }
     }
 
-    /// Looks at the clock. Returns whether to say something now, and in how many milliseconds to look again.
+    /// Looks at the clock. Returns whether to say something now, and in how many milliseconds to
+    /// look again.
     fn tick(&mut self, now: u64) -> (bool, Option<u64>) {
         if !self.active() {
             return (false, None);
@@ -324,8 +337,9 @@ impl Nudge {
 }
 
 impl Switch {
-    /// Repeats to a VF what its driver must act on, if it is time. `now` is in milliseconds of any clock that goes on. Returns
-    /// in how many milliseconds to call it again; it is called after a message or an acknowledgement of the VF as well.
+    /// Repeats to a VF what its driver must act on, if it is time. `now` is in milliseconds of any
+    /// clock that goes on. Returns in how many milliseconds to call it again; it is called after a
+    /// message or an acknowledgement of the VF as well.
     pub fn nudge(&self, io: &impl Regs, vf: u32, state: &mut VfState, now: u64) -> Option<u32> {
         if state.stands {
             state.nudge.stands();
@@ -342,8 +356,8 @@ impl Switch {
         again.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))
     }
 
-    /// Shows the driver of a VF that its Tx rings hang, if they do and it is time for that. One that speaks the mailbox
-    /// extension resets its VF when it is told to.
+    /// Shows the driver of a VF that its Tx rings hang, if they do and it is time for that. One
+    /// that speaks the mailbox extension resets its VF when it is told to.
     pub(super) fn try_hang(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
         let plain = state.features & FEATURE_MIGRATION == 0;
         if plain && state.nudge.tries_hang() && self.show_hang(io, vf) {
@@ -351,11 +365,12 @@ impl Switch {
         }
     }
 
-    /// Makes the first Tx ring of a VF whose queues were stopped look as what it is, one in which frames stay. Returns whether
-    /// it does; a ring that runs is left alone. Only this one, which every driver has.
+    /// Makes the first Tx ring of a VF whose queues were stopped look as what it is, one in which
+    /// frames stay. Returns whether it does; a ring that runs is left alone. Only this one, which
+    /// every driver has.
     ///
-    /// The queue is disabled, so that no descriptor is fetched, and a driver that sets up its VF writes both registers before it
-    /// enables the queue.
+    /// The queue is disabled, so that no descriptor is fetched, and a driver that sets up its VF
+    /// writes both registers before it enables the queue.
     fn show_hang(&self, io: &impl Regs, vf: u32) -> bool {
         let Some(pools) = self.pools else {
             return false;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the PF has to say to a VF: one queue for its mailbox, in which everything waits that is not an answer.
+//! What the PF has to say to a VF: one queue for its mailbox, in which everything waits that is not
+//! an answer.
 //!
-//! The mailbox holds one message, and a VF that reads slowly must not lose it to the next one. The PF remembers what lies
-//! there until the VF acknowledges it, and sends nothing over it. A request of the VF overwrites what it has not read, as
-//! the hardware has it: that message goes back to its place in the queue, unless a newer one has taken it.
+//! The mailbox holds one message, and a VF that reads slowly must not lose it to the next one. The
+//! PF remembers what lies there until the VF acknowledges it, and sends nothing over it. A request
+//! of the VF overwrites what it has not read, as the hardware has it: that message goes back to its
+//! place in the queue, unless a newer one has taken it.
 //!
-//! The order in which messages go out: withdrawn clear-to-send, since nothing else counts then; restore, since rings stand
-//! until it is done; a change of the link; marking; the request to prepare.
+//! The order in which messages go out: withdrawn clear-to-send, since nothing else counts then;
+//! restore, since rings stand until it is done; a change of the link; marking; the request to
+//! prepare.
 
 use crate::{
     mbx_ext::{
@@ -47,8 +50,8 @@ pub enum Lies {
 }
 
 impl Lies {
-    /// What the last host's message is, by its words. What is none of this host's to repeat counts as an answer: a request to
-    /// mark or to prepare was for a move that is over.
+    /// What the last host's message is, by its words. What is none of this host's to repeat counts
+    /// as an answer: a request to mark or to prepare was for a move that is over.
     pub fn of(words: &Words) -> Self {
         let [head, ..] = *words;
         match PfMessage::parse(words) {
@@ -61,8 +64,8 @@ impl Lies {
     }
 }
 
-/// Periods of [`Outbox::grow_old`] after which nobody waits for a message any more. A driver gives up after a second
-/// (`IXGBE_VF_MBX_INIT_TIMEOUT`), and a period is no shorter.
+/// Periods of [`Outbox::grow_old`] after which nobody waits for a message any more. A driver gives
+/// up after a second (`IXGBE_VF_MBX_INIT_TIMEOUT`), and a period is no shorter.
 const STALE: u8 = 2;
 
 /// The mailbox of one VF, as its PF sees it, and what waits for it.
@@ -76,8 +79,8 @@ pub struct Outbox {
     restore: Option<Restore>,
     marking: Option<PfMessage>,
     save: Option<SaveRequest>,
-    /// The VF was stopped on another host while it held the mailbox. It goes on as if it held it here: until it has
-    /// written or read, the memory is its own.
+    /// The VF was stopped on another host while it held the mailbox. It goes on as if it held it
+    /// here: until it has written or read, the memory is its own.
     held: bool,
     /// It had announced a request before that.
     request: bool,
@@ -204,8 +207,9 @@ impl Outbox {
         self.lay(Lies::Nothing)
     }
 
-    /// The VF came from another host, or over a reset of the device: what was in its mailbox, and whether it held it. A
-    /// `request` that it had announced is kept until it lets the mailbox go. What else waits here stays.
+    /// The VF came from another host, or over a reset of the device: what was in its mailbox, and
+    /// whether it held it. A `request` that it had announced is kept until it lets the mailbox go.
+    /// What else waits here stays.
     pub fn arrive(&mut self, unread: Option<&Words>, held: bool, request: bool) {
         self.lies = match (unread, self.lies) {
             (Some(words), Lies::Nothing) => Lies::of(words),
@@ -219,7 +223,8 @@ impl Outbox {
         self.request = held && request;
     }
 
-    /// Called about once a second: what nobody takes must not keep a VF from hearing of a change for ever.
+    /// Called about once a second: what nobody takes must not keep a VF from hearing of a change
+    /// for ever.
     pub fn grow_old(&mut self) {
         self.age = self.age.saturating_add(1);
         if self.age >= STALE {
@@ -253,7 +258,8 @@ impl Outbox {
             Lies::Message(_) => self.marking = None,
         }
         let lost = self.lay(what);
-        // The newest of control messages says it all, and an answer that was given up is not repeated.
+        // The newest of control messages says it all, and an answer that was given up is not
+        // repeated.
         if matches!(lost, Lies::Message(_)) {
             self.put_back(lost);
         }
@@ -266,13 +272,14 @@ impl Outbox {
 }
 
 impl Switch {
-    /// Sends what waits for a VF, if its mailbox is free. True if the VF holds the mailbox or has a request in it: then it is
-    /// worth to try again soon. A VF that stands still is sent nothing.
+    /// Sends what waits for a VF, if its mailbox is free. True if the VF holds the mailbox or has a
+    /// request in it: then it is worth to try again soon. A VF that stands still is sent nothing.
     pub fn flush(&self, io: &impl Regs, vf: u32, state: &mut VfState) -> bool {
         if state.stands || state.outbox.held || !state.outbox.waits() {
             return false;
         }
-        // Read, but the interrupt that says so was not dealt with. Who took a message of the extension is asked later.
+        // Read, but the interrupt that says so was not dealt with. Who took a message of the
+        // extension is asked later.
         if matches!(state.outbox.lies, Lies::Answer | Lies::Control) && mailbox::ack_pending(io, vf)
         {
             mailbox::clear_ack(io, vf);
@@ -305,7 +312,8 @@ impl Switch {
         sent.is_err()
     }
 
-    /// Tells a VF that something changed (`ixgbe_ping_vf`), when it has read what lies in its mailbox.
+    /// Tells a VF that something changed (`ixgbe_ping_vf`), when it has read what lies in its
+    /// mailbox.
     pub fn ping(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
         state.outbox.put_ping();
         self.flush(io, vf, state);
@@ -325,10 +333,11 @@ impl Switch {
         }
     }
 
-    /// A VF acknowledged a message, which is returned: if it is not clear to send it must be told so
-    /// (`ixgbe_rcv_ack_from_vf`).
+    /// A VF acknowledged a message, which is returned: if it is not clear to send it must be told
+    /// so (`ixgbe_rcv_ack_from_vf`).
     ///
-    /// Sending takes the event back, so that one which was seen before is none of what was sent since.
+    /// Sending takes the event back, so that one which was seen before is none of what was sent
+    /// since.
     pub fn handle_ack(&self, io: &impl Regs, vfs: &mut [VfState], vf: u32) -> Lies {
         if !mailbox::ack_pending(io, vf) {
             return Lies::Nothing;
@@ -347,8 +356,8 @@ impl Switch {
         taken
     }
 
-    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is told, see `nudge`. Drivers whose
-    /// Tx rings stand see that first.
+    /// Makes a VF reset itself by the standard protocol: clear-to-send is withdrawn, and it is
+    /// told, see `nudge`. Drivers whose Tx rings stand see that first.
     pub fn restart(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
         state.withdraw();
         self.try_hang(io, vf, state);

@@ -124,7 +124,8 @@ impl Switch {
     /// link changes.
     ///
     /// # Errors
-    /// [`Refusal::Denied`] unless the link is up at 10 Gb/s and the limit is between 11 Mb/s and that.
+    /// [`Refusal::Denied`] unless the link is up at 10 Gb/s and the limit is between 11 Mb/s and
+    /// that.
     pub fn admin_set_rate(
         &mut self,
         io: &impl Regs,
