@@ -15,10 +15,10 @@ use crate::process::run_logged;
 use crate::{package, stock};
 
 /// The folder whose Makefile compiles all of it.
-const FOLDER: &str = "drivers/net/ethernet/intel/ixgbe_rust";
+pub(super) const FOLDER: &str = "drivers/net/ethernet/intel/ixgbe_rust";
 
 /// Its options, and their modules.
-const OPTIONS: &[(&str, &str)] = &[
+pub(super) const OPTIONS: [(&str, &str); 3] = [
     ("CONFIG_IXGBEVF_RUST", package::VF),
     ("CONFIG_IXGBE_RUST", package::PF),
     ("CONFIG_IXGBE_RUST_VFIO_PCI", "ixgbe-vfio-pci"),
@@ -37,6 +37,8 @@ const TOOLS: &[&str] = &[
     "libssl-dev",
     "make",
     "perl",
+    "python3-sphinx",
+    "python3-yaml",
     "rust-clippy",
     "rust-src",
     "rustc",
@@ -53,10 +55,13 @@ fn warnings(log: &str) -> Vec<&str> {
 
 /// The kernel of the series, and a Debian that has the tools.
 pub(super) struct Build<'a> {
-    cache: &'a Cache,
-    tree: &'a Path,
-    repo: &'a Repo,
-    root: PathBuf,
+    pub(super) cache: &'a Cache,
+    pub(super) tree: &'a Path,
+    pub(super) repo: &'a Repo,
+    /// The kernel that [`Self::make`] makes something in: that of `repo`, or a copy.
+    pub(super) source: PathBuf,
+    /// Of the Debian with [`TOOLS`].
+    pub(super) root: PathBuf,
 }
 
 impl<'a> Build<'a> {
@@ -82,46 +87,57 @@ impl<'a> Build<'a> {
             cache,
             tree,
             repo,
+            source: repo.dir.clone(),
             root,
         })
     }
 
-    fn out(&self, name: &str) -> PathBuf {
+    /// The same with the kernel in another folder.
+    pub(super) fn in_copy(&self, source: PathBuf) -> Self {
+        Self {
+            source,
+            root: self.root.clone(),
+            ..*self
+        }
+    }
+
+    pub(super) fn out(&self, name: &str) -> PathBuf {
         self.cache.path(format!("build/series-{name}"))
     }
 
+    /// A call of make for the kernel with the products in this folder.
+    pub(super) fn make_command(&self, name: &str) -> Command {
+        let mut cmd = stock::inside(&self.root, &[&self.cache.path("")], &["make"]);
+        cmd.arg("-C")
+            .arg(&self.source)
+            .arg(format!("O={}", self.out(name).display()))
+            .arg(kernel::jobs());
+        cmd
+    }
+
     /// Makes something in the kernel with the products in this folder.
-    fn make(&self, name: &str, title: &str, arguments: &[&str]) -> Result<()> {
-        let out = self.out(name);
-        fs::create_dir_all(&out)?;
-        let mut cmd: Command = stock::inside(&self.root, &[&self.cache.path("")], &["make"]);
-        cmd.arg("-C").arg(&self.repo.dir);
-        cmd.arg(format!("O={}", out.display()))
-            .arg(kernel::jobs())
-            .args(arguments);
+    pub(super) fn make(&self, name: &str, title: &str, arguments: &[&str]) -> Result<()> {
+        fs::create_dir_all(self.out(name))?;
+        let mut cmd = self.make_command(name);
+        cmd.args(arguments);
         let log = self.cache.path(format!("logs/series-{name}.log"));
         run_logged(title, &log, cmd)
     }
 
-    /// Each option must be a module, or not be there.
-    fn judge(&self, name: &str, wanted: bool) -> Result<String> {
+    /// Each of these options must be a module, or not be there.
+    fn judge(&self, name: &str, options: &[&str], wanted: bool) -> Result<String> {
         let config = fs::read_to_string(self.out(name).join(".config"))?;
         let has = |line: &str| config.lines().any(|l| l == line);
         if has("CONFIG_RUST=y") != wanted {
             bail!("CONFIG_RUST is not as wanted");
         }
-        for (option, _) in OPTIONS {
+        for option in options {
             if has(&format!("{option}=m")) != wanted {
                 bail!("{option} is not {}", if wanted { "m" } else { "left out" });
             }
         }
         Ok(if wanted {
-            OPTIONS
-                .iter()
-                .map(|(o, _)| *o)
-                .collect::<Vec<_>>()
-                .join(", ")
-                + " are modules"
+            format!("modules: {}", options.join(", "))
         } else {
             "none of the options is there".into()
         })
@@ -131,12 +147,17 @@ impl<'a> Build<'a> {
     pub(super) fn small(&self, rust: bool) -> Result<String> {
         self.repo.git(&["checkout", "-q", "-f", "series"])?;
         let name = if rust { "rust" } else { "c" };
+        self.configure(name, &OPTIONS.map(|(option, _)| option), rust)
+    }
+
+    /// Configures a small kernel with these options in the folder of this name.
+    pub(super) fn configure(&self, name: &str, options: &[&str], rust: bool) -> Result<String> {
         self.make(name, "configuring the kernel: tinyconfig", &["tinyconfig"])?;
         let fragment = self.tree.join("tools/testing/lab/kernel/base.config");
         let file = self.out(name).join(".config");
         let mut config = fs::read_to_string(&file)?;
         config += &fs::read_to_string(fragment)?;
-        for (option, _) in OPTIONS {
+        for option in options {
             config += &format!("{option}=m\n");
         }
         if !rust {
@@ -149,7 +170,7 @@ impl<'a> Build<'a> {
             "configuring the kernel: olddefconfig",
             &["olddefconfig"],
         )?;
-        self.judge(name, rust)
+        self.judge(name, options, rust)
     }
 
     /// Configures a kernel with all modules that Debian's compilers allow beside Rust.
@@ -165,38 +186,65 @@ impl<'a> Build<'a> {
             "configuring the kernel: allmodconfig",
             &[&fragment, "allmodconfig"],
         )?;
-        self.judge("all", true)
+        self.judge("all", &OPTIONS.map(|(option, _)| option), true)
     }
 
-    /// Compiles and links the modules from the kernel's folders against Debian's own kernel of the same
-    /// version: that needs no kernel to be built.
-    pub(super) fn modules(&self) -> Result<String> {
-        stock::ensure(self.cache, self.tree, Flavour::Stock)?;
-        self.repo.git(&["checkout", "-q", "-f", "series"])?;
+    /// Gets Debian's own kernel of the same version: what is compiled against it needs no kernel to be built.
+    pub(super) fn stock(&self) -> Result<()> {
+        stock::ensure(self.cache, self.tree, Flavour::Stock).map(drop)
+    }
+
+    /// Compiles something from the kernel's folders against Debian's kernel, and gives what warned.
+    pub(super) fn compile(
+        &self,
+        name: &str,
+        title: &str,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> Result<Vec<String>> {
         let folder = self.repo.dir.join(FOLDER);
         let mut cmd = stock::make_for(self.cache, self.tree, Flavour::Stock);
         let (_, _, c, rust) = stock::REPLACED;
         cmd.arg(format!("M={}", folder.display()))
-            .args(OPTIONS.iter().map(|(o, _)| format!("{o}=m")))
+            .args(options.iter().map(|o| format!("{o}=m")))
             .arg(format!(
                 "KCFLAGS={c} -I{}",
                 self.repo.dir.join("include").display()
             ))
             .arg(format!("KRUSTFLAGS={rust}"))
-            .args([&kernel::jobs(), "W=1", "modules"]);
-        let log = self.cache.path("logs/series-modules.log");
-        run_logged("compiling the modules in the kernel's folders", &log, cmd)?;
-        for (_, module) in OPTIONS {
-            if !folder.join(format!("{module}.ko")).exists() {
-                bail!("{module} was not made");
-            }
-        }
+            .arg(kernel::jobs())
+            .args(arguments);
+        let log = self.cache.path(format!("logs/series-{name}.log"));
+        run_logged(title, &log, cmd)?;
         let log = fs::read_to_string(&log)?;
-        let said = warnings(&log);
+        Ok(warnings(&log).into_iter().map(String::from).collect())
+    }
+
+    /// Compiles all of it from nothing, by clippy and with the warnings of W=1.
+    pub(super) fn clippy(&self) -> Result<String> {
+        self.stock()?;
+        self.repo.start("built")?;
+        self.repo.git(&["checkout", "-q", "-f", "series"])?;
+        let options = OPTIONS.map(|(option, _)| option);
+        let arguments = ["-k", "W=1", "CLIPPY=1", "modules"];
+        let title = "compiling the modules in the kernel's folders: W=1, clippy";
+        let said = self.compile("clippy", title, &options, &arguments)?;
         if let Some(first) = said.first() {
             bail!("{} warnings, the first: {first}", said.len());
         }
-        Ok("three, without a warning".into())
+        self.all_made()?;
+        Ok("three modules, without a warning".into())
+    }
+
+    /// Each module must have been made.
+    pub(super) fn all_made(&self) -> Result<()> {
+        for (_, module) in OPTIONS {
+            let path = self.repo.dir.join(FOLDER).join(format!("{module}.ko"));
+            if !path.exists() {
+                bail!("{module} was not made");
+            }
+        }
+        Ok(())
     }
 }
 

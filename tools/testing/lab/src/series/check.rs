@@ -3,37 +3,76 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 use regex::Regex;
 
+use super::boot::On;
 use super::build::Build;
 use super::{Repo, BASE, NOBODY};
 use crate::cache::Cache;
 use crate::process::output;
 
-/// Runs all checks, and says of each whether it went well.
-pub(super) fn check(cache: &Cache, tree: &Path, repo: &Repo, patches: &[PathBuf]) -> Result<()> {
-    let mut failed = 0_u32;
-    let mut say = |name: &str, result: Result<String>| match result {
-        Ok(comment) => println!("ok {name}: {comment}"),
-        Err(e) => {
-            failed += 1;
-            println!("not ok {name}: {e:#}");
+/// Checks that were made, and how long each took.
+struct Checks {
+    failed: u32,
+    start: Instant,
+}
+
+impl Checks {
+    fn run(&mut self, name: &str, check: impl FnOnce() -> Result<String>) {
+        let start = Instant::now();
+        let result = check();
+        let seconds = start.elapsed().as_secs_f64();
+        match result {
+            Ok(comment) => println!("ok {name}, {seconds:.0} s: {comment}"),
+            Err(e) => {
+                self.failed += 1;
+                println!("not ok {name}, {seconds:.0} s: {e:#}");
+            }
         }
-    };
-    say("git am", applies(repo, patches));
-    say("checkpatch --strict", checkpatch(repo, patches));
-    say("links between pages", links(repo));
-    let build = Build::new(cache, tree, repo)?;
-    say("configured with Rust", build.small(true));
-    say("configured without Rust", build.small(false));
-    say("configured by allmodconfig", build.all());
-    say("modules for Debian's kernel", build.modules());
-    say("signed off", signed_off(patches));
-    if failed > 0 {
-        bail!("{failed} checks failed: the series must not be sent");
     }
+}
+
+/// Runs the checks that are asked for, those of `--check` and that of `--boot`, and says of each whether it went well.
+pub(super) fn check(
+    cache: &Cache,
+    tree: &Path,
+    repo: &Repo,
+    patches: &[PathBuf],
+    (checked, boots): (bool, &[On]),
+) -> Result<()> {
+    let mut all = Checks {
+        failed: 0,
+        start: Instant::now(),
+    };
+    if checked {
+        all.run("signed off", || signed_off(patches));
+        all.run("git am", || applies(repo, patches));
+        all.run("checkpatch --strict", || checkpatch(repo, patches));
+        all.run("links between pages", || links(repo));
+    }
+    let build = Build::new(cache, tree, repo)?;
+    if checked {
+        all.run("configured with Rust", || build.small(true));
+        all.run("configured without Rust", || build.small(false));
+        all.run("configured by allmodconfig", || build.all());
+        all.run("each patch builds", || build.each_patch());
+        all.run("CLIPPY=1 W=1", || build.clippy());
+        all.run("htmldocs", || build.docs());
+    }
+    for on in boots {
+        all.run(on.tests(), || build.boot(*on));
+    }
+    let seconds = all.start.elapsed().as_secs_f64();
+    if all.failed > 0 {
+        bail!(
+            "{} checks failed in {seconds:.0} s: the series must not be sent",
+            all.failed
+        );
+    }
+    println!("all checks in {seconds:.0} s");
     Ok(())
 }
 

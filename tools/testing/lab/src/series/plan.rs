@@ -2,7 +2,7 @@
 //! What of the tree goes into which patch, and where: `tools/series/series.toml`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -46,6 +46,10 @@ pub(super) struct Patch {
     files: Vec<String>,
     #[serde(default)]
     pub(super) makefile: bool,
+    /// Texts of files of earlier patches, as `[FILE, TEXT]` with the file's place in the kernel: they
+    /// are left out of the file until this patch.
+    #[serde(default)]
+    brings: Vec<(String, String)>,
     #[serde(default)]
     pub(super) edits: Vec<Edit>,
 }
@@ -157,6 +161,31 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// A file's text as it is after patch number `patch`: without what later ones bring.
+    pub(super) fn until(&self, file: &str, text: &str, patch: usize) -> Result<String> {
+        let mut now = text.to_owned();
+        for (number, later) in self.patch.iter().enumerate() {
+            for (_, part) in later.brings.iter().filter(|(of, _)| of == file) {
+                if text.matches(part.as_str()).count() != 1 {
+                    bail!(
+                        "{file} does not have {part:?} once, which {:?} brings",
+                        later.subject
+                    );
+                }
+                if number > patch {
+                    now = now.replace(part.as_str(), "");
+                }
+            }
+        }
+        Ok(now)
+    }
+
+    /// Files that patch number `patch` brings something to.
+    pub(super) fn brought(&self, patch: usize) -> BTreeSet<&str> {
+        let brings = self.patch.get(patch).map_or(&[][..], |p| &p.brings);
+        brings.iter().map(|(file, _)| file.as_str()).collect()
     }
 
     /// The kernel's Makefile, from the project's Kbuild.
@@ -306,6 +335,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_grows_with_the_patches() -> Result<()> {
+        let brings = "brings = [['rust/nic/nic.rs', \"mod net;\\n\"]]\nfiles = ['rust/net'";
+        let plan: Plan = toml::from_str(&TEXT.replace("files = [\"rust/net\"", brings))?;
+        let text = "mod net;\nmod pci;\n";
+        assert_eq!(plan.until("rust/nic/nic.rs", text, 0)?, "mod pci;\n");
+        assert_eq!(plan.until("rust/nic/nic.rs", text, 1)?, text);
+        assert_eq!(plan.until("rust/nic/pci.rs", text, 0)?, text);
+        assert!(plan.until("rust/nic/nic.rs", "mod pci;\n", 1).is_err());
+        assert!(plan.brought(0).is_empty());
+        assert_eq!(plan.brought(1), BTreeSet::from(["rust/nic/nic.rs"]));
+        Ok(())
+    }
+
+    #[test]
     fn a_line_is_put_where_it_belongs() -> Result<()> {
         let edit = |text: &str| -> Result<Edit> { Ok(toml::from_str(text)?) };
         let after = edit(
@@ -339,7 +382,14 @@ mod tests {
             assert!(patch.message().lines().all(|l| l.len() <= 75));
             assert!(!files.is_empty() || !patch.edits.is_empty());
         }
-        plan.makefile(&fs::read_to_string(tree.join("Kbuild"))?)?;
+        let makefile = plan.makefile(&fs::read_to_string(tree.join("Kbuild"))?)?;
+        for place in (0..plan.patch.len()).flat_map(|n| plan.brought(n)) {
+            let text = match files.iter().find(|f| plan.place(f) == place) {
+                Some(file) => plan.translate(file, &fs::read_to_string(tree.join(file))?),
+                None => makefile.clone(),
+            };
+            plan.until(place, &text, 0)?;
+        }
         Ok(())
     }
 }
