@@ -745,6 +745,17 @@ fn registers_out_of_range_are_refused() {
     }
 }
 
+/// Read as off, it would close the gates of a VF that is on.
+#[test]
+fn a_vf_is_enabled_or_not() {
+    let mut tlvs = split(&bytes(&sample()));
+    for (.., value) in tlvs.iter_mut().filter(|t| t.0 == format::FILTERS) {
+        value[core::mem::offset_of!(format::Filters, enabled)] = 2;
+    }
+    let got = read(&forge(format::CONTENT_STATE, &tlvs), &host());
+    assert_eq!(got, Err(Refusal::Value(format::FILTERS)));
+}
+
 /// The names are for programs, the texts for people, who find each of them in Documentation with
 /// what to do.
 #[test]
