@@ -61,6 +61,7 @@ pub(super) fn check(
         all.run("each patch builds", || build.each_patch());
         all.run("CLIPPY=1 W=1", || build.clippy());
         all.run("htmldocs", || build.docs());
+        all.run("KUnit", || build.kunit());
     }
     for on in boots {
         all.run(on.tests(), || build.boot(*on));

@@ -8,6 +8,7 @@ mod boot;
 mod build;
 mod check;
 mod docs;
+mod kunit;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ pub struct SeriesArgs {
     submitter: Option<String>,
     /// Say whether it can be sent: somebody has signed it off, it applies, checkpatch has no error, the kernel
     /// configures with and without Rust, each patch builds, clippy says nothing, the kernel's documentation
-    /// has no new warning.
+    /// has no new warning, and the KUnit tests pass.
     #[arg(long)]
     check: bool,
     /// Run drivers/control on an emulated host with the modules of the series: on Debian's kernel, or on a
