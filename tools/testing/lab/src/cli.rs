@@ -72,7 +72,12 @@ pub fn main() -> i32 {
     match result {
         Ok(()) => 0,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            let text = format!("{e:#}");
+            eprintln!("error: {text}");
+            // What helps to find a cause can have pages, and the end of a log is what is read.
+            if let Some((reason, _)) = text.split_once('\n') {
+                eprintln!("error, see above: {reason}");
+            }
             1
         }
     }

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{anyhow, Result};
 
 use super::host::Host;
 use super::inner::Inner;
@@ -46,7 +46,8 @@ pub(super) fn explained<T>(
     host: &Host,
     vm: &mut Inner,
 ) -> Result<T> {
-    result.with_context(|| format!("{what}:\n{}", diagnose(host, vm)))
+    // The reason first: what follows has pages.
+    result.map_err(|e| anyhow!("{what}: {e:#}\n{}", diagnose(host, vm)))
 }
 
 /// What the VM's processor is at, as QEMU and KVM see it, and where QEMU's threads wait: for a VM that says nothing itself.

@@ -183,7 +183,7 @@ impl Judged<'_> {
         if is_seamless(round) {
             // But what somebody has counted: a VM that is short of time does not keep up, wherever it is.
             self.check(
-                format!("{name} loses nothing outside the blackout"),
+                format!("{name} loses nothing but by the move"),
                 round.frames_lost_outside <= round.drops.total(),
                 format!(
                     "{} of {} datagrams outside; {}",
@@ -408,7 +408,7 @@ mod tests {
                 first(r).dirty = "followed".into();
                 first(r).ram_sent_stopped_bytes = 5 << 20;
             }),
-            ("outside the blackout", |r| first(r).frames_lost_outside = 1),
+            ("but by the move", |r| first(r).frames_lost_outside = 1),
             ("does not start its VF again", |r| first(r).link_ups = 1),
             ("every TCP connection", |r| first(r).tcp_resumed = 0),
             ("every TCP connection", |r| first(r).tcp_open = 0),
@@ -441,7 +441,7 @@ mod tests {
             })
         };
         assert_eq!(lost(3), "");
-        assert!(lost(2).contains("outside the blackout"));
+        assert!(lost(2).contains("but by the move"));
         assert!(lost(1).contains("after the last move"));
     }
 

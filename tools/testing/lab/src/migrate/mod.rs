@@ -57,7 +57,7 @@ pub struct MigrateArgs {
     #[arg(long, value_enum, default_value = "udp")]
     traffic: Traffic,
     /// How many migrations, to and fro.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]

@@ -35,9 +35,13 @@ pub(super) fn start_flow(station: &Station, seat: Seat, rate: u32) -> Result<(u3
         }
         station.stop_flow(flow);
         if rate <= least {
+            let s = station.stats(flow)?;
             bail!(
-                "the VM does not answer the station, or not always: {:?}",
-                station.stats(flow)?
+                "the VM answered {} of {} datagrams ({rate} a second), after {} ms on average: it does not work, or this \
+                 machine is overloaded",
+                s.received,
+                s.sent,
+                s.rtt_mean_us / 1000
             );
         }
         rate = (rate / 2).max(least);

@@ -447,12 +447,16 @@ impl Report {
                 );
             }
             println!(
-                "  peer: blackout {:.1} ms; {} of {} datagrams lost ({} outside the blackout)",
-                r.blackout_ms, r.frames_lost, r.frames_sent, r.frames_lost_outside
+                "  peer: blackout {:.1} ms; {} of {} datagrams lost: {} by the move, {} otherwise",
+                r.blackout_ms,
+                r.frames_lost,
+                r.frames_sent,
+                r.frames_lost.saturating_sub(r.frames_lost_outside),
+                r.frames_lost_outside
             );
             if r.switch_over_ms != r.blackout_ms {
                 println!(
-                    "  the longest gap was another: {:.1} ms from the source's last answer to the destination's first",
+                    "  the move itself took {:.1} ms, from the source's last answer to the destination's first: the longest gap was another",
                     r.switch_over_ms
                 );
             }

@@ -123,7 +123,7 @@ impl Flow {
         self.seq = next;
         check(
             results,
-            format!("{name} loses nothing outside the blackout"),
+            format!("{name} loses nothing but by the move"),
             round.frames_lost_outside == 0,
             format!(
                 "blackout {} ms, {} of {} datagrams lost, {} of them outside",

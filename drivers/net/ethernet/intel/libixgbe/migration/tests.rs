@@ -2,6 +2,7 @@
 //! The format: golden files, and what must be refused. Tests against the device model are in `tools/testing/model`.
 
 mod rss;
+mod values;
 
 use std::vec::Vec;
 
@@ -694,66 +695,6 @@ fn what_is_the_hosts_is_noted() {
     router.policy.spoofchk = false;
     assert_eq!(noted(&router, &slow), [Note::TxRate(100), Note::SpoofCheck]);
     assert_eq!(reasons(&router, &slow), [vec![], vec![]]);
-}
-
-#[test]
-fn registers_out_of_range_are_refused() {
-    type Edit = fn(&mut VfState);
-    for (i, edit) in [
-        (|s| s.rx[0].base += 64) as Edit,
-        |s| s.rx[0].base = !127,
-        |s| s.rx[0].length = 0,
-        |s| s.rx[0].length = 64,
-        |s| s.rx[0].length = 0x10_0000,
-        |s| s.rx[1].head = 512,
-        |s| s.rx[1].tail = u32::MAX,
-        |s| s.rx[0].srrctl &= !0x1f,
-        |s| s.rx[0].srrctl |= 17,
-        |s| s.rx[0].srrctl |= 1 << 31,
-        |s| s.rx[0].rxdctl |= regs::RXDCTL_SWFLSH,
-        |s| s.tx[0].writeback = 2,
-        |s| s.tx[0].tail = 512,
-        |s| s.tx[1].txdctl |= 1 << 31,
-        |s| s.interrupts.eims = 8,
-        |s| s.interrupts.ivar = 0x83,
-        |s| s.interrupts.ivar_misc = 0x8080,
-        |s| s.interrupts.psrtype = 1,
-        |s| s.filters.mac = [1, 0, 0, 0, 0, 0],
-        |s| assert!(s.filters.unicast.push([0; 6])),
-        |s| assert!(s.filters.vlans.push(100)),
-        |s| assert!(s.filters.vlans.push(4096)),
-        |s| assert!(s.filters.multicast.push(0x1000)),
-        |s| s.registrations[1] = Some(registration(0)),
-        |s| {
-            s.registrations[1] = Some(RegisterQueue {
-                entries: 12,
-                shadow_len: 96,
-                ..registration(1)
-            })
-        },
-        |s| s.policy.port_qos = 8,
-        |s| s.identity.queue_pairs = 3,
-        |s| s.identity.max_frame = 64,
-        |s| s.identity.max_frame = 9725,
-    ]
-    .iter()
-    .enumerate()
-    {
-        let mut bad = sample();
-        edit(&mut bad);
-        assert!(read(&bytes(&bad), &host()).is_err(), "case {i}");
-    }
-}
-
-/// Read as off, it would close the gates of a VF that is on.
-#[test]
-fn a_vf_is_enabled_or_not() {
-    let mut tlvs = split(&bytes(&sample()));
-    for (.., value) in tlvs.iter_mut().filter(|t| t.0 == format::FILTERS) {
-        value[core::mem::offset_of!(format::Filters, enabled)] = 2;
-    }
-    let got = read(&forge(format::CONTENT_STATE, &tlvs), &host());
-    assert_eq!(got, Err(Refusal::Value(format::FILTERS)));
 }
 
 /// The names are for programs, the texts for people, who find each of them in Documentation with
