@@ -117,6 +117,22 @@ fn rss_that_is_off_stays_off() {
     });
 }
 
+/// The next user of a VF finds nothing of the last one's, whose key says how its flows are spread.
+#[test]
+fn a_reset_leaves_nothing_to_the_next_user() {
+    hosts(|a, _| {
+        a.bring_up(true);
+        OwnRss::new(7, UDP).write(a);
+        a.reset_vf();
+        let nothing = OwnRss {
+            mrqc: 0,
+            key: [0; 10],
+            table: [0; 16],
+        };
+        assert_eq!(OwnRss::read(a), nothing);
+    });
+}
+
 /// A VF that was stopped keeps it over a reset of its PF's device.
 #[test]
 fn a_standing_vf_keeps_it_over_a_reset_of_the_device() {

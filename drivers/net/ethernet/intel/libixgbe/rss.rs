@@ -196,6 +196,18 @@ pub fn setup_vf(io: &impl Regs, key: &Key, queues: u32) {
     io.write32(VFMRQC, MRQC_RSSEN | FIELDS);
 }
 
+/// Takes key, table and functions from a pool of an X550 whose VF was reset. No source says that an FLR
+/// clears them, and the VF's next user can read them.
+pub fn clear_pool(io: &impl Regs, pool: u32) {
+    io.write32(pfvfmrqc(pool), 0);
+    for i in 0..RSS_KEY_SIZE as u32 / 4 {
+        io.write32(pfvfrssrk(i, pool), 0);
+    }
+    for i in 0..POOL_ENTRIES as u32 / 4 {
+        io.write32(pfvfreta(i, pool), 0);
+    }
+}
+
 /// Key in the dwords of the registers, from its bytes.
 pub fn key_of(bytes: &[u8; RSS_KEY_SIZE]) -> Key {
     let mut key = Key::default();

@@ -42,6 +42,7 @@ use crate::{
     },
     regs::*,
     rss::{
+        self,
         Place,
         Rss, //
     },
@@ -434,6 +435,9 @@ impl Switch {
         self.store_max_frame(io, vfs);
         // It may hold the RSS key, and the next user can read it before it says a word.
         mailbox::wipe(io, vf);
+        if self.chip.has_rss_of_pools() {
+            rss::clear_pool(io, vf);
+        }
         super::toggle_tx_queues(io, pools, vf);
     }
 }
