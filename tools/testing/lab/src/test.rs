@@ -2,6 +2,7 @@
 //! `cargo lab test`: chooses suites, builds what they need, runs them side by side, and sums up.
 
 use parking_lot::{Condvar, Mutex};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -262,8 +263,8 @@ fn boot_all(boots: &[Boot], cpus: Option<u32>) -> Result<Vec<Report>> {
     let room = Room::new(cpus.map_or_else(|| u32::try_from(cores.saturating_mul(4)), Ok)?);
     let done = Mutex::new(Vec::new());
     thread::scope(|s| {
-        for (i, boot) in boots.iter().enumerate() {
-            // In their order: one that is large is not overtaken until all others are through.
+        for (i, boot) in in_turn(boots) {
+            // In this order: one that is large is not overtaken until all others are through.
             let place = room.take(boot.cpus);
             let (lab, products, done) = (&lab, &products, &done);
             s.spawn(move || {
@@ -281,6 +282,13 @@ fn boot_all(boots: &[Boot], cpus: Option<u32>) -> Result<Vec<Report>> {
     let mut done = done.into_inner();
     done.sort_by_key(|(i, _)| *i);
     Ok(done.into_iter().map(|(_, r)| r).collect())
+}
+
+/// The boots with their numbers, those with the most results first: a long one that begins last runs alone at the end.
+fn in_turn(boots: &[Boot]) -> Vec<(usize, &Boot)> {
+    let mut all: Vec<_> = boots.iter().enumerate().collect();
+    all.sort_by_key(|(_, boot)| Reverse(boot.results));
+    all
 }
 
 /// Processors of hosts that may run side by side. Many more than the machine has make all of them slow: a processor that
@@ -443,6 +451,20 @@ mod tests {
         assert_eq!(*room.free.lock(), 0);
         drop(d);
         assert_eq!(*room.free.lock(), 8);
+    }
+
+    #[test]
+    fn long_boots_begin_first() -> Result<()> {
+        let boots = suites::load(&find_tree()?)?;
+        let turn = in_turn(&boots);
+        let results: Vec<_> = turn.iter().map(|(_, boot)| boot.results).collect();
+        assert!(results.windows(2).all(|w| w.first() >= w.last()));
+        assert!(results.first().is_some_and(|r| *r > Some(100)));
+        // None is lost, and each keeps its number.
+        let mut numbers: Vec<_> = turn.iter().map(|(i, _)| *i).collect();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..boots.len()));
+        Ok(())
     }
 
     #[test]

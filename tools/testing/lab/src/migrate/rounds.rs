@@ -37,7 +37,12 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     image.iommufd = plan.iommufd;
     progress.say("starting the VM on h1");
     let mut vm = Inner::start(first, plan.card, &image, false)?;
-    vm.configure().with_context(|| diagnose(first, &mut vm))?;
+    explained(
+        vm.configure(),
+        "giving the VM its addresses",
+        first,
+        &mut vm,
+    )?;
     if plan.guest_restarts() {
         let said = expect_hang(&vm.agent);
         explained(said, "announcing messages", first, &mut vm)?;
@@ -321,7 +326,12 @@ fn one_round(
     match target.card {
         Card::Replug => {
             target.plug()?;
-            target.configure()?;
+            explained(
+                target.configure(),
+                "giving the VM its addresses",
+                to,
+                &mut target,
+            )?;
         }
         Card::Closed => target.set_link(true)?,
         // QEMU plugs the VF by itself once the VM runs; the move is over when the VM uses it as before.
