@@ -170,7 +170,7 @@ impl Rss {
 }
 
 /// A register's value, from its bytes with the lowest first.
-pub(crate) fn dword(bytes: &[u8]) -> u32 {
+fn dword(bytes: &[u8]) -> u32 {
     bytes
         .iter()
         .rev()
@@ -200,11 +200,16 @@ pub fn setup_vf(io: &impl Regs, key: &Key, queues: u32) {
 /// clears them, and the VF's next user can read them.
 pub fn clear_pool(io: &impl Regs, pool: u32) {
     io.write32(pfvfmrqc(pool), 0);
-    for i in 0..RSS_KEY_SIZE as u32 / 4 {
-        io.write32(pfvfrssrk(i, pool), 0);
+    store_pool(io, pool, &Key::default(), &[0; POOL_ENTRIES]);
+}
+
+/// Writes key and table of a pool that has its own; they count by its PFVFMRQC.
+pub fn store_pool(io: &impl Regs, pool: u32, key: &Key, table: &[u8; POOL_ENTRIES]) {
+    for (i, word) in (0u32..).zip(key) {
+        io.write32(pfvfrssrk(i, pool), *word);
     }
-    for i in 0..POOL_ENTRIES as u32 / 4 {
-        io.write32(pfvfreta(i, pool), 0);
+    for (i, four) in (0u32..).zip(table.chunks_exact(4)) {
+        io.write32(pfvfreta(i, pool), dword(four));
     }
 }
 

@@ -173,14 +173,9 @@ fn program_tx(io: &(impl Regs + Delay), q: u32, tx: &TxQueue) {
 }
 
 /// VFMRQC last, which makes the rest count (`ixgbevf_setup_vfmrqc`).
-fn program_rss(io: &impl Regs, pool: u32, rss: &OwnRss) {
-    for (i, word) in (0..).zip(&rss.key) {
-        io.write32(regs::pfvfrssrk(i, pool), *word);
-    }
-    for (i, four) in (0..).zip(rss.table.chunks_exact(4)) {
-        io.write32(regs::pfvfreta(i, pool), rss::dword(four));
-    }
-    io.write32(regs::pfvfmrqc(pool), rss.mrqc);
+fn program_rss(io: &impl Regs, pool: u32, own: &OwnRss) {
+    rss::store_pool(io, pool, &own.key, &own.table);
+    io.write32(regs::pfvfmrqc(pool), own.mrqc);
 }
 
 impl Own {

@@ -222,10 +222,8 @@ fn what_is_written_is_read_back() {
     assert_eq!(out.filters, want);
 }
 
-#[test]
-fn two_queue_pairs_fit_the_budget_and_eight_fit_the_limit() {
-    assert!(bytes(&sample()).len() <= 4096);
-    let mut most = sample();
+/// The VF with as much of everything as a state can have.
+fn filled(mut most: VfState) -> VfState {
     most.identity.queues_per_pool = 8;
     most.rx = [most.rx[0]; 8];
     most.tx = [most.tx[0]; 8];
@@ -235,6 +233,13 @@ fn two_queue_pairs_fit_the_budget_and_eight_fit_the_limit() {
     while most.filters.unicast.push(MAC) {}
     while most.filters.vlans.push(1) {}
     while most.filters.multicast.push(1) {}
+    most
+}
+
+#[test]
+fn two_queue_pairs_fit_the_budget_and_eight_fit_the_limit() {
+    assert!(bytes(&sample()).len() <= 4096);
+    let most = filled(sample());
     assert!(bytes(&most).len() <= format::MAX_BYTES);
     assert_eq!(encode(&most, &mut [0; 64]), Err(NoSpace));
     assert_eq!(encode(&most, &mut []), Err(NoSpace));
