@@ -50,6 +50,11 @@ pub(super) fn explained<T>(
     result.map_err(|e| anyhow!("{what}: {e:#}\n{}", diagnose(host, vm)))
 }
 
+/// Gives the VM's cards their addresses.
+pub(super) fn configure(host: &Host, vm: &mut Inner) -> Result<()> {
+    explained(vm.configure(), "giving the VM its addresses", host, vm)
+}
+
 /// What the VM's processor is at, as QEMU and KVM see it, and where QEMU's threads wait: for a VM that says nothing itself.
 fn machine_state(host: &Host, vm: &mut Inner) -> String {
     let mut text = String::new();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lab_agent::Run;
 
-use super::diagnose::explained;
+use super::diagnose::configure;
 use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::judge::{check, logs_are_clean};
@@ -75,7 +75,7 @@ impl<'a> Talk<'a> {
     pub(super) fn start_as(pair: &'a Pair, image: Image, plan: &Plan<'_>) -> Result<Self> {
         let [from, to] = [&pair.hosts[0], &pair.hosts[1]];
         let mut vm = Inner::start(from, Card::Vf, &image, false)?;
-        explained(vm.configure(), "giving the VM its addresses", from, &mut vm)?;
+        configure(from, &mut vm)?;
         if plan.guest_restarts() {
             rounds::expect_hang(&vm.agent)?;
         }
@@ -286,13 +286,7 @@ impl<'a> Talk<'a> {
 
     /// Gives a VM that was started again what [`Self::start_as`] gave it. The station's flow is the same.
     pub(super) fn started_again(&mut self) -> Result<()> {
-        let configured = self.vm.configure();
-        explained(
-            configured,
-            "giving the VM its addresses",
-            self.from,
-            &mut self.vm,
-        )?;
+        configure(self.from, &mut self.vm)?;
         if self.restarts {
             rounds::expect_hang(&self.vm.agent)?;
         }
