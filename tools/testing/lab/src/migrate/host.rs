@@ -2,6 +2,7 @@
 //! A host of the demonstration: its drivers, its VF, its place on the network.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,16 @@ const LINK_MTU: u16 = 9000;
 /// Time for one step of a preparation: a second on a quiet machine, but loading KVM on the debug kernel beside other hosts took
 /// over a minute.
 const STEP: Duration = Duration::from_secs(180);
+
+/// How the emulator begins what it says of a VM whose processor has triple faulted
+/// (tools/testing/qemu/patches/fixes/svm-triple-fault-told.patch).
+const TRIPLE_FAULT: &str = "Triple fault of a guest";
+
+/// Each of what a QEMU says about triple faults.
+fn triple_faults(said: &str) -> Vec<String> {
+    let parts = said.split(TRIPLE_FAULT).skip(1);
+    parts.map(|rest| format!("{TRIPLE_FAULT}{rest}")).collect()
+}
 
 /// A host that runs.
 pub struct Host {
@@ -115,6 +126,12 @@ impl Host {
             self.logs.boots(vm, agent.clone());
         }
         Ok(agent)
+    }
+
+    /// What the emulator says of each VM of this host whose processor has triple faulted, in the order in which they did.
+    pub(super) fn triple_faults(&self) -> Vec<String> {
+        let text = fs::read(&self.vm.messages).unwrap_or_default();
+        triple_faults(&String::from_utf8_lossy(&text))
     }
 
     /// A number that no QEMU of this host has had.
@@ -384,5 +401,19 @@ impl Host {
             .filter_map(|l| l.split_once(' '))
             .map(|(k, v)| (k.to_owned(), v.trim().to_owned()))
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triple_faults_are_told_apart() {
+        let said = "qemu: a warning\nTriple fault of a guest: exception 14\nRAX=1\nTriple fault of a guest: exception 13\nRAX=2\n";
+        let faults = triple_faults(said);
+        assert_eq!(faults.len(), 2);
+        assert!(faults[0].ends_with("RAX=1\n") && faults[1].contains("exception 13"));
+        assert!(triple_faults("qemu: a warning\n").is_empty());
     }
 }

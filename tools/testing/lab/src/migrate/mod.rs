@@ -20,6 +20,7 @@ pub mod refusals;
 pub mod report;
 pub mod rounds;
 pub mod spec;
+pub mod starts;
 mod streams;
 pub mod suite;
 pub mod together;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lab_agent::Run;
 
-use super::diagnose::configure;
+use super::diagnose::{self, configure};
 use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::judge::{check, logs_are_clean};
@@ -74,8 +74,7 @@ impl<'a> Talk<'a> {
     /// Starts a VM of this image on hosts that are prepared, with the plan's traffic.
     pub(super) fn start_as(pair: &'a Pair, image: Image, plan: &Plan<'_>) -> Result<Self> {
         let [from, to] = [&pair.hosts[0], &pair.hosts[1]];
-        let mut vm = Inner::start(from, Card::Vf, &image, false)?;
-        configure(from, &mut vm)?;
+        let vm = diagnose::start(from, Card::Vf, &image)?;
         if plan.guest_restarts() {
             rounds::expect_hang(&vm.agent)?;
         }

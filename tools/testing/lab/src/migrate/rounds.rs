@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
-use super::diagnose::{configure, diagnose, explained};
+use super::diagnose::{self, diagnose, explained};
 use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::loss::Drops;
@@ -36,8 +36,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     image.memory_mib = plan.memory_mib;
     image.iommufd = plan.iommufd;
     progress.say("starting the VM on h1");
-    let mut vm = Inner::start(first, plan.card, &image, false)?;
-    configure(first, &mut vm)?;
+    let mut vm = diagnose::start(first, plan.card, &image)?;
     if plan.guest_restarts() {
         let said = expect_hang(&vm.agent);
         explained(said, "announcing messages", first, &mut vm)?;
@@ -321,7 +320,7 @@ fn one_round(
     match target.card {
         Card::Replug => {
             target.plug()?;
-            configure(to, &mut target)?;
+            diagnose::configure(to, &mut target)?;
         }
         Card::Closed => target.set_link(true)?,
         // QEMU plugs the VF by itself once the VM runs; the move is over when the VM uses it as before.

@@ -10,7 +10,7 @@ use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, Root, TESTED_CPUS};
 use super::spec::{Plan, Traffic, FIRST};
 use super::together::{self, Party};
-use super::{killed, libvirt, packages, refusals, rounds, trials};
+use super::{killed, libvirt, packages, refusals, rounds, starts, trials};
 use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
@@ -44,6 +44,8 @@ enum Expect {
     Together(Party),
     /// Moves that are disturbed, see [`trials`].
     Trial(Trial),
+    /// See [`starts`].
+    Starts,
     /// See [`libvirt`].
     Libvirt,
     /// See [`packages`].
@@ -172,6 +174,7 @@ pub fn cases() -> Vec<Case> {
         long("migrate/paused", Expect::Trial(Trial::Paused), plan),
         long("migrate/other-vf", Expect::Trial(Trial::OtherVf), plan),
         long("migrate/killed", Expect::Killed, plan),
+        long("migrate/starts", Expect::Starts, plan),
         // What devlink can be told instead of what the hardware would allow.
         long(
             "migrate/forced-rearm",
@@ -367,6 +370,7 @@ impl Case {
             Expect::Trial(Trial::Cancelled) => trials::cancelled(lab, pair, progress)?,
             Expect::Trial(Trial::Paused) => trials::paused(lab, pair, progress)?,
             Expect::Trial(Trial::OtherVf) => trials::other_vf(lab, pair, progress)?,
+            Expect::Starts => starts::run(lab, pair, &self.plan, progress)?,
             Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
             Expect::Packages => packages::run(lab, pair, &self.plan, progress)?,
             Expect::Moves(way) => self.move_vm(lab, pair, Want::Moves(Some(way)), progress)?,

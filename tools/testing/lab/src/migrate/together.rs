@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::diagnose::configure;
+use super::diagnose;
 use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::judge::{check, logs_are_clean};
@@ -70,8 +70,7 @@ fn start(lab: &Lab, pair: &Pair, plan: &Plan<'_>, party: Party) -> Result<Vec<Mo
         let mut image = pair.image(lab, Card::Vf, plan.guest)?;
         image.seats = seats;
         image.name = format!("VM at port {port}");
-        let mut vm = Inner::start(&pair.hosts[0], Card::Vf, &image, false)?;
-        configure(&pair.hosts[0], &mut vm)?;
+        let vm = diagnose::start(&pair.hosts[0], Card::Vf, &image)?;
         let (first, rate) = rounds::start_traffic(plan, &vm.agent, seats, &pair.station)?;
         let mut ids = vec![first];
         for seat in seats.iter().skip(1) {
