@@ -18,19 +18,35 @@ use crate::process::{command, run_logged};
 /// If cargo fails.
 pub fn agent(cache: &Cache, tree: &Path) -> Result<PathBuf> {
     let sources = ["tools/testing/lab/agent"];
-    static_program(cache, tree, "agent", "lab-agent", &sources)
+    static_program(cache, tree, "agent", "lab-agent", &sources, &[])
 }
+
+/// Sources of the host tool.
+const HOST_TOOL: [&str; 2] = [
+    "tools/net/ixgbe-migrate",
+    "drivers/net/ethernet/intel/libixgbe",
+];
 
 /// Builds the host tool likewise: the hosts' C library is not that of this machine.
 ///
 /// # Errors
 /// If cargo fails.
 pub fn host_tool(cache: &Cache, tree: &Path) -> Result<PathBuf> {
-    let sources = [
-        "tools/net/ixgbe-migrate",
-        "drivers/net/ethernet/intel/libixgbe",
+    let name = "ixgbe-migrate";
+    static_program(cache, tree, name, name, &HOST_TOOL, &[])
+}
+
+/// Builds the host tool as it is given to people.
+///
+/// # Errors
+/// If cargo fails.
+pub fn optimised_host_tool(cache: &Cache, tree: &Path) -> Result<PathBuf> {
+    let options = [
+        "--config",
+        "profile.release.package.ixgbe-migrate.opt-level=2",
     ];
-    static_program(cache, tree, "ixgbe-migrate", "ixgbe-migrate", &sources)
+    let (name, package) = ("ixgbe-migrate-optimised", "ixgbe-migrate");
+    static_program(cache, tree, name, package, &HOST_TOOL, &options)
 }
 
 /// Builds a program of the workspace, which stands for `sources`, linked statically.
@@ -40,6 +56,7 @@ fn static_program(
     name: &str,
     package: &str,
     sources: &[&str],
+    options: &[&str],
 ) -> Result<PathBuf> {
     let mut key = Key::new(name, 1);
     for src in sources {
@@ -52,26 +69,27 @@ fn static_program(
         // The tree's own: cargo tells packages of two trees apart by nothing but their files' dates.
         let work = tree.join("target");
         let mut cmd = command("cargo");
-        cmd.args([
-            "rustc",
-            "--release",
-            "--locked",
-            "--package",
-            package,
-            "--bin",
-            package,
-            "--target-dir",
-        ])
-        .arg(&work)
-        // These reach the program alone. All that it depends on is what the lab and the host tests have been built with.
-        .args([
-            "--",
-            "-C",
-            "target-feature=+crt-static",
-            "-C",
-            "strip=symbols",
-        ])
-        .current_dir(tree);
+        cmd.arg("rustc")
+            .args(options)
+            .args([
+                "--release",
+                "--locked",
+                "--package",
+                package,
+                "--bin",
+                package,
+                "--target-dir",
+            ])
+            .arg(&work)
+            // These reach the program alone. All that it depends on is what the lab and the host tests have been built with.
+            .args([
+                "--",
+                "-C",
+                "target-feature=+crt-static",
+                "-C",
+                "strip=symbols",
+            ])
+            .current_dir(tree);
         run_logged(
             &format!("building {package} for the hosts"),
             &cache.path(format!("logs/{name}.log")),

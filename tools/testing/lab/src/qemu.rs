@@ -109,7 +109,7 @@ pub fn ensure(cache: &Cache, tree: &Path, emulator: Emulator) -> Result<PathBuf>
         let name = p.file_name().unwrap_or_default();
         let unused = emulator == Emulator::Fixes && name == "speed";
         !unused
-            && !["target", "fuzz", "tests", "benches", "plugin", "README.md"]
+            && !["target", "fuzz", "tests", "bench", "plugin", "README.md"]
                 .iter()
                 .any(|n| name == *n)
     };

@@ -111,7 +111,7 @@ pub fn make(
     let facts = stock::facts(cache, &kernel)?;
     let built = stock::modules(cache, tree, &kernel)?;
     let modules = built_modules(&built)?;
-    let tool = initramfs::host_tool(cache, tree)?;
+    let tool = initramfs::optimised_host_tool(cache, tree)?;
     fs::create_dir_all(dir.join("dkms"))?;
     for sub in [dir.to_path_buf(), dir.join("dkms")] {
         for old in fs::read_dir(sub)?.flatten() {
