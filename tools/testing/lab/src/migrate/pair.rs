@@ -59,6 +59,23 @@ impl Drop for Progress {
     }
 }
 
+/// Does two things that do not wait for each other, mostly in one host each.
+///
+/// # Errors
+/// That of the first, else that of the second; both are done before.
+pub(super) fn at_once<A, B: Send>(
+    one: impl FnOnce() -> Result<A>,
+    two: impl FnOnce() -> Result<B> + Send,
+) -> Result<(A, B)> {
+    let (one, two) = thread::scope(|s| {
+        let two = s.spawn(two);
+        let one = one();
+        let two = two.join();
+        (one, two.unwrap_or_else(|_| bail!("a thread panicked")))
+    });
+    Ok((one?, two?))
+}
+
 /// What the root file system of hosts has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
@@ -186,17 +203,9 @@ impl Pair {
             host.join()?;
             Ok(host)
         };
-        let (one, two) = thread::scope(|s| {
-            let two = s.spawn(|| boot(2));
-            let one = boot(1);
-            (
-                one,
-                two.join()
-                    .unwrap_or_else(|_| bail!("the booting thread panicked")),
-            )
-        });
+        let (one, two) = at_once(|| boot(1), || boot(2))?;
         Ok(Self {
-            hosts: [one?, two?],
+            hosts: [one, two],
             station,
             kernel,
             modules,
@@ -211,7 +220,9 @@ impl Pair {
     /// # Errors
     /// If a step fails.
     pub fn prepare(&self, p: &Preparation<'_>) -> Result<()> {
-        self.hosts.iter().try_for_each(|h| h.prepare(p))
+        let [one, two] = &self.hosts;
+        at_once(|| one.prepare(p), || two.prepare(p))?;
+        Ok(())
     }
 
     /// Puts an initramfs for a VM with this card and driver where the hosts see it.

@@ -12,7 +12,7 @@ use super::diagnose::{self, diagnose, explained};
 use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::loss::Drops;
-use super::pair::{Pair, Progress};
+use super::pair::{at_once, Pair, Progress};
 use super::rate::{self, settle, wait_for_answers, Flood, LAST_ANSWERS};
 use super::report::{self, Report, Round};
 use super::spec::{is_checked, Card, Plan, Seat};
@@ -36,7 +36,12 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     image.memory_mib = plan.memory_mib;
     image.iommufd = plan.iommufd;
     progress.say("starting the VM on h1");
-    let mut vm = diagnose::start(first, plan.card, &image)?;
+    // The first destination waits when it is needed.
+    let (vm, waiting) = at_once(
+        || diagnose::start(first, plan.card, &image),
+        || Inner::start(second, plan.card, &image, true),
+    )?;
+    let (mut vm, mut waiting) = (vm, Some(waiting));
     if plan.guest_restarts() {
         let said = expect_hang(&vm.agent);
         explained(said, "announcing messages", first, &mut vm)?;
@@ -77,7 +82,10 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             from.name(),
             to.name()
         ));
-        let waiting = Inner::start(to, plan.card, &image, true)?;
+        let waiting = match waiting.take() {
+            Some(waiting) => waiting,
+            None => Inner::start(to, plan.card, &image, true)?,
+        };
         let flooded = flood.as_ref().map(Flood::sent).transpose()?;
         let (mut round, arrived) =
             one_round(station, plan, (flow, &mut seq), from, to, vm, waiting)?;
