@@ -385,17 +385,8 @@ impl Host {
     /// # Errors
     /// If the host does not answer.
     pub fn figures(&self) -> Result<BTreeMap<String, String>> {
-        let text = self
-            .vm
-            .guest
-            .sh(
-                &format!(
-                    "cat $(find /sys/kernel/debug -path '*{}/report')",
-                    FIRST.address()
-                ),
-                STEP,
-            )?
-            .stdout;
+        let path = format!("/sys/kernel/debug/{}/report", FIRST.address());
+        let text = self.vm.guest.run(&["cat", &path], STEP)?.ok()?;
         Ok(text
             .lines()
             .filter_map(|l| l.split_once(' '))

@@ -273,7 +273,7 @@ fn one_round(
     mut source: Inner,
     mut target: Inner,
 ) -> Result<(Round, Inner)> {
-    let (there, here) = (from.clock()?, to.clock()?);
+    let (there, here) = at_once(|| from.clock(), || to.clock())?;
     let before = match source.card {
         Card::Vf => from.figures()?,
         _ => BTreeMap::new(),
@@ -357,8 +357,8 @@ fn one_round(
     round.stop_at_ms = there.ms_after(begin, &stopped);
     round.run_at_ms = here.ms_after(begin, &resumed);
     if target.card == Card::Vf {
-        let after = from.figures()?;
-        round.take_driver(&after, &to.figures()?);
+        let (after, there) = at_once(|| from.figures(), || to.figures())?;
+        round.take_driver(&after, &there);
         round.take_follow(&before, &after);
     }
     if settled.is_none() {
