@@ -73,8 +73,7 @@ pub(super) fn start_once(host: &Host, card: Card, image: &Image) -> Result<Inner
 
 /// Starts a VM and gives its cards their addresses; once more if its processor triple faults before it has them.
 ///
-/// About one start in a hundred ends so under emulation, its console empty, and why is not known. Such a start is counted, and what
-/// the emulator says of it is printed: tools/testing/qemu/patches/fixes/svm-triple-fault-told.patch.
+/// See [`retry::may_repeat_fault`].
 ///
 /// # Errors
 /// If it does not come up.
@@ -85,7 +84,7 @@ pub(super) fn start(host: &Host, card: Card, image: &Image) -> Result<Inner> {
         Err(e) => e,
     };
     let faults = host.triple_faults();
-    if faults.len() == before || !retry::may_repeat(&error) {
+    if faults.len() == before || !retry::may_repeat_fault() {
         return Err(error);
     }
     retry::note(&format!("{} in {}", image.name, host.name()), 1, &error);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{anyhow, Result};
 
 use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, Root, TESTED_CPUS};
@@ -15,6 +15,7 @@ use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
 use crate::lab::{Drivers, Head, Lab};
+use crate::retry;
 use crate::runner::Report;
 use crate::suites::LONG;
 
@@ -447,7 +448,56 @@ fn end(spec: &PairSpec, hosts: Pair, reports: &mut Vec<Report>) -> Result<()> {
     Ok(())
 }
 
-/// Runs cases one after the other; those that need the same hosts have them in turn, unless one went wrong.
+/// Hosts that the next case may have.
+type Kept = Option<(PairSpec, Pair)>;
+
+/// Runs a case, on the hosts that are there or on others. Gives its report, and what the emulator said meanwhile of a VM whose
+/// processor triple faulted.
+fn run_case(
+    lab: &Lab,
+    case: &Case,
+    kept: &mut Kept,
+    reports: &mut Vec<Report>,
+    progress: &Progress,
+) -> Result<(Report, Option<String>)> {
+    let hosts = match kept.take() {
+        Some((spec, hosts)) if spec == case.hosts() => Ok(hosts),
+        other => {
+            if let Some((spec, hosts)) = other {
+                end(&spec, hosts, reports)?;
+            }
+            Pair::boot(lab, &case.hosts(), None, progress)
+        }
+    };
+    let broken = |e: &anyhow::Error| {
+        println!("[{}] not ok the lab # {e:#}", case.name());
+        Report::broken(&case.name(), e)
+    };
+    let hosts = match hosts {
+        Ok(hosts) => hosts,
+        Err(e) => return Ok((broken(&e), None)),
+    };
+    let before = hosts.triple_faults();
+    let report = match case.run(lab, &hosts, progress) {
+        Ok(report) => report,
+        Err(e) => {
+            let mut report = broken(&e);
+            // What a kernel said may be why.
+            report.faults = hosts.faults()?;
+            report.results.push(logs_are_clean(&report.faults));
+            report
+        }
+    };
+    let mut faulted = hosts.triple_faults().into_iter();
+    let faulted = faulted.find(|told| !before.contains(told));
+    if report.count(Status::Fail) == 0 {
+        *kept = Some((case.hosts(), hosts));
+    }
+    Ok((report, faulted))
+}
+
+/// Runs cases one after the other; those that need the same hosts have them in turn, unless one went wrong. One that failed after
+/// the processor of its VM had triple faulted is run again, see [`retry::may_repeat_fault`].
 ///
 /// # Errors
 /// If the lab cannot be opened.
@@ -455,42 +505,20 @@ pub fn run_all(cases: &[Case]) -> Result<Vec<Report>> {
     let flavours: BTreeSet<Flavour> = cases.iter().map(Case::kernel).collect();
     let lab = Lab::open(&Vec::from_iter(flavours))?;
     let progress = Progress::new()?;
-    let mut pair: Option<(PairSpec, Pair)> = None;
+    let mut kept = None;
     let mut reports = Vec::new();
     for case in cases {
-        let hosts = match pair.take() {
-            Some((spec, hosts)) if spec == case.hosts() => Ok(hosts),
-            other => {
-                if let Some((spec, hosts)) = other {
-                    end(&spec, hosts, &mut reports)?;
-                }
-                Pair::boot(&lab, &case.hosts(), None, &progress)
+        let (mut report, faulted) = run_case(&lab, case, &mut kept, &mut reports, &progress)?;
+        if let (1.., Some(told)) = (report.count(Status::Fail), faulted) {
+            if retry::may_repeat_fault() {
+                retry::note(&case.name(), 1, &anyhow!("{told}"));
+                eprintln!("{told}");
+                report = run_case(&lab, case, &mut kept, &mut reports, &progress)?.0;
             }
-        };
-        let broken = |e: &anyhow::Error| {
-            println!("[{}] not ok the lab # {e:#}", case.name());
-            Report::broken(&case.name(), e)
-        };
-        reports.push(match hosts {
-            Err(e) => broken(&e),
-            Ok(hosts) => match case.run(&lab, &hosts, &progress) {
-                Ok(report) => {
-                    if report.count(Status::Fail) == 0 {
-                        pair = Some((case.hosts(), hosts));
-                    }
-                    report
-                }
-                Err(e) => {
-                    let mut report = broken(&e);
-                    // What a kernel said may be why.
-                    report.faults = hosts.faults()?;
-                    report.results.push(logs_are_clean(&report.faults));
-                    report
-                }
-            },
-        });
+        }
+        reports.push(report);
     }
-    if let Some((spec, hosts)) = pair {
+    if let Some((spec, hosts)) = kept {
         end(&spec, hosts, &mut reports)?;
     }
     Ok(reports)
