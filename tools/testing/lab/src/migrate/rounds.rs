@@ -36,12 +36,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     image.memory_mib = plan.memory_mib;
     image.iommufd = plan.iommufd;
     progress.say("starting the VM on h1");
-    // The first destination waits when it is needed.
-    let (vm, waiting) = at_once(
-        || diagnose::start(first, plan.card, &image),
-        || Inner::start(second, plan.card, &image, true),
-    )?;
-    let (mut vm, mut waiting) = (vm, Some(waiting));
+    let mut vm = diagnose::start(first, plan.card, &image)?;
     if plan.guest_restarts() {
         let said = expect_hang(&vm.agent);
         explained(said, "announcing messages", first, &mut vm)?;
@@ -82,10 +77,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
             from.name(),
             to.name()
         ));
-        let waiting = match waiting.take() {
-            Some(waiting) => waiting,
-            None => Inner::start(to, plan.card, &image, true)?,
-        };
+        let waiting = Inner::start(to, plan.card, &image, true)?;
         let flooded = flood.as_ref().map(Flood::sent).transpose()?;
         let (mut round, arrived) =
             one_round(station, plan, (flow, &mut seq), from, to, vm, waiting)?;
