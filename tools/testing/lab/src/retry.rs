@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::Error;
+use anyhow::{anyhow, Error};
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -40,13 +40,18 @@ pub(crate) fn may_repeat(error: &Error) -> bool {
 /// Triple faults of a run after each of which a start or a case is repeated.
 const TRIPLE_FAULTS: u32 = 2;
 
-/// Whether what a triple fault of a VM has ended may be repeated: twice in a run.
+/// Whether what a triple fault of a VM has ended is repeated, twice in a run. If it is, that is counted and printed.
 ///
 /// The cause is not known. It was seen at moves, and at starts before the VF had sent or received its first frame. What led to it is
 /// printed (`svm-triple-fault-told` in tools/testing/qemu/patches). A product that kills VMs does so more often.
-pub(crate) fn may_repeat_fault() -> bool {
+pub(crate) fn repeats_fault(what: &str, told: &str) -> bool {
     static SEEN: AtomicU32 = AtomicU32::new(0);
-    SEEN.fetch_add(1, Ordering::Relaxed) < TRIPLE_FAULTS
+    let repeats = SEEN.fetch_add(1, Ordering::Relaxed) < TRIPLE_FAULTS;
+    if repeats {
+        note(what, 1, &anyhow!("{told}"));
+        eprintln!("{told}");
+    }
+    repeats
 }
 
 /// Counts what is repeated.
@@ -80,8 +85,6 @@ pub(crate) fn print() {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::anyhow;
-
     use super::*;
 
     #[test]

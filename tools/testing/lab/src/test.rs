@@ -379,7 +379,7 @@ fn host_tests(tree: &Path) -> Result<Report> {
     let start = Instant::now();
     let mut results = Vec::new();
     for part in HOST_PARTS {
-        host_part(tree, part, &mut results)?;
+        results.extend(host_part(tree, part)?);
     }
     Ok(Report {
         name: HOST.into(),
@@ -390,7 +390,7 @@ fn host_tests(tree: &Path) -> Result<Report> {
 }
 
 /// Runs `cargo test` for some of the packages.
-fn host_part(tree: &Path, packages: &[&str], results: &mut Vec<TestResult>) -> Result<()> {
+fn host_part(tree: &Path, packages: &[&str]) -> Result<Vec<TestResult>> {
     let mut cmd = command("cargo");
     cmd.args(["test", "--release", "--locked", "--no-fail-fast"])
         .args(packages)
@@ -399,22 +399,25 @@ fn host_part(tree: &Path, packages: &[&str], results: &mut Vec<TestResult>) -> R
         .stdout(Stdio::piped());
     let mut child = Child::spawn(cmd)?;
     let out = child.take_stdout().context("cargo's output")?;
-    let before = results.len();
+    let mut results = Vec::new();
     for line in BufReader::new(out).lines() {
         let line = line?;
         println!("[{HOST}] {line}");
         results.extend(host_result(&line));
     }
     let status = child.wait()?;
-    let told = results.iter().skip(before);
-    if !status.success() && told.clone().all(|r| r.status != Status::Fail) {
+    if !status.success()
+        && results
+            .iter()
+            .all(|r: &TestResult| r.status != Status::Fail)
+    {
         results.push(TestResult {
             name: format!("cargo test {}", packages.join(" ")),
             status: Status::Fail,
             comment: status.to_string(),
         });
     }
-    Ok(())
+    Ok(results)
 }
 
 /// A line of libtest: `test ring::tests::wraps ... ok`.

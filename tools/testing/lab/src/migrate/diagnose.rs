@@ -14,7 +14,7 @@ use crate::retry;
 /// What helps to understand why a VM that has arrived does not answer.
 pub(super) fn diagnose(to: &Host, vm: &mut Inner) -> String {
     let limit = Duration::from_secs(20);
-    if let Some(told) = to.triple_faults().split_off(vm.faulted_before).pop() {
+    if let Some(told) = to.triple_fault() {
         // Nothing is left of it to be asked.
         return told;
     }
@@ -73,22 +73,20 @@ pub(super) fn start_once(host: &Host, card: Card, image: &Image) -> Result<Inner
 
 /// Starts a VM and gives its cards their addresses; once more if its processor triple faults before it has them.
 ///
-/// See [`retry::may_repeat_fault`].
+/// See [`retry::repeats_fault`].
 ///
 /// # Errors
 /// If it does not come up.
 pub(super) fn start(host: &Host, card: Card, image: &Image) -> Result<Inner> {
-    let before = host.triple_faults().len();
     let error = match start_once(host, card, image) {
         Ok(vm) => return Ok(vm),
         Err(e) => e,
     };
-    let faults = host.triple_faults();
-    if faults.len() == before || !retry::may_repeat_fault() {
-        return Err(error);
+    let what = format!("{} in {}", image.name, host.name());
+    match host.triple_fault() {
+        Some(told) if retry::repeats_fault(&what, &told) => host.forget_triple_faults(),
+        _ => return Err(error),
     }
-    retry::note(&format!("{} in {}", image.name, host.name()), 1, &error);
-    eprintln!("{}", faults.last().map_or("", String::as_str));
     start_once(host, card, image)
 }
 

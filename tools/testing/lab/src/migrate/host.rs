@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ pub struct Host {
     logs: Arc<Logs>,
     started: AtomicU32,
     has_vf: AtomicBool,
+    /// Triple faults of VMs that are over, see [`Self::forget_triple_faults`].
+    faults_over: AtomicUsize,
 }
 
 /// One moment on the lab's clock and on a host's.
@@ -100,6 +102,7 @@ impl Host {
             logs,
             started: AtomicU32::new(0),
             has_vf: AtomicBool::new(false),
+            faults_over: AtomicUsize::new(0),
         }
     }
 
@@ -128,8 +131,20 @@ impl Host {
         Ok(agent)
     }
 
-    /// What the emulator says of each VM of this host whose processor has triple faulted, in the order in which they did.
-    pub(super) fn triple_faults(&self) -> Vec<String> {
+    /// What the emulator says of the last VM of this host whose processor has triple faulted, unless that is
+    /// [over](Self::forget_triple_faults).
+    pub(super) fn triple_fault(&self) -> Option<String> {
+        let over = self.faults_over.load(Ordering::Relaxed);
+        self.triple_faults().into_iter().skip(over).last()
+    }
+
+    /// Says that all triple faults so far are over: what they ended is repeated, or was judged.
+    pub(super) fn forget_triple_faults(&self) {
+        let all = self.triple_faults().len();
+        self.faults_over.store(all, Ordering::Relaxed);
+    }
+
+    fn triple_faults(&self) -> Vec<String> {
         let text = fs::read(&self.vm.messages).unwrap_or_default();
         triple_faults(&String::from_utf8_lossy(&text))
     }

@@ -47,8 +47,6 @@ pub struct Inner {
     pub seats: &'static [Seat],
     /// Its kernel and the hosts'.
     pub kernel: Flavour,
-    /// VMs of this host whose processor had triple faulted when this one was started.
-    pub(super) faulted_before: usize,
 }
 
 /// QEMU's machine for a VM. What it does not use is left out: each device is saved and loaded while the VM stands, may remap
@@ -182,7 +180,6 @@ impl Inner {
     pub fn start(host: &Host, card: Card, image: &Image, incoming: bool) -> Result<Self> {
         let guest = &host.vm.guest;
         let id = host.next_id();
-        let faulted_before = host.triple_faults().len();
         let (qmp, agent, console) = (
             format!("/run/vm{id}.qmp"),
             format!("/run/vm{id}.agent"),
@@ -334,15 +331,13 @@ impl Inner {
             card,
             seats: image.seats,
             kernel: host.kernel,
-            faulted_before,
         };
         if !incoming {
             // A checked kernel has the checkers twice, in its own and in the host's; beside a build 120 s were not enough.
             let limit = Duration::from_secs(if is_checked(host.kernel) { 600 } else { 300 });
             let start = Instant::now();
             while inner.agent.wait_up(Duration::from_millis(500)) != Up::Yes {
-                let faulted = host.triple_faults().split_off(faulted_before).pop();
-                if let Some(told) = faulted {
+                if let Some(told) = host.triple_fault() {
                     bail!("the inner VM did not come up: {told}");
                 }
                 if start.elapsed() > limit || inner.messages.exit.lock().is_some() {

@@ -280,11 +280,6 @@ impl Pair {
         self.logs.faults()
     }
 
-    /// What the emulator says of each VM whose processor has triple faulted.
-    pub(super) fn triple_faults(&self) -> Vec<String> {
-        self.hosts.iter().flat_map(Host::triple_faults).collect()
-    }
-
     /// In what an experiment with them is had.
     pub fn setting(&self, guest_cpus: u32) -> Setting {
         let facts = facts().unwrap_or_default();

@@ -2,16 +2,15 @@
 //! A VM with a VF that is started again and again, on both hosts at once: some starts in a hundred ended in a triple fault of its
 //! processor.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use super::diagnose::{diagnose, start_once};
 use super::host::Host;
 use super::judge::{check, logs_are_clean};
-use super::pair::{Pair, Progress};
+use super::pair::{at_once, Pair, Progress};
 use super::rounds::is_event;
 use super::spec::{Card, Image, Plan};
 use super::troubles::FIT;
@@ -21,13 +20,13 @@ use crate::lab::Lab;
 /// Starts in each host.
 const STARTS: usize = 50;
 
-/// Starts VMs until one fails. Gives how many did not.
-fn start_often(host: &Host, image: &Image, progress: &Progress) -> Result<usize> {
+/// Starts VMs until one fails.
+fn start_often(host: &Host, image: &Image, progress: &Progress) -> Result<()> {
     for number in 1..=STARTS {
         progress.say(&format!("{}: start {number} of {STARTS}", host.name()));
         start_once(host, Card::Vf, image)?.quit();
     }
-    Ok(STARTS)
+    Ok(())
 }
 
 /// Has a VM triple fault, by what Linux does where it knows no other way to restart (`BOOT_TRIPLE` in arch/x86/kernel/reboot.c).
@@ -53,31 +52,22 @@ pub fn run(
 ) -> Result<(Vec<TestResult>, Vec<String>)> {
     pair.prepare(&FIT)?;
     let image = pair.image(lab, Card::Vf, plan.guest)?;
-    let image = &image;
-    let started: [(String, Result<usize>); 2] = thread::scope(|s| {
-        let all = pair.hosts.each_ref().map(|host| {
-            let thread = s.spawn(move || start_often(host, image, progress));
-            (host.name(), thread)
-        });
-        all.map(|(name, thread)| {
-            let started = thread.join();
-            (
-                name,
-                started.unwrap_or_else(|_| bail!("the thread panicked")),
-            )
-        })
-    });
+    let [one, two] = &pair.hosts;
+    let often = |host| Ok(start_often(host, &image, progress));
+    let started = at_once(|| often(one), || often(two))?;
     let mut results = Vec::new();
-    for (name, started) in started {
+    for (host, started) in [(one, started.0), (two, started.1)] {
         check(
             &mut results,
-            format!("{name}: {STARTS} VMs start and get their addresses"),
+            format!(
+                "{}: {STARTS} VMs start and get their addresses",
+                host.name()
+            ),
             started.is_ok(),
             started.err().map(|e| format!("{e:#}")).unwrap_or_default(),
         );
     }
-    let [host, _] = &pair.hosts;
-    let told = provoke(host, image)?;
+    let told = provoke(one, &image)?;
     check(
         &mut results,
         "a triple fault is told, with what led to it".into(),

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, Result};
+use anyhow::Result;
 
+use super::host::Host;
 use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, Root, TESTED_CPUS};
 use super::spec::{Plan, Traffic, FIRST};
@@ -452,7 +453,7 @@ fn end(spec: &PairSpec, hosts: Pair, reports: &mut Vec<Report>) -> Result<()> {
 type Kept = Option<(PairSpec, Pair)>;
 
 /// Runs a case, on the hosts that are there or on others. Gives its report, and what the emulator said meanwhile of a VM whose
-/// processor triple faulted.
+/// processor triple faulted and that was not started again.
 fn run_case(
     lab: &Lab,
     case: &Case,
@@ -477,7 +478,7 @@ fn run_case(
         Ok(hosts) => hosts,
         Err(e) => return Ok((broken(&e), None)),
     };
-    let before = hosts.triple_faults();
+    hosts.hosts.iter().for_each(Host::forget_triple_faults);
     let report = match case.run(lab, &hosts, progress) {
         Ok(report) => report,
         Err(e) => {
@@ -488,8 +489,7 @@ fn run_case(
             report
         }
     };
-    let mut faulted = hosts.triple_faults().into_iter();
-    let faulted = faulted.find(|told| !before.contains(told));
+    let faulted = hosts.hosts.iter().find_map(Host::triple_fault);
     if report.count(Status::Fail) == 0 {
         *kept = Some((case.hosts(), hosts));
     }
@@ -497,7 +497,7 @@ fn run_case(
 }
 
 /// Runs cases one after the other; those that need the same hosts have them in turn, unless one went wrong. One that failed after
-/// the processor of its VM had triple faulted is run again, see [`retry::may_repeat_fault`].
+/// the processor of its VM had triple faulted is run again, see [`retry::repeats_fault`].
 ///
 /// # Errors
 /// If the lab cannot be opened.
@@ -510,9 +510,7 @@ pub fn run_all(cases: &[Case]) -> Result<Vec<Report>> {
     for case in cases {
         let (mut report, faulted) = run_case(&lab, case, &mut kept, &mut reports, &progress)?;
         if let (1.., Some(told)) = (report.count(Status::Fail), faulted) {
-            if retry::may_repeat_fault() {
-                retry::note(&case.name(), 1, &anyhow!("{told}"));
-                eprintln!("{told}");
+            if retry::repeats_fault(&case.name(), &told) {
                 report = run_case(&lab, case, &mut kept, &mut reports, &progress)?.0;
             }
         }
