@@ -86,6 +86,33 @@ static const struct iommufd_access_ops vfio_rs_access_ops = {
 	.unmap = vfio_rs_access_unmap,
 };
 
+static int vfio_rs_count_device(struct device *dev, void *data)
+{
+	unsigned int *count = data;
+
+	return ++*count > 1;
+}
+
+/*
+ * Whether the device's addresses are those of an IOAS, and no guest's page table is between. Under
+ * dev_set->lock a device that is alone in its group keeps its domain.
+ */
+bool vfio_rs_domain_is_paging(struct vfio_device *vdev)
+{
+	struct iommu_group *group = iommu_group_get(vdev->dev);
+	struct iommu_domain *domain = NULL;
+	unsigned int count = 0;
+
+	if (!group)
+		return false;
+	lockdep_assert_held(&vdev->dev_set->lock);
+	if (!iommu_group_for_each_dev(group, &count, vfio_rs_count_device))
+		domain = iommu_get_domain_for_dev(vdev->dev);
+	iommu_group_put(group);
+
+	return domain && (domain->type & __IOMMU_DOMAIN_PAGING);
+}
+
 struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev)
 {
 	struct iommufd_ctx *ictx = vfio_iommufd_device_ictx(vdev);
@@ -125,6 +152,11 @@ int vfio_rs_access_read(struct iommufd_access *access, unsigned long iova, void 
 	return iommufd_access_rw(access, iova, data, len, flags);
 }
 #else
+bool vfio_rs_domain_is_paging(struct vfio_device *vdev)
+{
+	return false;
+}
+
 struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev)
 {
 	return NULL;

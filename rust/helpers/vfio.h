@@ -9,6 +9,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/fs.h>
 #include <linux/interval_tree.h>
+#include <linux/iommu.h>
 #include <linux/iommufd.h>
 #include <linux/iova_bitmap.h>
 #include <linux/vfio.h>
@@ -25,6 +26,7 @@ void vfio_rs_faults_on(bool off);
 bool vfio_rs_precopy_v2(struct vfio_device *vdev);
 int vfio_rs_precopy_result(unsigned long arg, const struct vfio_precopy_info *info);
 
+bool vfio_rs_domain_is_paging(struct vfio_device *vdev);
 struct iommufd_access *vfio_rs_access_create(struct vfio_device *vdev);
 void vfio_rs_access_destroy(struct iommufd_access *access);
 int vfio_rs_access_attach(struct iommufd_access *access, u32 ioas_id);

@@ -4,10 +4,13 @@
 //! With a type1 container `vfio_dma_rw` does it, under the container's lock. With iommufd the same
 //! call refuses a physical device, so an `iommufd_access` of our own follows the device's
 //! attachment; it reads under iommufd's locks, so that a page that user space unmaps meanwhile is
-//! either read before or refused. That needs an attachment to an IOAS. To a page table that user
-//! space has made itself (a HWPT id) there is no such way: iommufd does not say to which IOAS it
-//! belongs, and walking the domain is not safe against a concurrent unmap, which frees its tables.
-//! Then reads fail, and a driver must do without.
+//! either read before or refused. That needs the IOAS's id.
+//!
+//! QEMU attaches a device to a page table that it has made itself (a HWPT id), and iommufd does not
+//! say to which IOAS that belongs. It belongs to one that exists, so where there is one alone, it is
+//! that: see [`only_ioas`]. Where there are more, or where the page table is a guest's own (nested),
+//! reads fail, and a driver must do without. Walking the domain instead is not safe against a
+//! concurrent unmap, which frees its tables.
 
 use kernel::{
     error::to_result,
@@ -26,6 +29,45 @@ struct Access {
 
 // SAFETY: iommufd's functions may be called from any thread.
 unsafe impl Send for Access {}
+
+#[cfg(CONFIG_IOMMUFD)]
+impl Access {
+    fn attach(&mut self, ioas: u32) -> bool {
+        // SAFETY: The access is valid and not attached. An id that is not that of an IOAS is
+        // refused.
+        self.attached = unsafe { raw::vfio_rs_access_attach(self.access, ioas) } == 0;
+        self.attached
+    }
+
+    fn detach(&mut self) {
+        if core::mem::take(&mut self.attached) {
+            // SAFETY: The access is valid and attached.
+            unsafe { raw::vfio_rs_access_detach(self.access) };
+        }
+    }
+}
+
+/// The greatest id that is looked at for an IOAS. iommufd gives each new object the lowest free id
+/// (`_iommufd_object_alloc` in `drivers/iommu/iommufd/main.c`), and a VM has a few objects for each
+/// device. A user who makes this many, and then a second IOAS, has the wrong memory of its own
+/// read: no one else's.
+#[cfg(CONFIG_IOMMUFD)]
+const LAST_ID: u32 = 4096;
+
+/// The IOAS of an iommufd that has one alone. The access is not attached, before and afterwards.
+#[cfg(CONFIG_IOMMUFD)]
+fn only_ioas(access: &mut Access) -> Option<u32> {
+    let mut found = None;
+    for id in 1..=LAST_ID {
+        if access.attach(id) {
+            access.detach();
+            if found.replace(id).is_some() {
+                return None;
+            }
+        }
+    }
+    found
+}
 
 /// The user's memory.
 #[pin_data]
@@ -117,24 +159,32 @@ impl Memory {
         }
     }
 
+    /// # Safety
+    ///
+    /// The device has just been attached to `id`, and its set's lock is held since then.
     #[cfg(CONFIG_IOMMUFD)]
-    pub(crate) fn attached(&self, ioas: u32) {
+    pub(crate) unsafe fn attached(&self, id: u32) {
         self.detached();
-        if let Some(Access { access, attached }) = &mut *self.access.lock() {
-            // SAFETY: The access is valid and not attached. An id that is not that of an IOAS is
-            // refused.
-            *attached =
-                !access.is_null() && unsafe { raw::vfio_rs_access_attach(*access, ioas) } == 0;
+        let mut guard = self.access.lock();
+        let Some(access) = &mut *guard else {
+            return;
+        };
+        if access.access.is_null() {
+            return;
+        }
+        // SAFETY: As this function demands.
+        if access.attach(id) || !unsafe { raw::vfio_rs_domain_is_paging(self.vdev) } {
+            return;
+        }
+        if let Some(ioas) = only_ioas(access) {
+            access.attach(ioas);
         }
     }
 
     #[cfg(CONFIG_IOMMUFD)]
     pub(crate) fn detached(&self) {
-        if let Some(Access { access, attached }) = &mut *self.access.lock() {
-            if core::mem::take(attached) {
-                // SAFETY: The access is valid and attached.
-                unsafe { raw::vfio_rs_access_detach(*access) };
-            }
+        if let Some(access) = &mut *self.access.lock() {
+            access.detach();
         }
     }
 }

@@ -354,8 +354,7 @@ impl Report {
             faults,
             retried: retry::all(),
             card: plan.card,
-            // QEMU gives the VF a page table of its own, of which iommufd does not say whose it is: see rust/vfio/memory.rs.
-            guest_marks: plan.card == Card::Vf && plan.guest == Drivers::Rust && !plan.iommufd,
+            guest_marks: plan.card == Card::Vf && plan.guest == Drivers::Rust,
             samples,
             lost,
         }
