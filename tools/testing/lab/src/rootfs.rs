@@ -64,9 +64,22 @@ const DPDK: &[&str] = &["dpdk-dev", "librte-net-ixgbe25"];
 struct Content<'a> {
     packages: &'a [&'a str],
     exclude: &'a [&'a str],
-    /// Whether Debian's newer kernels are among its sources.
-    backports: bool,
+    backports: Backports,
 }
+
+/// What Debian's backports are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backports {
+    /// Nothing.
+    No,
+    /// Debian's newer kernels, which have names of their own.
+    Kernels,
+    /// All that they have.
+    Preferred,
+}
+
+/// Has apt take what backports have, in the folder that mmdebstrap makes.
+const PREFER: &str = r#"printf 'Package: *\nPin: release n=%s-backports\nPin-Priority: 900\n' "$SUITE" >"$1/etc/apt/preferences.d/backports""#;
 
 /// Makes an image, and leaves the archive that it was made from beside it.
 fn make(cache: &Cache, what: &str, c: &Content<'_>, image: &Path, tar: &Path) -> Result<()> {
@@ -93,8 +106,12 @@ fn make(cache: &Cache, what: &str, c: &Content<'_>, image: &Path, tar: &Path) ->
         .arg(SUITE)
         .arg(tar)
         .arg(apt.suite_line());
-    if c.backports {
+    if c.backports != Backports::No {
         cmd.arg(apt.backports_line());
+    }
+    if c.backports == Backports::Preferred {
+        cmd.arg(format!("--setup-hook={PREFER}"))
+            .env("SUITE", SUITE);
     }
     run_logged(
         &format!("making {what}"),
@@ -120,7 +137,7 @@ fn content<'a>(packages: &'a [&'a str]) -> Content<'a> {
     Content {
         packages,
         exclude: EXCLUDE,
-        backports: false,
+        backports: Backports::No,
     }
 }
 
@@ -187,7 +204,7 @@ pub fn ensure(cache: &Cache) -> Result<Rootfs> {
 /// # Errors
 /// Those of [`ensure`].
 pub fn with_libvirt(cache: &Cache) -> Result<PathBuf> {
-    with(cache, "libvirt", LIBVIRT)
+    with(cache, "libvirt", LIBVIRT, Backports::No)
 }
 
 /// The same for the hosts that have DPDK.
@@ -195,18 +212,30 @@ pub fn with_libvirt(cache: &Cache) -> Result<PathBuf> {
 /// # Errors
 /// Those of [`ensure`].
 pub fn with_dpdk(cache: &Cache) -> Result<PathBuf> {
-    with(cache, "DPDK", DPDK)
+    with(cache, "DPDK", DPDK, Backports::No)
+}
+
+/// The same for the hosts that have the newest QEMU and libvirt: what Debian's backports have comes from there.
+///
+/// # Errors
+/// Those of [`ensure`].
+pub fn with_backports(cache: &Cache) -> Result<PathBuf> {
+    with(cache, "backports", LIBVIRT, Backports::Preferred)
 }
 
 /// Makes an image that has more packages.
-fn with(cache: &Cache, what: &str, more: &[&str]) -> Result<PathBuf> {
+fn with(cache: &Cache, what: &str, more: &[&str], backports: Backports) -> Result<PathBuf> {
     let name = format!("rootfs-{}", what.to_lowercase());
     let image = cache.path(format!("images/{name}/root.squashfs"));
     let packages = [PACKAGES, more].concat();
     cache.ensure(&name, &key(&packages), || {
         let tar = image.with_extension("tar");
         let what = format!("the root file system with {what}");
-        make(cache, &what, &content(&packages), &image, &tar)?;
+        let content = Content {
+            backports,
+            ..content(&packages)
+        };
+        make(cache, &what, &content, &image, &tar)?;
         fs::remove_file(tar)?;
         Ok(())
     })?;
@@ -247,7 +276,7 @@ pub fn bare(cache: &Cache, release: &str, version: &str, vms: bool) -> Result<Pa
         let content = Content {
             packages: &packages,
             exclude: &[],
-            backports: true,
+            backports: Backports::Kernels,
         };
         make(
             cache,

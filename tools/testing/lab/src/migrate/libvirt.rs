@@ -36,9 +36,12 @@ const DRIVER: &str = "ixgbe_vfio_pci";
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Starts libvirt in a host, open to the other one. The lab's network has nobody else in it, its kernel has no seccomp, and its
-/// hosts have no udev: with a KVM that QEMU's user may not open, libvirt asks QEMU for its abilities anew at each look.
+/// hosts have no udev: with a KVM that QEMU's user may not open, libvirt asks QEMU for its abilities anew at each look. Nor have
+/// they what makes a node for each module that a look at it loads (`kmod static-nodes`), by which libvirt 12 knows a host with
+/// VFIO.
 const START: &str = "
     set -e
+    [ -e /dev/vfio/vfio ] || { mkdir -p /dev/vfio; mknod /dev/vfio/vfio c 10 196; }
     chgrp kvm /dev/kvm; chmod 660 /dev/kvm
     echo 'listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"' >>/etc/libvirt/libvirtd.conf
     echo 'seccomp_sandbox = 0' >>/etc/libvirt/qemu.conf

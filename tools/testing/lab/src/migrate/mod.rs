@@ -12,6 +12,7 @@ pub mod killed;
 pub mod libvirt;
 mod logs;
 pub mod loss;
+pub mod modes;
 mod packages;
 pub mod pair;
 mod random;
@@ -34,9 +35,9 @@ use anyhow::{bail, Context, Result};
 use clap::Args;
 
 use self::inner::MEMORY_MIB;
-use self::pair::{measured_cpus, Pair, PairSpec, Progress, Root, TESTED_CPUS};
+use self::pair::{measured_cpus, Pair, PairSpec, Progress, TESTED_CPUS};
 use self::report::Report;
-use self::spec::{Card, Plan, Traffic, FIRST};
+use self::spec::{Card, HostQemu, Plan, Traffic, FIRST};
 use crate::capture::Capture;
 use crate::chip::Chip;
 use crate::kernel::Flavour;
@@ -70,6 +71,9 @@ pub struct MigrateArgs {
     /// lab's own, `release`.
     #[arg(long, value_enum, default_value = "stock")]
     kernel: Flavour,
+    /// Which QEMU runs the VM in the hosts.
+    #[arg(long, value_enum, default_value = "stock")]
+    qemu: HostQemu,
     /// Virtual CPUs of each host [default: half of this machine's cores; on the debug kernel two, for it is to see races]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: Option<u32>,
@@ -128,6 +132,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         traffic: args.traffic,
         rounds: args.rounds,
         kernel: args.kernel,
+        qemu: args.qemu,
         guest_cpus: args.guest_cpus,
         rate: if args.traffic == Traffic::Udp && args.random.is_none() {
             args.rate
@@ -189,7 +194,7 @@ fn boot(
         head: plan.head,
         chips: [plan.chip; 2],
         ours: plan.card != Card::Virtio,
-        root: Root::Lab,
+        root: plan.qemu.into(),
         cpus,
         seats: &[FIRST],
         vm_mib: plan.memory_mib,

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::host::Host;
 use super::inner::MEMORY_MIB;
 use super::logs::Logs;
-use super::spec::{Card, Image, Preparation, Seat, Setting, FIRST};
+use super::spec::{Card, HostQemu, Image, Preparation, Seat, Setting, FIRST};
 use crate::capture::Capture;
 use crate::chip::Chip;
 use crate::initramfs;
@@ -83,8 +83,19 @@ pub enum Root {
     Lab,
     /// libvirt too.
     Libvirt,
+    /// The same, and both libvirt and QEMU are of Debian's backports.
+    Backports,
     /// Debian's packages alone, with libvirt; this project's lie beside it to be installed.
     Bare,
+}
+
+impl From<HostQemu> for Root {
+    fn from(qemu: HostQemu) -> Self {
+        match qemu {
+            HostQemu::Stock => Self::Lab,
+            HostQemu::Backports => Self::Backports,
+        }
+    }
 }
 
 /// Two hosts to boot.
@@ -129,6 +140,7 @@ pub struct Pair {
     /// The third party on their switch.
     pub station: Station,
     kernel: Kernel,
+    qemu: HostQemu,
     modules: Option<PathBuf>,
     chips: [Chip; 2],
     /// Kernel logs of hosts and VMs.
@@ -157,6 +169,7 @@ impl Pair {
         let (root, packages) = match spec.root {
             Root::Lab => (None, None),
             Root::Libvirt => (Some(rootfs::with_libvirt(&lab.cache)?), None),
+            Root::Backports => (Some(rootfs::with_backports(&lab.cache)?), None),
             Root::Bare => {
                 let (packages, root) = package::for_hosts(&lab.cache, &lab.tree, &kernel, true)?;
                 (Some(root), Some(packages))
@@ -208,6 +221,10 @@ impl Pair {
             hosts: [one, two],
             station,
             kernel,
+            qemu: match spec.root {
+                Root::Backports => HostQemu::Backports,
+                Root::Lab | Root::Libvirt | Root::Bare => HostQemu::Stock,
+            },
             modules,
             chips: spec.chips,
             logs,
@@ -289,6 +306,7 @@ impl Pair {
             emulator: facts.emulator,
             accel: facts.accel,
             guest_cpus,
+            qemu: self.qemu,
         }
     }
 

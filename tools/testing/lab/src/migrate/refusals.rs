@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lab_agent::Run;
+use serde_json::json;
 
 use super::diagnose::{self, configure};
 use super::host::{Host, PORT};
@@ -22,6 +23,7 @@ use super::streams;
 use super::troubles::{Relay, Stage, Trouble, FIT, OTHER_CHIP, RELAY, RELAY_SCRIPT, TROUBLES};
 use crate::ktap::{Status, TestResult};
 use crate::lab::Lab;
+use crate::qmp::Refused;
 use crate::stats::median;
 
 /// Datagrams that a refusal may cost that comes when the VM stands, of a hundred a second: 10 to 26 were seen, and other days
@@ -53,6 +55,10 @@ pub(super) struct Talk<'a> {
     lost_outside: u64,
     /// Of them, those that nobody has counted.
     unexplained: u64,
+    /// Datagrams that it may answer twice: it went back to a moment in which it had the answers in its VF's ring.
+    pub(super) repeated: u64,
+    /// A capability of the migration that the next moves have on both sides.
+    pub(super) capability: Option<&'static str>,
 }
 
 /// From when on losses are looked for.
@@ -97,6 +103,8 @@ impl<'a> Talk<'a> {
             lost: 0,
             lost_outside: 0,
             unexplained: 0,
+            repeated: 0,
+            capability: None,
         })
     }
 
@@ -194,6 +202,11 @@ impl<'a> Talk<'a> {
         Ok(lossless)
     }
 
+    /// Datagrams that the VM has answered twice.
+    pub(super) fn answered_twice(&self) -> Result<u64> {
+        Ok(self.pair.station.stats(self.flow)?.duplicated)
+    }
+
     /// Takes the VM for the one that has arrived.
     pub(super) fn has_moved(&mut self, arrived: Inner) {
         std::mem::replace(&mut self.vm, arrived).quit();
@@ -258,10 +271,17 @@ impl<'a> Talk<'a> {
         let port = if relay.is_some() { RELAY } else { PORT };
         let source = &mut self.vm;
         let begin = Instant::now();
-        let moved = match rounds::begin_move(to, source, &mut target, (PORT, port))? {
+        let moved = match set_capability(self.capability, true, &mut [&mut target, source])? {
             Some(refusal) => Err(refusal),
-            None => rounds::end_move(source)?,
+            None => match rounds::begin_move(to, source, &mut target, (PORT, port))? {
+                Some(refusal) => Err(refusal),
+                None => rounds::end_move(source)?,
+            },
         };
+        // Of a QEMU that has crashed nobody can take it.
+        for side in [&mut target, source] {
+            let _ = set_capability(self.capability, false, &mut [side]);
+        }
         let Err(why) = moved else {
             return Ok(Outcome::Moved(Box::new(target), begin.elapsed()));
         };
@@ -331,7 +351,8 @@ impl<'a> Talk<'a> {
                 &format!("{count} moves: median blackout {blackout} ms, {lost} datagrams lost, {outside} of them outside"),
             );
         }
-        self.check("nothing is duplicated", stats.duplicated == 0, &text);
+        let (repeated, twice) = (self.repeated, stats.duplicated);
+        self.check("nothing is duplicated", twice == repeated, &text);
         self.check("nothing is corrupted", stats.corrupted == 0, &text);
         let faults = self.pair.faults()?;
         self.results.push(logs_are_clean(&faults));
@@ -360,6 +381,29 @@ enum Outcome {
 
 /// How long a QEMU that could not load a state may take to end.
 const MOMENT: Duration = Duration::from_secs(3);
+
+/// Gives both sides a capability, or takes it away. Gives why QEMU refuses, if it does.
+fn set_capability(
+    name: Option<&str>,
+    state: bool,
+    sides: &mut [&mut Inner],
+) -> Result<Option<String>> {
+    let Some(name) = name else {
+        return Ok(None);
+    };
+    let capabilities = json!({ "capabilities": [{ "capability": name, "state": state }] });
+    for side in sides {
+        let set = side
+            .qmp
+            .execute("migrate-set-capabilities", capabilities.clone());
+        match set {
+            Ok(_) => {}
+            Err(e) if e.downcast_ref::<Refused>().is_some() => return Ok(Some(format!("{e:#}"))),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
+}
 
 /// Has the destination pass the migration stream on, changed.
 fn start_relay(to: &Host, relay: Relay) -> Result<()> {

@@ -370,6 +370,7 @@ impl Report {
                 emulator: "fixes".into(),
                 accel: "tcg".into(),
                 guest_cpus: 1,
+                qemu: super::spec::HostQemu::Stock,
             },
             stats: Stats::default(),
             streams: vec![],

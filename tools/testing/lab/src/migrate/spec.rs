@@ -11,6 +11,17 @@ use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::lab::{Drivers, Head};
 
+/// Which QEMU runs the VMs in the hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostQemu {
+    /// Debian's stable one.
+    #[default]
+    Stock,
+    /// The newest that Debian has for its stable release.
+    Backports,
+}
+
 /// What the station and the VM say to each other meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,6 +68,8 @@ pub struct Setting {
     pub accel: String,
     /// Virtual CPUs of the VM.
     pub guest_cpus: u32,
+    /// The QEMU that runs it.
+    pub qemu: HostQemu,
 }
 
 /// Whether this kernel checks itself, which takes several times as long.
@@ -177,6 +190,8 @@ pub struct Plan<'a> {
     pub rounds: u32,
     /// Kernel.
     pub kernel: Flavour,
+    /// The QEMU that runs the VM.
+    pub qemu: HostQemu,
     /// Virtual CPUs of the VM.
     pub guest_cpus: u32,
     /// Datagrams per second.
@@ -209,6 +224,7 @@ impl Default for Plan<'_> {
             traffic: Traffic::Udp,
             rounds: 2,
             kernel: Flavour::Stock,
+            qemu: HostQemu::Stock,
             guest_cpus: 1,
             rate: 100,
             restore: None,

@@ -9,9 +9,9 @@ use anyhow::Result;
 use super::host::Host;
 use super::judge::{judge, logs_are_clean, Want};
 use super::pair::{Pair, PairSpec, Progress, Root, TESTED_CPUS};
-use super::spec::{Plan, Traffic, FIRST};
+use super::spec::{HostQemu, Plan, Traffic, FIRST};
 use super::together::{self, Party};
-use super::{killed, libvirt, packages, refusals, rounds, starts, trials};
+use super::{killed, libvirt, modes, packages, refusals, rounds, starts, trials};
 use crate::chip::Chip;
 use crate::kernel::Flavour;
 use crate::ktap::{Status, TestResult};
@@ -48,6 +48,8 @@ enum Expect {
     Trial(Trial),
     /// See [`starts`].
     Starts,
+    /// See [`modes`].
+    Modes,
     /// See [`libvirt`].
     Libvirt,
     /// See [`packages`].
@@ -69,6 +71,10 @@ pub fn cases() -> Vec<Case> {
     let iommufd = Plan {
         kernel: Flavour::StockIommufd,
         iommufd: true,
+        ..plan
+    };
+    let newest = Plan {
+        qemu: HostQemu::Backports,
         ..plan
     };
     let case = |name, expect, plan| Case {
@@ -168,7 +174,7 @@ pub fn cases() -> Vec<Case> {
             Expect::OtherChip([Chip::X540, Chip::Kx4]),
             plan,
         ),
-        // QEMU with -object iommufd: the VF has a page table of its own, and all memory is reported.
+        // QEMU with -object iommufd: the VF is attached to a page table that QEMU made (rust/vfio/memory.rs).
         long("migrate/iommufd", Expect::Moves("write"), iommufd),
         long("migrate/refusals-iommufd", Expect::AllRefusals, iommufd),
         long("migrate/events", Expect::Trial(Trial::Events), plan),
@@ -314,7 +320,22 @@ pub fn cases() -> Vec<Case> {
         long("migrate/two-vms", Expect::Together(together::TWO_VMS), plan),
         long("migrate/two-vfs", Expect::Together(together::TWO_VFS), plan),
         long("migrate/libvirt", Expect::Libvirt, plan),
+        // QEMU's other ways.
+        long("migrate/modes", Expect::Modes, plan),
         long("migrate/packages", Expect::Packages, plan),
+        // The newest QEMU and libvirt that Debian has.
+        long("migrate/backports", Expect::Moves("write"), newest),
+        long(
+            "migrate/backports-c-guest",
+            Expect::Moves("write"),
+            Plan {
+                guest: Drivers::C,
+                ..newest
+            },
+        ),
+        long("migrate/backports-refusals", Expect::AllRefusals, newest),
+        long("migrate/backports-modes", Expect::Modes, newest),
+        long("migrate/backports-libvirt", Expect::Libvirt, newest),
     ]
 }
 
@@ -345,9 +366,9 @@ impl Case {
             },
             ours: true,
             root: match self.expect {
-                Expect::Libvirt => Root::Libvirt,
+                Expect::Libvirt if self.plan.qemu == HostQemu::Stock => Root::Libvirt,
                 Expect::Packages => Root::Bare,
-                _ => Root::Lab,
+                _ => self.plan.qemu.into(),
             },
             cpus: TESTED_CPUS,
             vm_mib: self.plan.memory_mib,
@@ -373,6 +394,7 @@ impl Case {
             Expect::Trial(Trial::Paused) => trials::paused(lab, pair, progress)?,
             Expect::Trial(Trial::OtherVf) => trials::other_vf(lab, pair, progress)?,
             Expect::Starts => starts::run(lab, pair, &self.plan, progress)?,
+            Expect::Modes => modes::run(lab, pair, &self.plan, progress)?,
             Expect::Libvirt => libvirt::run(lab, pair, &self.plan, progress)?,
             Expect::Packages => packages::run(lab, pair, &self.plan, progress)?,
             Expect::Moves(way) => self.move_vm(lab, pair, Want::Moves(Some(way)), progress)?,

@@ -218,7 +218,8 @@ pub(super) const TROUBLES: &[Trouble] = &[
     Trouble {
         name: "destination without the variant driver",
         // Its QEMU has nobody to give the VF's state to.
-        says: &["Unknown savevm section or instance"],
+        // "Unknown savevm section or instance" before QEMU 11, "Unknown section or instance" since.
+        says: &["section or instance"],
         make: |s| {
             s.to.prepare(&Preparation {
                 card: Card::Replug,
