@@ -12,6 +12,7 @@ use super::spec::Seat;
 use crate::station::control::parse_mac;
 use crate::station::flow::Sample;
 use crate::station::{FlowSpec, Station};
+use crate::stats::median;
 
 /// Starts a flow to one of a VM's cards, as [`super::rounds::start_traffic`] does. Gives the flow and its rate.
 pub(super) fn start_flow(station: &Station, seat: Seat, rate: u32) -> Result<(u32, u32)> {
@@ -28,7 +29,9 @@ pub(super) fn start_flow(station: &Station, seat: Seat, rate: u32) -> Result<(u3
         let flow = station.start_flow(FlowSpec { rate, ..spec })?;
         thread::sleep(Duration::from_secs(3));
         let last = station.next_seq(flow)?;
-        thread::sleep(Duration::from_millis(500));
+        // There is no lower rate to try than the least: there late is no fault, and lost is.
+        let late = if rate <= least { LAST_ANSWERS } else { LATE };
+        wait_for_answers(station, flow, 0..last, late)?;
         let lost = station.lost_between(flow, 0, last)?.len();
         if lost == 0 && station.stats(flow)?.received > 0 {
             return Ok((flow, rate));
@@ -82,17 +85,18 @@ impl Drop for Flood<'_> {
     }
 }
 
-/// How many datagrams a second a VM answers for a moment: the least of a few bursts, after one for ARP and for the VM's code to be
-/// translated. Each fits the VF's ring, so that the VM's processor alone limits it.
+/// How many datagrams a second a VM answers for a moment: the median of a few bursts, after one for ARP and for the VM's code to be
+/// translated. Each fits the VF's ring, so that the VM's processor alone limits it. A burst during which the machine stood still, as one
+/// does that it shares with others, says nothing of the VM.
 fn capacity(station: &Station, spec: FlowSpec) -> Result<u32> {
-    const BURSTS: u32 = 4;
+    const BURSTS: u32 = 6;
     const BURST_RATE: u32 = 5000;
     /// The debug kernel, beside other machines, was seen to answer 40 a second; the next flow would stand in line behind them.
     const BURST_ANSWERS: Duration = Duration::from_secs(60);
     /// When no more are expected: while the VM asks for the station's address it keeps answers, but not all of a burst
     /// (`unres_qlen_bytes` in `net/core/neighbour.c`).
     const QUIET: Duration = Duration::from_secs(5);
-    let mut least = u32::MAX;
+    let mut rates = Vec::new();
     for n in 0..BURSTS {
         let flow = station.start_flow(FlowSpec {
             rate: BURST_RATE,
@@ -119,10 +123,10 @@ fn capacity(station: &Station, spec: FlowSpec) -> Result<u32> {
             .unwrap_or(u64::MAX);
         let per_second = samples.len() as u64 * 1_000_000 / took_us.max(1);
         if n > 0 {
-            least = least.min(u32::try_from(per_second)?);
+            rates.push(u32::try_from(per_second)?);
         }
     }
-    Ok(least)
+    Ok(median(rates.into_iter().map(f64::from)) as u32)
 }
 
 /// Datagrams per second below which a blackout could not be told from the time between two of them; less only if asked for.
@@ -132,6 +136,10 @@ const MIN_RATE: u32 = 25;
 /// sent already traps, and two more QEMUs want the same processors; a VM that then cannot answer as fast as it is asked has its
 /// socket overflow for as long, and the loss would be taken for one of the move.
 pub(super) const HEADROOM: u32 = 4;
+
+/// By how much a VM may be late that keeps up: a machine that it shares with others stands still for a second now and then. One that is
+/// asked for more than it can answer falls behind by more, or loses some.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How long the answers to a flow that has ended may take on a loaded machine, where some of them are lost for good.
 pub(super) const ANSWERS: Duration = Duration::from_secs(5);
