@@ -54,10 +54,10 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     let boot_id = explained(asked, "asking the VM for its boot id", first, &mut vm)?;
     let counted = queue_pairs(&vm.agent);
     let queue_pairs = explained(counted, "counting the VM's queues", first, &mut vm)?;
-    // Each datagram from here on belongs to the migration during or after which it was sent.
-    let mut seq = station.next_seq(flow)?;
     let counted = drops(pair, &vm);
     let mut dropped = explained(counted, "asking for counters", first, &mut vm)?;
+    // Each datagram from here on belongs to the migration during or after which it was sent. Whatever is lost of them is counted later.
+    let mut seq = station.next_seq(flow)?;
     for n in 0..plan.rounds {
         let (from, to) = if n % 2 == 0 {
             (first, second)
@@ -79,8 +79,8 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
         ));
         let waiting = Inner::start(to, plan.card, &image, true)?;
         let flooded = flood.as_ref().map(Flood::sent).transpose()?;
-        let (mut round, arrived) =
-            one_round(station, plan, (flow, &mut seq), from, to, vm, waiting)?;
+        let (mut round, arrived, counted) =
+            one_round(pair, plan, (flow, &mut seq), from, to, vm, waiting)?;
         vm = arrived;
         if let (Some((sent, at)), Some(flood)) = (flooded, &flood) {
             let (now, seconds) = (flood.sent()?.0, at.elapsed().as_secs_f64());
@@ -89,7 +89,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
         match drops(pair, &vm) {
             Ok(now) => {
                 round.drops = now.since(dropped);
-                dropped = now;
+                dropped = counted.unwrap_or(now);
             }
             Err(e) => {
                 round
@@ -108,7 +108,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     progress.say("taking the figures");
     let before = station.stats(flow)?.received;
     thread::sleep(Duration::from_secs(1));
-    let answers_at_the_end = station.stats(flow)?.received > before;
+    let answers_at_the_end = answers_since(station, flow, before)?;
     station.stop_flow(flow);
     let sent = station.next_seq(flow)?;
     wait_for_answers(station, flow, seq..sent, LAST_ANSWERS)?;
@@ -248,6 +248,20 @@ pub(super) fn start_services(
     streams::start(plan.traffic, station, agent)
 }
 
+/// Whether more answers came than these, or come: a machine that is shared with others stands still for a second now and then.
+fn answers_since(station: &Station, flow: u32, before: u64) -> Result<bool> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if station.stats(flow)?.received > before {
+            return Ok(true);
+        }
+        if Instant::now() > end {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// How long a migration may take.
 fn limit(kernel: Flavour) -> Duration {
     Duration::from_secs(if is_checked(kernel) { 900 } else { 180 })
@@ -255,16 +269,18 @@ fn limit(kernel: Flavour) -> Duration {
 
 /// Moves the VM once. What goes wrong with the migration itself is in the round; the VM is then still on the source.
 ///
-/// The flow comes with the number of the first datagram that no earlier migration accounts for.
+/// The flow comes with the number of the first datagram that no earlier migration accounts for, and is given that of the first that
+/// this one does not. With the VM comes what was counted as lost before that datagram was sent, if the VM has moved.
 fn one_round(
-    station: &Station,
+    pair: &Pair,
     plan: &Plan<'_>,
     (flow, seq): (u32, &mut u64),
     from: &Host,
     to: &Host,
     mut source: Inner,
     mut target: Inner,
-) -> Result<(Round, Inner)> {
+) -> Result<(Round, Inner, Option<Drops>)> {
+    let station = &pair.station;
     let (there, here) = at_once(|| from.clock(), || to.clock())?;
     let before = match source.card {
         Card::Vf => from.figures()?,
@@ -306,7 +322,7 @@ fn one_round(
         round.crash = here.or(there);
         round.error = Some(why_not(&why, &source, &target));
         target.quit();
-        return Ok((round, source));
+        return Ok((round, source, None));
     }
     let short = Duration::from_secs(60);
     let stopped = source.qmp.wait(|e| is_event(e, "STOP"), short)?;
@@ -343,7 +359,13 @@ fn one_round(
         round.stuck_queues = stuck_queues(&target.agent)?;
         round.link_ups = link_ups(&target.agent);
     }
-    let next = settled.map_or_else(|| station.next_seq(flow), Ok)?;
+    // First what was counted: what is lost from here on must be counted for who sends it, and is so for this move as well.
+    let counted = settled.map(|_| drops(pair, &target)).transpose();
+    let counted = explained(counted, "asking for counters", to, &mut target)?;
+    let next = station.next_seq(flow)?;
+    if let Some(settled) = settled {
+        wait_for_answers(station, flow, settled..next, LAST_ANSWERS)?;
+    }
     round.take_station(station, flow, *seq..next, begin)?;
     *seq = next;
     round.stop_at_ms = there.ms_after(begin, &stopped);
@@ -361,7 +383,7 @@ fn one_round(
         ));
     }
     source.quit();
-    Ok((round, target))
+    Ok((round, target, counted))
 }
 
 /// How long a QEMU that could not load a state may take to end.
