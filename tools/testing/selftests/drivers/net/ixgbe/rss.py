@@ -56,15 +56,20 @@ def _flows(src, dst, ipver="4", tcp=True):
                 sock.connect((dst.addr(ipver), dport))
 
 
-def _spread(end, peer, ipver, flows=_flows):
-    """ What each queue got of the flows: a queue is counted when its frames were taken. """
+def _spread(end, peer, ipver, flows=_flows, least=None):
+    """
+    What each queue got of the flows, once that is as many as there were, and @least[q] at queue q:
+    frames are counted some time after they were taken, and others come in between.
+    """
     before = _rx_packets(end)
     flows(peer, end, ipver)
     stop = time.monotonic() + PATIENCE
     while True:
         after = _rx_packets(end)
         got = {q: after[q] - before[q] for q in after}
-        if sum(got.values()) >= FLOWS or time.monotonic() > stop:
+        enough = sum(got.values()) >= FLOWS and \
+            all(got.get(q, 0) >= count for q, count in (least or {}).items())
+        if enough or time.monotonic() > stop:
             return got
 
 
@@ -95,7 +100,7 @@ def pf_indirection(cfg):
         raise unmet("one queue only")
     ethtool(f"-X {cfg.pf.ifname} equal 1")
     defer(ethtool, f"-X {cfg.pf.ifname} default")
-    got = _spread(cfg.pf, cfg.peer, "4")
+    got = _spread(cfg.pf, cfg.peer, "4", least={0: FLOWS})
     ksft_ge(got[0], FLOWS)
     # Not exactly 0: neighbour discovery of the peer is not ours to count.
     for q in range(1, queues):
@@ -143,7 +148,7 @@ def pf_key(cfg):
         ethtool(f"-X {cfg.pf.ifname} hkey {key}")
         ksft_eq(_table_and_key(cfg.pf)[1], key)
         want = _predicted(cfg.pf, cfg.peer)
-        got = _spread(cfg.pf, cfg.peer, "4")
+        got = _spread(cfg.pf, cfg.peer, "4", least={q: want.count(q) for q in set(want)})
         for q in range(_queues(cfg.pf)):
             count = want.count(q)
             # A frame of a flow comes once, or again if it was not answered within a second; others, such
