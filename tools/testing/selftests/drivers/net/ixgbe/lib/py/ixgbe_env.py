@@ -103,10 +103,19 @@ class Endpoint:
         """ How often the link went or came. """
         return int(cmd(f"cat /sys/class/net/{self.ifname}/carrier_changes", ns=self.ns).stdout)
 
+    def _sends(self):
+        """
+        Whether the link is up and the core has seen that: from a work, which attaches the queues
+        (linkwatch_do_dev()). What is sent before is dropped without a word. An interface whose
+        link never changed is in state UNKNOWN.
+        """
+        info = self.info()
+        return "LOWER_UP" in info["flags"] and info["operstate"] in ("UP", "UNKNOWN")
+
     def wait_carrier(self, up=True, deadline=PATIENCE):
-        """ Wait until the link is up (or down). """
+        """ Wait until the link is up, and frames can be sent, or until it is down. """
         end = time.monotonic() + deadline
-        while self.carrier() != up:
+        while (not self._sends()) if up else self.carrier():
             if time.monotonic() > end:
                 raise TimeoutError(f"{self}: link is not {'up' if up else 'down'}")
             time.sleep(0.05)
