@@ -9,6 +9,7 @@ made, so only its making happens inside another namespace.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -68,6 +69,23 @@ class _Thread(threading.Thread):
         return self.result
 
 
+def _connect(ns, addr, port):
+    """
+    A client's socket. Where nobody says within three seconds who has the address, as while a VF
+    resets itself, the kernel gives up; as in ping(), that is tried again.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        sock = _socket(ns, _family(addr), socket.SOCK_STREAM)
+        try:
+            sock.connect((addr, port))
+            return sock
+        except OSError as e:
+            sock.close()
+            if e.errno != errno.EHOSTUNREACH or time.monotonic() > end:
+                raise
+
+
 def verify_tcp(src, dst, nbytes=1 << 20, ipver="4", seed=None):
     """
     Send @nbytes of a pseudo-random stream from endpoint @src to endpoint @dst and
@@ -95,9 +113,7 @@ def verify_tcp(src, dst, nbytes=1 << 20, ipver="4", seed=None):
             return digest, count
 
         server = _Thread(serve)
-        client = _socket(src.ns, _family(addr), socket.SOCK_STREAM)
-        with contextlib.closing(client):
-            client.connect((addr, port))
+        with contextlib.closing(_connect(src.ns, addr, port)) as client:
             client.sendall(there)
             client.shutdown(socket.SHUT_WR)
             digest, count = _drain(client)
