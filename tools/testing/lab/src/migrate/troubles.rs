@@ -56,7 +56,7 @@ impl Stage<'_> {
     fn in_vm(&self, what: &str, script: &str) -> Result<()> {
         self.vm
             .agent
-            .sh(script, Duration::from_secs(60))?
+            .sh(script, Duration::from_secs(180))?
             .ok()
             .with_context(|| format!("in the VM: {what}"))?;
         Ok(())
@@ -84,13 +84,33 @@ impl Stage<'_> {
             self.from.set_pf("vf 0 trust on")?;
         }
         let flag = if on { "allmulti" } else { "-allmulti" };
-        self.in_vm(
-            "multicast",
-            &format!("{settled}; ifconfig eth0 {flag}; sleep 1"),
-        )?;
+        self.in_vm("multicast", &format!("{settled}; ifconfig eth0 {flag}"))?;
+        self.pool_has_all_multicast(on)?;
         if !on {
             self.from.set_pf("vf 0 trust off")?;
         }
+        Ok(())
+    }
+
+    /// Waits until the source's PF gives the VF all multicast, or no longer: the guest's core tells its driver from a work, and
+    /// that asks the PF.
+    fn pool_has_all_multicast(&self, has: bool) -> Result<()> {
+        // VMOLR.MPE of pool 0 (82599 datasheet 8.2.3.27).
+        let script = format!(
+            "import mmap, sys, time
+file = open('/sys/bus/pci/devices/{}/resource0', 'r+b')
+bar = mmap.mmap(file.fileno(), 0)
+vmolr, end = memoryview(bar).cast('I')[0xf000 // 4:], time.monotonic() + 120
+while bool(vmolr[0] & 1 << 28) != {}:
+    if time.monotonic() > end: sys.exit('VMOLR of pool 0 is %#x' % vmolr[0])
+    time.sleep(0.05)",
+            FIRST.pf(),
+            if has { "True" } else { "False" }
+        );
+        self.from.sh(
+            "the VF's receive modes",
+            &format!("python3 -c \"{script}\""),
+        )?;
         Ok(())
     }
 
