@@ -161,11 +161,11 @@ pub(super) fn configure(agent: &Guest, card: Card, seats: &[Seat]) -> Result<()>
              [ -e /sys/class/net/$n ] || {{ echo no card; dmesg | tail -n 12; exit 1; }}
              ip addr add {ip}/24 dev $n && ip link set $n up || exit 1
              {routes}
-             for i in $(seq 200); do read c </sys/class/net/$n/carrier && [ $c = 1 ] && exit 0; sleep 0.1; done
+             for i in $(seq 600); do read c </sys/class/net/$n/carrier && [ $c = 1 ] && exit 0; sleep 0.1; done
              echo no carrier; exit 1"
         );
         agent
-            .sh(&script, Duration::from_secs(90))
+            .sh(&script, Duration::from_secs(180))
             .and_then(crate::guest::Output::ok)
             .context("configuring the inner VM's card")?;
     }
@@ -470,7 +470,7 @@ impl Inner {
                      if [ \"$c\" = 1 ]; then i=$((i + 1)); else i=0; fi; sleep 0.1; done; }}
                      stable; ip link set eth0 mtu {mtu} && stable"
                 ),
-                Duration::from_secs(60),
+                Duration::from_secs(180),
             )?
             .ok()
             .context("changing the MTU in the VM")?;
