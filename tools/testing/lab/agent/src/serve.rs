@@ -138,6 +138,13 @@ fn forward_kernel_log(out: &Out) {
     }
 }
 
+/// How long the last output of a command that has ended may take to be read. A machine that stands still in between, as one that is
+/// emulated beside others does for seconds, must not lose it: what is missing would be taken for a fault of whoever wrote it.
+const OUTPUT: Duration = Duration::from_secs(30);
+
+/// The same of a terminal, which jobs in the background keep open, and at which somebody waits.
+const OUTPUT_OF_A_TERMINAL: Duration = Duration::from_millis(500);
+
 fn start(id: u32, request: Run, out: &Out, jobs: &Jobs) {
     if let Err(e) = try_start(id, request, out, jobs) {
         let exit = Exit {
@@ -210,6 +217,11 @@ fn try_start(id: u32, request: Run, out: &Out, jobs: &Jobs) -> Result<()> {
     jobs.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .insert(id, Job { input, group });
+    let patience = if request.pty.is_some() {
+        OUTPUT_OF_A_TERMINAL
+    } else {
+        OUTPUT
+    };
     let (out, jobs) = (out.clone(), jobs.clone());
     let timeout = request.timeout_ms.map(Duration::from_millis);
     thread::spawn(move || {
@@ -218,7 +230,7 @@ fn try_start(id: u32, request: Run, out: &Out, jobs: &Jobs) -> Result<()> {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
         // Background children may hold the pipes open for ever: what was written by now is what counts.
-        let limit = std::time::Instant::now() + Duration::from_millis(500);
+        let limit = std::time::Instant::now() + patience;
         while pumps.iter().any(|p| !p.is_finished()) && std::time::Instant::now() < limit {
             thread::sleep(Duration::from_millis(2));
         }
