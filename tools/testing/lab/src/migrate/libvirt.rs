@@ -41,7 +41,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// VFIO.
 const START: &str = "
     set -e
-    [ -e /dev/vfio/vfio ] || { mkdir -p /dev/vfio; mknod /dev/vfio/vfio c 10 196; }
+    [ -e /dev/vfio/vfio ] || { mkdir -p /dev/vfio; mknod -m 666 /dev/vfio/vfio c 10 196; }
     chgrp kvm /dev/kvm; chmod 660 /dev/kvm
     echo 'listen_tls = 0\nlisten_tcp = 1\nauth_tcp = \"none\"' >>/etc/libvirt/libvirtd.conf
     echo 'seccomp_sandbox = 0' >>/etc/libvirt/qemu.conf

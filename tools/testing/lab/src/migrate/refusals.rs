@@ -23,12 +23,14 @@ use super::streams;
 use super::troubles::{Relay, Stage, Trouble, FIT, OTHER_CHIP, RELAY, RELAY_SCRIPT, TROUBLES};
 use crate::ktap::{Status, TestResult};
 use crate::lab::Lab;
-use crate::qmp::Refused;
+use crate::qmp::{stamp_us, Refused};
 use crate::stats::median;
 
-/// Datagrams that a refusal may cost that comes when the VM stands, of a hundred a second: 10 to 26 were seen, and other days
-/// are four times slower.
-const REFUSED_LOSS: u64 = 200;
+/// How long a VM may stand for a refusal that comes late, on the slowest of machines: 0.1 to 0.4 s were seen.
+const STANDS: Duration = Duration::from_secs(20);
+
+/// How much longer its VF may stand: it stops before QEMU says that the VM has, and starts after QEMU says that it goes on.
+const VF_STANDS: Duration = Duration::from_secs(1);
 
 /// How long a guest may take to start its VF again.
 const RESTARTS: Duration = Duration::from_secs(20);
@@ -254,6 +256,7 @@ impl<'a> Talk<'a> {
                 let failed = Failed {
                     why: format!("{e:#}"),
                     stopped: false,
+                    stood: Duration::ZERO,
                 };
                 let crashed = ["signal: Some", "Assertion", "core dumped"]
                     .iter()
@@ -288,7 +291,12 @@ impl<'a> Talk<'a> {
         let stopped = source.qmp.events.iter().any(|e| is_event(e, "STOP"));
         let crash = source.crash(Duration::ZERO).or(target.crash(MOMENT));
         let mut why = rounds::why_not(&why, source, &target);
+        let stood = match crash {
+            None if stopped => stood(source).context("the VM does not go on")?,
+            _ => Duration::ZERO,
+        };
         for (host, log) in [from, to].into_iter().zip(log) {
+            host.vm.guest.flush_log(LOGGED)?;
             for record in host.vm.guest.kernel_log(log) {
                 why += "\n";
                 why += &record.text;
@@ -298,18 +306,27 @@ impl<'a> Talk<'a> {
         Ok(match crash {
             Some(crash) => {
                 why.insert_str(0, &format!("{crash}: "));
-                Outcome::Crashed(Failed { why, stopped })
+                Outcome::Crashed(Failed {
+                    why,
+                    stopped,
+                    stood,
+                })
             }
-            None => Outcome::Refused(Failed { why, stopped }),
+            None => Outcome::Refused(Failed {
+                why,
+                stopped,
+                stood,
+            }),
         })
     }
 
     /// How many datagrams a refusal may cost: a VM that was not stopped loses none but where somebody has counted them.
-    fn most_lost(&self, trouble: &Trouble, drops: Drops) -> u64 {
+    fn most_lost(&self, trouble: &Trouble, stood: Duration, drops: Drops) -> u64 {
+        let within = |time: Duration| (f64::from(self.rate) * time.as_secs_f64()) as u64;
         match trouble.stops {
             Some(false) => drops.total(),
-            _ if self.resets => u64::from(self.rate) * RESTARTS.as_secs(),
-            _ => REFUSED_LOSS,
+            _ if self.resets => within(RESTARTS),
+            _ => within(stood.min(STANDS) + VF_STANDS) + drops.total(),
         }
     }
 
@@ -368,7 +385,24 @@ struct Failed {
     why: String,
     /// The VM was stopped for it.
     stopped: bool,
+    /// How long, until it went on.
+    stood: Duration,
 }
+
+/// How long a VM was stopped that was told to go on.
+fn stood(source: &mut Inner) -> Result<Duration> {
+    let mut when = |name| -> Result<u64> {
+        let event = source.qmp.wait(|e| is_event(e, name), GOES_ON)?;
+        Ok(stamp_us(&event))
+    };
+    let stopped = when("STOP")?;
+    Ok(Duration::from_micros(
+        when("RESUME")?.saturating_sub(stopped),
+    ))
+}
+
+/// How long QEMU may take to let a VM go on whose move has failed.
+const GOES_ON: Duration = Duration::from_secs(60);
 
 /// What came of a try to move.
 enum Outcome {
@@ -378,6 +412,9 @@ enum Outcome {
     /// The VM where it arrived, and how long it took from the command on.
     Moved(Box<Inner>, Duration),
 }
+
+/// How long a host may take to hand over what its kernel has said.
+const LOGGED: Duration = Duration::from_secs(60);
 
 /// How long a QEMU that could not load a state may take to end.
 const MOMENT: Duration = Duration::from_secs(3);
@@ -472,8 +509,10 @@ fn refuses(talk: &mut Talk<'_>, number: usize, trouble: &Trouble) -> Result<()> 
         "",
     );
     let since = talk.moment()?;
+    let mut stood = Duration::ZERO;
     match talk.try_move(trouble.relay, log)? {
         Outcome::Refused(failed) => {
+            stood = failed.stood;
             talk.check(
                 &format!("{name}: refused, and says why"),
                 trouble.says.iter().all(|says| failed.why.contains(says)),
@@ -503,13 +542,14 @@ fn refuses(talk: &mut Talk<'_>, number: usize, trouble: &Trouble) -> Result<()> 
     rate::wait_for_answers(station, talk.flow, since.seq..next, rate::ANSWERS)?;
     let lost = station.lost_between(talk.flow, since.seq, next)?.len() as u64;
     let drops = rounds::drops(talk.pair, &talk.vm)?.since(since.drops);
-    let most = talk.most_lost(trouble, drops);
+    let most = talk.most_lost(trouble, stood, drops);
     talk.check(
         &format!("{name}: it loses little"),
         lost <= most,
         &format!(
-            "{lost} of {} datagrams, at most {most}; {drops}",
-            next - since.seq
+            "{lost} of {} datagrams, at most {most}: the VM was stopped for {} ms; {drops}",
+            next - since.seq,
+            stood.as_millis()
         ),
     );
     (trouble.mend)(&talk.stage()).context(trouble.name)
