@@ -74,6 +74,9 @@ pub struct MigrateArgs {
     /// Which QEMU runs the VM in the hosts.
     #[arg(long, value_enum, default_value = "stock")]
     qemu: HostQemu,
+    /// Have QEMU use iommufd for the VF, and not VFIO's own container; not with Debian's own kernel, which has none.
+    #[arg(long)]
+    iommufd: bool,
     /// Virtual CPUs of each host [default: half of this machine's cores; on the debug kernel two, for it is to see races]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: Option<u32>,
@@ -120,6 +123,9 @@ pub struct MigrateArgs {
 /// # Errors
 /// If a migration fails, or the report shows a fault.
 pub fn migrate(args: &MigrateArgs) -> Result<()> {
+    if args.iommufd && args.kernel == Flavour::Stock {
+        bail!("Debian's own kernel has no iommufd: add --kernel stock-iommufd");
+    }
     let lab = Lab::open(&[args.kernel])?;
     if let Some(dir) = &args.trace {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
@@ -142,7 +148,7 @@ pub fn migrate(args: &MigrateArgs) -> Result<()> {
         restore: args.restore.as_deref(),
         migratable: true,
         trace: args.trace.as_deref(),
-        iommufd: false,
+        iommufd: args.iommufd,
         follow_cpu: args.follow_cpu,
         memory_mib: args.guest_memory,
         rx_ring: args.rx_ring,
