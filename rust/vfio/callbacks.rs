@@ -255,8 +255,8 @@ impl<T: Driver> Device<T> {
     #[cfg(CONFIG_IOMMUFD)]
     extern "C" fn attach_ioas_callback(vdev: *mut raw::vfio_device, id: *mut u32) -> c_int {
         // SAFETY: VFIO core passes a device of ours and a valid pointer, and holds the lock of the
-        // device's set (`vfio_df_ioctl_attach_pt`). The id is read before the attach, which replaces
-        // it by that of the page table it found or made.
+        // device's set (`vfio_df_ioctl_attach_pt`). The id is read before the attach, which
+        // replaces it by that of the page table it found or made.
         unsafe {
             let wanted = *id;
             let err = raw::vfio_iommufd_physical_attach_ioas(vdev, id);

@@ -7,10 +7,10 @@
 //! either read before or refused. That needs the IOAS's id.
 //!
 //! QEMU attaches a device to a page table that it has made itself (a HWPT id), and iommufd does not
-//! say to which IOAS that belongs. It belongs to one that exists, so where there is one alone, it is
-//! that: see [`only_ioas`]. Where there are more, or where the page table is a guest's own (nested),
-//! reads fail, and a driver must do without. Walking the domain instead is not safe against a
-//! concurrent unmap, which frees its tables.
+//! say to which IOAS that belongs. It belongs to one that exists, so where there is one alone, it
+//! is that. Where there are more, or where the page table is a guest's own (nested), reads fail,
+//! and a driver must do without. Walking the domain instead is not safe against a concurrent unmap,
+//! which frees its tables.
 
 use kernel::{
     error::to_result,
