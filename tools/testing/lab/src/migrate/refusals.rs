@@ -255,8 +255,7 @@ impl<'a> Talk<'a> {
             Err(e) => {
                 let failed = Failed {
                     why: format!("{e:#}"),
-                    stopped: false,
-                    stood: Duration::ZERO,
+                    stood: None,
                 };
                 let crashed = ["signal: Some", "Assertion", "core dumped"]
                     .iter()
@@ -292,8 +291,8 @@ impl<'a> Talk<'a> {
         let crash = source.crash(Duration::ZERO).or(target.crash(MOMENT));
         let mut why = rounds::why_not(&why, source, &target);
         let stood = match crash {
-            None if stopped => stood(source).context("the VM does not go on")?,
-            _ => Duration::ZERO,
+            None if stopped => Some(stood(source).context("the VM does not go on")?),
+            _ => None,
         };
         for (host, log) in [from, to].into_iter().zip(log) {
             host.vm.guest.flush_log(LOGGED)?;
@@ -306,17 +305,9 @@ impl<'a> Talk<'a> {
         Ok(match crash {
             Some(crash) => {
                 why.insert_str(0, &format!("{crash}: "));
-                Outcome::Crashed(Failed {
-                    why,
-                    stopped,
-                    stood,
-                })
+                Outcome::Crashed(Failed { why, stood })
             }
-            None => Outcome::Refused(Failed {
-                why,
-                stopped,
-                stood,
-            }),
+            None => Outcome::Refused(Failed { why, stood }),
         })
     }
 
@@ -383,10 +374,8 @@ impl<'a> Talk<'a> {
 struct Failed {
     /// What both QEMUs and both hosts' kernels said.
     why: String,
-    /// The VM was stopped for it.
-    stopped: bool,
-    /// How long, until it went on.
-    stood: Duration,
+    /// How long the VM was stopped for it, if it was.
+    stood: Option<Duration>,
 }
 
 /// How long a VM was stopped that was told to go on.
@@ -509,7 +498,7 @@ fn refuses(talk: &mut Talk<'_>, number: usize, trouble: &Trouble) -> Result<()> 
         "",
     );
     let since = talk.moment()?;
-    let mut stood = Duration::ZERO;
+    let mut stood = None;
     match talk.try_move(trouble.relay, log)? {
         Outcome::Refused(failed) => {
             stood = failed.stood;
@@ -524,7 +513,11 @@ fn refuses(talk: &mut Talk<'_>, number: usize, trouble: &Trouble) -> Result<()> 
                 } else {
                     "before the VM was stopped"
                 };
-                talk.check(&format!("{name}: {when}"), failed.stopped == stops, "");
+                talk.check(
+                    &format!("{name}: {when}"),
+                    failed.stood.is_some() == stops,
+                    "",
+                );
             }
         }
         Outcome::Crashed(failed) => {
@@ -542,6 +535,7 @@ fn refuses(talk: &mut Talk<'_>, number: usize, trouble: &Trouble) -> Result<()> 
     rate::wait_for_answers(station, talk.flow, since.seq..next, rate::ANSWERS)?;
     let lost = station.lost_between(talk.flow, since.seq, next)?.len() as u64;
     let drops = rounds::drops(talk.pair, &talk.vm)?.since(since.drops);
+    let stood = stood.unwrap_or_default();
     let most = talk.most_lost(trouble, stood, drops);
     talk.check(
         &format!("{name}: it loses little"),
