@@ -304,6 +304,79 @@ fn a_vm_that_arrives_by_reset_is_back_in_a_moment() {
     }
 }
 
+/// Whether the VF receives (PFVFRE).
+fn receives(host: &Host<'_>) -> bool {
+    let vf = u32::from(VF);
+    host.machine.pf().read32(regs::vfre(vf >> 5)) >> (vf & 31) & 1 != 0
+}
+
+/// What a driver receives between its reset and its look at the link keeps it from that look. Its link stays down meanwhile,
+/// and for too long the stack forgets its neighbours.
+#[test]
+fn a_driver_receives_when_it_has_looked_at_its_link() {
+    let mut guest = arrived(3);
+    while guest.resets == 0 {
+        guest.step();
+        if core::mem::take(&mut guest.queued) && core::mem::take(&mut guest.reset_requested) {
+            guest.reinit();
+        } else if guest.scheduled {
+            guest.service();
+        }
+    }
+    // The PF hears that it has read the answer to its last request.
+    guest.step();
+    assert!(!receives(&guest.host), "before its look");
+    guest.check_link();
+    guest.step();
+    assert!(receives(&guest.host), "after it");
+    // Whatever it asks for next.
+    guest.ask(&Request::UpdateXcastMode(1).encode());
+    assert!(receives(&guest.host));
+}
+
+/// DPDK's does not look.
+#[test]
+fn a_driver_that_does_not_look_receives_a_moment_after_its_last_request() {
+    let mut guest = arrived(3);
+    guest.reinit();
+    assert!(!receives(&guest.host));
+    guest.wait(10);
+    guest.ask(&Request::SetMac(VF_MAC).encode());
+    guest.wait(10);
+    assert!(!receives(&guest.host));
+    guest.wait(15);
+    assert!(receives(&guest.host));
+}
+
+/// It moves on, or its host changes its mind, before it has looked.
+#[test]
+fn a_driver_that_did_not_come_to_look_receives_again() {
+    let mut guest = arrived(3);
+    guest.reinit();
+    assert!(!receives(&guest.host));
+    let state = &mut guest.host.vfs[usize::from(VF)];
+    guest
+        .host
+        .switch
+        .admin_set_trust(&guest.host.machine.pf(), VF.into(), state, true);
+    guest.pf_due = guest.now;
+    guest.step();
+    assert!(receives(&guest.host), "it is told to reset its VF");
+
+    let mut guest = arrived(3);
+    guest.reinit();
+    let (blob, _) = save(&mut guest.host);
+    let mut c = host(HeadWrite::Value);
+    c.machine.copy_memory(guest.host.machine);
+    c.reset_vf();
+    load(&mut c, &blob).0.unwrap();
+    resume(&mut c);
+    assert!(receives(&c), "there");
+    resume(&mut guest.host);
+    guest.wait(25);
+    assert!(receives(&guest.host), "here");
+}
+
 /// A guest that an interrupt holds up for longer than an idle one needs for its whole service task.
 #[test]
 fn a_slow_guest_is_not_held_up_by_repeats() {

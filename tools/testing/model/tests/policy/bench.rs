@@ -40,6 +40,8 @@ pub(crate) struct Bench {
     pub(crate) pf: RefCell<Software>,
     /// The PF's driver does nothing by itself.
     pub(crate) asleep: Cell<bool>,
+    /// Milliseconds of its clock.
+    pub(crate) now: Cell<u64>,
 }
 
 pub(crate) type Io<'a> = Served<'a, Bench>;
@@ -75,6 +77,7 @@ impl Bench {
                 movers: vec![Mover::new(); num_vfs as usize],
             }),
             asleep: Cell::new(false),
+            now: Cell::new(0),
         };
         bench.machine.set_vfs(num_vfs as u8);
         bench.up();
@@ -256,8 +259,21 @@ impl Bench {
         table && (!entry || self.vlans(pool).contains(&vid))
     }
 
-    /// Whether a VF may receive and send.
+    /// The time for which a VF does not receive after a reset that its driver was told to do.
+    fn moment(&self) {
+        let Software { sw, vfs, .. } = &mut *self.pf.borrow_mut();
+        let now = self.now.get();
+        for at in [now, now + 20] {
+            for (vf, state) in (0..).zip(vfs.iter_mut()) {
+                sw.nudge(&self.io(), vf, state, at);
+            }
+        }
+        self.now.set(now + 20);
+    }
+
+    /// Whether a VF may receive and send, a moment later.
     pub(crate) fn gates(&self, vf: u32) -> (bool, bool) {
+        self.moment();
         let open = |reg: fn(u32) -> u32| self.reg(reg(vf >> 5)) >> (vf & 31) & 1 != 0;
         (open(regs::vfre), open(regs::vfte))
     }

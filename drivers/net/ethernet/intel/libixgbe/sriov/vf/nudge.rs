@@ -27,6 +27,12 @@
 //! given a tail that says what is true: that nothing that goes into it will be sent. A driver that
 //! does not reset its VF for that is told without clear-to-send, and shown its ring once more if it
 //! reads refusals and does nothing.
+//!
+//! The C driver takes its link down while it resets the VF, and looks at it once more before its
+//! service task ends. The stack does not notice if that look comes soon. Frames that the VF
+//! receives before are dealt with first, and the stack forgets its neighbours meanwhile. So a VF
+//! receives when its driver has looked: it acknowledges then what it has acknowledged before. Or a
+//! moment after its last request, since other drivers do not look.
 
 use super::{
     Lies,
@@ -116,6 +122,8 @@ enum Stage {
     Setup {
         /// How often it was told that it is clear to send.
         pings: usize,
+        /// It has looked at its link since.
+        looked: bool,
     },
 }
 
@@ -131,6 +139,8 @@ pub struct Nudge {
     heard: bool,
     /// How often it was told something since it was heard of.
     repeats: u32,
+    /// The VF does not receive until its driver has looked at its link.
+    deaf: bool,
 }
 
 impl Nudge {
@@ -142,14 +152,34 @@ impl Nudge {
             last: 0,
             heard: false,
             repeats: 0,
+            deaf: false,
         }
     }
 
+    /// The VF's gate stays as it is, see [`Self::gate_moves`].
     fn enter(&mut self, stage: Stage) {
         *self = Self {
             stage,
+            deaf: self.deaf,
             ..Self::new()
         };
+    }
+
+    /// Whether the VF does not receive for now.
+    pub(super) fn deaf(&self) -> bool {
+        self.deaf
+    }
+
+    /// Whether that has changed, and the VF's gate is to be moved.
+    fn gate_moves(&mut self) -> bool {
+        let deaf = matches!(
+            self.stage,
+            Stage::Setup {
+                pings: 0,
+                looked: false
+            }
+        );
+        core::mem::replace(&mut self.deaf, deaf) != deaf
     }
 
     /// Clear-to-send is withdrawn. `open` is a VF with a driver; so is one whose driver has not
@@ -239,8 +269,12 @@ impl Nudge {
                 *refused = refused.saturating_add(1);
                 false
             }
+            Stage::Setup { looked, .. } => {
+                *looked |= taken == Lies::Nothing;
+                true
+            }
             Stage::Tired => false,
-            Stage::Idle | Stage::Reset | Stage::Setup { .. } => true,
+            Stage::Idle | Stage::Reset => true,
         }
     }
 
@@ -259,7 +293,11 @@ impl Nudge {
     /// Its driver says that it has reset the VF.
     pub(super) fn driver_begins(&mut self) {
         if self.active() {
-            self.enter(Stage::Setup { pings: 0 });
+            self.enter(Stage::Setup {
+                pings: 0,
+                looked: false,
+            });
+            self.gate_moves();
         }
     }
 
@@ -285,7 +323,7 @@ impl Nudge {
         if core::mem::take(&mut self.heard) || fresh {
             self.last = now;
             self.repeats = 0;
-            if let Stage::Setup { pings } = &mut self.stage {
+            if let Stage::Setup { pings, .. } = &mut self.stage {
                 *pings = 0;
             }
         }
@@ -315,9 +353,9 @@ impl Nudge {
                 self.repeats = self.repeats.saturating_add(1);
                 (true, Some(pace(elapsed, self.repeats)))
             }
-            Stage::Setup { pings } => {
+            Stage::Setup { pings, .. } => {
                 let Some(at) = CLEAR_MS.get(*pings) else {
-                    *self = Self::new();
+                    self.enter(Stage::Idle);
                     return (false, None);
                 };
                 if quiet < *at {
@@ -353,7 +391,15 @@ impl Switch {
         if say {
             self.ping(io, vf, state);
         }
+        self.move_gate(io, vf, state);
         again.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX))
+    }
+
+    /// Opens or shuts the VF's Rx gate, if it is time.
+    pub(super) fn move_gate(&self, io: &impl Regs, vf: u32, state: &mut VfState) {
+        if state.nudge.gate_moves() {
+            self.apply_gates(io, vf, state);
+        }
     }
 
     /// Shows the driver of a VF that its Tx rings hang, if they do and it is time for that. One

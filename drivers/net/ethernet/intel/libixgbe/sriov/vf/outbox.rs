@@ -285,6 +285,7 @@ impl Switch {
             mailbox::clear_ack(io, vf);
             let taken = state.outbox.acknowledged();
             state.nudge.acknowledged(taken);
+            self.move_gate(io, vf, state);
         }
         let clear_to_send = state.clear_to_send;
         let extension = clear_to_send && state.features & FEATURE_MIGRATION != 0;
@@ -348,6 +349,7 @@ impl Switch {
         };
         let taken = state.outbox.acknowledged();
         let at_once = state.nudge.acknowledged(taken);
+        self.move_gate(io, vf, state);
         let refusal = [VT_MSGTYPE_NACK];
         let refuse = at_once && !state.clear_to_send;
         if refuse && mailbox::notify(io, vf, &refusal).is_ok() {

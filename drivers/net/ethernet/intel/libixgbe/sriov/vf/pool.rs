@@ -93,7 +93,7 @@ impl Switch {
         }
         Pool {
             vmolr: if vf.stands { 0 } else { vmolr },
-            rx: tx && frame && !vf.held,
+            rx: tx && frame && !vf.held && !vf.nudge.deaf(),
             tx,
             tag: vf.has_port_vlan().then_some((vf.pf_vlan, vf.pf_qos)),
             spoofchk: vf.spoofchk,
