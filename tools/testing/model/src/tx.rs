@@ -315,9 +315,13 @@ impl Device {
     }
 
     /// A VF's queue was reset with its function: it starts anew, even if it had misbehaved. The C driver looks at WQBR on
-    /// X550 only, so that on an 82599 no other guest could ever use the VF if its reset did not do this.
+    /// X550 only, so that on an 82599 no other guest could ever use the VF if its reset did not do this. On an X550 the PF
+    /// has to do it.
     pub(crate) fn release(&mut self, queue: u8) {
         self.forget_partial(queue);
+        if self.config.chip.traits().x550 {
+            return;
+        }
         let register = regs::wqbr_tx(u32::from(queue / 32));
         self.regs
             .set(register, self.regs.get(register) & !(1 << (queue % 32)));

@@ -15,6 +15,8 @@
 
 #include <libvfio/harness.h>
 
+#define X550		0x1565
+
 struct sink {
 	u32 good[IXGBEVF_QUEUES];
 	u32 bad;
@@ -206,6 +208,32 @@ TEST_F(vf_traffic, reset_without_driver)
 	ASSERT_EQ(0, ixgbevf_reinit(&self->vf[1]));
 	ASSERT_EQ(0, transfer(self, 50, 200, 8));
 	ASSERT_EQ(0, self->sink[1].bad);
+}
+
+/*
+ * The device blocks the queue. An X550 tells the PF, which tells the VF to reset itself. The
+ * others tell nobody, and the VF has to know by itself.
+ */
+TEST_F(vf_traffic, endless_frame)
+{
+	bool told = ixgbevf_device_id(self->env.device[0]) == X550;
+	struct ixgbevf *bad = &self->vf[0];
+	u64 deadline;
+
+	ASSERT_EQ(0, transfer(self, 50, 200, 8));
+	ixgbevf_send_endless(bad, 0);
+	deadline = test_now_ms() + (told ? TEST_PATIENCE_MS : 3000);
+	while (!bad->resets && test_now_ms() < deadline) {
+		ixgbevf_poll(bad);
+		ixgbevf_poll(&self->vf[1]);
+		usleep(1000);
+	}
+	ASSERT_EQ(told, bad->resets);
+	if (!told)
+		ASSERT_EQ(0, ixgbevf_reinit(bad));
+	ASSERT_EQ(0, transfer(self, 50, 200, 8));
+	EXPECT_EQ(0, self->sink[1].bad);
+	EXPECT_EQ(0, self->vf[1].resets);
 }
 
 int main(int argc, char *argv[])

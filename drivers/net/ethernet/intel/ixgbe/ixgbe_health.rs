@@ -30,10 +30,14 @@ use libixgbe::{
         pf::Events, //
     },
     regs,
-    sriov::vf::{
-        Handled,
-        LinkState,
-        Refusal, //
+    sriov::{
+        mdd::Blocked,
+        vf::{
+            Handled,
+            LinkState,
+            Refusal, //
+        },
+        MAX_VFS, //
     },
     Regs, //
 };
@@ -107,6 +111,8 @@ struct VfHealth {
     toward_limit: u32,
     /// Times that the VF was switched off.
     disabled: u32,
+    /// Times that the device blocked queues of it.
+    blocked: u32,
 }
 
 /// What is counted of all VFs.
@@ -114,6 +120,8 @@ pub(crate) struct Health {
     vfs: KVec<VfHealth>,
     /// The private flag `mdd-disable-vf`.
     mdd_disable_vf: bool,
+    /// The last queues that the device blocked and that were not reported.
+    event: Option<Blocked>,
     period: Instant<Monotonic>,
 }
 
@@ -123,6 +131,7 @@ impl Health {
             vfs: KVec::new(),
             // As in the C driver (`ixgbe_probe`).
             mdd_disable_vf: chip.disables_bad_vfs(),
+            event: None,
             period: Instant::now(),
         }
     }
@@ -174,6 +183,21 @@ impl Health {
         };
         h.stuck = if waits { h.stuck.saturating_add(1) } else { 0 };
         waits && h.stuck < STUCK_LIMIT
+    }
+
+    /// Counts queues that the device has blocked, and notes them for [`check`]. From any context.
+    pub(crate) fn blocked(&mut self, event: &Blocked) {
+        for (vf, h) in (0u32..).zip(&mut self.vfs) {
+            if event.vfs >> (vf & 63) & 1 != 0 {
+                h.blocked = h.blocked.saturating_add(1);
+            }
+        }
+        let before = self.event.get_or_insert(*event);
+        *before = Blocked {
+            vfs: before.vfs | event.vfs,
+            others: before.others || event.others,
+            ..*event
+        };
     }
 
     /// Whether VFs that do bad DMA are switched off.
@@ -228,15 +252,45 @@ impl Health {
 /// What the service task looks at each time, with no lock held.
 pub(crate) fn check(dev: &net::Device<Adapter>) {
     let a = dev.data();
-    let noisy = a.state.lock().health.noisy();
+    let (noisy, event) = {
+        let health = &mut a.state.lock().health;
+        (health.noisy(), health.event.take())
+    };
     if let Some((vf, n)) = noisy {
         if let Ok(msg) = CString::try_from_fmt(fmt!("VF {} was refused {} messages", vf, n)) {
             devlink::health_report(dev, REPORTER_MAILBOX, &msg);
         }
     }
+    if let Some(event) = event {
+        report_blocked(dev, &event);
+    }
     // As in C: while frames go out there is no need to look.
     if dev.carrier_ok() && a.hw.read32(regs::TXDGPC) == 0 {
         check_for_bad_vf(dev);
+    }
+}
+
+/// Says whose queues the device has blocked (`ixgbe_check_mdd_event`).
+fn report_blocked(dev: &net::Device<Adapter>, event: &Blocked) {
+    for vf in (0..MAX_VFS).filter(|vf| event.vfs >> (vf & 63) & 1 != 0) {
+        dev_warn!(
+            dev.parent(),
+            "Malicious event on VF {} tx:{:x} rx:{:x}\n",
+            vf,
+            event.tx,
+            event.rx
+        );
+        if let Ok(msg) = CString::try_from_fmt(fmt!("the device blocked queues of VF {}", vf)) {
+            devlink::health_report(dev, REPORTER_MALICIOUS_VF, &msg);
+        }
+    }
+    if event.others {
+        dev_warn!(
+            dev.parent(),
+            "Malicious event on a queue of no VF tx:{:x} rx:{:x}\n",
+            event.tx,
+            event.rx
+        );
     }
 }
 
@@ -433,6 +487,7 @@ fn dump_malicious(dev: &net::Device<Adapter>, msg: &mut Fmsg) {
                 msg.u32(c"vf", vf);
                 msg.u64(c"master_aborts", h.master_aborts);
                 msg.u32(c"disabled", h.disabled);
+                msg.u32(c"blocked", h.blocked);
             });
         }
     });

@@ -33,6 +33,7 @@ use libixgbe::{
     },
     regs,
     ring,
+    sriov::mdd,
     Regs, //
 };
 use nic::net::{
@@ -166,6 +167,11 @@ fn watchdog_link(dev: &net::Device<Adapter>, state: &mut State) {
         let drops = ring::drops(state.sw.pools.is_some(), queues, state.fc.current.tx);
         let first = ixgbe_lib::Rings::first_queue(state);
         ring::set_drop_en(&a.hw, first, queues, drops);
+        // Not before the PF's rings are as they stay: a change may count as malice (as in
+        // `ixgbe_set_rx_drop_en`).
+        if state.sw.pools.is_some() && state.sw.chip.detects_malice() {
+            mdd::set(&a.hw, true);
+        }
         let pause = match state.fc.current {
             Pause { rx: true, tx: true } => "RX/TX",
             Pause {

@@ -231,6 +231,12 @@ fn age(state: &State) -> u64 {
 pub(crate) fn msg_task(dev: &net::Device<Adapter>, state: &mut State) -> Option<u32> {
     let hw = &dev.data().hw;
     let mut events = state.sw.chip.events(hw);
+    // The interrupt was for something else, or nobody knows of a blocked queue yet.
+    if events == mailbox::Events::default() {
+        if let Some(event) = state.sw.check_blocked(hw, &mut state.vfs) {
+            state.health.blocked(&event);
+        }
+    }
     let all = 0..state.sw.num_vfs;
     serve(dev, state, &mut events, all)
 }

@@ -190,6 +190,11 @@ impl Chip {
         matches!(self, Self::X550)
     }
 
+    /// Blocks queues of malicious drivers, and says so: see [`crate::sriov::mdd`].
+    pub const fn detects_malice(self) -> bool {
+        matches!(self, Self::X550)
+    }
+
     /// Entries of the redirection table while there are no pools.
     pub const fn rss_entries(self) -> u32 {
         match self {

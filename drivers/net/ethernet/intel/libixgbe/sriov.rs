@@ -12,6 +12,7 @@ use crate::{
     Regs, //
 };
 
+pub mod mdd;
 pub mod vf;
 
 /// Most VFs that the driver makes: one pool is the PF's (`IXGBE_MAX_VFS_DRV_LIMIT`).

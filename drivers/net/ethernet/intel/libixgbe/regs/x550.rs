@@ -86,8 +86,14 @@ pub const fn pfvfreta(i: u32, pool: u32) -> u32 {
     at(at(0x1_9000, 0x40, pool), 4, i)
 }
 
+/// In [`super::DMATXCTL`]: transmit queues of malicious drivers are blocked.
+pub const DMATXCTL_MDP_EN: u32 = 0x20;
 /// In [`super::DMATXCTL`]: what malicious drivers do with transmit queues interrupts.
 pub const DMATXCTL_MBINTEN: u32 = 0x40;
+/// In [`super::RDRXCTL`]: the same of receive queues.
+pub const RDRXCTL_MBINTEN: u32 = 0x1000_0000;
+/// In [`super::RDRXCTL`]: receive queues of malicious drivers are blocked.
+pub const RDRXCTL_MDP_EN: u32 = 0x2000_0000;
 /// In [`super::pfvfspoof`]: shift of the pools' bits for ethertypes.
 pub const SPOOF_ETHERTYPEAS_SHIFT: u32 = 16;
 /// Pools that do not receive from the wire what has their own address as its source, 0 to 31.

@@ -155,6 +155,8 @@ pub struct VfState {
     pub stands: bool,
     /// It runs, but is not served yet: its guest has rings to re-arm after a move.
     pub held: bool,
+    /// The device has blocked queues of it, and its driver was told: see [`crate::sriov::mdd`].
+    pub(super) blocked: bool,
     /// Registers at the last look.
     last_stats: VfStats,
     /// Sum since the VF was made.
@@ -201,6 +203,7 @@ impl VfState {
             nudge: Nudge::new(),
             stands: false,
             held: false,
+            blocked: false,
             last_stats: NONE,
             stats: NONE,
         }
@@ -427,6 +430,7 @@ impl Switch {
         // The mailbox's notes are gone, and the driver that comes looks at everything by itself.
         state.outbox = Outbox::new();
         state.nudge.vf_was_reset();
+        let blocked = core::mem::take(&mut state.blocked);
         self.apply_vf(io, vf, state);
         self.clear_vf_vlans(io, vf);
         // VLAN 0 has an entry of its own, and the port VLAN was accepted when it was set.
@@ -439,5 +443,8 @@ impl Switch {
             rss::clear_pool(io, vf);
         }
         super::toggle_tx_queues(io, pools, vf);
+        if blocked {
+            super::mdd::release(io, pools, vf);
+        }
     }
 }

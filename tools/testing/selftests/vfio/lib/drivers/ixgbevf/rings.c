@@ -95,6 +95,19 @@ void ixgbevf_rings_start(struct ixgbevf *vf)
 	}
 }
 
+void ixgbevf_send_endless(struct ixgbevf *vf, int queue)
+{
+	struct ixgbevf_ring *ring = &vf->tx[queue];
+	u32 i;
+
+	for (i = 1; i < IXGBEVF_RING_SIZE; i++) {
+		fill_tx(vf, queue, ring->next_to_use, 64, 0);
+		ring->next_to_use = next(ring->next_to_use);
+	}
+	wmb();
+	ixgbevf_write(vf, IXGBE_VFTDT(queue), ring->next_to_use);
+}
+
 void ixgbevf_rings_stop(struct ixgbevf *vf)
 {
 	u32 queue;
@@ -177,11 +190,11 @@ u8 *ixgbevf_tx_frame(struct ixgbevf *vf, int queue)
 	return ixgbevf_queue(vf, queue)->tx_buffer[vf->tx[queue].next_to_use];
 }
 
-static void fill_tx(struct ixgbevf *vf, int queue, u32 index, u32 len)
+static void fill_tx(struct ixgbevf *vf, int queue, u32 index, u32 len, u32 end)
 {
 	struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, queue);
 	u32 cmd = len | IXGBE_ADVTXD_DTYP_DATA | IXGBE_ADVTXD_DCMD_DEXT |
-		  IXGBE_ADVTXD_DCMD_IFCS | IXGBE_ADVTXD_DCMD_EOP | IXGBE_ADVTXD_DCMD_RS;
+		  IXGBE_ADVTXD_DCMD_IFCS | end;
 
 	mem->tx_ring[index].lo = htole64(ixgbevf_iova(vf, mem->tx_buffer[index]));
 	mem->tx_ring[index].hi = htole64((u64)len << (32 + IXGBE_ADVTXD_PAYLEN_SHIFT) | cmd);
@@ -194,7 +207,7 @@ void ixgbevf_send(struct ixgbevf *vf, int queue, u32 len)
 	struct ixgbevf_ring *ring = &vf->tx[queue];
 
 	VFIO_ASSERT_LE(len, IXGBEVF_BUFFER_SIZE);
-	fill_tx(vf, queue, ring->next_to_use, len);
+	fill_tx(vf, queue, ring->next_to_use, len, IXGBE_ADVTXD_DCMD_EOP | IXGBE_ADVTXD_DCMD_RS);
 	ring->next_to_use = next(ring->next_to_use);
 	wmb();
 	ixgbevf_write(vf, IXGBE_VFTDT(queue), ring->next_to_use);

@@ -122,6 +122,9 @@ u8 *ixgbevf_tx_frame(struct ixgbevf *vf, int queue);
 /* Send the first @len bytes of that buffer. */
 void ixgbevf_send(struct ixgbevf *vf, int queue, u32 len);
 
+/* Fill the idle ring of @queue with a frame that has no end, as no driver may. */
+void ixgbevf_send_endless(struct ixgbevf *vf, int queue);
+
 /* Frames of @queue that the device has not yet reported as sent. */
 u32 ixgbevf_tx_pending(struct ixgbevf *vf, int queue);
 
