@@ -158,3 +158,32 @@ fn other_chips_are_not_asked() {
     assert_eq!(host.switch.check_blocked(&pf, &mut host.vfs), None);
     assert_eq!(pf.accesses(), 0);
 }
+
+/// `ixgbe_ndo_set_vf_spoofchk`: no VF that is checked may pause the switch, or say who is at the other end of the wire.
+#[test]
+fn a_vf_sends_neither_pause_frames_nor_lldp() {
+    let mut host = host();
+    let mut rings = Rings::new(host.machine);
+    let typed = |ethertype: u16| {
+        let mut frame = frame(PEER, VF_MAC, 64);
+        frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        frame
+    };
+    for (checked, sent) in [(true, 1), (false, 3), (true, 1)] {
+        let pf = host.machine.pf();
+        let state = &mut host.vfs[usize::from(VF)];
+        host.switch
+            .admin_set_spoofchk(&pf, VF.into(), state, checked);
+        for ethertype in [0x8808, 0x88CC, 0x0800] {
+            rings.tx[0].send(&typed(ethertype));
+        }
+        assert_eq!(host.machine.take_sent().len(), sent, "checked: {checked}");
+    }
+    // A reset of the device takes the filters, and the PF brings them back.
+    host.reset_device();
+    let pf = host.machine.pf();
+    let filters: Vec<_> = (0..8).map(|i| pf.read32(regs::etqf(i))).collect();
+    let bits = regs::ETQF_FILTER_EN | regs::ETQF_TX_ANTISPOOF;
+    assert_eq!(filters[5], bits | 0x88CC);
+    assert_eq!(filters[7], bits | 0x8808);
+}

@@ -195,6 +195,11 @@ impl Chip {
         matches!(self, Self::X550)
     }
 
+    /// Can keep VFs from sending certain ethertypes.
+    pub const fn checks_ethertypes(self) -> bool {
+        matches!(self, Self::X550)
+    }
+
     /// Entries of the redirection table while there are no pools.
     pub const fn rss_entries(self) -> u32 {
         match self {

@@ -3,6 +3,7 @@
 //! 7.10; `ixgbe_lib.c`).
 
 use crate::{
+    chip::Chip,
     filter::{
         pool_bit,
         set_vmdq, //
@@ -28,6 +29,11 @@ pub enum Pools {
     /// 64 pools of 2 queues.
     P64,
 }
+
+/// EtherType of LLDP.
+const ETH_P_LLDP: u32 = 0x88CC;
+/// EtherType of MAC control, by which a station is told to pause.
+const ETH_P_PAUSE: u32 = 0x8808;
 
 impl Pools {
     /// Division that `num_vfs` VFs and the PF need (`ixgbe_set_sriov_queues`); none without VFs.
@@ -119,11 +125,28 @@ pub fn deconfigure(io: &impl Regs) {
     modify(io, PFDTXGSWC, PFDTXGSWC_VT_LBEN, 0);
 }
 
-/// Checks that a VF sends from its own addresses and in its own VLANs
-/// (`ixgbe_set_mac_anti_spoofing`, `ixgbe_set_vlan_anti_spoofing`).
-fn set_anti_spoofing(io: &impl Regs, on: bool, vf: u32) {
-    let bits = 1 << (vf & 7) | 1 << ((vf & 7) + SPOOF_VLANAS_SHIFT);
+/// Checks that a VF sends from its own addresses and in its own VLANs, and nothing of
+/// [`name_ethertypes`] on a chip that can look for that (`ixgbe_set_mac_anti_spoofing`,
+/// `ixgbe_set_vlan_anti_spoofing`, `ixgbe_set_ethertype_anti_spoofing_x550`).
+fn set_anti_spoofing(io: &impl Regs, chip: Chip, on: bool, vf: u32) {
+    let mut bits = 1 << (vf & 7) | 1 << ((vf & 7) + SPOOF_VLANAS_SHIFT);
+    if chip.checks_ethertypes() {
+        bits |= 1 << ((vf & 7) + SPOOF_ETHERTYPEAS_SHIFT);
+    }
     modify(io, pfvfspoof(vf >> 3), bits, if on { bits } else { 0 });
+}
+
+/// Names what no checked VF may send: LLDP, and what makes the switch pause
+/// (`ixgbe_ndo_set_vf_spoofchk`).
+fn name_ethertypes(io: &impl Regs) {
+    let filters = [
+        (ETQF_FILTER_LLDP, ETH_P_LLDP),
+        (ETQF_FILTER_FC, ETH_P_PAUSE),
+    ];
+    for (filter, ethertype) in filters {
+        let what = ETQF_FILTER_EN | ETQF_TX_ANTISPOOF | ethertype;
+        io.write32(etqf(filter), what);
+    }
 }
 
 /// Counts the frames of a VF that the check drops, in SSVPC.

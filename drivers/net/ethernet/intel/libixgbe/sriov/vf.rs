@@ -392,6 +392,9 @@ impl Switch {
     pub fn configure(&mut self, io: &impl Regs, vfs: &[VfState]) {
         let Some(pools) = self.pools else { return };
         super::configure(io, pools, self.pf_pool());
+        if self.chip.checks_ethertypes() {
+            super::name_ethertypes(io);
+        }
         self.vlans.reset_promisc();
         for (vf, state) in (0u32..).zip(vfs) {
             // VLAN 0 has an entry of its own, and there are as many others as VFs.

@@ -120,7 +120,7 @@ impl Switch {
         // Also while a VF has several addresses: the check knows all that lead to its pool
         // (7.10.3.9.2.1). INF: the C driver switches it off then, and for good, "to avoid false
         // positives".
-        sriov::set_anti_spoofing(io, pool.spoofchk, vf);
+        sriov::set_anti_spoofing(io, self.chip, pool.spoofchk, vf);
         let hide = if pool.hide_vlan { QDE_HIDE_VLAN } else { 0 };
         sriov::write_qde(io, pools, vf, QDE_ENABLE | hide);
         // Without a limit there is none in the registers: a reset of the device clears them, and
