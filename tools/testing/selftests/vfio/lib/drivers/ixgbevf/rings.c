@@ -95,19 +95,6 @@ void ixgbevf_rings_start(struct ixgbevf *vf)
 	}
 }
 
-void ixgbevf_send_endless(struct ixgbevf *vf, int queue)
-{
-	struct ixgbevf_ring *ring = &vf->tx[queue];
-	u32 i;
-
-	for (i = 1; i < IXGBEVF_RING_SIZE; i++) {
-		fill_tx(vf, queue, ring->next_to_use, 64, 0);
-		ring->next_to_use = next(ring->next_to_use);
-	}
-	wmb();
-	ixgbevf_write(vf, IXGBE_VFTDT(queue), ring->next_to_use);
-}
-
 void ixgbevf_rings_stop(struct ixgbevf *vf)
 {
 	u32 queue;
@@ -209,6 +196,19 @@ void ixgbevf_send(struct ixgbevf *vf, int queue, u32 len)
 	VFIO_ASSERT_LE(len, IXGBEVF_BUFFER_SIZE);
 	fill_tx(vf, queue, ring->next_to_use, len, IXGBE_ADVTXD_DCMD_EOP | IXGBE_ADVTXD_DCMD_RS);
 	ring->next_to_use = next(ring->next_to_use);
+	wmb();
+	ixgbevf_write(vf, IXGBE_VFTDT(queue), ring->next_to_use);
+}
+
+void ixgbevf_send_endless(struct ixgbevf *vf, int queue)
+{
+	struct ixgbevf_ring *ring = &vf->tx[queue];
+	u32 i;
+
+	for (i = 1; i < IXGBEVF_RING_SIZE; i++) {
+		fill_tx(vf, queue, ring->next_to_use, 64, 0);
+		ring->next_to_use = next(ring->next_to_use);
+	}
 	wmb();
 	ixgbevf_write(vf, IXGBE_VFTDT(queue), ring->next_to_use);
 }
