@@ -105,18 +105,23 @@ impl Event {
 const LOG: &str = "/run/events.log";
 const STOP: &str = "/run/events.stop";
 
-/// Gives a VM the programs that events need: the hosts' own, behind its initramfs.
+/// The hosts' own, which a VM without a root file system lacks.
+pub(super) const ETHTOOL: &str = "ethtool=$(command -v ethtool)";
+
+/// Gives a VM the programs that events need.
 pub(super) fn equip(lab: &Lab, pair: &Pair, image: &mut Image) -> Result<()> {
-    let mut files = vec![
-        "ip=$(command -v ip)".to_owned(),
-        "ethtool=$(command -v ethtool)".to_owned(),
-    ];
+    let mut files = vec!["ip=$(command -v ip)".to_owned(), ETHTOOL.to_owned()];
     for verdict in [Verdict::Drop, Verdict::Pass, Verdict::Tx] {
         let name = format!("{}.o", verdict.name());
         std::fs::write(pair.share().join(&name), xdp_object(lab, verdict)?)
             .with_context(|| format!("writing {name}"))?;
         files.push(format!("{name}=/lab/inner/{name}"));
     }
+    bring(pair, image, &files)
+}
+
+/// Puts programs, each `NAME=PATH` with the path in the hosts, into a VM's `/tools`, behind its initramfs.
+pub(super) fn bring(pair: &Pair, image: &mut Image, files: &[String]) -> Result<()> {
     let to = format!("/run/{}", image.initrd.replace('/', "_"));
     let script = format!(
         "cat >/run/tools.py; python3 /run/tools.py {} {to} {}",

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::{json, Value};
 
 use super::diagnose::{self, diagnose, explained};
+use super::events;
 use super::host::{Host, PORT};
 use super::inner::Inner;
 use super::loss::Drops;
@@ -35,6 +36,9 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
     image.cpus = plan.guest_cpus;
     image.memory_mib = plan.memory_mib;
     image.iommufd = plan.iommufd;
+    if plan.rx_ring.is_some() {
+        events::bring(pair, &mut image, &[events::ETHTOOL.to_owned()])?;
+    }
     progress.say("starting the VM on h1");
     let mut vm = diagnose::start(first, plan.card, &image)?;
     if plan.guest_restarts() {
@@ -42,7 +46,7 @@ pub fn run(lab: &Lab, pair: &Pair, plan: &Plan<'_>, progress: &Progress) -> Resu
         explained(said, "announcing messages", first, &mut vm)?;
     }
     if let Some(n) = plan.rx_ring {
-        let script = format!("ethtool -G eth0 rx {n} && sleep 1");
+        let script = format!("/tools/ethtool -G eth0 rx {n} && sleep 1");
         vm.agent.sh(&script, Duration::from_secs(60))?.ok()?;
     }
     let started = start_traffic(plan, &vm.agent, vm.seats, station);
