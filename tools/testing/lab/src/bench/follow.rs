@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `cargo lab bench follow`: how often a host that follows the rings of mainline's driver cannot be sure, by frames a second.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ struct Figures {
     /// Looks of all moves, and intervals that were owed.
     looks: u64,
     owed: u64,
+    /// Why they were, and how many.
+    reasons: BTreeMap<String, u64>,
     /// Moves, and those of which the host knew what the VF wrote.
     moves: usize,
     followed: usize,
@@ -82,6 +85,10 @@ impl Figures {
     fn new(ring: u32, asked: u32, result: String, rounds: &[Round]) -> Self {
         let moved = || rounds.iter().filter(|r| r.error.is_none());
         let sum = |of: fn(&Round) -> u64| moved().map(of).sum();
+        let mut reasons = BTreeMap::new();
+        for (why, n) in moved().flat_map(|r| &r.follow.reasons) {
+            *reasons.entry(why.clone()).or_default() += n;
+        }
         Self {
             ring,
             asked,
@@ -90,6 +97,7 @@ impl Figures {
             ring_full: sum(|r| r.drops.ring_full),
             looks: sum(|r| r.follow.looks),
             owed: sum(|r| r.follow.owed),
+            reasons,
             moves: moved().count(),
             followed: moved().filter(|r| r.dirty == "followed").count(),
             stopped_mib: median(moved().map(|r| mib(r.ram_sent_stopped_bytes))),
@@ -231,6 +239,7 @@ mod tests {
             follow: Follow {
                 looks: 50,
                 owed,
+                reasons: [("first".to_owned(), owed)].into(),
                 ..Follow::default()
             },
             dirty: dirty.into(),
@@ -245,6 +254,7 @@ mod tests {
             round(50, "", Some("x")),
         ];
         let row = Figures::new(64, 500, "ok".into(), &rounds);
+        assert_eq!(row.reasons.get("first"), Some(&10));
         let text = table(&[row]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
