@@ -11,7 +11,8 @@ use crate::{
     ixgbe_common::Hw,
     ixgbe_health::REPORTER_MIGRATION,
     ixgbe_movers::{
-        announce_arrived,
+        announce_vf,
+        due,
         elapsed,
         with_mover,
         Handle,
@@ -257,6 +258,8 @@ impl Provider for Handle {
             let hw = Counted::new(&dev.data().hw);
             let begun = going.start(&hw);
             let started = hw.accesses();
+            let link = dev.carrier_ok();
+            let mut announce = None;
             let resumed = self
                 .go_on(dev, |hw, slot, pf| {
                     let hw = Counted::new(hw);
@@ -273,12 +276,17 @@ impl Provider for Handle {
                             HeadRestore::Auto => RESTORE_NONE,
                         };
                         slot.held = None;
+                        // Under the same hold of the lock: all that move together come by here.
+                        // What has to wait is the service task's.
+                        announce = due(slot, link).ok().flatten();
                     }
                     resumed
                 })?
                 .map_err(|e| self.complain(dev, "resume", e))?;
             if let Some(r) = resumed {
-                announce_arrived(dev);
+                if let Some(addresses) = &announce {
+                    announce_vf(dev, self.vf, addresses);
+                }
                 if net::ratelimit() {
                     dev_info!(
                         dev.parent(),

@@ -4,6 +4,7 @@
 
 use crate::{
     ixgbe_common::Hw,
+    ixgbe_sriov::sooner,
     Adapter,
     State,
     EVENT_MAILBOX, //
@@ -275,54 +276,80 @@ pub(crate) fn check_held(dev: &net::Device<Adapter>, state: &mut State) -> Optio
 /// Returns in how many milliseconds to call it again.
 ///
 /// Called without the lock over the VFs, after whatever may have ended a guest's time to re-arm,
-/// and when the link comes up: what cannot be said without one is said then.
+/// and when the link comes up: what cannot be said without one is said then. The lock is taken once
+/// and once more for each VF that is announced, not for each that there is: VFs that move together
+/// would wait for each other here.
 pub(crate) fn announce_arrived(dev: &net::Device<Adapter>) -> Option<u32> {
-    let count = dev.data().state.lock().sw.num_vfs;
     let link = dev.carrier_ok();
     let mut again = None;
-    for vf in 0..count {
-        let arrived = with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
-            slot.unannounced |= slot.mover.take_announcement();
-            if !slot.unannounced || !link {
-                return None;
-            }
-            let (macs, vlans) = addresses(slot.mover.state());
-            // CAST: Time does not run backwards. Both lists are short, see `VfState`.
-            let elapsed = slot
-                .announced
-                .map_or(u64::MAX, |at| at.elapsed().as_millis() as u64);
-            let frames = macs.len().saturating_mul(vlans.len()) as u32;
-            if let Err(wait) = slot.allowance.take(elapsed, frames) {
-                again = Some(again.unwrap_or(wait).min(wait));
-                return None;
-            }
-            slot.unannounced = false;
-            slot.announced = Some(Instant::now());
-            Some((macs, vlans))
-        });
-        let Some(Some((macs, vlans))) = arrived else {
-            continue;
+    let mut first = 0;
+    loop {
+        let found = {
+            let state = &mut *dev.data().state.lock();
+            (first..state.sw.num_vfs).find_map(|vf| {
+                let due = with_mover(state, vf, |slot, _| due(slot, link))?;
+                let addresses = due.unwrap_or_else(|wait| {
+                    again = sooner(again, Some(wait));
+                    None
+                })?;
+                Some((vf, addresses))
+            })
         };
-        if announce(dev, &macs, &vlans).is_ok() {
-            continue;
-        }
-        if net::ratelimit() {
-            dev_warn!(
-                dev.parent(),
-                "VF {}: could not announce its addresses yet\n",
-                vf
-            );
-        }
-        with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
-            slot.unannounced = true
-        });
-        again = Some(again.unwrap_or(ANNOUNCE_AGAIN_MS).min(ANNOUNCE_AGAIN_MS));
+        let Some((vf, addresses)) = found else {
+            return again;
+        };
+        again = sooner(again, announce_vf(dev, vf, &addresses));
+        first = vf.saturating_add(1);
     }
-    again
 }
 
+/// What a VF sends from, if it is to be announced now. `Err`: it is, in so many milliseconds.
+pub(crate) fn due(slot: &mut Vf, link: bool) -> Result<Option<Addresses>, u32> {
+    slot.unannounced |= slot.mover.take_announcement();
+    if !slot.unannounced || !link {
+        return Ok(None);
+    }
+    let (macs, vlans) = addresses(slot.mover.state());
+    // CAST: Time does not run backwards. Both lists are short, see `VfState`.
+    let elapsed = slot
+        .announced
+        .map_or(u64::MAX, |at| at.elapsed().as_millis() as u64);
+    let frames = macs.len().saturating_mul(vlans.len()) as u32;
+    slot.allowance.take(elapsed, frames)?;
+    slot.unannounced = false;
+    slot.announced = Some(Instant::now());
+    Ok(Some((macs, vlans)))
+}
+
+/// Announces a VF. Returns in how many milliseconds to try it again if it cannot be said now.
+///
+/// Called without the lock over the VFs.
+pub(crate) fn announce_vf(
+    dev: &net::Device<Adapter>,
+    vf: u32,
+    (macs, vlans): &Addresses,
+) -> Option<u32> {
+    if announce(dev, macs, vlans).is_ok() {
+        return None;
+    }
+    if net::ratelimit() {
+        dev_warn!(
+            dev.parent(),
+            "VF {}: could not announce its addresses yet\n",
+            vf
+        );
+    }
+    with_mover(&mut dev.data().state.lock(), vf, |slot, _| {
+        slot.unannounced = true
+    });
+    Some(ANNOUNCE_AGAIN_MS)
+}
+
+/// Addresses and VLANs.
+pub(crate) type Addresses = (KVec<[u8; 6]>, KVec<u16>);
+
 /// What a VF sends from: its addresses, and its VLANs, 0 for none.
-fn addresses(state: &VfState) -> (KVec<[u8; 6]>, KVec<u16>) {
+fn addresses(state: &VfState) -> Addresses {
     let (mut macs, mut vlans) = (KVec::new(), KVec::new());
     let f = &state.filters;
     let port_vlan = state.policy.port_vlan;

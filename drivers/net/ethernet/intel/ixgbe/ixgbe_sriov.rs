@@ -297,7 +297,7 @@ fn serve(
 }
 
 /// The shorter of two times, where there are two.
-fn sooner(a: Option<u32>, b: Option<u32>) -> Option<u32> {
+pub(crate) fn sooner(a: Option<u32>, b: Option<u32>) -> Option<u32> {
     [a, b].into_iter().flatten().min()
 }
 
