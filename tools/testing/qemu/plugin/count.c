@@ -31,7 +31,7 @@
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
 /* Instructions told apart. The first counts user mode, the second what found no room, and is shown at address 0. */
-#define ENTRIES (1u << 19)
+#define ENTRIES (1u << 21)
 #define USER 0
 #define OTHER 1
 

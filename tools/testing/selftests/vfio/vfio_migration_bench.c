@@ -4,11 +4,17 @@
  * rings in use. Not a test; prints a line for each move of each VF, with what the PFs
  * say in debugfs and the time for which the VF stood.
  *
- * usage: vfio_migration_bench [-q QUEUE-PAIRS]... [-r ROUNDS] [-s] SOURCE... DESTINATION...
+ * usage: vfio_migration_bench [-q QUEUE-PAIRS]... [-r ROUNDS] [-s | -p] SOURCE... DESTINATION...
  *
  * Each -q is a run of its own with the same VFs. With -s the last VF of each PF stays where
  * it is. The one that is on the source asks its PF something all the while, and a line says
- * how long the slowest answer took.
+ * how long the slowest answer took; before the first move, how long it takes while none moves.
+ *
+ * With -p one VF moves step by step: "step NAME" is printed before each, which is done when a
+ * line was read. The step "nothing" does just that.
+ *
+ * waited_ns is the part of stood_ns for which a VF's thread was ready to run and had no
+ * processor: that is a matter of how many the machine has, and not of the drivers.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -27,6 +33,12 @@
 #define REGION_SIZE	ALIGN(sizeof(struct ixgbevf_memory), 4096)
 #define MAX_VFS		63
 #define ASK_EVERY_US	1000
+#define ALONE_US	200000
+
+enum { STEP_STOP, STEP_READ, STEP_OPEN, STEP_WRITE, STEP_LOAD, STEP_MASTER, STEP_RUN, STEPS };
+static const char *const step_names[] = {
+	"stop", "read", "open", "write", "load", "master", "run"
+};
 
 struct mover {
 	pthread_t thread;
@@ -37,6 +49,9 @@ struct mover {
 	struct ixgbevf vf;
 	int at;
 	u64 stood_ns;
+	u64 waited_ns;
+	/* By what user space does, which together is stood_ns. */
+	u64 step_ns[STEPS];
 };
 
 static struct mover movers[MAX_VFS];
@@ -55,6 +70,20 @@ static u64 now_ns(void)
 
 	VFIO_ASSERT_EQ(clock_gettime(CLOCK_MONOTONIC, &ts), 0);
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* For how long this thread was ready to run and did not, in ns; 0 where the kernel does not count it. */
+static u64 waiting_ns(void)
+{
+	unsigned long long wait = 0;
+	FILE *file = fopen("/proc/thread-self/schedstat", "r");
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%*u %llu", &wait) != 1)
+		wait = 0;
+	fclose(file);
+	return wait;
 }
 
 static void *run(void *arg)
@@ -87,16 +116,75 @@ static u64 all(void (*work)(struct mover *m))
 
 static void move(struct mover *m)
 {
-	struct vfio_pci_device *to = m->device[!m->at];
+	struct vfio_pci_device *from = m->device[m->at], *to = m->device[!m->at];
 	struct vfio_mig_stream stream = {};
-	u64 start = now_ns();
+	u64 waited = waiting_ns();
+	u64 at[STEPS + 1];
+	int fd, i;
 
-	VFIO_ASSERT_EQ(vfio_mig_save(m->device[m->at], &stream, CHUNK), 0);
-	VFIO_ASSERT_EQ(vfio_mig_load(to, &stream, CHUNK), 0);
+	at[STEP_STOP] = now_ns();
+	VFIO_ASSERT_EQ(vfio_mig_set_state(from, VFIO_DEVICE_STATE_STOP_COPY, &fd), 0);
+	at[STEP_READ] = now_ns();
+	VFIO_ASSERT_EQ(vfio_mig_stream_read(&stream, fd, CHUNK), 0);
+	VFIO_ASSERT_EQ(close(fd), 0);
+	at[STEP_OPEN] = now_ns();
+	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_RESUMING, &fd), 0);
+	at[STEP_WRITE] = now_ns();
+	VFIO_ASSERT_EQ(vfio_mig_stream_write(&stream, fd, CHUNK), 0);
+	at[STEP_LOAD] = now_ns();
+	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_STOP, NULL), 0);
+	VFIO_ASSERT_EQ(close(fd), 0);
+	at[STEP_MASTER] = now_ns();
+	vfio_pci_cmd_set(to, PCI_COMMAND_MASTER);
+	ixgbevf_move(&m->vf, to);
+	at[STEP_RUN] = now_ns();
+	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_RUNNING, NULL), 0);
+	at[STEPS] = now_ns();
+
+	m->waited_ns = waiting_ns() - waited;
+	m->stood_ns = at[STEPS] - at[STEP_STOP];
+	for (i = 0; i < STEPS; i++)
+		m->step_ns[i] = at[i + 1] - at[i];
+	vfio_mig_stream_free(&stream);
+}
+
+/* Say what comes, and wait until it may. */
+static void step(const char *name)
+{
+	int c;
+
+	printf("step %s\n", name);
+	fflush(stdout);
+	do
+		c = getchar();
+	while (c != '\n' && c != EOF);
+}
+
+/* The same as move(), with the destination made ready while the source runs, as QEMU does it. */
+static void move_by_steps(struct mover *m)
+{
+	struct vfio_pci_device *from = m->device[m->at], *to = m->device[!m->at];
+	struct vfio_mig_stream stream = {};
+	int in, out;
+
+	step("nothing");
+	step("prepare");
+	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_RESUMING, &in), 0);
+	step("stop");
+	VFIO_ASSERT_EQ(vfio_mig_set_state(from, VFIO_DEVICE_STATE_STOP, NULL), 0);
+	step("save");
+	VFIO_ASSERT_EQ(vfio_mig_set_state(from, VFIO_DEVICE_STATE_STOP_COPY, &out), 0);
+	VFIO_ASSERT_EQ(vfio_mig_stream_read(&stream, out, CHUNK), 0);
+	VFIO_ASSERT_EQ(close(out), 0);
+	step("load");
+	VFIO_ASSERT_EQ(vfio_mig_stream_write(&stream, in, CHUNK), 0);
+	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_STOP, NULL), 0);
+	VFIO_ASSERT_EQ(close(in), 0);
+	step("run");
 	vfio_pci_cmd_set(to, PCI_COMMAND_MASTER);
 	ixgbevf_move(&m->vf, to);
 	VFIO_ASSERT_EQ(vfio_mig_set_state(to, VFIO_DEVICE_STATE_RUNNING, NULL), 0);
-	m->stood_ns = now_ns() - start;
+	step("end");
 	vfio_mig_stream_free(&stream);
 }
 
@@ -179,7 +267,18 @@ static void answered(int pairs, int round)
 	       (unsigned long long)asked, (unsigned long long)slowest_ns);
 }
 
-static void one_way(int pairs, int round, bool stay)
+/* How long answers take while nothing else is asked of the PF. */
+static void alone(int pairs, struct ixgbevf *vf)
+{
+	ask_meanwhile(vf);
+	usleep(ALONE_US);
+	atomic_store(&moved, true);
+	VFIO_ASSERT_EQ(pthread_join(asker, NULL), 0);
+	printf("alone pairs=%d asked=%llu slowest_ns=%llu\n", pairs,
+	       (unsigned long long)asked, (unsigned long long)slowest_ns);
+}
+
+static void one_way(int pairs, int round, bool stay, bool by_steps)
 {
 	static const char *const source[] = {
 		"suspend_ns", "save_ns", "mmio_save", "state_bytes", NULL
@@ -188,8 +287,13 @@ static void one_way(int pairs, int round, bool stay)
 		"restore", "load_ns", "resume_ns", "mmio_load", NULL
 	};
 	u64 all_ns;
-	int i;
+	int i, n;
 
+	if (by_steps) {
+		move_by_steps(&movers[0]);
+		all(settle);
+		return;
+	}
 	if (stay)
 		ask_meanwhile(&stayers[movers[0].at].vf);
 	all_ns = all(move);
@@ -200,8 +304,11 @@ static void one_way(int pairs, int round, bool stay)
 	for (i = 0; i < vfs; i++) {
 		struct mover *m = &movers[i];
 
-		printf("move pairs=%d round=%d vf=%d stood_ns=%llu", pairs, round, i,
-		       (unsigned long long)m->stood_ns);
+		printf("move pairs=%d round=%d vf=%d stood_ns=%llu waited_ns=%llu", pairs, round, i,
+		       (unsigned long long)m->stood_ns, (unsigned long long)m->waited_ns);
+		for (n = 0; n < STEPS; n++)
+			printf(" step_%s_ns=%llu", step_names[n],
+			       (unsigned long long)m->step_ns[n]);
 		report(m->bdf[m->at], source);
 		report(m->bdf[!m->at], destination);
 		printf("\n");
@@ -215,10 +322,10 @@ int main(int argc, char *argv[])
 	int pairs[IXGBEVF_QUEUES], runs = 0, rounds = 4;
 	struct iova_allocator *allocator;
 	struct test_env env = {};
-	bool stay = false;
+	bool stay = false, by_steps = false;
 	int opt, i, n, side, each;
 
-	while ((opt = getopt(argc, argv, "q:r:s")) != -1) {
+	while ((opt = getopt(argc, argv, "q:r:sp")) != -1) {
 		switch (opt) {
 		case 'q':
 			n = atoi(optarg);
@@ -232,6 +339,9 @@ int main(int argc, char *argv[])
 		case 's':
 			stay = true;
 			break;
+		case 'p':
+			by_steps = true;
+			break;
 		default:
 			return KSFT_FAIL;
 		}
@@ -240,8 +350,8 @@ int main(int argc, char *argv[])
 		pairs[runs++] = IXGBEVF_QUEUES;
 	each = (argc - optind) / 2;
 	vfs = each - stay;
-	if (vfs < 1 || each > MAX_VFS) {
-		fprintf(stderr, "usage: %s [-q 1|2]... [-r ROUNDS] [-s] SOURCE... DESTINATION...\n",
+	if (vfs < 1 || each > MAX_VFS || (by_steps && each != 1)) {
+		fprintf(stderr, "usage: %s [-q 1|2]... [-r ROUNDS] [-s | -p] SOURCE... DESTINATION...\n",
 			argv[0]);
 		return KSFT_FAIL;
 	}
@@ -280,8 +390,10 @@ int main(int argc, char *argv[])
 			m->vf.queues = pairs[n];
 			VFIO_ASSERT_EQ(ixgbevf_init(&m->vf, m->device[m->at], &m->region), 0);
 		}
+		if (stay)
+			alone(pairs[n], &stayers[movers[0].at].vf);
 		for (i = 0; i < rounds; i++)
-			one_way(pairs[n], i, stay);
+			one_way(pairs[n], i, stay, by_steps);
 		for (i = 0; i < vfs; i++)
 			ixgbevf_stop(&movers[i].vf);
 	}

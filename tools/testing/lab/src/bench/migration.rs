@@ -12,13 +12,14 @@ use anyhow::{bail, Context, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::write_json;
-use crate::kernel::Flavour;
+use super::{phases, write_json};
+use crate::kernel::{Flavour, Kernel};
 use crate::lab::{HostSpec, Lab};
 use crate::process::TempDir;
 use crate::stats::Ranks;
 use crate::switch::Switch;
 use crate::test::install;
+use crate::vm::Accel;
 
 /// Options of `cargo lab bench migration`.
 #[derive(Args, Debug)]
@@ -32,6 +33,13 @@ pub struct MigrationArgs {
     /// Moves of each VF in each combination.
     #[arg(long, default_value_t = 6)]
     rounds: u32,
+    /// Count time in the machine in instructions, one a nanosecond, by one processor: neither the load of this machine nor its
+    /// speed is in the figures then.
+    #[arg(long)]
+    counted: bool,
+    /// Instead: move one VF, and count by phase the instructions of the hosts' kernel, in this project's modules and elsewhere.
+    #[arg(long, conflicts_with_all = ["vfs", "counted"])]
+    phases: bool,
     /// Which kernel: one with iommufd.
     #[arg(long, value_enum, default_value = "stock-iommufd")]
     kernel: Flavour,
@@ -59,11 +67,31 @@ struct Figures {
     resume_us: Ranks,
     /// µs for which a VF stood, by the program's clock: its own move, and the wait for the others'.
     stood_us: Ranks,
+    /// The same without the time for which its thread had no processor.
+    stood_with_processor_us: Ranks,
+    /// The same by what user space did: the VF stops, its state is read, a file is opened at the destination, written and loaded, the
+    /// VF may access memory, and runs.
+    steps_us: BTreeMap<&'static str, Ranks>,
     /// µs until the last of all VFs ran again.
     all_us: Ranks,
     /// µs that the slowest answer to a VF took which stayed, for each time that the others moved.
     answer_us: Option<Ranks>,
+    /// µs that the slowest took while none moved.
+    answer_alone_us: Option<f64>,
 }
+
+impl Figures {
+    /// How long the slowest stood, as a multiple of what one VF stood by itself: by the clock, and without waiting for a processor.
+    fn ratio_to(&self, one: &Self) -> [f64; 2] {
+        [
+            self.stood_us.max / one.stood_us.median,
+            self.stood_with_processor_us.max / one.stood_with_processor_us.median,
+        ]
+    }
+}
+
+/// What user space does in a move, in the words of the program.
+const STEPS: [&str; 7] = ["stop", "read", "open", "write", "load", "master", "run"];
 
 /// A line of `name=value` fields behind its kind.
 struct Line<'a> {
@@ -103,7 +131,10 @@ fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
         Ranks::of(values).with_context(|| format!("the benchmark measured nothing:\n{output}"))
     };
     let count = |name| spread("move", name, 1.0);
-    let us = |name| spread("move", name, 1000.0);
+    let us = |name: &str| spread("move", name, 1000.0);
+    let with_processor = of("move")
+        .map(|l| Ok((l.number("stood_ns")? - l.number("waited_ns")?) / 1000.0))
+        .collect::<Result<Vec<_>>>()?;
     let mut restore = BTreeMap::new();
     for l in of("move") {
         let way = l.fields.get("restore").copied().unwrap_or("unknown");
@@ -122,11 +153,20 @@ fn figures(vfs: u32, queue_pairs: u32, output: &str) -> Result<Figures> {
         load_us: us("load_ns")?,
         resume_us: us("resume_ns")?,
         stood_us: us("stood_ns")?,
+        stood_with_processor_us: Ranks::of(with_processor).context("no move")?,
+        steps_us: STEPS
+            .iter()
+            .map(|step| Ok((*step, us(&format!("step_{step}_ns"))?)))
+            .collect::<Result<_>>()?,
         all_us: spread("all", "all_ns", 1000.0)?,
         answer_us: match of("stay").next() {
             Some(_) => Some(spread("stay", "slowest_ns", 1000.0)?),
             None => None,
         },
+        answer_alone_us: of("alone")
+            .next()
+            .map(|l| Ok::<_, anyhow::Error>(l.number("slowest_ns")? / 1000.0))
+            .transpose()?,
     })
 }
 
@@ -144,20 +184,24 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
     spec.selftests = Some(install(&lab, &kernel)?);
     spec.cmdline = "intel_iommu=on iommu=nopt iommu.strict=1".into();
     spec.deadline = Duration::from_secs(3600);
+    if args.phases {
+        return by_phase(args, &lab, &kernel, spec, &dir);
+    }
+    if args.counted {
+        spec.accel = Some(Accel::Counted);
+        spec.cpus = 1;
+    }
     let vm = lab.boot(&spec, &kernel, &Switch::new(None), &dir)?;
-    let mut all = Vec::new();
+    let mut all: Vec<Figures> = Vec::new();
     println!(
-        "VFs pairs  bytes  MMIO save/load  suspend + save + load + resume, µs  stood (most), ms  all, ms  answer (most), ms"
+        "VFs pairs  bytes  MMIO save/load  suspend + save + load + resume, µs  stood (most), ms  with a processor  all, ms  \
+         answer (most; alone), ms"
     );
     for &vfs in &args.vfs {
         let queues: String = args.pairs.iter().map(|n| format!("-q {n} ")).collect();
         // 63 is all that a PF has.
         let (each, stay) = if vfs < 63 { (vfs + 1, "-s") } else { (vfs, "") };
-        let run = format!(
-            "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe_rust.ko ./ixgbe.sh -n {each} \
-             ./vfio_migration_bench {queues} -r {} {stay}",
-            args.rounds
-        );
+        let run = script(each, &format!("{queues} -r {} {stay}", args.rounds));
         let start = Instant::now();
         let output = vm.guest.sh(&run, Duration::from_secs(900))?.ok()?;
         for &pairs in &args.pairs {
@@ -166,10 +210,15 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
                 bail!("{} moves of {}:\n{output}", f.moves, vfs * args.rounds);
             }
             let answer = f.answer_us.as_ref().map_or_else(String::new, |us| {
-                format!("{:.1} ({:.1})", us.median / 1000.0, us.max / 1000.0)
+                format!(
+                    "{:.1} ({:.1}; {:.1})",
+                    us.median / 1000.0,
+                    us.max / 1000.0,
+                    f.answer_alone_us.unwrap_or_default() / 1000.0
+                )
             });
             println!(
-                "{:3} {:5} {:6}  {:9}/{:4}  {:7.0} + {:.0} + {:.0} + {:.0}  {:9.1} ({:.1})  {:7.1}  {answer}",
+                "{:3} {:5} {:6}  {:9}/{:4}  {:7.0} + {:.0} + {:.0} + {:.0}  {:9.1} ({:.1})  {:9.1} ({:.1})  {:7.1}  {answer}",
                 f.vfs,
                 f.queue_pairs,
                 f.state_bytes.median,
@@ -181,17 +230,61 @@ pub fn migration(args: &MigrationArgs) -> Result<()> {
                 f.resume_us.median,
                 f.stood_us.median / 1000.0,
                 f.stood_us.max / 1000.0,
+                f.stood_with_processor_us.median / 1000.0,
+                f.stood_with_processor_us.max / 1000.0,
                 f.all_us.median / 1000.0
             );
+            let steps = STEPS.iter().filter_map(|step| {
+                let us = f.steps_us.get(step)?;
+                Some(format!("{step} {:.0} ({:.0})", us.median, us.max))
+            });
+            println!("    µs: {}", steps.collect::<Vec<_>>().join(", "));
             all.push(f);
         }
         eprintln!("{vfs} VFs took {} s", start.elapsed().as_secs());
     }
     vm.shut_down()?;
+    for f in all.iter().filter(|f| f.vfs > 1) {
+        let one = |o: &&Figures| o.vfs == 1 && o.queue_pairs == f.queue_pairs;
+        if let Some([stood, with_processor]) = all.iter().find(one).map(|one| f.ratio_to(one)) {
+            println!(
+                "{} VFs, {} pairs: the slowest stood {stood:.1} times as long as one by itself, {with_processor:.1} times with a processor",
+                f.vfs, f.queue_pairs
+            );
+        }
+    }
     if let Some(path) = &args.json {
         write_json(path, &all)?;
     }
     Ok(())
+}
+
+fn by_phase(
+    args: &MigrationArgs,
+    lab: &Lab,
+    kernel: &Kernel,
+    spec: HostSpec,
+    dir: &TempDir,
+) -> Result<()> {
+    let mut bed = phases::Bed::boot(lab, kernel, spec, dir)?;
+    let mut all = Vec::new();
+    for &pairs in &args.pairs {
+        let script = script(1, &format!("-q {pairs} -r {} -p", args.rounds));
+        all.push(bed.count(&script, pairs, args.rounds)?);
+    }
+    bed.shut_down()?;
+    print!("{}", phases::table(&all));
+    if let Some(path) = &args.json {
+        write_json(path, &all)?;
+    }
+    Ok(())
+}
+
+/// Runs the program on so many VFs of each PF.
+fn script(vfs: u32, options: &str) -> String {
+    format!(
+        "cd /lab/selftests/vfio && KSFT_PF_MODULE=/lab/rust/ixgbe_rust.ko ./ixgbe.sh -n {vfs} ./vfio_migration_bench {options}"
+    )
 }
 
 #[cfg(test)]
@@ -201,16 +294,22 @@ mod tests {
     #[test]
     fn figures_of_two_moves() {
         let output = "# noise\n\
+            alone pairs=1 asked=9 slowest_ns=300000\n\
             stay pairs=1 round=0 asked=5 slowest_ns=700000\n\
             all pairs=1 round=0 all_ns=9000\n\
-            move pairs=1 round=0 vf=0 stood_ns=4000 suspend_ns=1000 save_ns=2000 mmio_save=74 state_bytes=496 restore=write load_ns=3000 resume_ns=500 mmio_load=129\n\
-            move pairs=1 round=0 vf=1 stood_ns=6000 suspend_ns=3000 save_ns=2000 mmio_save=76 state_bytes=592 restore=write load_ns=3000 resume_ns=500 mmio_load=131\n";
+            move pairs=1 round=0 vf=0 stood_ns=4000 waited_ns=1000 STEPS suspend_ns=1000 save_ns=2000 mmio_save=74 state_bytes=496 restore=write load_ns=3000 resume_ns=500 mmio_load=129\n\
+            move pairs=1 round=0 vf=1 stood_ns=6000 waited_ns=4000 STEPS suspend_ns=3000 save_ns=2000 mmio_save=76 state_bytes=592 restore=write load_ns=3000 resume_ns=500 mmio_load=131\n";
+        let steps = STEPS.map(|step| format!("step_{step}_ns=1000")).join(" ");
+        let output = &output.replace("STEPS", &steps);
         assert!(figures(2, 2, output).is_err());
         let f = figures(2, 1, output).unwrap();
         assert_eq!((f.moves, f.restore["write"]), (2, 2));
         assert_eq!((f.mmio_save.p10, f.mmio_save.max), (74.0, 76.0));
         assert_eq!((f.all_us.median, f.suspend_us.p90), (9.0, 3.0));
+        assert_eq!((f.stood_us.max, f.stood_with_processor_us.max), (6.0, 3.0));
+        assert_eq!(f.ratio_to(&f), [1.0, 1.0]);
         assert_eq!(f.answer_us.unwrap().max, 700.0);
+        assert_eq!(f.answer_alone_us, Some(300.0));
         let nobody = output.replace("stay", "#");
         assert!(figures(2, 1, &nobody).unwrap().answer_us.is_none());
         assert!(figures(1, 1, "nothing at all").is_err());

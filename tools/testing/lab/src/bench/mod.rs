@@ -10,6 +10,7 @@ mod mailbox;
 mod memory;
 pub mod migration;
 mod peer;
+mod phases;
 pub mod report;
 mod work;
 
