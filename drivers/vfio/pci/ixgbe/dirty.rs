@@ -12,8 +12,9 @@
 //! anew, because it had to take up its rings again.
 //!
 //! If the guest does not mark, the host follows its rings while the VF runs, see [`crate::follow`], and what it finds is
-//! reported as it is found. An interval in which it could not be sure is owed in the same way, all memory once. While that
-//! happens again and again, it is left to the end: a VM of which all memory is dirty at each read would never be moved.
+//! reported as it is found. An interval in which it could not be sure is owed in the same way, all memory once. If that
+//! happens again and again, it is left to the end: a VM of which all memory is dirty at each read would never be moved
+//! (`libixgbe::migration::follow::Debts`).
 
 use crate::{
     follow::{
@@ -28,6 +29,7 @@ use ixgbe_migration::{
 };
 use kernel::prelude::*;
 use libixgbe::migration::{
+    follow::Debts,
     PageSpan,
     Unmarked, //
 };
@@ -71,11 +73,8 @@ pub(crate) struct Dirty {
     /// The guest does not mark, and its rings are followed.
     follow: Option<KBox<Follow>>,
     /// How often a followed VF came to owe anything of what it did not owe before.
-    debts: u32,
+    debts: Debts,
 }
-
-/// Times at most that what is owed of a followed VF is reported while it runs: all memory is sent again each time.
-const MOST_DEBTS: u32 = 2;
 
 /// Microseconds until it is seen whether a VF runs again that was stopped.
 const STOPPED_US: u64 = 20_000;
@@ -95,7 +94,7 @@ impl Dirty {
             owed: KVec::new(),
             marks: 0,
             follow: None,
-            debts: 0,
+            debts: Debts::new(),
         }
     }
 
@@ -126,7 +125,7 @@ impl Dirty {
         vf.start_marking();
         self.marks = vf.marks();
         self.owed = if self.marks != 0 { KVec::new() } else { all };
-        self.debts = 0;
+        self.debts = Debts::new();
         self.follow = None;
         if self.marks == 0 {
             if let Some(mut follow) = device.driver().follow(&ranges) {
@@ -166,7 +165,7 @@ impl Dirty {
         let whole = |(span, range): (&PageSpan, &(u64, u64))| (span.first, span.last) == *range;
         if self.owed.len() != ranges.len() || !self.owed.iter().zip(ranges).all(whole) {
             self.owed = all_of(ranges)?;
-            self.debts = self.debts.saturating_add(1);
+            self.debts.owe();
         }
         Ok(())
     }
@@ -180,6 +179,7 @@ impl Dirty {
         let vf = device.driver().vf().ok()?;
         let sure = matches!(follow.look(vf, device.memory()), Ok(Ok(())));
         let next = follow.next_us();
+        self.debts.looked(sure);
         if !sure && self.owe().is_err() {
             // What cannot be noted is left to the stop, which then reports everything.
             self.follow = None;
@@ -227,8 +227,7 @@ impl Dirty {
             _ => self.look(device.driver().vf()?)?,
         };
         if !stopped {
-            let sound = self.follow.as_ref().is_some_and(|f| f.sound());
-            let payable = marks || sound && self.debts <= MOST_DEBTS;
+            let payable = marks || self.follow.is_some() && self.debts.payable();
             if !self.owed.is_empty() && payable {
                 set(&self.owed, first, last, dirty);
                 // What is not forgotten is reported again, which costs time and no data.

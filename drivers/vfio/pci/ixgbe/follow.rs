@@ -54,8 +54,6 @@ const MAX_WORDS: usize = 8 << 20;
 /// Looks at the begin, until one shows that the VF is followed: five suffice unless frames come too fast. No more, since the VM
 /// may have to wait meanwhile.
 const FIRST_LOOKS: u32 = 12;
-/// Looks in a row that were not owed, until what is owed is reported while the VF runs.
-const SOUND: u32 = 8;
 
 /// Figures of all sessions of a VF.
 pub(crate) struct Stats {
@@ -241,8 +239,6 @@ pub(crate) struct Follow {
     pace: Pace,
     /// Where time begins.
     start: Instant<Monotonic>,
-    /// Looks in a row that were not owed.
-    sound: u32,
     stats: Arc<Stats>,
     /// Microseconds until the next look.
     next_us: u64,
@@ -271,7 +267,6 @@ impl Follow {
             pages,
             pace: Pace::new(percent.saturating_mul(10)),
             start: Instant::now(),
-            sound: 0,
             stats,
             next_us: 0,
         })
@@ -294,11 +289,6 @@ impl Follow {
             fsleep(Delta::from_micros(settled as i64));
         }
         Ok(false)
-    }
-
-    /// Whether enough looks in a row were not owed.
-    pub(crate) fn sound(&self) -> bool {
-        self.sound >= SOUND
     }
 
     /// Microseconds until the next look.
@@ -333,10 +323,8 @@ impl Follow {
         self.stats.looks.fetch_add(1, Relaxed);
         self.stats.ns.fetch_add(cost_ns, Relaxed);
         if let Ok(Ok(())) = verdict {
-            self.sound = self.sound.saturating_add(1);
             return;
         }
-        self.sound = 0;
         self.stats.owed.fetch_add(1, Relaxed);
         if let Ok(Err(why)) = verdict {
             let mut reasons = REASONS.iter().zip(&self.stats.reasons);

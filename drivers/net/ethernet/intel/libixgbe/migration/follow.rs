@@ -35,6 +35,7 @@
 //! guess. `Documentation/driver-api/vfio/ixgbe-vfio-pci-follow.rst` has the argument in full and lists what it rests on;
 //! `enumerate.rs` runs every interleaving on small rings.
 
+mod debts;
 #[cfg(test)]
 mod enumerate;
 mod look;
@@ -43,6 +44,7 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
+pub use debts::Debts;
 pub use look::{
     Count,
     Heads,
