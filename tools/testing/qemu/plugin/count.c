@@ -7,14 +7,14 @@
  *
  * PATH is a listening unix socket; the plugin answers one client after the other, one line a request:
  *
- *	idle	"IDLE BLOCKS": 1 if the processor halted and has executed nothing since, and the blocks executed so far
+ *	idle	"IDLE BLOCKS": 1 if each processor halted and has executed nothing since, and the blocks executed so far
  *	reset	zeroes the counts, "ok"
  *	get	"KERNEL USER MMIO": instructions in kernel and user mode, register accesses of modules
  *	dump	"ADDRESS COUNT" in hexadecimal and decimal for each kernel instruction that was executed, then an empty line
  *
- * Counts are exact while the processor halts. What the processor executes between two halts without coming through a module
- * does not count: the timer of an idle machine comes more often the slower the machine around it is. One virtual processor only. An instruction that faults counts each time. A
- * string instruction with a repeat prefix counts once, as in hardware, although QEMU may execute each repetition by itself.
+ * Counts are exact while the processors halt. What a processor executes between two of its halts without coming through a
+ * module does not count: the timer of an idle machine comes more often the slower the machine around it is. One thread runs all
+ * processors (-accel tcg,thread=single), CPUS of them at most. An instruction that faults counts each time. A string instruction with a repeat prefix counts once, as in hardware, although QEMU may execute each repetition by itself.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -35,6 +35,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 #define USER 0
 #define OTHER 1
 
+#define CPUS 4
+
 /* arch/x86: addresses with the top bit are the kernel's, modules lie between its image and the fixed map. */
 #define KERNEL_START (UINT64_C(1) << 63)
 #define MODULES_START UINT64_C(0xffffffffa0000000)
@@ -47,9 +49,23 @@ struct counts {
 	uint64_t insns[ENTRIES];
 };
 
-/* As of the last halt. */
-static uint64_t kept[ENTRIES];
-static uint64_t kept_module_blocks;
+/* A string instruction with a repeat prefix. */
+struct repeated {
+	unsigned int entry;
+	/* It begins its block, as it does when QEMU comes back for the next repetition. */
+	bool first;
+};
+
+/* What is known of a processor. */
+static struct cpu {
+	/* As of its last halt. */
+	uint64_t kept[ENTRIES];
+	uint64_t kept_module_blocks;
+	uint64_t blocks_at_halt;
+	/* The last string instruction with a repeat prefix, and its block. */
+	const struct repeated *last;
+	uint64_t last_block;
+} cpus[CPUS];
 
 static struct qemu_plugin_scoreboard *board;
 static GHashTable *index_of;
@@ -57,12 +73,29 @@ static uint64_t address_of[ENTRIES];
 static unsigned int used = OTHER + 1;
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t mmio;
-static uint64_t blocks_at_halt;
 static int listener = -1;
 
-static struct counts *counts(void)
+static struct counts *counts(unsigned int cpu)
 {
-	return qemu_plugin_scoreboard_find(board, 0);
+	return qemu_plugin_scoreboard_find(board, cpu);
+}
+
+static unsigned int num_cpus(void)
+{
+	int n = qemu_plugin_num_vcpus();
+
+	return n < 0 ? 0 : n < CPUS ? n : CPUS;
+}
+
+/* How often the instruction of an entry was executed. */
+static uint64_t sum(unsigned int entry)
+{
+	uint64_t all = 0;
+
+	for (unsigned int cpu = 0; cpu < num_cpus(); cpu++)
+		all += counts(cpu)->insns[entry];
+
+	return all;
 }
 
 static bool is_module(uint64_t address)
@@ -91,35 +124,28 @@ static unsigned int entry_of(uint64_t address)
 
 static void halted(unsigned int cpu, void *data)
 {
-	struct counts *c = counts();
-	size_t size = used * sizeof(kept[0]);
+	size_t size = used * sizeof(cpus[0].kept[0]);
+	struct counts *c = counts(cpu);
+	struct cpu *p = &cpus[cpu];
 
-	if (c->module_blocks != kept_module_blocks)
-		memcpy(kept, c->insns, size);
+	if (c->module_blocks != p->kept_module_blocks)
+		memcpy(p->kept, c->insns, size);
 	else
-		memcpy(c->insns, kept, size);
-	kept_module_blocks = c->module_blocks;
-	__atomic_store_n(&blocks_at_halt, c->blocks, __ATOMIC_RELEASE);
+		memcpy(c->insns, p->kept, size);
+	p->kept_module_blocks = c->module_blocks;
+	__atomic_store_n(&p->blocks_at_halt, c->blocks, __ATOMIC_RELEASE);
 }
-
-/* A string instruction with a repeat prefix. */
-struct repeated {
-	unsigned int entry;
-	/* It begins its block, as it does when QEMU comes back for the next repetition. */
-	bool first;
-};
 
 static void executed_repeated(unsigned int cpu, void *data)
 {
-	static const struct repeated *last;
-	static uint64_t last_block;
 	const struct repeated *r = data;
-	struct counts *c = counts();
+	struct counts *c = counts(cpu);
+	struct cpu *p = &cpus[cpu];
 
-	if (!(r->first && last && last->entry == r->entry && c->blocks == last_block + 1))
+	if (!(r->first && p->last && p->last->entry == r->entry && c->blocks == p->last_block + 1))
 		c->insns[r->entry]++;
-	last = r;
-	last_block = c->blocks;
+	p->last = r;
+	p->last_block = c->blocks;
 }
 
 static bool is_repeated(const uint8_t *code, size_t len)
@@ -181,28 +207,36 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
 static void answer(FILE *client, const char *request)
 {
-	struct counts *c = counts();
 	uint64_t kernel = 0;
 
 	pthread_mutex_lock(&table);
 	if (!strcmp(request, "idle\n")) {
-		uint64_t now = __atomic_load_n(&c->blocks, __ATOMIC_ACQUIRE);
+		uint64_t all = 0;
+		bool idle = true;
 
-		fprintf(client, "%d %" PRIu64 "\n", now == __atomic_load_n(&blocks_at_halt, __ATOMIC_ACQUIRE), now);
+		for (unsigned int cpu = 0; cpu < num_cpus(); cpu++) {
+			uint64_t now = __atomic_load_n(&counts(cpu)->blocks, __ATOMIC_ACQUIRE);
+
+			idle &= now == __atomic_load_n(&cpus[cpu].blocks_at_halt, __ATOMIC_ACQUIRE);
+			all += now;
+		}
+		fprintf(client, "%d %" PRIu64 "\n", idle, all);
 	} else if (!strcmp(request, "reset\n")) {
-		memset(c->insns, 0, used * sizeof(c->insns[0]));
-		memset(kept, 0, used * sizeof(kept[0]));
+		for (unsigned int cpu = 0; cpu < num_cpus(); cpu++) {
+			memset(counts(cpu)->insns, 0, used * sizeof(cpus[cpu].kept[0]));
+			memset(cpus[cpu].kept, 0, used * sizeof(cpus[cpu].kept[0]));
+		}
 		__atomic_store_n(&mmio, 0, __ATOMIC_RELAXED);
 		fputs("ok\n", client);
 	} else if (!strcmp(request, "get\n")) {
 		for (unsigned int i = OTHER; i < used; i++)
-			kernel += c->insns[i];
-		fprintf(client, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", kernel, c->insns[USER],
+			kernel += sum(i);
+		fprintf(client, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", kernel, sum(USER),
 			__atomic_load_n(&mmio, __ATOMIC_RELAXED));
 	} else if (!strcmp(request, "dump\n")) {
 		for (unsigned int i = OTHER; i < used; i++)
-			if (c->insns[i])
-				fprintf(client, "%" PRIx64 " %" PRIu64 "\n", address_of[i], c->insns[i]);
+			if (sum(i))
+				fprintf(client, "%" PRIx64 " %" PRIu64 "\n", address_of[i], sum(i));
 		fputc('\n', client);
 	} else {
 		fputs("unknown request\n", client);
@@ -236,6 +270,10 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	pthread_t thread;
 
+	if (info->system_emulation && info->system.max_vcpus > CPUS) {
+		fprintf(stderr, "count: %d processors at most\n", CPUS);
+		return -1;
+	}
 	if (argc != 1 || strncmp(argv[0], "socket=", 7) || strlen(argv[0] + 7) >= sizeof(address.sun_path)) {
 		fputs("count: socket=PATH is wanted\n", stderr);
 		return -1;

@@ -25,8 +25,39 @@ use crate::vm::{Accel, Vm};
 /// Address of the interface that is measured.
 pub(super) const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// Where the machine has the program that drops every frame.
-pub(super) const XDP_DROP: &str = "/run/xdp_drop.o";
+/// Where the machine has the program that does this with every frame.
+pub(super) fn xdp_path(verdict: Verdict) -> String {
+    format!("/run/xdp_{}.o", verdict.name())
+}
+
+/// What the machine is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// One processor, no IOMMU: what an IOMMU costs is not the driver's, and a VF in a virtual machine has none.
+    Plain,
+    /// One processor, and an IOMMU that forgets a mapping at once.
+    Strict,
+    /// As many processors as the VF driver of mainline needs for all its queues and the PF for four.
+    FourCpus,
+}
+
+impl Setting {
+    pub(super) const ALL: [Self; 3] = [Self::Plain, Self::Strict, Self::FourCpus];
+
+    fn cpus(self) -> u32 {
+        match self {
+            Self::Plain | Self::Strict => 1,
+            Self::FourCpus => 4,
+        }
+    }
+
+    fn cmdline(self) -> &'static str {
+        match self {
+            Self::Plain | Self::FourCpus => "intel_iommu=off",
+            Self::Strict => "intel_iommu=on iommu=nopt iommu.strict=1",
+        }
+    }
+}
 
 /// What was counted over some frames.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +93,7 @@ pub(super) struct Bed {
     pub(super) counter: Counter,
     pub(super) peer: Peer,
     /// Functions of the kernel without modules, as text.
-    system_map: String,
+    kernel: String,
     symbols: Symbols,
 }
 
@@ -72,19 +103,19 @@ impl Bed {
         kernel: &Kernel,
         modules: PathBuf,
         dir: &TempDir,
+        setting: Setting,
     ) -> Result<Self> {
         let plugin = qemu::plugin(&lab.cache, &lab.tree)?;
-        let program = xdp_object(lab, Verdict::Drop)?;
         let (cable, socket) = (dir.path().join("cable"), dir.path().join("count"));
         let listener: UnixListener = Peer::listen(&cable)?;
         let mut spec = HostSpec::new(1);
-        spec.cpus = 1;
+        spec.cpus = setting.cpus();
         spec.memory_mib = 1024;
         spec.accel = Some(Accel::Counted);
         spec.cable = Some(cable);
         spec.modules = Some(modules);
-        // What an IOMMU costs is not the driver's; a VF in a virtual machine has none.
-        spec.cmdline = "intel_iommu=off ipv6.disable=1 idle=halt".into();
+        // nokaslr: code is counted by its address, and the kernel's is not to move between two boots.
+        spec.cmdline = format!("{} ipv6.disable=1 idle=halt nokaslr", setting.cmdline());
         spec.qemu = vec![
             "-plugin".into(),
             format!("{},socket={}", plugin.display(), socket.display()),
@@ -92,19 +123,24 @@ impl Bed {
         spec.deadline = Duration::from_secs(3600);
         eprintln!("booting the machine");
         let vm = lab.boot(&spec, kernel, &Switch::new(None), dir)?;
-        let bed = Self {
+        let mut bed = Self {
             peer: Peer::accept(&listener)?,
             counter: Counter::connect(&socket)?,
-            system_map: std::fs::read_to_string(kernel.build.join("System.map"))
-                .context("reading System.map")?,
+            kernel: String::new(),
             symbols: Symbols::default(),
             vm,
         };
-        let octal = program.iter().fold(String::new(), |mut s, b| {
-            let _ = write!(s, "\\{b:03o}");
-            s
-        });
-        bed.sh(&format!("printf '{octal}' >{XDP_DROP}; modprobe pktgen"))?;
+        bed.kernel = bed.sh("grep -i ' [tw] ' /proc/kallsyms | grep -v '\\['")?;
+        for verdict in [Verdict::Drop, Verdict::SwapTx, Verdict::SwapRedirect] {
+            let octal = xdp_object(lab, verdict)?
+                .iter()
+                .fold(String::new(), |mut s, b| {
+                    let _ = write!(s, "\\{b:03o}");
+                    s
+                });
+            bed.sh(&format!("printf '{octal}' >{}", xdp_path(verdict)))?;
+        }
+        bed.sh("modprobe pktgen")?;
         Ok(bed)
     }
 
@@ -116,10 +152,10 @@ impl Bed {
             .with_context(|| format!("in the machine: {script:.200}"))
     }
 
-    /// Learns where the functions of the modules are that are loaded now.
+    /// Learns where the functions of the modules are that are loaded now, and XDP programs.
     pub(super) fn read_symbols(&mut self) -> Result<()> {
         let modules = self.sh("grep '\\[' /proc/kallsyms")?;
-        self.symbols = Symbols::parse(&format!("{}{modules}", self.system_map));
+        self.symbols = Symbols::parse(&format!("{}{modules}", self.kernel));
         Ok(())
     }
 
@@ -152,6 +188,25 @@ impl Bed {
              for i in $(seq 200); do [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ] && break; sleep 0.1; done; \
              [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ]; sleep 2",
             peer::V4
+        ))?;
+        Ok(())
+    }
+
+    /// Has the machine forward what is for the first of these addresses: out by this interface, to the second, which is the
+    /// peer as well.
+    pub(super) fn forward(
+        &mut self,
+        out: &Interface,
+        (to, by): (Ipv4Addr, Ipv4Addr),
+    ) -> Result<()> {
+        let (name, peer) = (&out.name, format_mac(peer::MAC));
+        let [a, b, c, _] = by.octets();
+        self.sh(&format!(
+            "ip link set {name} up; ip addr replace {a}.{b}.{c}.1/24 dev {name}; \
+             ip neigh replace {by} lladdr {peer} dev {name} nud permanent; ip route replace {to} via {by}; \
+             echo 1 >/proc/sys/net/ipv4/ip_forward; \
+             for i in $(seq 200); do [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ] && break; sleep 0.1; done; \
+             [ \"$(cat /sys/class/net/{name}/carrier)\" = 1 ]; sleep 2"
         ))?;
         Ok(())
     }
@@ -206,6 +261,10 @@ pub(crate) enum Verdict {
     Drop = 1,
     Pass = 2,
     Tx = 3,
+    /// Sends it back to where it came from: [`Verdict::Tx`] with the addresses swapped.
+    SwapTx = 16 + 3,
+    /// The same by a redirection to the interface that received it.
+    SwapRedirect = 16 + 4,
 }
 
 impl Verdict {
@@ -214,6 +273,8 @@ impl Verdict {
             Self::Drop => "drop",
             Self::Pass => "pass",
             Self::Tx => "tx",
+            Self::SwapTx => "swap_tx",
+            Self::SwapRedirect => "swap_redirect",
         }
     }
 }

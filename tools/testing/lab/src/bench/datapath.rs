@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use libixgbe::{mbx_ext, regs};
 use serde::Serialize;
 
-use super::bed::{Bed, Interface, Sample};
+use super::bed::{Bed, Interface, Sample, Setting};
 use super::count::Symbol;
 use super::mailbox::Message;
 use super::memory::Memory;
@@ -34,16 +34,49 @@ pub struct DatapathArgs {
     /// Write the results to this file, or to standard output.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// Measure only the rows with this in their name, as in `pf/udp_rr`.
-    #[arg(long, value_name = "PART")]
-    only: Option<String>,
+    /// Measure only the rows with one of these in their name, as in `pf/udp_rr,memory`.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Measure only these drivers, without a table: for whoever works at them.
+    #[arg(long, value_enum)]
+    drivers: Option<Drivers>,
     /// How often each row is measured; the median counts.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     samples: u32,
     /// Also show so many functions of each row, those that cost most.
     #[arg(long, default_value_t = 0)]
     top: usize,
+    /// Which kernel: its C drivers are what ours are compared with.
+    #[arg(long, value_enum, default_value = "stock")]
+    kernel: Flavour,
 }
+
+impl DatapathArgs {
+    fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|o| row.contains(o.as_str()))
+    }
+
+    /// The work to measure on a function in a machine of this kind.
+    fn works(&self, setting: Setting, function: Function) -> Vec<Work> {
+        Work::value_variants()
+            .iter()
+            .copied()
+            .filter(|w| w.setting() == setting && function.does(*w))
+            .filter(|w| self.wants(&row_name(function, *w)))
+            .collect()
+    }
+
+    /// Whether anything is to be measured in a machine of this kind.
+    fn wants_setting(&self, setting: Setting) -> bool {
+        let rows = [Function::Pf, Function::Vf]
+            .iter()
+            .any(|f| !self.works(setting, *f).is_empty());
+        rows || setting == Setting::Plain && OTHERS.iter().any(|o| self.wants(o))
+    }
+}
+
+/// What is measured beside rows, all in the plain machine.
+const OTHERS: [&str; 3] = ["vf/marking", "pf/message", "memory"];
 
 /// MAC address that the PF gives its VF.
 const VF_MAC: [u8; 6] = [0x02, 0x82, 0x59, 0, 0x10, 1];
@@ -54,6 +87,13 @@ const VF_MAC: [u8; 6] = [0x02, 0x82, 0x59, 0, 0x10, 1];
 enum Function {
     Pf,
     Vf,
+}
+
+impl Function {
+    /// Whether it is measured. Mainline's VF driver knows no redirection.
+    fn does(self, work: Work) -> bool {
+        !(self == Self::Vf && work == Work::XdpRedirect)
+    }
 }
 
 fn row_name(function: Function, work: Work) -> String {
@@ -124,14 +164,26 @@ struct MessageRow {
 /// # Errors
 /// If something could not be measured.
 pub fn datapath(args: &DatapathArgs) -> Result<()> {
-    let lab = Lab::open(&[Flavour::Release])?;
-    let kernel = lab.kernel(Flavour::Release)?;
+    let lab = Lab::open(&[args.kernel])?;
+    let kernel = lab.kernel(args.kernel)?;
     let modules = lab.modules(&kernel)?;
-    let dir = TempDir::new()?;
-    let mut bed = Bed::boot(&lab, &kernel, modules, &dir)?;
-    let c = bed.measure(Drivers::C, args)?;
-    let rust = bed.measure(Drivers::Rust, args)?;
-    bed.vm.shut_down()?;
+    let (mut c, mut rust) = (Measured::default(), Measured::default());
+    for setting in Setting::ALL {
+        if !args.wants_setting(setting) {
+            continue;
+        }
+        let dir = TempDir::new()?;
+        let mut bed = Bed::boot(&lab, &kernel, modules.clone(), &dir, setting)?;
+        for (drivers, measured) in [(Drivers::C, &mut c), (Drivers::Rust, &mut rust)] {
+            if args.drivers.is_none_or(|only| only == drivers) {
+                bed.measure(drivers, setting, args, measured)?;
+            }
+        }
+        bed.vm.shut_down()?;
+    }
+    if args.drivers.is_some() {
+        return Ok(());
+    }
     let results = Results {
         rows: c
             .rows
@@ -181,27 +233,53 @@ struct Measured {
 
 impl Bed {
     /// Measures with one set of drivers, which are loaded before and unloaded after.
-    fn measure(&mut self, drivers: Drivers, args: &DatapathArgs) -> Result<Measured> {
+    fn measure(
+        &mut self,
+        drivers: Drivers,
+        setting: Setting,
+        args: &DatapathArgs,
+        measured: &mut Measured,
+    ) -> Result<()> {
         let load = |module: &str| match drivers {
             Drivers::C => format!("modprobe {module}"),
             Drivers::Rust => format!("insmod /lab/rust/{module}.ko"),
         };
+        let plain = setting == Setting::Plain;
+        let (forwarded, works): (Vec<_>, Vec<_>) = [Function::Pf, Function::Vf]
+            .into_iter()
+            .flat_map(|f| args.works(setting, f).into_iter().map(move |w| (f, w)))
+            .partition(|(_, w)| *w == Work::Forward);
         self.sh(&load(drivers.pf()))?;
-        let mut measured = Measured::default();
         let pf = self.interface(drivers.pf())?;
-        self.measure_function(drivers, Function::Pf, &pf, args, &mut measured)?;
+        let mut measure = |bed: &mut Self, function: Function, dev: &Interface| {
+            if plain && args.wants("memory") {
+                measured.memory.push((function, Memory::of(bed, dev)?));
+            }
+            let rows = works.iter().filter(|(f, _)| *f == function);
+            let rows: Vec<_> = rows.map(|(f, w)| (*f, *w, dev, None)).collect();
+            bed.measure_rows(drivers, &rows, args, &mut measured.rows)
+        };
+        measure(self, Function::Pf, &pf)?;
         let (dev, mac) = (&pf.name, format_mac(VF_MAC));
         self.sh(&format!(
-            "ip link set {dev} up; echo 1 >/sys/class/net/{dev}/device/sriov_numvfs; ip link set {dev} vf 0 mac {mac}"
+            "ip link set {dev} down; ip link set {dev} up; \
+             echo 1 >/sys/class/net/{dev}/device/sriov_numvfs; ip link set {dev} vf 0 mac {mac}"
         ))?;
         self.sh(&load(drivers.vf()))?;
         let vf = self.interface(drivers.vf())?;
-        self.measure_function(drivers, Function::Vf, &vf, args, &mut measured)?;
-        let chosen = |row: &str| args.only.as_deref().is_none_or(|o| row.contains(o));
-        if drivers == Drivers::Rust && chosen("vf/marking") {
+        measure(self, Function::Vf, &vf)?;
+        let rows: Vec<_> = forwarded
+            .iter()
+            .map(|(f, w)| match f {
+                Function::Pf => (*f, *w, &pf, Some(&vf)),
+                Function::Vf => (*f, *w, &vf, Some(&pf)),
+            })
+            .collect();
+        self.measure_rows(drivers, &rows, args, &mut measured.rows)?;
+        if plain && drivers == Drivers::Rust && args.wants("vf/marking") {
             measured.marking = Some(self.marking(&pf, &vf, args.samples)?);
         }
-        if chosen("pf/message") {
+        if plain && args.wants("pf/message") {
             measured.message = Some(Message::of(self, &vf)?);
         }
         self.sh(&format!(
@@ -209,50 +287,47 @@ impl Bed {
             drivers.vf(),
             drivers.pf()
         ))?;
-        Ok(measured)
+        Ok(())
     }
 
-    fn measure_function(
+    /// Measures rows: on which function, what, by which interface, and where frames leave that are forwarded.
+    fn measure_rows(
         &mut self,
         drivers: Drivers,
-        function: Function,
-        dev: &Interface,
+        rows: &[(Function, Work, &Interface, Option<&Interface>)],
         args: &DatapathArgs,
-        measured: &mut Measured,
+        measured: &mut Vec<(Function, Work, Figures)>,
     ) -> Result<()> {
-        self.read_symbols()?;
-        let works: Vec<Work> = Work::value_variants()
-            .iter()
-            .copied()
-            .filter(|w| {
-                let name = row_name(function, *w);
-                args.only.as_deref().is_none_or(|o| name.contains(o))
-            })
-            .collect();
-        if args.only.is_none() {
-            measured.memory.push((function, Memory::of(self, dev)?));
-        }
-        if works.is_empty() {
-            return Ok(());
-        }
-        self.up(dev)?;
-        for work in works {
-            let name = row_name(function, work);
+        let mut open: Option<&Interface> = None;
+        for (function, work, dev, out) in rows {
+            if open.is_none_or(|o| o.name != dev.name) {
+                if let Some(before) = open {
+                    self.close(before)?;
+                }
+                self.up(dev)?;
+                open = Some(dev);
+            }
+            let name = row_name(*function, *work);
             eprint!("{} {name}: ", drivers.name());
             let (figures, functions) = self
-                .row(dev, work, args.samples)
+                .row(dev, *out, *work, args.samples)
                 .with_context(|| format!("{} {name}", drivers.name()))?;
             eprintln!(
                 "{:.1} instructions a frame, {:.1} in the driver, spread {:.2} %",
                 figures.instructions, figures.in_driver, figures.spread_percent
             );
             eprint!("{}", top(&functions, args.top));
-            measured.rows.push((function, work, figures));
+            measured.push((*function, *work, figures));
+            if let Some(out) = out {
+                self.close(out)?;
+            }
         }
-        self.sh(&format!(
-            "ip link set {0} down; ip addr flush dev {0}",
-            dev.name
-        ))?;
+        open.map_or(Ok(()), |dev| self.close(dev))
+    }
+
+    /// Takes an interface its addresses. It stays up: a VF has a link as long as its PF is.
+    fn close(&mut self, dev: &Interface) -> Result<()> {
+        self.sh(&format!("ip addr flush dev {}", dev.name))?;
         Ok(())
     }
 
@@ -263,7 +338,7 @@ impl Bed {
         let cost = |bed: &mut Self, head: u32| -> Result<f64> {
             bed.sh(&mailbox_script(&pf.name, head))?;
             bed.counter.settle()?;
-            Ok(bed.row(vf, Work::StackDrop, samples)?.0.instructions)
+            Ok(bed.row(vf, None, Work::StackDrop, samples)?.0.instructions)
         };
         let marked =
             "ethtool -S DEV | sed -n 's/.*migration_frames_marked: //p'".replace("DEV", &vf.name);
@@ -290,10 +365,12 @@ impl Bed {
     fn row(
         &mut self,
         dev: &Interface,
+        out: Option<&Interface>,
         work: Work,
         samples: u32,
     ) -> Result<(Figures, BTreeMap<Symbol, f64>)> {
-        let mut load = Load::start(self, dev, work)?;
+        let mut load = Load::start(self, dev, out, work)?;
+        self.read_symbols()?;
         let mut taken = Vec::new();
         let mut functions = BTreeMap::new();
         for _ in 0..WARM_UP {

@@ -28,7 +28,7 @@ def send(*words):
     for i, word in enumerate(words):
         regs[VFMBMEM + i] = word
     regs[VFMAILBOX] = REQ
-    for _ in range(20000):
+    for _ in range(100000):
         if regs[VFMAILBOX] & PFSTS:
             regs[VFMAILBOX] = ACK
             return 1

@@ -69,6 +69,21 @@ pub(crate) fn datagram(to: ([u8; 6], Ipv4Addr), ports: (u16, u16)) -> Result<Vec
     Ok(frame)
 }
 
+/// UDP datagrams in frames of 64 bytes that a card spreads over its queues, since each has another source. No host is at such an
+/// address (RFC 1122, 3.2.1.3), so the receiver drops them as soon as it looks for the way back.
+pub(crate) fn martians(to: [u8; 6], n: usize) -> Result<Vec<Vec<u8>>> {
+    let frame = |i: usize| {
+        let mut frame = Vec::with_capacity(MIN);
+        let from = u32::try_from(i + 1)?.to_be_bytes();
+        etherparse::PacketBuilder::ethernet2(MAC, to)
+            .ipv4(from, [192, 0, 2, 1], 64)
+            .udp(9, 9)
+            .write(&mut frame, &[0; 18])?;
+        Ok(frame)
+    };
+    (0..n).map(frame).collect()
+}
+
 /// Whether a frame is a UDP datagram, which nothing in the machine sends by itself.
 pub(crate) fn is_udp(frame: &[u8]) -> bool {
     // EtherType and protocol of IPv4.
@@ -140,6 +155,15 @@ impl Peer {
             all.push(frame);
         }
         all
+    }
+
+    /// What the machine has sent to the peer, once it is so many frames, or nothing has come for a while.
+    pub(crate) fn received_frames(&self, n: usize) -> usize {
+        let next = || self.frames.recv_timeout(Duration::from_secs(1)).ok();
+        std::iter::from_fn(next)
+            .filter(|f| f.starts_with(&MAC))
+            .take(n)
+            .count()
     }
 
     /// Waits for a frame; `None` if none comes for a while.

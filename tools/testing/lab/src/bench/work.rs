@@ -2,6 +2,7 @@
 //! What the machine of `cargo lab bench datapath` does while it is measured.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -10,7 +11,7 @@ use lab_agent::pattern::ECHO_PORT;
 use lab_agent::Run;
 use serde::Serialize;
 
-use super::bed::{Bed, Interface, Sample, V4, XDP_DROP};
+use super::bed::{xdp_path, Bed, Interface, Sample, Setting, Verdict, V4};
 use super::count::Symbol;
 use super::peer::{self, Tcp};
 use crate::guest::Command as Started;
@@ -54,6 +55,25 @@ pub(super) enum Work {
     TcpGro,
     /// The machine answers a UDP datagram of 64 bytes: the figures are for both frames.
     UdpRr,
+    /// An XDP program sends frames of 64 bytes back.
+    #[serde(rename = "xdp_tx_64")]
+    #[value(name = "xdp_tx_64")]
+    XdpTx,
+    /// An XDP program redirects frames of 64 bytes to the interface that received them.
+    #[serde(rename = "xdp_redirect_64")]
+    #[value(name = "xdp_redirect_64")]
+    XdpRedirect,
+    /// The kernel forwards UDP datagrams of 64 bytes from this interface to the other: PF to VF, or VF to PF.
+    #[serde(rename = "forward_64")]
+    #[value(name = "forward_64")]
+    Forward,
+    /// As `udp_rr`, with an IOMMU that forgets a mapping at once.
+    UdpRrStrict,
+    /// The stack drops frames of 64 bytes, which come in by four queues of the PF, or by two of the VF, the most that mainline's
+    /// driver has.
+    #[serde(rename = "stack_drop_64_4q")]
+    #[value(name = "stack_drop_64_4q")]
+    StackDropQueues,
 }
 
 impl Work {
@@ -62,7 +82,32 @@ impl Work {
             .map(|v| v.get_name().to_owned())
             .unwrap_or_default()
     }
+
+    /// The machine that it needs.
+    pub(super) fn setting(self) -> Setting {
+        match self {
+            Self::UdpRrStrict => Setting::Strict,
+            Self::StackDropQueues => Setting::FourCpus,
+            _ => Setting::Plain,
+        }
+    }
+
+    /// The XDP program that it is done by.
+    fn program(self) -> Option<Verdict> {
+        match self {
+            Self::XdpDrop => Some(Verdict::Drop),
+            Self::XdpTx => Some(Verdict::SwapTx),
+            Self::XdpRedirect => Some(Verdict::SwapRedirect),
+            _ => None,
+        }
+    }
 }
+
+/// A network behind the interface that forwarded frames leave by, and the router to it.
+const BEHIND: (Ipv4Addr, Ipv4Addr) = (
+    Ipv4Addr::new(198, 51, 100, 1),
+    Ipv4Addr::new(203, 0, 113, 2),
+);
 
 /// A kind of work under way.
 pub(super) struct Load {
@@ -73,7 +118,13 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn start(bed: &mut Bed, dev: &Interface, work: Work) -> Result<Self> {
+    /// Starts it on `dev`; `out` is where frames leave that are forwarded.
+    pub(super) fn start(
+        bed: &mut Bed,
+        dev: &Interface,
+        out: Option<&Interface>,
+        work: Work,
+    ) -> Result<Self> {
         let name = &dev.name;
         let mut load = Self {
             work,
@@ -98,16 +149,18 @@ impl Load {
                      echo 'add_device {name}' >/proc/net/pktgen/kpktgend_0; {settings}"
                 ))?;
             }
-            Work::XdpDrop => {
-                bed.sh(&format!("ip link set {name} xdp obj {XDP_DROP} sec xdp"))?;
+            Work::XdpDrop | Work::XdpTx | Work::XdpRedirect => {
+                let program = work.program().map(xdp_path).unwrap_or_default();
+                bed.sh(&format!("ip link set {name} xdp obj {program} sec xdp"))?;
                 bed.up(dev)?;
             }
-            Work::StackDrop => {}
+            Work::StackDrop | Work::StackDropQueues => {}
+            Work::Forward => bed.forward(out.context("nowhere to forward to")?, BEHIND)?,
             Work::TcpTso => load.connect(bed, &["python3", "-c", &sender()])?,
             Work::TcpGro => {
                 load.connect(bed, &["socat", "-u", "-b65536", &target, "OPEN:/dev/null"])?
             }
-            Work::UdpRr => {
+            Work::UdpRr | Work::UdpRrStrict => {
                 load.program = Some(run(bed, &["/lab-agent", "udp-echo", "0.0.0.0"])?);
                 let request = [peer::datagram((dev.mac, V4), (9, ECHO_PORT))?];
                 let answered = (0..20)
@@ -145,6 +198,22 @@ impl Load {
                 bed.burst(&vec![peer::unwanted(dev.mac); BURST])?;
                 Ok(BURST as u64)
             }
+            (Work::StackDropQueues, _) => {
+                bed.burst(&peer::martians(dev.mac, BURST)?)?;
+                Ok(BURST as u64)
+            }
+            (Work::XdpTx | Work::XdpRedirect | Work::Forward, _) => {
+                // Of no protocol, or for somebody behind the machine.
+                let frame = match self.work {
+                    Work::Forward => peer::datagram((dev.mac, BEHIND.0), (9, ECHO_PORT))?,
+                    _ => peer::unwanted(dev.mac),
+                };
+                bed.peer.received();
+                bed.burst(&vec![frame; BURST])?;
+                let back = bed.peer.received_frames(BURST);
+                ensure!(back == BURST, "{back} of {BURST} frames came out");
+                Ok(BURST as u64)
+            }
             (Work::TcpTso, Some(tcp)) => {
                 let frames = bed.peer.received_bytes(peer::WINDOW);
                 let (answer, bytes) = tcp.step(frames, 0)?;
@@ -157,7 +226,7 @@ impl Load {
                 bed.burst(&frames)?;
                 Ok(TCP_BURST as u64)
             }
-            (Work::UdpRr, _) => {
+            (Work::UdpRr | Work::UdpRrStrict, _) => {
                 bed.peer.received();
                 bed.burst(&[peer::datagram((dev.mac, V4), (9, ECHO_PORT))?])?;
                 bed.peer.wait_frame().context("no answer")?;
@@ -218,9 +287,12 @@ impl Load {
             Work::PktgenTx => {
                 bed.sh("echo rem_device_all >/proc/net/pktgen/kpktgend_0")?;
             }
-            Work::XdpDrop => {
+            Work::XdpDrop | Work::XdpTx | Work::XdpRedirect => {
                 bed.sh(&format!("ip link set {} xdp off", dev.name))?;
                 bed.up(dev)?;
+            }
+            Work::Forward => {
+                bed.sh("echo 0 >/proc/sys/net/ipv4/ip_forward")?;
             }
             _ => {}
         }
