@@ -202,7 +202,7 @@ int nic_skb_put_padto(struct sk_buff *skb, unsigned int len);
 struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi,
 				       struct net_device *netdev, unsigned int queue,
 				       unsigned int size, unsigned int offset,
-				       unsigned int max_len);
+				       unsigned int max_len, bool send_back);
 unsigned int nic_rx_pool_fill(struct nic_rx_pool *pool, struct nic_rx_buf *bufs, unsigned int n);
 void nic_rx_buf_put(struct nic_rx_buf buf);
 void nic_rx_buf_reuse(struct page_pool *pool, struct nic_rx_buf buf, u32 len);
@@ -219,16 +219,22 @@ enum nic_xdp_verdict {
 struct nic_xdp {
 	struct xdp_rxq_info rxq;
 	struct page_pool *pool;
+	/* Of the frame that a program sees now. On the stack the compiler would zero it each time. */
+	struct xdp_buff buff;
 	u32 headroom;
 	u32 truesize;
 };
 
-/* Where a program left a frame that it passed, and the frame that it sends back. */
+/*
+ * Where a program left a frame that it passed, and the frame that it sends back, with where the
+ * device reads it; DMA_MAPPING_ERROR if the pool was not made for that.
+ */
 struct nic_xdp_out {
 	u32 headroom;
 	u32 len;
 	u32 metasize;
 	struct xdp_frame *frame;
+	dma_addr_t dma;
 };
 
 int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue,
@@ -236,6 +242,7 @@ int nic_xdp_rxq_reg(struct nic_xdp *xdp, struct net_device *netdev, u32 queue,
 void nic_xdp_rxq_unreg(struct nic_xdp *xdp);
 enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struct nic_rx_buf buf,
 				 u32 len, struct nic_xdp_out *out);
+struct nic_seg nic_xdp_map(struct device *dev, const struct xdp_frame *frame);
 void nic_bpf_prog_inc(struct bpf_prog *prog);
 void nic_bpf_prog_put(struct bpf_prog *prog);
 void nic_xdp_features_set_redirect_target(struct net_device *netdev, bool on);

@@ -6,7 +6,8 @@
 
 struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *napi,
 				       struct net_device *netdev, unsigned int queue,
-				       unsigned int size, unsigned int offset, unsigned int max_len)
+				       unsigned int size, unsigned int offset, unsigned int max_len,
+				       bool send_back)
 {
 	struct page_pool_params params = {
 		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
@@ -16,7 +17,8 @@ struct page_pool *nic_page_pool_create(struct device *dev, struct napi_struct *n
 		.napi = napi,
 		.netdev = netdev,
 		.queue_idx = queue,
-		.dma_dir = DMA_FROM_DEVICE,
+		/* What a program sends back is sent by the mapping it was received by. */
+		.dma_dir = send_back ? DMA_BIDIRECTIONAL : DMA_FROM_DEVICE,
 		.offset = offset,
 		.max_len = max_len,
 	};

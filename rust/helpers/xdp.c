@@ -37,30 +37,36 @@ enum nic_xdp_verdict nic_xdp_run(struct bpf_prog *prog, struct nic_xdp *x, struc
 {
 	struct net_device *netdev = x->rxq.dev;
 	struct device *dev = x->pool->p.dev;
+	struct xdp_buff *xdp = &x->buff;
 	u32 headroom = x->headroom;
-	struct xdp_buff xdp;
 	u32 act;
 
 	dma_sync_single_for_cpu(dev, buf.dma, len, DMA_FROM_DEVICE);
 	/* A buffer lies in one page. */
 	nic_dma_mark(buf.va, sizeof(atomic_t));
 
-	xdp_init_buff(&xdp, x->truesize, &x->rxq);
-	xdp_prepare_buff(&xdp, buf.va, headroom, len, true);
-	act = bpf_prog_run_xdp(prog, &xdp);
+	xdp_init_buff(xdp, x->truesize, &x->rxq);
+	xdp_prepare_buff(xdp, buf.va, headroom, len, true);
+	act = bpf_prog_run_xdp(prog, xdp);
 	switch (act) {
 	case XDP_PASS:
-		out->headroom = xdp.data - xdp.data_hard_start;
-		out->len = xdp.data_end - xdp.data;
-		out->metasize = xdp.data - xdp.data_meta;
+		out->headroom = xdp->data - xdp->data_hard_start;
+		out->len = xdp->data_end - xdp->data;
+		out->metasize = xdp->data - xdp->data_meta;
 		return NIC_XDP_PASS;
 	case XDP_TX:
-		out->frame = xdp_convert_buff_to_frame(&xdp);
-		if (likely(out->frame))
-			return NIC_XDP_TX;
-		break;
+		out->frame = xdp_convert_buff_to_frame(xdp);
+		if (unlikely(!out->frame))
+			break;
+		out->dma = DMA_MAPPING_ERROR;
+		if (likely(x->pool->p.dma_dir == DMA_BIDIRECTIONAL)) {
+			out->dma = buf.dma + (xdp->data - (buf.va + headroom));
+			dma_sync_single_for_device(dev, out->dma, out->frame->len,
+						   DMA_BIDIRECTIONAL);
+		}
+		return NIC_XDP_TX;
 	case XDP_REDIRECT:
-		if (likely(!xdp_do_redirect(netdev, &xdp, prog)))
+		if (likely(!xdp_do_redirect(netdev, xdp, prog)))
 			return NIC_XDP_REDIRECT;
 		break;
 	case XDP_DROP:
@@ -77,6 +83,38 @@ drop:
 	dma_sync_single_for_device(dev, buf.dma - headroom, x->truesize, DMA_FROM_DEVICE);
 
 	return NIC_XDP_DROP;
+}
+
+/*
+ * Lets the device read a frame: by the mapping of its page pool where that is this device's and was
+ * made for both directions, so that nothing has to be undone and the length comes back as 0; else
+ * by one of its own. The address is DMA_MAPPING_ERROR if that fails.
+ *
+ * The pool's mapping stays as long as the frame has its page and the pool is there, which ends no
+ * sooner than the device has been stopped, as for all rings.
+ */
+struct nic_seg nic_xdp_map(struct device *dev, const struct xdp_frame *frame)
+{
+	struct nic_seg seg;
+
+	seg.len = frame->len;
+	if (likely(frame->mem_type == MEM_TYPE_PAGE_POOL)) {
+		const struct page *page = virt_to_page(frame->data);
+		const struct page_pool *pool = pp_page_to_nmdesc(page)->pp;
+
+		/* Pools of this device have single pages. */
+		if (pool->p.dev == dev && pool->p.dma_dir == DMA_BIDIRECTIONAL) {
+			seg.addr = page_pool_get_dma_addr(page) + offset_in_page(frame->data);
+			dma_sync_single_for_device(dev, seg.addr, seg.len, DMA_BIDIRECTIONAL);
+			seg.len = 0;
+			return seg;
+		}
+	}
+	seg.addr = dma_map_single(dev, frame->data, seg.len, DMA_TO_DEVICE);
+	if (unlikely(dma_mapping_error(dev, seg.addr)))
+		seg.addr = DMA_MAPPING_ERROR;
+
+	return seg;
 }
 
 void nic_bpf_prog_inc(struct bpf_prog *prog)

@@ -21,6 +21,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    bindings,
     dma::DmaAddress,
     prelude::*,
     sync::Arc, //
@@ -43,6 +44,8 @@ pub(super) struct PagePool {
     from: raw::nic_rx_pool,
     rest: ManuallyDrop<KBox<Rest>>,
     instance: Arc<Instance>,
+    /// The device that its pages are mapped for, to be compared with another.
+    dev: *const bindings::device,
     /// What is the same in all frames.
     pub(super) place: Place,
     pub(super) len: u16,
@@ -56,7 +59,8 @@ unsafe impl Send for PagePool {}
 impl PagePool {
     /// Creates a pool of buffers, of which the device may write `len` bytes after `headroom`.
     ///
-    /// `size` is how many pages the pool keeps, at least the number of buffers in the ring.
+    /// If frames are to be sent back from their buffers, as XDP programs want it, the device may
+    /// read them too (`send_back`). `size` is how many pages the pool keeps, at least the number of buffers in the ring.
     ///
     /// # Errors
     ///
@@ -68,6 +72,7 @@ impl PagePool {
         queue: u32,
         size: u32,
         (headroom, len): (u16, u16),
+        send_back: bool,
     ) -> Result<Self> {
         const PAGE: u32 = kernel::page::PAGE_SIZE as u32;
         let used = u32::from(headroom)
@@ -93,6 +98,7 @@ impl PagePool {
                 size.div_ceil(share),
                 headroom.into(),
                 synced,
+                send_back,
             )
         };
         let pool = kernel::error::from_err_ptr(pool)?;
@@ -115,6 +121,7 @@ impl PagePool {
             },
             rest: ManuallyDrop::new(rest),
             instance: napi.instance.clone(),
+            dev: dev.parent_raw(),
             place: Place::new(index, headroom, truesize),
             len,
         })
@@ -129,6 +136,12 @@ impl PagePool {
     #[inline]
     pub(super) fn as_raw(&self) -> *mut raw::page_pool {
         self.from.pool
+    }
+
+    /// The device that its pages are mapped for, to be compared with another.
+    #[inline]
+    pub(super) fn dev(&self) -> *const bindings::device {
+        self.dev
     }
 
     /// Puts buffers, mapped and ready to be posted, into the first of `slots`, up to one that has a

@@ -27,6 +27,7 @@ use super::{
     },
     xdp::{
         ProgRef,
+        SentBack,
         XdpFrame, //
     },
 };
@@ -74,7 +75,7 @@ pub enum Verdict {
     /// It is gone.
     Drop,
     /// Out of the interface that it came from.
-    Tx(XdpFrame),
+    Tx(SentBack),
     /// It went elsewhere; [`super::xdp::flush`] is due at the end of the poll.
     Redirect,
 }
@@ -119,7 +120,9 @@ pub struct RxRing {
 
 impl RxRing {
     /// Allocates a ring of `count` descriptors for a queue, without buffers in it. `layout` is
-    /// the headroom of a buffer, and how many bytes the device may write after it.
+    /// the headroom of a buffer, and how many bytes the device may write after it. With `send_back`
+    /// the device may read them as well, so that a frame that an XDP program sends back is not
+    /// mapped once more.
     ///
     /// # Errors
     ///
@@ -130,6 +133,7 @@ impl RxRing {
         queue: u32,
         count: u32,
         layout: (u16, u16),
+        send_back: bool,
     ) -> Result<Self> {
         if count == 0 {
             return Err(EINVAL);
@@ -142,7 +146,7 @@ impl RxRing {
         Ok(Self {
             desc: Ring::new(dev.parent(), count)?,
             bufs,
-            pool: PagePool::new(dev, napi, queue, count, layout)?,
+            pool: PagePool::new(dev, napi, queue, count, layout, send_back)?,
             next_to_use: 0,
             next_to_clean: 0,
         })
@@ -589,9 +593,16 @@ impl Done<'_> {
             raw::nic_xdp_verdict_NIC_XDP_TX => {
                 buf.forget();
                 // SAFETY: Written by C for this verdict.
-                match NonNull::new(unsafe { (*out.as_ptr()).frame }) {
-                    // SAFETY: C passes the ownership of the frame.
-                    Some(frame) => Verdict::Tx(unsafe { XdpFrame::from_raw(frame) }),
+                let (frame, dma) = unsafe { ((*out.as_ptr()).frame, (*out.as_ptr()).dma) };
+                match NonNull::new(frame) {
+                    // INVARIANT: The pool, which belongs to the ring, has mapped its pages for this
+                    // device; C has looked whether for both directions.
+                    Some(frame) => Verdict::Tx(SentBack {
+                        // SAFETY: C passes the ownership of the frame.
+                        frame: unsafe { XdpFrame::from_raw(frame) },
+                        dma,
+                        dev: self.ring.pool.dev(),
+                    }),
                     None => Verdict::Drop,
                 }
             }

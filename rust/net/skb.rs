@@ -276,6 +276,7 @@ impl SkBuff {
     ///
     /// `EINVAL` if the frame is not to be segmented, without [`SkbRef::csum_partial`], or if its
     /// headers are not in the linear part.
+    #[inline]
     pub fn tso_prepare(&mut self) -> Result<Tso> {
         let mut tso = Tso::default();
         // SAFETY: By the type invariant. C looks whether the headers are there.

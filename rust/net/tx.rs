@@ -17,7 +17,10 @@ use super::{
         DropReason,
         SkBuff, //
     },
-    xdp::XdpFrame, //
+    xdp::{
+        SentBack,
+        XdpFrame, //
+    }, //
 };
 use crate::{
     bound::Held,
@@ -29,6 +32,7 @@ use crate::{
 };
 use core::{
     cell::UnsafeCell,
+    ffi::c_void,
     ptr::NonNull, //
 };
 use kernel::{
@@ -47,14 +51,14 @@ use kernel::{
 };
 use nic_bindings as raw;
 
-/// What belongs to one descriptor. One that is not between the indices has neither a frame nor a
-/// mapping.
+/// What belongs to one descriptor of a frame that is in the ring. Where there is none it says what
+/// was left behind.
 #[derive(Clone, Copy)]
 struct Slot {
-    /// Frame that ends its use when this one's last descriptor is done; in the first descriptor of
-    /// a frame.
+    /// Frame that ends its use when its last descriptor is done; in the first descriptor of a frame.
     frame: Frame,
-    /// Mapping, if `len` is not 0.
+    /// Mapping, if `len` is not 0. That of the linear part is in the first descriptor of a frame,
+    /// whether that is a context or not.
     addr: DmaAddress,
     len: u32,
     /// In the first descriptor of a frame: index of its last one.
@@ -65,16 +69,47 @@ struct Slot {
 }
 
 /// What is being sent.
+///
+/// # Invariants
+///
+/// The address of a `struct sk_buff`, or that of a `struct xdp_frame` and [`Frame::XDP`] more.
 #[derive(Clone, Copy)]
-enum Frame {
-    None,
-    Skb(NonNull<raw::sk_buff>),
-    Xdp(NonNull<raw::xdp_frame>),
-}
+struct Frame(*mut c_void);
 
 impl Frame {
-    fn is_some(&self) -> bool {
-        !matches!(self, Self::None)
+    /// Set in the address of a `struct xdp_frame`. One word for both: a slot has 32 bytes so.
+    const XDP: usize = 1;
+
+    #[inline]
+    fn skb(skb: NonNull<raw::sk_buff>) -> Self {
+        const { assert!(align_of::<raw::sk_buff>() > Self::XDP) };
+        Self(skb.as_ptr().cast())
+    }
+
+    #[inline]
+    fn xdp(frame: NonNull<raw::xdp_frame>) -> Self {
+        const { assert!(align_of::<raw::xdp_frame>() > Self::XDP) };
+        Self(frame.as_ptr().cast::<c_void>().wrapping_byte_add(Self::XDP))
+    }
+
+    #[inline]
+    fn is_xdp(self) -> bool {
+        self.0.addr() & Self::XDP != 0
+    }
+
+    /// The frame without socket buffer, if it is one.
+    ///
+    /// # Safety
+    ///
+    /// The ring owned the frame. If it is one without socket buffer the ring gives it up.
+    #[inline]
+    unsafe fn to_xdp(self) -> Option<XdpFrame> {
+        if !self.is_xdp() {
+            return None;
+        }
+        let frame = NonNull::new(self.0.wrapping_byte_sub(Self::XDP).cast())?;
+        // SAFETY: By the type invariant and the safety requirement.
+        Some(unsafe { XdpFrame::from_raw(frame) })
     }
 
     /// Frees a frame that was sent.
@@ -84,18 +119,17 @@ impl Frame {
     /// The ring owned the frame, and gives it up.
     #[inline]
     unsafe fn consume(self, napi_budget: i32) {
-        match self {
-            Self::None => {}
-            // SAFETY: By the safety requirement.
-            Self::Skb(skb) => unsafe { raw::napi_consume_skb(skb.as_ptr(), napi_budget) },
-            // SAFETY: By the safety requirement.
-            Self::Xdp(frame) => drop(unsafe { XdpFrame::from_raw(frame) }),
+        // SAFETY: By the safety requirement.
+        match unsafe { self.to_xdp() } {
+            // SAFETY: By the type invariant it is a socket buffer, which the ring gives up.
+            None => unsafe { raw::napi_consume_skb(self.0.cast(), napi_budget) },
+            Some(frame) => drop(frame),
         }
     }
 }
 
 const EMPTY: Slot = Slot {
-    frame: Frame::None,
+    frame: Frame(core::ptr::null_mut()),
     addr: 0,
     len: 0,
     eop: 0,
@@ -108,11 +142,13 @@ const EMPTY: Slot = Slot {
 /// # Invariants
 ///
 /// The slots `next_to_clean..next_to_use` are accessed by the consumer only, the others by the
-/// producer only. All frames in the former are accounted to `queue`, if there is one, and frames go
+/// producer only. The former hold whole frames, one behind the other: the first slot of each says
+/// what it is and where it ends, and all of its slots say what is mapped. All frames in the former are accounted to `queue`, if there is one, and frames go
 /// out of them only with what takes them off its account.
 pub struct TxRing {
     desc: Ring,
-    slots: KVVec<UnsafeCell<Slot>>,
+    /// As many as there are descriptors; by pages, as C has them, of which none is wasted.
+    slots: VVec<UnsafeCell<Slot>>,
     dev: ARef<device::Device>,
     next_to_use: Atomic<u32>,
     next_to_clean: Atomic<u32>,
@@ -197,7 +233,7 @@ impl TxRing {
         queue: Option<Queue>,
     ) -> Result<(TxProducer, TxConsumer)> {
         let n = usize::try_from(len)?;
-        let mut slots = KVVec::with_capacity(n, GFP_KERNEL)?;
+        let mut slots = VVec::with_capacity(n, GFP_KERNEL)?;
         for _ in 0..n {
             slots.push(UnsafeCell::new(EMPTY), GFP_KERNEL)?;
         }
@@ -287,55 +323,113 @@ impl TxRing {
     /// # Safety
     ///
     /// A frame starts at `i`, its slots are the caller's, and the device is done with it. `unmap`
-    /// is what [`TxRing::needs_unmap`] said after the frame had been mapped.
+    /// is what [`TxRing::needs_unmap`] said after the frame had been mapped. The caller gives the
+    /// slots up.
     #[inline]
-    unsafe fn free_frame(&self, mut i: u32, napi_budget: i32, unmap: bool) -> u32 {
+    unsafe fn free_frame(&self, i: u32, napi_budget: i32, unmap: bool) -> u32 {
         // SAFETY: By the safety requirement.
         let (frame, eop) = unsafe {
-            let head = &mut *self.slot(i);
-            (core::mem::replace(&mut head.frame, Frame::None), head.eop)
+            let head = &*self.slot(i);
+            (head.frame, head.eop)
         };
-        loop {
-            // SAFETY: By the safety requirement.
-            let slot = unsafe { &mut *self.slot(i) };
-            if slot.len != 0 {
-                if unmap {
-                    // SAFETY: Mapped by `TxProducer::send`.
-                    unsafe { self.unmap(slot.addr, slot.len) };
-                }
-                slot.len = 0;
-            }
-            let last = i == eop;
-            i = self.next(i);
-            if last {
-                break;
-            }
+        if unmap {
+            // SAFETY: By the safety requirement. `eop` is the last slot of the frame.
+            unsafe { self.unmap_slots(i, eop) };
         }
         // SAFETY: The ring owned the frame.
         unsafe { frame.consume(napi_budget) };
-        i
+        self.next(eop)
     }
 
-    /// Takes the mappings of slots `first..=last` back.
+    /// Takes the mappings of slots `first..=last` back, once.
     ///
     /// # Safety
     ///
-    /// The slots are the caller's, and the device does not use them.
-    #[cold]
+    /// The slots are the caller's, `TxProducer` has filled each of them for one frame, and the
+    /// device does not use them.
+    #[inline(never)]
     unsafe fn unmap_slots(&self, first: u32, last: u32) {
         let mut i = first;
         loop {
             // SAFETY: By the safety requirement.
-            let slot = unsafe { &mut *self.slot(i) };
+            let slot = unsafe { &*self.slot(i) };
             if slot.len != 0 {
-                // SAFETY: Mapped by `TxProducer::send`.
+                // SAFETY: Mapped by the producer.
                 unsafe { self.unmap(slot.addr, slot.len) };
-                slot.len = 0;
             }
             if i == last {
                 return;
             }
             i = self.next(i);
+        }
+    }
+
+    /// Maps the fragments of a frame and fills the descriptors of its pieces from `i` on, and their
+    /// slots; that of `first`, where the frame starts, is the caller's. `head` is the linear part.
+    /// Returns the last index, and how many descriptors these are after the first. Nothing is left
+    /// mapped if a fragment cannot be.
+    ///
+    /// A call of its own: most frames have one piece, and are not to save registers for this.
+    ///
+    /// # Safety
+    ///
+    /// The slots from `first` on are the producer's, as many as the frame can take. `i` is `first`
+    /// or the next, and is filled up to there. `head` is mapped for this device.
+    #[inline(never)]
+    unsafe fn fill_pieces<D: Descriptor>(
+        &self,
+        skb: &SkBuff,
+        head: raw::nic_seg,
+        (first, mut i): (u32, u32),
+        max: u32,
+        mut make: impl FnMut(DmaAddress, u32, bool) -> D,
+    ) -> Option<(u32, u32)> {
+        let nr_frags = skb.nr_frags();
+        let raw::nic_seg { mut addr, mut len } = head;
+        let (mut frag, mut used) = (0, 0u32);
+        loop {
+            while len > max {
+                // SAFETY: `next` stays in the ring.
+                unsafe { self.desc.write_unchecked(i, make(addr, max, false)) };
+                addr = addr.wrapping_add(DmaAddress::from(max));
+                len -= max;
+                i = self.next(i);
+                // SAFETY: The slot is the producer's, as all of the frame's.
+                unsafe { (*self.slot(i)).len = 0 };
+                used = used.wrapping_add(1);
+            }
+            let last = frag == nr_frags;
+            // SAFETY: `next` stays in the ring.
+            unsafe { self.desc.write_unchecked(i, make(addr, len, last)) };
+            if last {
+                return Some((i, used));
+            }
+            let mut seg = core::mem::MaybeUninit::<raw::nic_seg>::uninit();
+            // SAFETY: A valid device and frame, which has this fragment.
+            let err = unsafe {
+                raw::nic_tx_map_frag(self.dev_raw(), skb.raw_ptr(), frag, seg.as_mut_ptr())
+            };
+            if err != 0 {
+                // SAFETY: All up to `i` are the producer's, and the device has not been told of
+                // them. Each says what is mapped, now the first as well.
+                unsafe {
+                    let slot = &mut *self.slot(first);
+                    (slot.addr, slot.len) = (head.addr, head.len);
+                    self.unmap_slots(first, i);
+                }
+                return None;
+            }
+            // SAFETY: C has filled it in.
+            let seg = unsafe { seg.assume_init_ref() };
+            (addr, len) = (seg.addr, seg.len);
+            frag = frag.wrapping_add(1);
+            i = self.next(i);
+            used = used.wrapping_add(1);
+            // SAFETY: The slot is the producer's, as all of the frame's.
+            unsafe {
+                let slot = &mut *self.slot(i);
+                (slot.addr, slot.len) = (addr, len);
+            }
         }
     }
 
@@ -371,22 +465,23 @@ impl Drop for TxRing {
     fn drop(&mut self) {
         let (mut i, end) = (self.next_to_clean(), self.next_to_use());
         while i != end {
-            // SAFETY: Both ends are gone.
-            let slot = unsafe { core::mem::replace(&mut *self.slot(i), EMPTY) };
-            if slot.len != 0 {
-                // SAFETY: Mapped by `TxProducer::send`; the device has been stopped by the driver,
-                // as for all memory that it frees.
-                unsafe { self.unmap(slot.addr, slot.len) };
-            }
-            match slot.frame {
-                Frame::Skb(skb) => {
-                    // SAFETY: The ring owns the frame.
-                    unsafe { SkBuff::from_raw(skb) }.free(DropReason::DEV_READY)
+            // SAFETY: Both ends are gone. By the type invariant a frame starts here.
+            let head = unsafe { *self.slot(i) };
+            // SAFETY: These are the frame's slots by the type invariant; the device has been
+            // stopped by the driver, as for all memory that it frees.
+            unsafe { self.unmap_slots(i, head.eop) };
+            // SAFETY: The ring owns the frame, and is gone after this.
+            match unsafe { head.frame.to_xdp() } {
+                Some(frame) => drop(frame),
+                None => {
+                    if let Some(skb) = NonNull::new(head.frame.0.cast()) {
+                        // SAFETY: The ring owns the frame, which is a socket buffer by the
+                        // invariant of `Frame`.
+                        unsafe { SkBuff::from_raw(skb) }.free(DropReason::DEV_READY);
+                    }
                 }
-                // SAFETY: The ring owns the frame.
-                frame => unsafe { frame.consume(0) },
             }
-            i = self.next(i);
+            i = self.next(head.eop);
         }
     }
 }
@@ -403,13 +498,143 @@ pub struct TxProducer {
     unsent: u32,
 }
 
+/// Room in a ring. While this is there nobody else can fill it.
+///
+/// # Invariants
+///
+/// At least `room` descriptors from the producer's cursor on are free.
+pub struct TxRoom<'a> {
+    producer: &'a mut TxProducer,
+    room: u32,
+}
+
 /// A frame was put into a ring.
 #[must_use = "the device is to be told"]
 pub struct Sent {
-    /// The doorbell is to be rung now, since no further frame follows at once.
-    pub doorbell: bool,
+    /// What the doorbell is to be rung with now, unless a further frame follows at once:
+    /// [`TxRing::next_to_use`].
+    pub doorbell: Option<u32>,
     /// The queue was stopped, and went on since there is room after all.
     pub restarted: bool,
+}
+
+impl TxRoom<'_> {
+    /// Descriptors that can be filled.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.room
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.room == 0
+    }
+
+    /// Stops the queue; if there are `needed` descriptors now goes on and returns true
+    /// (`netif_txq_maybe_stop`). The poll that frees descriptors lets the queue go on.
+    #[cold]
+    pub fn make(&mut self, needed: u32) -> bool {
+        let made = self.producer.make_room(needed);
+        // INVARIANT: Just looked.
+        self.room = self.producer.unused();
+        made
+    }
+
+    /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make`
+    /// from address, length and whether it is the last. A piece longer than `max` bytes is split.
+    /// If the longest frame has no room after that the queue is stopped.
+    ///
+    /// `wire_bytes` and `segs` are what the frame counts for when it is done.
+    ///
+    /// # Errors
+    ///
+    /// Returns the frame if it cannot be mapped, or if the ring may not have room for it; nothing
+    /// is in the ring then. A driver stops its queue before that happens.
+    #[inline]
+    pub fn send<C: Descriptor, D: Descriptor>(
+        self,
+        skb: SkBuff,
+        ctx: Option<C>,
+        wire_bytes: u32,
+        segs: u16,
+        max: u32,
+        mut make: impl FnMut(DmaAddress, u32, bool) -> D,
+    ) -> core::result::Result<Sent, SkBuff> {
+        let Self { producer, room } = self;
+        let ring = &*producer.ring;
+        let (nr_frags, headlen) = (skb.nr_frags(), skb.headlen());
+        // What it takes at most: a context, the linear part and each fragment, and one more for
+        // each `max` bytes of all.
+        match skb.len().checked_div(max) {
+            Some(split)
+                if u32::from(ctx.is_some())
+                    .saturating_add(1)
+                    .saturating_add(nr_frags)
+                    .saturating_add(split)
+                    <= room => {}
+            _ => return Err(skb),
+        }
+        let first = producer.cursor;
+        let mut i = first;
+        let mut used = 1u32;
+        // Written first, so that nothing of it is to be kept during the call below. Nobody looks at
+        // it before the frame is published.
+        if let Some(ctx) = ctx {
+            // SAFETY: The cursor is in the ring.
+            unsafe { ring.desc.write_unchecked(i, ctx) };
+            i = ring.next(i);
+            // SAFETY: The slot is the producer's, since there is room for all of the frame.
+            unsafe { (*ring.slot(i)).len = 0 };
+            used = 2;
+        }
+        // SAFETY: A valid device and frame.
+        let head_addr = unsafe { raw::nic_tx_map_head(ring.dev_raw(), skb.raw_ptr()) };
+        if head_addr == DmaAddress::MAX {
+            return Err(skb);
+        }
+        let last = if nr_frags == 0 && headlen <= max {
+            // SAFETY: `next` stays in the ring.
+            unsafe { ring.desc.write_unchecked(i, make(head_addr, headlen, true)) };
+            i
+        } else {
+            let head = raw::nic_seg {
+                addr: head_addr,
+                len: headlen,
+            };
+            // SAFETY: A valid frame, mapped so, for which there is room from `first` on.
+            match unsafe { ring.fill_pieces(&skb, head, (first, i), max, make) } {
+                Some((last, more)) => {
+                    used = used.wrapping_add(more);
+                    last
+                }
+                None => return Err(skb),
+            }
+        };
+        // SAFETY: The slot is the producer's, as all of the frame's.
+        unsafe {
+            *ring.slot(first) = Slot {
+                frame: Frame::skb(skb.into_raw()),
+                addr: head_addr,
+                len: headlen,
+                eop: last,
+                bytes: wire_bytes,
+                segs,
+            };
+        }
+        // Stopped in time for the longest frame, so that no frame meets a full ring; and before the
+        // stack is asked about the doorbell, which a stopped queue wants rung.
+        let reserve = ring.queue.as_ref().map_or(0, |q| q.reserve);
+        let cursor = ring.next(last);
+        producer.cursor = cursor;
+        let restarted = room < used.wrapping_add(reserve) && producer.make_room(reserve);
+        producer.unsent = producer.unsent.wrapping_add(wire_bytes);
+        let doorbell = producer.publish().then_some(cursor);
+        Ok(Sent {
+            doorbell,
+            restarted,
+        })
+    }
 }
 
 impl TxProducer {
@@ -425,11 +650,21 @@ impl TxProducer {
         self.ring.unused_from(self.cursor)
     }
 
+    /// What room there is, for a frame to be sent.
+    #[inline]
+    pub fn room(&mut self) -> TxRoom<'_> {
+        // INVARIANT: Just looked.
+        TxRoom {
+            room: self.unused(),
+            producer: self,
+        }
+    }
+
     /// Stops the queue; if there are `needed` descriptors now goes on and returns true
     /// (`netif_txq_maybe_stop`). The poll that frees descriptors lets the queue go on.
     #[cold]
     #[inline(never)]
-    pub fn make_room(&mut self, needed: u32) -> bool {
+    fn make_room(&mut self, needed: u32) -> bool {
         let Some(queue) = &self.ring.queue else {
             return self.unused() >= needed;
         };
@@ -466,116 +701,6 @@ impl TxProducer {
         }
     }
 
-    /// Puts a frame into the ring: `ctx`, if there is one, then data descriptors made by `make`
-    /// from address, length and whether it is the last. A piece longer than `max` bytes is split.
-    /// If the longest frame has no room after that the queue is stopped.
-    ///
-    /// `wire_bytes` and `segs` are what the frame counts for when it is done. The caller rings the
-    /// doorbell with [`TxRing::next_to_use`] afterwards, if it is told so.
-    ///
-    /// # Errors
-    ///
-    /// Returns the frame if it cannot be mapped, or if the ring may not have room for it; nothing
-    /// is in the ring then. A driver stops its queue before that happens.
-    #[inline]
-    pub fn send<C: Descriptor, D: Descriptor>(
-        &mut self,
-        skb: SkBuff,
-        ctx: Option<C>,
-        wire_bytes: u32,
-        segs: u16,
-        max: u32,
-        mut make: impl FnMut(DmaAddress, u32, bool) -> D,
-    ) -> core::result::Result<Sent, SkBuff> {
-        let ring = &*self.ring;
-        let room = self.unused();
-        let (nr_frags, mut len) = (skb.nr_frags(), skb.headlen());
-        // What it takes at most: a context, the linear part and each fragment, and one more for
-        // each `max` bytes of all.
-        match skb.len().checked_div(max) {
-            Some(split)
-                if u32::from(ctx.is_some())
-                    .saturating_add(1)
-                    .saturating_add(nr_frags)
-                    .saturating_add(split)
-                    <= room => {}
-            _ => return Err(skb),
-        }
-        // SAFETY: A valid device and frame.
-        let mut addr = unsafe { raw::nic_tx_map_head(ring.dev_raw(), skb.raw_ptr()) };
-        if addr == DmaAddress::MAX {
-            return Err(skb);
-        }
-        let mut i = self.cursor;
-        let first = i;
-        let mut used = 1u32;
-        if let Some(ctx) = ctx {
-            // SAFETY: The cursor is in the ring.
-            unsafe { ring.desc.write_unchecked(i, ctx) };
-            i = ring.next(i);
-            used = 2;
-        }
-        let mut frag = 0;
-        let last = loop {
-            // SAFETY: The slot is the producer's, since there is room for all of the frame.
-            unsafe {
-                let slot = &mut *ring.slot(i);
-                slot.addr = addr;
-                slot.len = len;
-            }
-            while len > max {
-                // SAFETY: `next` stays in the ring.
-                unsafe { ring.desc.write_unchecked(i, make(addr, max, false)) };
-                addr = addr.wrapping_add(DmaAddress::from(max));
-                len -= max;
-                i = ring.next(i);
-                used = used.wrapping_add(1);
-            }
-            // SAFETY: `next` stays in the ring.
-            unsafe {
-                ring.desc
-                    .write_unchecked(i, make(addr, len, frag == nr_frags))
-            };
-            if frag == nr_frags {
-                break i;
-            }
-            let mut seg = core::mem::MaybeUninit::<raw::nic_seg>::uninit();
-            // SAFETY: A valid device and frame, which has this fragment.
-            let err = unsafe {
-                raw::nic_tx_map_frag(ring.dev_raw(), skb.raw_ptr(), frag, seg.as_mut_ptr())
-            };
-            if err != 0 {
-                // SAFETY: All up to `i` are the producer's, and the device has not been told of
-                // them.
-                unsafe { ring.unmap_slots(first, i) };
-                return Err(skb);
-            }
-            // SAFETY: C has filled it in.
-            let seg = unsafe { seg.assume_init_ref() };
-            (addr, len) = (seg.addr, seg.len);
-            frag = frag.wrapping_add(1);
-            i = ring.next(i);
-            used = used.wrapping_add(1);
-        };
-        // SAFETY: The slot is the producer's, as all of the frame's.
-        let head = unsafe { &mut *ring.slot(first) };
-        head.frame = Frame::Skb(skb.into_raw());
-        head.eop = last;
-        head.bytes = wire_bytes;
-        head.segs = segs;
-        // Stopped in time for the longest frame, so that no frame meets a full ring; and before the
-        // stack is asked about the doorbell, which a stopped queue wants rung.
-        let reserve = ring.queue.as_ref().map_or(0, |q| q.reserve);
-        self.cursor = ring.next(last);
-        let restarted = room < used.wrapping_add(reserve) && self.make_room(reserve);
-        self.unsent = self.unsent.wrapping_add(wire_bytes);
-        let doorbell = self.publish();
-        Ok(Sent {
-            doorbell,
-            restarted,
-        })
-    }
-
     /// Puts a frame without socket buffer into the ring: `ctx`, if there is one, then one data
     /// descriptor made by `make` from address and length. The consumer gets it by
     /// [`TxProducer::flush`].
@@ -589,44 +714,91 @@ impl TxProducer {
         ctx: Option<C>,
         make: impl FnOnce(DmaAddress, u32) -> D,
     ) -> core::result::Result<(), XdpFrame> {
-        let ring = &*self.ring;
         if self.unused() < 1 + u32::from(ctx.is_some()) {
             return Err(frame);
         }
-        let (dev, len) = (ring.dev_raw(), frame.len());
-        let dir = bindings::dma_data_direction::DMA_TO_DEVICE;
-        // SAFETY: The frame has `len` bytes in the linear mapping.
-        let addr = unsafe { raw::nic_dma_map_single(dev, frame.data(), len as usize, dir) };
-        // SAFETY: `dev` is valid.
-        if unsafe { raw::nic_dma_mapping_error(dev, addr) } != 0 {
+        // SAFETY: A valid device and frame.
+        let seg = unsafe { raw::nic_xdp_map(self.ring.dev_raw(), frame.raw_ptr()) };
+        if seg.addr == DmaAddress::MAX {
             return Err(frame);
         }
+        // SAFETY: There is room, just looked; mapped for this device.
+        unsafe { self.put_xdp(frame, seg, ctx, make) };
+        Ok(())
+    }
+
+    /// The same for a frame that a program sends back: where it was received for the device of this
+    /// ring it is sent by the mapping that it has.
+    ///
+    /// # Errors
+    ///
+    /// Returns the frame if there is no room for it, or if it cannot be mapped.
+    #[inline]
+    pub fn send_back<C: Descriptor, D: Descriptor>(
+        &mut self,
+        frame: SentBack,
+        ctx: Option<C>,
+        make: impl FnOnce(DmaAddress, u32) -> D,
+    ) -> core::result::Result<(), XdpFrame> {
+        let SentBack { frame, dma, dev } = frame;
+        if dma == DmaAddress::MAX || dev != self.ring.dev_raw() {
+            return self.send_xdp(frame, ctx, make);
+        }
+        if self.unused() < 1 + u32::from(ctx.is_some()) {
+            return Err(frame);
+        }
+        let seg = raw::nic_seg { addr: dma, len: 0 };
+        // SAFETY: There is room, just looked. Mapped for this device by the invariant of
+        // `SentBack`, and not to be unmapped here.
+        unsafe { self.put_xdp(frame, seg, ctx, make) };
+        Ok(())
+    }
+
+    /// Fills the descriptors of a frame without socket buffer. `seg` is where it is mapped, and how
+    /// many bytes are to be unmapped.
+    ///
+    /// # Safety
+    ///
+    /// There is room for it. It is mapped for this ring's device as `seg` says; or the length is 0,
+    /// and somebody else keeps the mapping as long as the frame is there and the device is not
+    /// stopped.
+    #[inline]
+    unsafe fn put_xdp<C: Descriptor, D: Descriptor>(
+        &mut self,
+        frame: XdpFrame,
+        seg: raw::nic_seg,
+        ctx: Option<C>,
+        make: impl FnOnce(DmaAddress, u32) -> D,
+    ) {
+        let ring = &*self.ring;
+        let len = frame.len();
         let first = self.cursor;
         let mut i = first;
         if let Some(ctx) = ctx {
             // SAFETY: The cursor is in the ring.
             unsafe { ring.desc.write_unchecked(i, ctx) };
             i = ring.next(i);
+            // SAFETY: The slot is the producer's, since there is room.
+            unsafe { (*ring.slot(i)).len = 0 };
         }
         // SAFETY: The cursor is in the ring, and `next` stays in it.
-        unsafe { ring.desc.write_unchecked(i, make(addr, len)) };
-        // SAFETY: The slots are the producer's, since there is room.
+        unsafe { ring.desc.write_unchecked(i, make(seg.addr, len)) };
+        // SAFETY: The slot is the producer's, since there is room.
         unsafe {
-            let slot = &mut *ring.slot(i);
-            slot.addr = addr;
-            slot.len = len;
-            let head = &mut *ring.slot(first);
-            head.frame = Frame::Xdp(frame.into_raw());
-            head.eop = i;
-            head.bytes = len;
-            head.segs = 1;
+            *ring.slot(first) = Slot {
+                frame: Frame::xdp(frame.into_raw()),
+                addr: seg.addr,
+                len: seg.len,
+                eop: i,
+                bytes: len,
+                segs: 1,
+            };
         }
         self.cursor = ring.next(i);
         self.unsent = self.unsent.wrapping_add(len);
-        Ok(())
     }
 
-    /// Ends a batch of [`TxProducer::send_xdp`]. Returns whether the doorbell is to be rung now,
+    /// Ends a batch of [`TxProducer::send_xdp`] and [`TxProducer::send_back`]. Returns whether the doorbell is to be rung now,
     /// with [`TxRing::next_to_use`].
     #[inline]
     pub fn flush(&mut self) -> bool {
@@ -709,7 +881,7 @@ impl TxConsumer {
             }
             // SAFETY: `i` is in `next_to_clean..next_to_use`, the consumer's.
             let head = unsafe { &*ring.slot(i) };
-            if napi.is_none() && matches!(head.frame, Frame::Xdp(_)) {
+            if napi.is_none() && head.frame.is_xdp() {
                 r.done = true;
                 break;
             }
@@ -802,10 +974,14 @@ impl TxConsumer {
             slots.rotate_left(start as usize);
         }
         let pending = distance(start, end);
-        for slot in slots.iter_mut().take(pending as usize) {
-            if slot.frame.is_some() {
-                slot.eop = distance(start, slot.eop);
-            }
+        let mut i = 0;
+        while i < pending {
+            let Some(head) = slots.get_mut(i as usize) else {
+                break;
+            };
+            head.eop = distance(start, head.eop);
+            // The next frame.
+            i = head.eop + 1;
         }
         producer.cursor = pending;
         ring.next_to_clean.write_release(0);

@@ -8,10 +8,14 @@ use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
-use kernel::sync::atomic::{
-    Atomic,
-    Full,
-    Relaxed, //
+use kernel::{
+    bindings,
+    dma::DmaAddress,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
+    }, //
 };
 use nic_bindings as raw;
 
@@ -130,9 +134,8 @@ impl XdpFrame {
     }
 
     #[inline]
-    pub(crate) fn data(&self) -> *mut core::ffi::c_void {
-        // SAFETY: Owns a valid frame.
-        unsafe { (*self.0.as_ptr()).data }
+    pub(crate) fn raw_ptr(&self) -> *mut raw::xdp_frame {
+        self.0.as_ptr()
     }
 
     /// Length in bytes.
@@ -144,7 +147,21 @@ impl XdpFrame {
     }
 }
 
+/// A frame that a program sends back, in the buffer of a ring in which it was received.
+///
+/// # Invariants
+///
+/// `dma` is where the device reads the frame, whose `struct device` is at `dev`: as long as the
+/// frame is there and the device is not stopped. Or it is `DmaAddress::MAX`, and the frame is not
+/// mapped for that.
+pub struct SentBack {
+    pub(super) frame: XdpFrame,
+    pub(super) dma: DmaAddress,
+    pub(super) dev: *const bindings::device,
+}
+
 impl Drop for XdpFrame {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: Owns a valid frame.
         unsafe { raw::xdp_return_frame(self.0.as_ptr()) }

@@ -5,7 +5,7 @@
 use nic::net::{Device, Driver, TxProducer};
 
 pub fn f<D: Driver>(dev: &Device<D>, tx: &mut TxProducer) {
-    tx.make_room(1);
+    tx.room().make(1);
     #[cfg(misuse)]
     dev.tx_completed(0, 1, 1500, true);
     let _ = dev;

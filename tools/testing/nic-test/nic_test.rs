@@ -120,7 +120,7 @@ impl Poll for Vector {
 }
 
 fn vector(dev: &Device<Net>, napi: &NapiSetup, queue: u32) -> Result<Vector> {
-    Ok(Vector(Some(RxRing::new(dev, napi, queue, DESCS, LAYOUT)?)))
+    Ok(Vector(Some(RxRing::new(dev, napi, queue, DESCS, LAYOUT, false)?)))
 }
 
 fn instance(dev: &Device<Net>, index: u32, queue: u32) -> Result<Napi<Vector>> {

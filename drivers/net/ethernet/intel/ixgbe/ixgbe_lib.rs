@@ -251,6 +251,7 @@ fn allocate(
         } else {
             None
         };
+        let program = xdp.is_some();
         let irq = VectorIrq {
             hw: a.hw.clone(),
             index: q,
@@ -263,6 +264,7 @@ fn allocate(
                 q,
                 rx_descs,
                 layout,
+                program,
                 stats.clone(),
             )?;
             Ok(Vector::new(&a.hw, q, consumer, rx, xdp, itr, stats.clone()))

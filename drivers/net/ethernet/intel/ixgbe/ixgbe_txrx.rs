@@ -129,6 +129,84 @@ struct Offload {
     segs: u16,
 }
 
+/// Segmentation, checksum and VLAN tag (`ixgbe_tso`, `ixgbe_tx_csum`).
+#[inline]
+fn offload(skb: &mut SkBuff, cc: bool, stats: &RingStats) -> Result<Offload> {
+    let mut o = Offload {
+        segs: 1,
+        ..Offload::default()
+    };
+    let vlan = skb.vlan_tag();
+    let mut lens = match vlan {
+        Some(tci) => {
+            o.cmd |= ADVTXD_DCMD_VLE;
+            u32::from(tci) << ADVTXD_VLAN_SHIFT
+        }
+        None => 0,
+    };
+    let mut tucmd = 0;
+    let mut mss_l4len = 0;
+    if skb.csum_partial() {
+        if skb.is_gso() {
+            let tso = skb.tso_prepare()?;
+            let l4_len = u32::from(tso.hdr_len).wrapping_sub(tso.l4_offset.into());
+            lens |= u32::from(tso.l4_offset).wrapping_sub(tso.l3_offset.into())
+                | u32::from(tso.l3_offset) << ADVTXD_MACLEN_SHIFT;
+            mss_l4len = u32::from(tso.mss) << ADVTXD_MSS_SHIFT | l4_len << ADVTXD_L4LEN_SHIFT;
+            tucmd = if tso.udp {
+                ADVTXD_TUCMD_L4T_UDP
+            } else {
+                ADVTXD_TUCMD_L4T_TCP
+            };
+            o.olinfo |= ADVTXD_POPTS_TXSM;
+            if tso.ipv4 {
+                tucmd |= ADVTXD_TUCMD_IPV4;
+                o.olinfo |= ADVTXD_POPTS_IXSM;
+            }
+            o.cmd |= ADVTXD_DCMD_TSE;
+            o.hdr_len = tso.hdr_len.into();
+            o.segs = tso.segs;
+            stats.tx_gso.inc();
+            stats.tx_gso_segs.add(tso.segs.into());
+            return Ok(with_context(o, cc, lens, tucmd, mss_l4len));
+        }
+        // Where the checksum is stored tells the protocol: 16 TCP, 6 UDP, 8 SCTP.
+        let l4 = match skb.csum_offset() {
+            16 => Some(ADVTXD_TUCMD_L4T_TCP),
+            6 => Some(ADVTXD_TUCMD_L4T_UDP),
+            8 if skb.csum_is_sctp() => Some(ADVTXD_TUCMD_L4T_SCTP),
+            _ => None,
+        };
+        if let Some(l4) = l4 {
+            let l3 = skb.network_offset();
+            lens |= skb.csum_start_offset().wrapping_sub(l3) | l3 << ADVTXD_MACLEN_SHIFT;
+            tucmd = l4;
+            o.olinfo |= ADVTXD_POPTS_TXSM;
+            return Ok(with_context(o, cc, lens, tucmd, mss_l4len));
+        }
+        skb.checksum_help()?;
+    }
+    if vlan.is_some() || cc {
+        lens |= skb.network_offset() << ADVTXD_MACLEN_SHIFT;
+        return Ok(with_context(o, cc, lens, tucmd, mss_l4len));
+    }
+    Ok(o)
+}
+
+#[inline]
+fn with_context(mut o: Offload, cc: bool, lens: u32, tucmd: u32, mss_l4len: u32) -> Offload {
+    o.ctx = Some(AdvTxContext {
+        vlan_macip_lens: U32::new(lens),
+        fceof_saidx: U32::ZERO,
+        type_tucmd_mlhl: U32::new(tucmd | ADVTXD_DCMD_DEXT | ADVTXD_DTYP_CTXT),
+        mss_l4len_idx: U32::new(mss_l4len),
+    });
+    if cc {
+        o.olinfo |= ADVTXD_CC;
+    }
+    o
+}
+
 impl TxQueue {
     pub(crate) fn new(
         hw: &Hw,
@@ -145,84 +223,6 @@ impl TxQueue {
         })
     }
 
-    /// Segmentation, checksum and VLAN tag (`ixgbe_tso`, `ixgbe_tx_csum`).
-    #[inline]
-    fn offload(&self, skb: &mut SkBuff) -> Result<Offload> {
-        let mut o = Offload {
-            segs: 1,
-            ..Offload::default()
-        };
-        let vlan = skb.vlan_tag();
-        let mut lens = match vlan {
-            Some(tci) => {
-                o.cmd |= ADVTXD_DCMD_VLE;
-                u32::from(tci) << ADVTXD_VLAN_SHIFT
-            }
-            None => 0,
-        };
-        let mut tucmd = 0;
-        let mut mss_l4len = 0;
-        if skb.csum_partial() {
-            if skb.is_gso() {
-                let tso = skb.tso_prepare()?;
-                let l4_len = u32::from(tso.hdr_len).wrapping_sub(tso.l4_offset.into());
-                lens |= u32::from(tso.l4_offset).wrapping_sub(tso.l3_offset.into())
-                    | u32::from(tso.l3_offset) << ADVTXD_MACLEN_SHIFT;
-                mss_l4len = u32::from(tso.mss) << ADVTXD_MSS_SHIFT | l4_len << ADVTXD_L4LEN_SHIFT;
-                tucmd = if tso.udp {
-                    ADVTXD_TUCMD_L4T_UDP
-                } else {
-                    ADVTXD_TUCMD_L4T_TCP
-                };
-                o.olinfo |= ADVTXD_POPTS_TXSM;
-                if tso.ipv4 {
-                    tucmd |= ADVTXD_TUCMD_IPV4;
-                    o.olinfo |= ADVTXD_POPTS_IXSM;
-                }
-                o.cmd |= ADVTXD_DCMD_TSE;
-                o.hdr_len = tso.hdr_len.into();
-                o.segs = tso.segs;
-                self.stats.tx_gso.inc();
-                self.stats.tx_gso_segs.add(tso.segs.into());
-                return Ok(self.with_context(o, lens, tucmd, mss_l4len));
-            }
-            // Where the checksum is stored tells the protocol: 16 TCP, 6 UDP, 8 SCTP.
-            let l4 = match skb.csum_offset() {
-                16 => Some(ADVTXD_TUCMD_L4T_TCP),
-                6 => Some(ADVTXD_TUCMD_L4T_UDP),
-                8 if skb.csum_is_sctp() => Some(ADVTXD_TUCMD_L4T_SCTP),
-                _ => None,
-            };
-            if let Some(l4) = l4 {
-                let l3 = skb.network_offset();
-                lens |= skb.csum_start_offset().wrapping_sub(l3) | l3 << ADVTXD_MACLEN_SHIFT;
-                tucmd = l4;
-                o.olinfo |= ADVTXD_POPTS_TXSM;
-                return Ok(self.with_context(o, lens, tucmd, mss_l4len));
-            }
-            skb.checksum_help()?;
-        }
-        if vlan.is_some() || self.cc {
-            lens |= skb.network_offset() << ADVTXD_MACLEN_SHIFT;
-            return Ok(self.with_context(o, lens, tucmd, mss_l4len));
-        }
-        Ok(o)
-    }
-
-    #[inline]
-    fn with_context(&self, mut o: Offload, lens: u32, tucmd: u32, mss_l4len: u32) -> Offload {
-        o.ctx = Some(AdvTxContext {
-            vlan_macip_lens: U32::new(lens),
-            fceof_saidx: U32::ZERO,
-            type_tucmd_mlhl: U32::new(tucmd | ADVTXD_DCMD_DEXT | ADVTXD_DTYP_CTXT),
-            mss_l4len_idx: U32::new(mss_l4len),
-        });
-        if self.cc {
-            o.olinfo |= ADVTXD_CC;
-        }
-        o
-    }
-
     /// Sends a frame (`ixgbe_xmit_frame_ring`).
     #[inline]
     pub(crate) fn xmit(&mut self, skb: SkBuff) -> TxResult {
@@ -231,15 +231,19 @@ impl TxQueue {
             return TxResult::Done;
         };
         let len = skb.len();
-        let needed = ring::tx_descs(skb.nr_frags(), len);
-        if self.producer.unused() < needed {
-            if !self.producer.make_room(needed) {
-                self.stats.tx_busy.inc();
-                return TxResult::Busy(skb);
+        let mut room = self.producer.room();
+        // More than nearly all frames take.
+        if room.len() < DESC_NEEDED {
+            let needed = ring::tx_descs(skb.nr_frags(), len);
+            if room.len() < needed {
+                if !room.make(needed) {
+                    self.stats.tx_busy.inc();
+                    return TxResult::Busy(skb);
+                }
+                self.stats.tx_restart.inc();
             }
-            self.stats.tx_restart.inc();
         }
-        let o = match self.offload(&mut skb) {
+        let o = match offload(&mut skb, self.cc, &self.stats) {
             Ok(o) => o,
             Err(_) => {
                 self.stats.tx_dropped.inc();
@@ -252,13 +256,13 @@ impl TxQueue {
         let wire_bytes = len.wrapping_add(repeated);
         let olinfo = U32::new(o.olinfo | paylen << ADVTXD_PAYLEN_SHIFT);
         let cmd = o.cmd | ADVTXD_DTYP_DATA | ADVTXD_DCMD_DEXT | ADVTXD_DCMD_IFCS;
-        let sent = self.producer.send(
+        let sent = room.send(
             skb,
             o.ctx,
             wire_bytes,
             o.segs,
             MAX_DATA_PER_TXD,
-            |addr, len, last| AdvTxData {
+            move |addr, len, last| AdvTxData {
                 buffer_addr: U64::new(addr),
                 cmd_type_len: U32::new(
                     cmd | len
@@ -282,19 +286,21 @@ impl TxQueue {
         if sent.restarted {
             self.stats.tx_restart.inc();
         }
-        if sent.doorbell {
-            self.tail.ring(self.producer.ring().next_to_use());
+        if let Some(tail) = sent.doorbell {
+            self.tail.ring(tail);
         }
         TxResult::Done
     }
 
     /// Sends what other devices have redirected here, until there is no room (`ixgbe_xdp_xmit`).
     pub(crate) fn xmit_xdp(&mut self, frames: &mut XdpFrames<'_>, flush: bool) {
+        // The stack's frames keep the room that they count on.
+        let mut room = self.producer.unused().saturating_sub(DESC_NEEDED);
         frames.send_each(|frame| {
-            // The stack's frames keep the room that they count on.
-            if self.producer.unused() <= DESC_NEEDED {
+            if room == 0 {
                 return Err(frame);
             }
+            room -= 1;
             self.producer
                 .send_xdp(frame, None::<AdvTxContext>, ixgbe_xdp::descriptor)
         });
@@ -342,10 +348,12 @@ impl RxQueue {
         index: u32,
         count: u32,
         layout: &BufLayout,
+        program: bool,
         stats: Arc<RingStats>,
     ) -> Result<Self> {
+        let layout = (layout.headroom, layout.len);
         Ok(Self {
-            ring: RxRing::new(dev, napi, index, count, (layout.headroom, layout.len))?,
+            ring: RxRing::new(dev, napi, index, count, layout, program)?,
             tail,
             stats,
         })

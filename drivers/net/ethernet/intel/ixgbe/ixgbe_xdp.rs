@@ -25,7 +25,7 @@ use nic::{
         xdp::{
             self,
             ProgRef,
-            XdpFrame, //
+            SentBack, //
         },
         NapiRef,
         TxConsumer,
@@ -101,10 +101,10 @@ impl XdpQueue {
 
     /// Puts a frame into the ring; one that finds no room is dropped (`ixgbe_xmit_xdp_ring`).
     #[inline]
-    pub(crate) fn send(&mut self, frame: XdpFrame) {
+    pub(crate) fn send(&mut self, frame: SentBack) {
         let sent = self
             .producer
-            .send_xdp(frame, None::<AdvTxContext>, descriptor);
+            .send_back(frame, None::<AdvTxContext>, descriptor);
         self.pending |= sent.is_ok();
     }
 

@@ -225,13 +225,13 @@ impl RxQueue {
         count: u32,
         buffer_len: u32,
         tail: Doorbell,
-        migratable: bool,
+        (migratable, program): (bool, bool),
     ) -> Result<Self> {
         // CAST: At most `BUFFER_LEN`.
         let layout = (HEADROOM, buffer_len as u16);
         Ok(Self {
             index,
-            ring: RxRing::new(dev, napi, index, count, layout)?,
+            ring: RxRing::new(dev, napi, index, count, layout, program)?,
             partial: None,
             tail,
             shadow: if migratable {

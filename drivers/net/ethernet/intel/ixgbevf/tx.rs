@@ -164,13 +164,17 @@ impl TxQueue {
             return self.dropped();
         }
 
-        let needed = tx_descs(skb.nr_frags(), skb.len());
-        if self.ring.unused() < needed {
-            if !self.ring.make_room(needed) {
-                count(|s| &s.busy);
-                return TxResult::Busy(skb);
+        let mut room = self.ring.room();
+        // More than nearly all frames take.
+        if room.len() < DESC_NEEDED {
+            let needed = tx_descs(skb.nr_frags(), skb.len());
+            if room.len() < needed {
+                if !room.make(needed) {
+                    count(|s| &s.busy);
+                    return TxResult::Busy(skb);
+                }
+                count(|s| &s.restart_queue);
             }
-            count(|s| &s.restart_queue);
         }
 
         let mut off = Offload {
@@ -205,13 +209,13 @@ impl TxQueue {
         let cmd = off.cmd_type | ADVTXD_DTYP_DATA | ADVTXD_DCMD_IFCS | ADVTXD_DCMD_DEXT;
         let mut olinfo =
             off.olinfo | ADVTXD_CC | len.wrapping_sub(off.hdr_len) << ADVTXD_PAYLEN_SHIFT;
-        let sent = self.ring.send(
+        let sent = room.send(
             skb,
             Some(ctx),
             wire,
             off.segs,
             MAX_DATA_PER_TXD,
-            |addr, len, last| AdvTxData {
+            move |addr, len, last| AdvTxData {
                 buffer_addr: addr.into(),
                 cmd_type_len: (cmd
                     | len
@@ -237,8 +241,8 @@ impl TxQueue {
         if sent.restarted {
             count(|s| &s.restart_queue);
         }
-        if sent.doorbell {
-            self.tail.ring(self.ring.ring().next_to_use());
+        if let Some(tail) = sent.doorbell {
+            self.tail.ring(tail);
         }
         TxResult::Done
     }

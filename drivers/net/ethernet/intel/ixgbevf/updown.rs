@@ -415,6 +415,8 @@ impl Adapter {
         } else {
             None
         };
+        let migratable = st.vf.features & mbx_ext::FEATURE_MIGRATION != 0;
+        let program = xdp.is_some();
         let irq = VectorIrq::new(hw, i, st.rx_itr_setting)?;
         let napi = Napi::new(dev, i, irq, |napi| {
             Ok(Vector::new(
@@ -425,7 +427,7 @@ impl Adapter {
                     st.rx_ring_count,
                     st.rx_buffer_len(),
                     hw.doorbell(vfrdt(i))?,
-                    st.vf.features & mbx_ext::FEATURE_MIGRATION != 0,
+                    (migratable, program),
                 )?,
                 consumer,
                 xdp,

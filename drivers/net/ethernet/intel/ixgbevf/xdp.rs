@@ -10,6 +10,7 @@ use nic::{
     net::{
         xdp::{
             self,
+            SentBack,
             XdpFrame, //
         },
         NapiRef,
@@ -51,7 +52,7 @@ impl XdpQueue {
     }
 
     /// Puts a frame into the ring; gives it back if there is no room (`ixgbevf_xmit_xdp_ring`).
-    pub(crate) fn send(&mut self, frame: XdpFrame) -> core::result::Result<(), XdpFrame> {
+    pub(crate) fn send(&mut self, frame: SentBack) -> core::result::Result<(), XdpFrame> {
         // With VFs the switch looks at the context's header length (`ADVTXD_CC`); one serves a
         // batch.
         let ctx = (!self.pending).then(|| AdvTxContext {
@@ -59,7 +60,7 @@ impl XdpQueue {
             type_tucmd_mlhl: (ADVTXD_DCMD_DEXT | ADVTXD_DTYP_CTXT).into(),
             ..AdvTxContext::default()
         });
-        self.producer.send_xdp(frame, ctx, |addr, len| AdvTxData {
+        self.producer.send_back(frame, ctx, |addr, len| AdvTxData {
             buffer_addr: addr.into(),
             cmd_type_len: (ADVTXD_DTYP_DATA
                 | ADVTXD_DCMD_DEXT
