@@ -75,16 +75,12 @@ static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t mmio;
 static int listener = -1;
 
+static unsigned int num_cpus;
+
+/* By the first: QEMU says how many there are only once it has told each of them of its plugins. */
 static struct counts *counts(unsigned int cpu)
 {
-	return qemu_plugin_scoreboard_find(board, cpu);
-}
-
-static unsigned int num_cpus(void)
-{
-	int n = qemu_plugin_num_vcpus();
-
-	return n < 0 ? 0 : n < CPUS ? n : CPUS;
+	return (struct counts *)qemu_plugin_scoreboard_find(board, 0) + cpu;
 }
 
 /* How often the instruction of an entry was executed. */
@@ -92,7 +88,7 @@ static uint64_t sum(unsigned int entry)
 {
 	uint64_t all = 0;
 
-	for (unsigned int cpu = 0; cpu < num_cpus(); cpu++)
+	for (unsigned int cpu = 0; cpu < num_cpus; cpu++)
 		all += counts(cpu)->insns[entry];
 
 	return all;
@@ -214,7 +210,7 @@ static void answer(FILE *client, const char *request)
 		uint64_t all = 0;
 		bool idle = true;
 
-		for (unsigned int cpu = 0; cpu < num_cpus(); cpu++) {
+		for (unsigned int cpu = 0; cpu < num_cpus; cpu++) {
 			uint64_t now = __atomic_load_n(&counts(cpu)->blocks, __ATOMIC_ACQUIRE);
 
 			idle &= now == __atomic_load_n(&cpus[cpu].blocks_at_halt, __ATOMIC_ACQUIRE);
@@ -222,7 +218,7 @@ static void answer(FILE *client, const char *request)
 		}
 		fprintf(client, "%d %" PRIu64 "\n", idle, all);
 	} else if (!strcmp(request, "reset\n")) {
-		for (unsigned int cpu = 0; cpu < num_cpus(); cpu++) {
+		for (unsigned int cpu = 0; cpu < num_cpus; cpu++) {
 			memset(counts(cpu)->insns, 0, used * sizeof(cpus[cpu].kept[0]));
 			memset(cpus[cpu].kept, 0, used * sizeof(cpus[cpu].kept[0]));
 		}
@@ -274,6 +270,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
 		fprintf(stderr, "count: %d processors at most\n", CPUS);
 		return -1;
 	}
+	num_cpus = info->system_emulation ? info->system.smp_vcpus : 1;
 	if (argc != 1 || strncmp(argv[0], "socket=", 7) || strlen(argv[0] + 7) >= sizeof(address.sun_path)) {
 		fputs("count: socket=PATH is wanted\n", stderr);
 		return -1;

@@ -253,7 +253,14 @@ impl Bed {
         let pf = self.interface(drivers.pf())?;
         let mut measure = |bed: &mut Self, function: Function, dev: &Interface| {
             if plain && args.wants("memory") {
-                measured.memory.push((function, Memory::of(bed, dev)?));
+                let memory = Memory::of(bed, dev)?;
+                eprintln!(
+                    "{} {function:?} open: {} KiB, of it slab {} KiB",
+                    drivers.name(),
+                    memory.total / 1024,
+                    memory.slab / 1024
+                );
+                measured.memory.push((function, memory));
             }
             let rows = works.iter().filter(|(f, _)| *f == function);
             let rows: Vec<_> = rows.map(|(f, w)| (*f, *w, dev, None)).collect();
