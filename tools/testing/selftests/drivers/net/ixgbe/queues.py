@@ -33,7 +33,8 @@ def _queues(end, what):
 def _settled(end):
     """ Nothing is left in the byte limits: each frame that was put in was taken out. """
     def left():
-        out = cmd(f"sh -c 'cat {_queues(end, 'inflight')}'", ns=end.ns).stdout
+        out = cmd(f"sh -c 'cat {_queues(end, 'inflight')}'", ns=end.ns,
+                  shell=True).stdout
         return any(int(n) for n in out.split())
     ksft_busy_wait(lambda: not left(), deadline=PATIENCE, comment="something is in flight")
 
@@ -76,9 +77,9 @@ def many_pieces(cfg, name):
     end, peer = cfg.endpoint(name), cfg.peer
     # As much as the ring holds, so that it is the ring that is full and not the byte limit.
     cmd(f"sh -c 'for q in {_queues(end, 'limit_min')}; do echo 10000000 >$q; done'", ns=end.ns,
-        fail=False)
+        shell=True)
     defer(cmd, f"sh -c 'for q in {_queues(end, 'limit_min')}; do echo 0 >$q; done'", ns=end.ns,
-          fail=False)
+          shell=True)
     rand = random.Random(4)
     head, tail = rand.randbytes(3 * LONG), rand.randbytes(PAGES)
     with _inside(peer):
