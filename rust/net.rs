@@ -94,7 +94,8 @@ pub use self::tx::{
     Sent,
     TxConsumer,
     TxProducer,
-    TxRing, //
+    TxRing,
+    TxRoom, //
 };
 
 /// Bytes of an Ethernet address.

@@ -212,7 +212,7 @@ pub type Tso = raw::nic_tso;
 /// An owned socket buffer.
 ///
 /// It must go somewhere: to the device
-/// ([`TxProducer::send`](super::TxProducer::send)), back to the core, or be dropped with a reason
+/// ([`TxRoom::send`](super::TxRoom::send)), back to the core, or be dropped with a reason
 /// ([`SkBuff::free`]). To let it fall out of scope is an error when the module is linked.
 ///
 /// # Invariants

@@ -263,8 +263,7 @@ fn allocate(
                 a.hw.doorbell(regs.rdt)?,
                 q,
                 rx_descs,
-                layout,
-                program,
+                (layout, program),
                 stats.clone(),
             )?;
             Ok(Vector::new(&a.hw, q, consumer, rx, xdp, itr, stats.clone()))

@@ -347,8 +347,7 @@ impl RxQueue {
         tail: Doorbell,
         index: u32,
         count: u32,
-        layout: &BufLayout,
-        program: bool,
+        (layout, program): (&BufLayout, bool),
         stats: Arc<RingStats>,
     ) -> Result<Self> {
         let layout = (layout.headroom, layout.len);

@@ -320,7 +320,7 @@ fn queues_that_can_move() {
     }
 }
 
-/// What `TxProducer::send` takes for a frame of these pieces: the linear part and its fragments.
+/// What `TxRoom::send` takes for a frame of these pieces: the linear part and its fragments.
 fn used(pieces: &[u32]) -> u32 {
     let mut used = 1;
     for mut len in pieces.iter().copied() {
