@@ -177,6 +177,9 @@ u8 *ixgbevf_tx_frame(struct ixgbevf *vf, int queue)
 	return ixgbevf_queue(vf, queue)->tx_buffer[vf->tx[queue].next_to_use];
 }
 
+/* Of a frame's last descriptor. */
+#define TX_END		(IXGBE_ADVTXD_DCMD_EOP | IXGBE_ADVTXD_DCMD_RS)
+
 static void fill_tx(struct ixgbevf *vf, int queue, u32 index, u32 len, u32 end)
 {
 	struct ixgbevf_queue_memory *mem = ixgbevf_queue(vf, queue);
@@ -194,7 +197,7 @@ void ixgbevf_send(struct ixgbevf *vf, int queue, u32 len)
 	struct ixgbevf_ring *ring = &vf->tx[queue];
 
 	VFIO_ASSERT_LE(len, IXGBEVF_BUFFER_SIZE);
-	fill_tx(vf, queue, ring->next_to_use, len, IXGBE_ADVTXD_DCMD_EOP | IXGBE_ADVTXD_DCMD_RS);
+	fill_tx(vf, queue, ring->next_to_use, len, TX_END);
 	ring->next_to_use = next(ring->next_to_use);
 	wmb();
 	ixgbevf_write(vf, IXGBE_VFTDT(queue), ring->next_to_use);
@@ -260,7 +263,7 @@ void ixgbevf_tx_rearm(struct ixgbevf *vf, int queue, u32 head)
 	start_tx(vf, queue);
 	for (i = 0; i < count; i++) {
 		memcpy(mem->tx_buffer[i], frames[i], lens[i]);
-		fill_tx(vf, queue, i, lens[i]);
+		fill_tx(vf, queue, i, lens[i], TX_END);
 	}
 	ring->next_to_use = count;
 	wmb();
